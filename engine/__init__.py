@@ -1,0 +1,56 @@
+"""The order engine: everything that a program needs to embed it."""
+
+from __future__ import annotations
+
+from ..store.database import Durability
+from ..store.errors import (
+    BacklogFull,
+    DatabaseRefused,
+    EngineStopped,
+    FieldFault,
+    InvalidConfiguration,
+    InvalidOrder,
+    OrderConflict,
+    OrdermillError,
+    OrderNotFound,
+    StoreUnavailable,
+    TransitionRefused,
+)
+from ..store.ledger import Outcome
+from ..store.lifecycle import OrderStatus
+from ..store.order import Order
+from ..store.record import OrderRecord, Transition
+from .config import EngineConfig, OnInterrupted
+from .handler import Handler, Reject
+from .receipt import Receipt
+from .recovery import Recovered
+from .runtime import OrderEngine
+from .snapshot import MetricsSnapshot
+
+__all__ = [
+    "BacklogFull",
+    "DatabaseRefused",
+    "Durability",
+    "EngineConfig",
+    "EngineStopped",
+    "FieldFault",
+    "Handler",
+    "InvalidConfiguration",
+    "InvalidOrder",
+    "MetricsSnapshot",
+    "OnInterrupted",
+    "Order",
+    "OrderConflict",
+    "OrderEngine",
+    "OrderNotFound",
+    "OrderRecord",
+    "OrderStatus",
+    "OrdermillError",
+    "Outcome",
+    "Receipt",
+    "Recovered",
+    "Reject",
+    "StoreUnavailable",
+    "Transition",
+    "TransitionRefused",
+]

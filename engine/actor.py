@@ -1,0 +1,100 @@
+"""What all actors of the engine share: a thread that never holds up the program's exit, and a life without end."""
+
+from __future__ import annotations
+
+import logging
+import queue
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, ClassVar, NamedTuple
+
+from pykka import Future, ThreadingActor
+
+from .crew import Crew, Incident
+
+
+class _Flush(NamedTuple):
+    """An actor's message to itself: everything that waited in the mailbox before it is in the batch now."""
+
+
+_FLUSH = _Flush()
+
+
+class EngineActor(ThreadingActor):
+    """An actor that outlives its errors.
+
+    Pykka ends an actor at the first exception of a told message, and every actor of the process at a SystemExit; what
+    waits in the mailbox would be lost. Here the error is logged and reported, those who wait for a reply get it, and
+    `rebuild` makes the state anew.
+
+    Args:
+        crew: the engine's actors and settings.
+    """
+
+    use_daemon_thread: ClassVar[bool] = True
+
+    def __init__(self, crew: Crew) -> None:
+        super().__init__()
+        self._crew = crew
+        self._in_hand: Sequence[Any] = ()
+        self._log = logging.getLogger(f"ordermill.engine.{type(self).__name__}")
+
+    def on_receive(self, message: Any) -> None:
+        """Handle one message, whatever happens; see the class."""
+        self._in_hand = (message,)
+        try:
+            self.receive(message)
+        except BaseException as error:  # even a SystemExit must not end the other actors
+            self._log.exception("unexpected error on %s", type(message).__name__)
+            self._crew.incidents.append(Incident(type(self).__name__, f"{type(error).__name__}: {error}"))
+            for unanswered in self._in_hand:
+                if (reply := getattr(unanswered, "reply", None)) is not None:
+                    fail(reply, error)
+            try:
+                self.rebuild()
+            except BaseException:  # it lives on with the state that it has, and the next error tries again
+                self._log.exception("the state could not be rebuilt")
+
+    def receive(self, message: Any) -> None:
+        """Handle one message."""
+        raise NotImplementedError
+
+    def rebuild(self) -> None:
+        """Make the state anew after a message could not be handled; nothing to do for an actor without state."""
+
+
+class BatchActor(EngineActor):
+    """An actor that handles whatever waits in its mailbox as one batch.
+
+    The first message makes it tell itself a marker. By the time that the marker comes round, everything that was in
+    the mailbox is in the batch: under load batches grow by themselves, at rest nothing waits. No timers.
+    """
+
+    def __init__(self, crew: Crew) -> None:
+        super().__init__(crew)
+        self._batch: list[Any] = []
+
+    def receive(self, message: Any) -> None:
+        """Gather the message, or handle what was gathered."""
+        if message is _FLUSH:
+            self._in_hand, self._batch = self._batch, []
+            self.receive_batch(self._in_hand)
+        else:
+            if not self._batch:
+                self.actor_ref.tell(_FLUSH)
+            self._batch.append(message)
+
+    def receive_batch(self, messages: Sequence[Any]) -> None:
+        """Handle the messages, in the sequence of their arrival."""
+        raise NotImplementedError
+
+    def on_stop(self) -> None:
+        """Handle what came before the stop."""
+        if self._batch:
+            self.on_receive(_FLUSH)
+
+
+def fail(reply: Future[Any], error: BaseException) -> None:
+    """Have whoever waits for the reply get the error; nothing where it was answered already."""
+    with suppress(queue.Full):
+        reply.set_exception((type(error), error, error.__traceback__))

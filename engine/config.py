@@ -1,0 +1,77 @@
+"""The engine's settings: one home for their names, units, defaults and limits."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from ..store.database import Durability
+from ..store.errors import InvalidConfiguration
+
+
+class OnInterrupted(StrEnum):
+    """What becomes of an order whose handler was running when the engine died."""
+
+    RETRY = "retry"
+    """It is handled again, which counts as a failed attempt: for handlers that may safely run twice."""
+    REVIEW = "review"
+    """It waits in Review until an operator settles it: for handlers whose effect must not happen twice."""
+
+
+class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings of an `OrderEngine`; each is a keyword argument of it and an option of `ordermill serve`."""
+
+    processors: Annotated[
+        int, Meta(ge=1, le=1000, description="Processor actors; each runs the handler for one order at a time.")
+    ] = 8
+    max_backlog: Annotated[
+        int, Meta(ge=1, description="Unfinished orders (Pending and Processing) above which new ones are refused.")
+    ] = 100_000
+    max_attempts: Annotated[int, Meta(ge=1, le=1000, description="Failed attempts after which an order is Failed.")] = 5
+    retry_seconds: Annotated[
+        float,
+        Meta(ge=0, description="Delay before the second attempt, in seconds; doubles with each failure, with jitter."),
+    ] = 1.0
+    retry_max_seconds: Annotated[float, Meta(ge=0, description="Longest delay between two attempts, in seconds.")] = (
+        300.0
+    )
+    handler_timeout: Annotated[
+        Annotated[float, Meta(gt=0)] | None,
+        Meta(description="Time that the handler may take for one attempt, in seconds; none by default."),
+    ] = None
+    max_abandoned: Annotated[
+        int, Meta(ge=0, description="Handlers that have overrun their time and run on, while processors are replaced.")
+    ] = 100
+    on_interrupted: Annotated[
+        OnInterrupted,
+        Meta(description="What becomes of an order whose handler was running when the engine died: retry or review."),
+    ] = OnInterrupted.RETRY
+    durability: Annotated[
+        Durability,
+        Meta(description="What an acknowledgement waits for: the disk (full), or the operating system (normal)."),
+    ] = Durability.FULL
+    window: Annotated[
+        int, Meta(ge=1, description="Pending orders held in memory; all others wait in the database.")
+    ] = 2_000
+    stop_seconds: Annotated[
+        float,
+        Meta(ge=0, description="How long a stop waits for orders in hand, in seconds; then they go back to Pending."),
+    ] = 10.0
+    simulate_seconds: Annotated[
+        float, Meta(ge=0, description="How long the simulated handler takes, in seconds, where no handler is given.")
+    ] = 0.05
+
+    @classmethod
+    def of(cls, settings: dict[str, Any]) -> EngineConfig:
+        """The configuration with these settings and the defaults of all others.
+
+        Raises:
+            InvalidConfiguration: an unknown name, or a value of the wrong type or out of range.
+        """
+        try:
+            return msgspec.convert(settings, cls)
+        except msgspec.ValidationError as error:
+            raise InvalidConfiguration(f"Engine settings: {error}.") from error

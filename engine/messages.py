@@ -1,0 +1,164 @@
+"""What the actors say to each other: commands in the imperative, events in the past tense."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from pykka import ActorRef, Future
+
+from ..store.ledger import Acceptance
+from ..store.lifecycle import OrderStatus
+from ..store.order import Order
+from ..store.record import Move, OrderRecord
+from .snapshot import MetricsSnapshot
+from .work import Work
+
+
+class SubmitOrders(NamedTuple):
+    """To intake, to the recorder: store these new orders in one transaction."""
+
+    orders: Sequence[Order]
+    reply: Future[list[Acceptance]]
+    """Set once they are on disk: an answer for each order, in the same sequence."""
+
+
+class CancelOrder(NamedTuple):
+    """To the recorder: cancel an order that is Pending."""
+
+    order_id: str
+    reply: Future[OrderRecord]
+    """Set with the order as it is afterwards, once that is on disk."""
+
+
+class RetryOrder(NamedTuple):
+    """To the recorder: put an order that is Failed or in Review back to Pending."""
+
+    order_id: str
+    reply: Future[OrderRecord]
+    """Set with the order as it is afterwards, once that is on disk."""
+
+
+class SettleOrder(NamedTuple):
+    """To the recorder: end the Review of an order."""
+
+    order_id: str
+    status: OrderStatus
+    """Completed or Failed."""
+    reason: str
+    """Why, in the operator's words."""
+    reply: Future[OrderRecord]
+    """Set with the order as it is afterwards, once that is on disk."""
+
+
+class AssignOrders(NamedTuple):
+    """From the pool to the recorder: record that these orders are in hand, before any handler sees them."""
+
+    moves: Sequence[Move]
+    """Their steps from Pending to Processing."""
+
+
+class OrdersHandled(NamedTuple):
+    """From a processor, and from the pool for orders that it returns, to the recorder: how attempts ended.
+
+    While the recorder is busy, the sender adds to it instead of sending another.
+    """
+
+    moves: deque[Move]
+    """Their steps out of Processing; the recorder takes them from the left."""
+
+
+class OrdersReady(NamedTuple):
+    """From the recorder to the pool: these orders are Pending now."""
+
+    records: Sequence[OrderRecord]
+    """Some may have to wait for a later time yet."""
+
+
+class OrdersAssigned(NamedTuple):
+    """From the recorder to the pool: the answer to assignments."""
+
+    assigned: Sequence[OrderRecord]
+    """Recorded as Processing: a processor may have them."""
+    refused: Sequence[OrderRecord]
+    """Not Pending any more: none of the pool's business."""
+
+
+class AssignmentsFailed(NamedTuple):
+    """From the recorder to the pool: the database did not take these assignments; all are still Pending."""
+
+    moves: Sequence[Move]
+    """As they were sent."""
+
+
+class ProcessOrders(NamedTuple):
+    """From the pool to a processor: put these orders through the handler, one by one."""
+
+    work: Work
+    """The orders, all recorded as Processing; the pool may take back what was not begun."""
+
+
+class ProcessorIdle(NamedTuple):
+    """From a processor to the pool: all that it was given went through the handler."""
+
+    processor: ActorRef[Any]
+    """Who."""
+    handled: int
+    """How many orders."""
+    seconds: float
+    """The time that the handler took for all of them."""
+
+
+class BacklogReleased(NamedTuple):
+    """From the recorder to intake: the backlog shrank (or grew, by an operator's retry: negative)."""
+
+    orders: int
+    """By how many."""
+
+
+class LedgerCommitted(NamedTuple):
+    """From the recorder to the metrics actor: what a transaction added to each of the running totals."""
+
+    changes: Counter[str]
+    """By the names of the totals."""
+
+
+class Drain(NamedTuple):
+    """To the metrics actor: tell when nothing is Pending or Processing."""
+
+    reply: Future[MetricsSnapshot]
+    """Set with the metrics of that moment."""
+
+
+class TakeSnapshot(NamedTuple):
+    """To the metrics actor: say how things are."""
+
+    reply: Future[MetricsSnapshot]
+    """Set with the metrics of that moment."""
+
+
+class Close(NamedTuple):
+    """To intake: accept nothing more."""
+
+    reply: Future[None]
+    """Set when what was accepted before is with the recorder."""
+
+
+class StopWork(NamedTuple):
+    """To the pool: start nothing more; wait for the handlers that run, and return the rest to Pending."""
+
+    reply: Future[None]
+    """Set when no order is in hand."""
+
+
+class AbandonWork(NamedTuple):
+    """To the pool: the grace of a stop is over; return to Pending what is still in hand."""
+
+
+class CheckTimeouts(NamedTuple):
+    """From the clock to the pool: the time of some handler may be over."""
+
+
+class WakeUp(NamedTuple):
+    """From the clock to the pool or the recorder: a time has come that it asked to be called at."""

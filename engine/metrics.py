@@ -1,0 +1,64 @@
+"""5. Metrics: running aggregates, told of each transaction, exact at any moment that it is asked."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from pykka import Future
+
+from ..store import lifecycle
+from ..store.errors import EngineStopped
+from .actor import EngineActor, fail
+from .crew import Crew
+from .messages import Drain, LedgerCommitted, TakeSnapshot
+from .snapshot import MetricsSnapshot
+
+
+class MetricsActor(EngineActor):
+    """Keeps the totals of the database in memory.
+
+    Args:
+        crew: the engine's actors and settings.
+        totals: the totals at the start, by their names in the database.
+    """
+
+    def __init__(self, crew: Crew, totals: Counter[str]) -> None:
+        super().__init__(crew)
+        self._totals = totals
+        self._started_us = crew.clock.now_us()
+        self._draining: list[Future[MetricsSnapshot]] = []
+
+    def on_stop(self) -> None:
+        """Tell those who wait that it will not happen."""
+        for reply in self._draining:
+            fail(reply, EngineStopped())
+
+    def receive(self, message: LedgerCommitted | TakeSnapshot | Drain) -> None:
+        """Add what was recorded, or answer."""
+        match message:
+            case LedgerCommitted(changes):
+                self._totals.update(changes)
+                if self._draining and not self._backlog():
+                    for reply in self._draining:
+                        reply.set(self._snapshot())
+                    self._draining.clear()
+            case TakeSnapshot(reply):
+                reply.set(self._snapshot())
+            case Drain(reply):
+                if self._backlog():
+                    self._draining.append(reply)
+                else:
+                    reply.set(self._snapshot())
+
+    def _backlog(self) -> int:
+        return sum(self._totals[status] for status in lifecycle.BACKLOG)
+
+    def _snapshot(self) -> MetricsSnapshot:
+        return MetricsSnapshot.of(
+            self._totals,
+            backlog=self._backlog(),
+            processors=self._crew.config.processors,
+            abandoned_handlers=self._crew.abandoned,
+            incidents=len(self._crew.incidents),
+            uptime_seconds=(self._crew.clock.now_us() - self._started_us) / 1e6,
+        )

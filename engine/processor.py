@@ -1,0 +1,119 @@
+"""4. Processors: each puts one order at a time through the handler and says how that ended."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import deque
+from contextlib import suppress
+
+from pykka import ActorDeadError
+
+from ..store import lifecycle
+from ..store.record import Move, OrderRecord, move
+from .actor import EngineActor
+from .config import EngineConfig
+from .crew import Crew
+from .handler import Reject
+from .messages import OrdersHandled, ProcessOrders, ProcessorIdle
+
+_MAX_REASON_LENGTH = 500
+
+
+class ProcessorActor(EngineActor):
+    """Runs the handler. Whatever the handler raises is a result, never the end of the processor.
+
+    Args:
+        crew: the engine's actors and settings.
+    """
+
+    def __init__(self, crew: Crew) -> None:
+        super().__init__(crew)
+        self._results: deque[Move] = deque()
+
+    def receive(self, message: ProcessOrders) -> None:
+        """Put the orders through the handler, and tell each result at once."""
+        handled = 0
+        began = time.perf_counter()
+        clock = self._crew.clock
+        while (record := message.work.begin(clock.now_us())) is not None:
+            self._tell(self._handle(record))
+            handled += 1
+        self._be_idle(handled, time.perf_counter() - began)
+
+    def rebuild(self) -> None:
+        """Be there for more; the pool takes back what was not begun."""
+        self._be_idle(0, 0.0)
+
+    def _be_idle(self, handled: int, seconds: float) -> None:
+        with suppress(ActorDeadError):  # where the engine did not wait for this handler any longer
+            self._crew.pool.tell(ProcessorIdle(self.actor_ref, handled, seconds))
+
+    def _handle(self, record: OrderRecord) -> Move:
+        clock = self._crew.clock
+        try:
+            self._crew.handler(record.order)
+        except Reject as rejection:
+            return move(record, lifecycle.FAIL, clock.now_us(), f"rejected: {_shorten(rejection.reason)}", failed=True)
+        except BaseException as error:  # a handler's SystemExit is a failed attempt like any other
+            self._log.debug("order %s, attempt %d", record.order_id, record.attempts, exc_info=True)
+            return after_failure(record, clock.now_us(), _describe(error), self._crew.config)
+        return move(record, lifecycle.COMPLETE, clock.now_us())
+
+    def _tell(self, result: Move) -> None:
+        # One message stands for all results until the recorder takes them: while it is busy they gather by themselves.
+        self._results.append(result)
+        if len(self._results) == 1:
+            try:
+                self._crew.recorder.tell(OrdersHandled(self._results))
+            except ActorDeadError:
+                self._log.warning(
+                    "order %s ended after the engine had stopped: it is Pending again", result.after.order_id
+                )
+
+
+def after_failure(record: OrderRecord, at_us: int, error: str, config: EngineConfig, *, at_once: bool = False) -> Move:
+    """The step that follows a failed attempt: tried again later, or Failed when the attempts are used up.
+
+    Args:
+        record: an order that is Processing.
+        at_us: when the attempt ended, microseconds since 1970-01-01T00:00:00Z.
+        error: what went wrong.
+        config: for the number of attempts and the delays.
+        at_once: whether it is tried again at its old place in the sequence, without delay.
+    """
+    failures = record.failures + 1
+    if failures >= config.max_attempts:
+        reason = f"{error}; failed attempt {failures} of {config.max_attempts}"
+        return move(record, lifecycle.FAIL, at_us, reason, failed=True)
+    if at_once:
+        return move(record, lifecycle.RETURN, at_us, error, ready_us=record.created_us, failed=True)
+    delay = retry_delay_seconds(failures, config)
+    reason = f"{error}; tried again in {delay:.1f} s"
+    return move(record, lifecycle.RETURN, at_us, reason, ready_us=at_us + round(delay * 1e6), failed=True)
+
+
+def retry_delay_seconds(failures: int, config: EngineConfig) -> float:
+    """How long to wait before the next attempt, in seconds.
+
+    Exponential backoff with "equal jitter": half of the delay is fixed, half is random, so that orders that failed
+    together do not come back together (M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
+
+    Args:
+        failures: failed attempts so far, 1 or more.
+        config: for the first and the longest delay.
+    """
+    delay = min(config.retry_max_seconds, config.retry_seconds * 2.0 ** (failures - 1))
+    return delay * random.uniform(0.5, 1.0)  # spreads load, keeps no secret
+
+
+def _describe(error: BaseException) -> str:
+    try:
+        text = str(error)
+    except Exception:  # an exception of the user's whose __str__ is broken
+        text = "(an error without a readable text)"
+    return _shorten(f"{type(error).__name__}: {text}" if text else type(error).__name__)
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= _MAX_REASON_LENGTH else text[: _MAX_REASON_LENGTH - 1] + "…"

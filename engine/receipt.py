@@ -1,0 +1,49 @@
+"""Receipt: what a client gets for an order that was handed in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..store.errors import OrderConflict
+from ..store.ledger import Acceptance, Outcome
+from ..store.lifecycle import OrderStatus
+from ..store.record import OrderRecord
+
+
+class Receipt:
+    """The answer to one order, given once the order is on disk."""
+
+    __slots__ = ("_wait", "outcome", "record")
+
+    def __init__(self, acceptance: Acceptance, wait: Callable[[str, float | None], OrderStatus]) -> None:
+        self.outcome: Outcome = acceptance.outcome
+        """Whether the order is new, was stored before, or conflicts with the one of that id."""
+        self.record: OrderRecord = acceptance.record
+        """The stored order of that id, as it was when the receipt was given."""
+        self._wait = wait
+
+    @property
+    def order_id(self) -> str:
+        """The order's id."""
+        return self.record.order_id
+
+    def wait(self, timeout: float | None = None) -> OrderStatus:
+        """Wait until processing is over for the order.
+
+        Args:
+            timeout: seconds; None waits for ever.
+
+        Returns:
+            Completed, Failed or Cancelled.
+
+        Raises:
+            TimeoutError: it was not over in time.
+            OrderConflict: the order was not accepted, since its id is taken.
+            EngineStopped: the engine stopped meanwhile.
+        """
+        if self.outcome is Outcome.CONFLICT:
+            raise OrderConflict(self.order_id)
+        return self._wait(self.order_id, timeout)
+
+    def __repr__(self) -> str:
+        return f"<Receipt {self.order_id} {self.outcome}>"

@@ -1,0 +1,47 @@
+"""The health calls: whether the process lives, and whether it can take orders."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+import msgspec
+
+from ..engine import OrderEngine
+from .call import Answer, Call
+from .payloads import encode
+
+
+class HealthPayload(msgspec.Struct):
+    """Whether all is well."""
+
+    status: str
+    """`ok`, or `unavailable`."""
+    reasons: tuple[str, ...]
+    """What is wrong; empty where all is well."""
+
+
+class HealthCalls:
+    """For load balancers and orchestrators.
+
+    Args:
+        engine: the engine behind the facade.
+    """
+
+    def __init__(self, engine: OrderEngine) -> None:
+        self._engine = engine
+
+    def live(self, call: Call) -> Answer:
+        """200 while the process answers and its actors live; 503 tells an orchestrator to start it anew."""
+        call.query()
+        return _answer(self._engine.dead_actors())
+
+    def ready(self, call: Call) -> Answer:
+        """200 while orders are taken; 503 with the reasons otherwise."""
+        call.query()
+        return _answer(self._engine.trouble())
+
+
+def _answer(reasons: tuple[str, ...]) -> Answer:
+    if reasons:
+        return Answer(encode(HealthPayload("unavailable", reasons)), HTTPStatus.SERVICE_UNAVAILABLE)
+    return Answer(encode(HealthPayload("ok", ())))

@@ -1,0 +1,240 @@
+"""What goes over the wire: decoding what clients send, and the shapes of what they get."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import msgspec
+
+from ..engine import InvalidOrder, Order, OrderRecord, OrderStatus, Outcome, Transition
+from ..store.errors import FieldFault
+from ..store.order import find_faults, format_cents
+from ..store.record import utc
+from .problems import InvalidParameter, NotJson
+
+_decode_order = msgspec.json.Decoder(Order).decode
+_decode_anything = msgspec.json.Decoder(float_hook=Decimal).decode
+_decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
+encode = msgspec.json.Encoder().encode
+"""Any of the shapes below as JSON."""
+
+
+class OrderPayload(msgspec.Struct):
+    """An order as clients see it."""
+
+    order_id: str
+    user_id: str
+    item_ids: tuple[str, ...]
+    total_amount: str
+    """A decimal number with two fraction digits."""
+    status: OrderStatus
+    attempts: int
+    created_at: str
+    """RFC 3339, UTC, with microseconds."""
+    updated_at: str
+    """When the status last changed, likewise."""
+
+
+class StatusPayload(msgspec.Struct):
+    """Where an order is."""
+
+    order_id: str
+    status: OrderStatus
+
+
+class TransitionPayload(msgspec.Struct, rename={"source": "from", "target": "to"}):
+    """One step of an order's history."""
+
+    source: OrderStatus | None
+    """null where the order was accepted."""
+    target: OrderStatus
+    at: str
+    attempt: int
+    reason: str
+
+
+class HistoryPayload(msgspec.Struct):
+    """How an order got where it is, oldest step first."""
+
+    order_id: str
+    transitions: list[TransitionPayload]
+
+
+class PagePayload(msgspec.Struct):
+    """Some orders, newest first."""
+
+    orders: list[OrderPayload]
+    next_cursor: str | None
+    """Send it as `cursor` for the next page; null on the last."""
+
+
+class BulkResult(msgspec.Struct, omit_defaults=True):
+    """What became of one order of many."""
+
+    order_id: str | None
+    """null where the order names none."""
+    outcome: str
+    """accepted, duplicate or rejected."""
+    detail: str | None = None
+    """Why it was rejected."""
+
+
+class BulkPayload(msgspec.Struct):
+    """What became of many orders; results are in the sequence that they were sent in."""
+
+    accepted: int
+    duplicates: int
+    rejected: int
+    results: list[BulkResult]
+
+
+class SettleRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """How an operator ends the Review of an order."""
+
+    status: OrderStatus
+    """Completed or Failed."""
+    reason: str = "settled by an operator"
+
+
+def decode_order(body: bytes | msgspec.Raw) -> Order:
+    """The order that a JSON object describes; money may be a number or a string.
+
+    Raises:
+        NotJson: it is no JSON.
+        InvalidOrder: it is no order; the error names every fault.
+    """
+    try:
+        return _decode_order(body)
+    except msgspec.ValidationError:
+        # The fast decoder stops at the first fault: look at all of it.
+        raise InvalidOrder(_explain(body)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise NotJson(str(error)) from None
+
+
+def decode_settlement(body: bytes) -> SettleRequest:
+    """How an order is to be settled.
+
+    Raises:
+        NotJson: it is no JSON.
+        InvalidOrder: a field is wrong.
+    """
+    try:
+        request = msgspec.json.decode(body, type=SettleRequest)
+    except msgspec.ValidationError as error:
+        raise InvalidOrder((FieldFault("", str(error)),)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise NotJson(str(error)) from None
+    if request.status not in (OrderStatus.COMPLETED, OrderStatus.FAILED):
+        raise InvalidOrder((FieldFault("/status", "must be Completed or Failed"),))
+    return request
+
+
+def split_array(body: bytes) -> list[bytes | msgspec.Raw]:
+    """The elements of a JSON array, not decoded yet.
+
+    Raises:
+        NotJson: it is no JSON array.
+    """
+    try:
+        return list(_decode_array(body))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise NotJson(f"{error}; a bulk is a JSON array of orders, or NDJSON with one order a line") from None
+
+
+def split_lines(body: bytes) -> list[bytes | msgspec.Raw]:
+    """The lines of NDJSON that are not blank."""
+    return [line for line in body.splitlines() if line.strip()]
+
+
+def order_id_of(body: bytes | msgspec.Raw) -> str | None:
+    """The id that a faulty order names, if it names one."""
+    try:
+        tree = _decode_anything(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    order_id = tree.get("order_id") if isinstance(tree, dict) else None
+    return order_id if isinstance(order_id, str) else None
+
+
+def order_payload(record: OrderRecord) -> OrderPayload:
+    """An order as clients see it."""
+    order = record.order
+    return OrderPayload(
+        order.order_id,
+        order.user_id,
+        order.item_ids,
+        format_cents(order.total_cents),
+        record.status,
+        record.attempts,
+        format_time(record.created_us),
+        format_time(record.updated_us),
+    )
+
+
+def history_payload(order_id: str, transitions: Iterable[Transition]) -> HistoryPayload:
+    """An order's history as clients see it."""
+    return HistoryPayload(
+        order_id,
+        [
+            TransitionPayload(step.from_status, step.to_status, format_time(step.at_us), step.attempt, step.reason)
+            for step in transitions
+        ],
+    )
+
+
+def bulk_payload(results: list[BulkResult]) -> BulkPayload:
+    """The results of a bulk, counted."""
+    count = dict.fromkeys((Outcome.ACCEPTED, Outcome.DUPLICATE, "rejected"), 0)
+    for result in results:
+        count[result.outcome] += 1
+    return BulkPayload(count[Outcome.ACCEPTED], count[Outcome.DUPLICATE], count["rejected"], results)
+
+
+def format_time(microseconds: int) -> str:
+    """RFC 3339 in UTC with microseconds.
+
+    Args:
+        microseconds: since 1970-01-01T00:00:00Z.
+    """
+    return utc(microseconds).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+def encode_cursor(sequence: int) -> str:
+    """Where a page of orders ended; clients send it back and need not understand it."""
+    return base64.urlsafe_b64encode(str(sequence).encode()).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str) -> int:
+    """The sequence in a cursor.
+
+    Raises:
+        InvalidParameter: we never gave that cursor.
+    """
+    try:
+        sequence = int(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
+    except (binascii.Error, ValueError):
+        sequence = 0
+    if not 0 < sequence < 2**63 or encode_cursor(sequence) != cursor:
+        raise InvalidParameter("cursor", "is none that a page has given: start without one")
+    return sequence
+
+
+def _explain(body: bytes | msgspec.Raw) -> tuple[FieldFault, ...]:
+    try:
+        tree: Any = _decode_anything(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return (FieldFault("", f"cannot be read: {error}"),)
+    if not isinstance(tree, dict):
+        return (FieldFault("", "must be a JSON object"),)
+    amount = tree.get("total_amount")
+    if isinstance(amount, str):
+        try:
+            tree["total_amount"] = Decimal(amount)
+        except InvalidOperation:
+            tree["total_amount"] = None
+    return find_faults(tree) or (FieldFault("", "is no order"),)

@@ -1,0 +1,158 @@
+"""Every error as clients get it: one table from errors to HTTP, as problem details (RFC 9457)."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import NamedTuple
+
+import msgspec
+
+from ..engine import (
+    BacklogFull,
+    EngineStopped,
+    InvalidOrder,
+    OrderConflict,
+    OrdermillError,
+    OrderNotFound,
+    StoreUnavailable,
+    TransitionRefused,
+)
+from ..store.errors import FieldFault
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class HttpError(OrdermillError):
+    """A request that HTTP or the routes refuse, before any order is looked at."""
+
+
+class NotJson(HttpError):
+    """The body is not JSON."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(f"The body is not valid JSON: {detail}.")
+
+
+class NoSuchResource(HttpError):
+    """Nothing is at this path."""
+
+    def __init__(self) -> None:
+        super().__init__("Nothing is at this path.")
+
+
+class MethodNotAllowed(HttpError):
+    """The path exists, but not for this method."""
+
+    def __init__(self, allow: str) -> None:
+        self.allow = allow
+        super().__init__(f"This path allows {allow}.")
+
+
+class LengthRequired(HttpError):
+    """The body's length is not given."""
+
+    def __init__(self) -> None:
+        super().__init__("Send the length of the body in Content-Length; chunked bodies are not taken.")
+
+
+class TruncatedBody(HttpError):
+    """The body ended before its announced length."""
+
+    def __init__(self, expected: int, received: int) -> None:
+        super().__init__(f"The body ended after {received} of {expected} bytes.")
+
+
+class ContentTooLarge(HttpError):
+    """More than is taken at once."""
+
+
+class UnsupportedMediaType(HttpError):
+    """The body is announced as something that this path does not take."""
+
+    def __init__(self, allowed: tuple[str, ...]) -> None:
+        super().__init__(f"Send the body with Content-Type: {' or '.join(allowed)}.")
+
+
+class InvalidParameter(HttpError):
+    """A parameter of the query is unknown or has a bad value."""
+
+    def __init__(self, name: str, detail: str) -> None:
+        self.faults = (FieldFault(f"/query/{name}", detail),)
+        super().__init__(f"The parameter {name!r} {detail}.")
+
+
+class ProblemFault(msgspec.Struct):
+    """One thing that is wrong with a request."""
+
+    pointer: str
+    """Where: a JSON pointer (RFC 6901) into the body; `/query/NAME` for a parameter."""
+    detail: str
+
+
+class Problem(msgspec.Struct, omit_defaults=True):
+    """Problem details (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[ProblemFault] = []
+
+
+class _Kind(NamedTuple):
+    status: HTTPStatus
+    slug: str
+    title: str
+
+
+_KINDS: dict[type[Exception], _Kind] = {
+    NotJson: _Kind(HTTPStatus.BAD_REQUEST, "not-json", "The body is not JSON"),
+    TruncatedBody: _Kind(HTTPStatus.BAD_REQUEST, "truncated-body", "The body is incomplete"),
+    NoSuchResource: _Kind(HTTPStatus.NOT_FOUND, "no-such-resource", "Nothing is here"),
+    OrderNotFound: _Kind(HTTPStatus.NOT_FOUND, "order-not-found", "There is no such order"),
+    MethodNotAllowed: _Kind(HTTPStatus.METHOD_NOT_ALLOWED, "method-not-allowed", "The method is not allowed here"),
+    OrderConflict: _Kind(HTTPStatus.CONFLICT, "order-conflict", "The order id is taken by another order"),
+    TransitionRefused: _Kind(HTTPStatus.CONFLICT, "transition-refused", "The order's status does not allow this"),
+    LengthRequired: _Kind(HTTPStatus.LENGTH_REQUIRED, "length-required", "The length of the body is required"),
+    ContentTooLarge: _Kind(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "content-too-large", "The request is too large"),
+    UnsupportedMediaType: _Kind(
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The media type is not supported"
+    ),
+    InvalidOrder: _Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-order", "The order is not valid"),
+    InvalidParameter: _Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-parameter", "A parameter is not valid"),
+    BacklogFull: _Kind(HTTPStatus.SERVICE_UNAVAILABLE, "backlog-full", "Too many orders are unfinished"),
+    EngineStopped: _Kind(HTTPStatus.SERVICE_UNAVAILABLE, "stopping", "The service is stopping"),
+    StoreUnavailable: _Kind(HTTPStatus.SERVICE_UNAVAILABLE, "store-unavailable", "The database does not take writes"),
+}
+"""The one table: what each error is over HTTP."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+class ProblemAnswer(NamedTuple):
+    """A problem, ready to send."""
+
+    status: HTTPStatus
+    body: bytes
+    headers: tuple[tuple[str, str], ...]
+    """Beyond those that every answer has."""
+
+
+def answer_for(error: Exception) -> ProblemAnswer:
+    """What a client gets for an error. One that is not in the table is our fault: 500, and no word about its inside."""
+    kind = _KINDS.get(type(error))
+    if kind is None:
+        return answer_for_status(HTTPStatus.INTERNAL_SERVER_ERROR, "An unexpected error; it has been logged.")
+    faults = [ProblemFault(pointer, detail) for pointer, detail in getattr(error, "faults", ())]
+    problem = Problem(f"urn:ordermill:problem:{kind.slug}", kind.title, kind.status, str(error), faults)
+    headers: list[tuple[str, str]] = []
+    if isinstance(error, MethodNotAllowed):
+        headers.append(("Allow", error.allow))
+    if (seconds := getattr(error, "retry_after_seconds", None)) is not None:
+        headers.append(("Retry-After", str(seconds)))
+    return ProblemAnswer(kind.status, _encode(problem), tuple(headers))
+
+
+def answer_for_status(status: HTTPStatus, detail: str) -> ProblemAnswer:
+    """What a client gets where all that is known is the status: `about:blank`, as RFC 9457 §4.2.1 has it."""
+    return ProblemAnswer(status, _encode(Problem("about:blank", status.phrase, status, detail)), ())

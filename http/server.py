@@ -1,0 +1,191 @@
+"""The HTTP server around the facade: sockets, threads and limits; and CherryPy's bus, which starts and stops it all."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Annotated, Any
+
+import cheroot.server
+import cheroot.wsgi
+import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
+import msgspec
+from cherrypy.process.plugins import SimplePlugin  # type: ignore[import-untyped]  # likewise
+from msgspec import Meta
+
+from ..engine import InvalidConfiguration, OrderEngine, OrdermillError
+from . import problems
+from .app import Facade
+
+_MAX_HEADER_BYTES = 32 * 1024
+_CONNECTION_BACKLOG = 4096
+_SWITCH_INTERVAL_SECONDS = 0.0005
+
+_log = logging.getLogger("ordermill.http")
+
+
+class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings of the HTTP server; each is an option of `ordermill serve`."""
+
+    host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on; 0 takes a free one.")] = 8080
+    threads: Annotated[
+        int,
+        Meta(ge=4, le=1000, description="Requests served at the same time; many wait together for one commit."),
+    ] = 64
+    max_body_bytes: Annotated[int, Meta(ge=1024, description="Largest body that is taken, in bytes.")] = (
+        16 * 1024 * 1024
+    )
+    socket_seconds: Annotated[
+        int,
+        Meta(ge=1, description="How long a connection may be silent, in a request or between two, in seconds."),
+    ] = 5
+    max_idle_connections: Annotated[
+        int, Meta(ge=0, description="Connections kept open between two requests at the most.")
+    ] = 10_000
+
+    @classmethod
+    def of(cls, settings: dict[str, Any]) -> ServerConfig:
+        """The configuration with these settings and the defaults of all others.
+
+        Raises:
+            InvalidConfiguration: an unknown name, or a value of the wrong type or out of range.
+        """
+        try:
+            return msgspec.convert(settings, cls)
+        except msgspec.ValidationError as error:
+            raise InvalidConfiguration(f"Server settings: {error}.") from error
+
+
+class CannotListen(OrdermillError):
+    """The address is in use, or is none of this machine's."""
+
+
+class FacadeServer(cheroot.wsgi.Server):
+    """Cheroot, with the limits of the configuration and problem details for its own errors.
+
+    Args:
+        engine: a running engine.
+        config: the settings.
+    """
+
+    def __init__(self, engine: OrderEngine, config: ServerConfig) -> None:
+        # At most half of the threads may be held by clients that wait for an order.
+        super().__init__(
+            (config.host, config.port),
+            Facade(engine, max_waiting=config.threads // 2),
+            numthreads=config.threads,
+            server_name="ordermill",
+            request_queue_size=_CONNECTION_BACKLOG,
+            timeout=config.socket_seconds,
+            shutdown_timeout=config.socket_seconds,
+        )
+        self.max_request_header_size = _MAX_HEADER_BYTES
+        self.max_request_body_size = config.max_body_bytes
+        self.keep_alive_conn_limit = config.max_idle_connections
+        self.ConnectionClass = _Connection
+
+    @property
+    def url(self) -> str:
+        """The address that it listens on; with the port that it got, once `prepare` has run."""
+        host, port = self.bind_addr[:2]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def prepare(self) -> None:
+        """Listen on the address.
+
+        Raises:
+            CannotListen: it is not to be had.
+        """
+        try:
+            super().prepare()
+        except OSError as error:
+            raise CannotListen(f"Cannot listen on {self.url}: {error}. Choose another --host or --port.") from error
+
+    def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
+        """Cheroot's errors go where ours go."""
+        _log.log(level, "%s", msg, exc_info=traceback)
+
+
+class _HttpRequest(cheroot.server.HTTPRequest):
+    def simple_response(self, status: str, msg: str = "") -> None:
+        """Cheroot's own errors as problem details; the connection ends, since its framing cannot be trusted."""
+        code = HTTPStatus(int(str(status)[:3]))
+        problem = problems.answer_for_status(code, msg or code.description or code.phrase)
+        self.close_connection = True
+        head = (
+            f"HTTP/1.1 {code.value} {code.phrase}\r\n"
+            f"Content-Type: {problems.MEDIA_TYPE}\r\n"
+            f"Content-Length: {len(problem.body)}\r\n"
+            "Connection: close\r\n\r\n"
+        )
+        try:
+            self.conn.wfile.write(head.encode("latin-1") + problem.body)
+        except OSError as error:
+            # Who sent nonsense may be gone already.
+            _log.debug("no answer to a malformed request: %s", error)
+
+
+class _Connection(cheroot.server.HTTPConnection):
+    RequestHandlerClass = _HttpRequest
+
+
+class _FacadePlugin(SimplePlugin):  # type: ignore[misc]  # CherryPy has no types
+    """Starts the server after the engine, and stops it before.
+
+    CherryPy ends the whole process where a listener raises, so a stop only logs what went wrong.
+    """
+
+    def __init__(self, bus: Any, engine: OrderEngine, server: FacadeServer) -> None:
+        super().__init__(bus)
+        self._engine = engine
+        self._server = server
+        self._thread = threading.Thread(target=server.serve, name="ordermill-http")
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        for step in (self._engine.interrupt_waits, self._server.stop, self._thread.join, self._engine.stop):
+            try:
+                step()
+            except Exception:
+                _log.exception("unexpected error while stopping")
+
+
+def serve(engine: OrderEngine, config: ServerConfig, on_ready: Callable[[str], None]) -> None:
+    """Run the engine and its facade until SIGTERM or SIGINT; then answer what was accepted, and stop in order.
+
+    Call it in the main thread: signals reach no other.
+
+    Args:
+        engine: not started yet.
+        config: the settings of the server.
+        on_ready: called with the address once requests are taken.
+
+    Raises:
+        CannotListen: the address is not to be had.
+        DatabaseRefused: the database is not usable, or another engine works on it.
+    """
+    # Threads that wait for a commit are many and short: switch between them sooner than every 5 ms.
+    sys.setswitchinterval(_SWITCH_INTERVAL_SECONDS)
+    bus = cherrypy.engine
+    bus.autoreload.unsubscribe()
+    cherrypy.server.unsubscribe()
+    cherrypy.log.screen = False
+    cherrypy.log.error_log.setLevel(logging.WARNING)  # the bus tells each of its steps
+    engine.start()
+    try:
+        server = FacadeServer(engine, config)
+        server.prepare()
+    except BaseException:
+        engine.stop()
+        raise
+    bus.signals.subscribe()
+    _FacadePlugin(bus, engine, server).subscribe()
+    bus.start()
+    on_ready(server.url)
+    bus.block()

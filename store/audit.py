@@ -1,0 +1,149 @@
+"""The audit: everything that must be true of a database, whatever has happened to it. One place for all invariants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+from peewee import SQL, Database, fn
+
+from . import lifecycle, queries
+from .lifecycle import OrderStatus
+from .models import OrderModel, TransitionModel
+from .statements import run
+
+_PAGE = 2_000
+_LEGAL = {(edge.source, edge.target) for edge in lifecycle.EDGES}
+
+
+class Audit(NamedTuple):
+    """What an audit found."""
+
+    orders: int
+    """Orders that were looked at."""
+    faults: list[str]
+    """Everything that is wrong, in words for people; empty where all is well."""
+
+
+def audit(database: Database, progress: Callable[[int, int], None] = lambda _done, _all: None) -> Audit:
+    """Check that the file is sound and that the tables agree with each other.
+
+    The history of each order is a legal path from nothing to its status, its attempts rise one by one, no step is
+    recorded twice; each running total equals its recount; no history is without its order.
+
+    Args:
+        database: connected in this thread; an engine may be running over it, since one moment is looked at.
+        progress: called now and then with the number of orders looked at, and of all.
+    """
+    with database.atomic():
+        faults = [
+            f"the file is damaged: {message}"
+            for (message,) in run(database, "PRAGMA integrity_check(20)")
+            if message != "ok"
+        ]
+        if faults:
+            return Audit(0, faults)
+        count = OrderModel.select(fn.COUNT(SQL("*"))).scalar(database)
+        done = 0
+        for page_faults, page_size in _histories(database):
+            faults += page_faults
+            done += page_size
+            progress(done, count)
+        faults += _orphans(database)
+        faults += _totals(database)
+    return Audit(count, faults)
+
+
+def _histories(database: Database) -> Iterator[tuple[list[str], int]]:
+    after = 0
+    while True:
+        orders = list(
+            OrderModel.select(
+                OrderModel.sequence,
+                OrderModel.order_id,
+                OrderModel.status,
+                OrderModel.attempts,
+                OrderModel.failures,
+                OrderModel.created_at,
+                OrderModel.updated_at,
+            )
+            .where(OrderModel.sequence > after)
+            .order_by(OrderModel.sequence)
+            .limit(_PAGE)
+            .tuples()
+            .execute(database)
+        )
+        if not orders:
+            return
+        last = orders[-1][0]
+        steps = (
+            TransitionModel.select(
+                TransitionModel.sequence,
+                TransitionModel.order_id,
+                TransitionModel.from_status,
+                TransitionModel.to_status,
+                TransitionModel.at,
+                TransitionModel.attempt,
+            )
+            .where((TransitionModel.sequence > after) & (TransitionModel.sequence <= last))
+            .order_by(TransitionModel.sequence, TransitionModel.id)
+            .tuples()
+            .execute(database)
+        )
+        by_order = {sequence: list(group) for sequence, group in groupby(steps, itemgetter(0))}
+        faults = [
+            f"order {order[1]!r}: {fault}"
+            for order in orders
+            for fault in _path_faults(order, by_order.get(order[0], []))
+        ]
+        yield faults, len(orders)
+        after = last
+
+
+def _path_faults(order: tuple[Any, ...], steps: list[tuple[Any, ...]]) -> Iterator[str]:
+    _, order_id, status, attempts, failures, created_at, updated_at = order
+    at, attempt, where = created_at, 0, None
+    for _, step_order_id, source, target, step_at, step_attempt in steps:
+        if step_order_id != order_id:
+            yield f"a step of its history names order {step_order_id!r}"
+        if source != where:
+            yield f"goes on from {source} when it was {where}"
+        if (source, target) not in _LEGAL:
+            yield f"goes from {source} to {target}, which no order may"
+        expected = attempt + (target == OrderStatus.PROCESSING)
+        if step_attempt != expected:
+            yield f"becomes {target} in attempt {step_attempt} when it was in {expected}"
+        if step_at < at:
+            yield f"becomes {target} before it became {where}"
+        at, attempt, where = step_at, step_attempt, target
+    if where != status:
+        yield f"is {status}, but its history ends with {where}"
+    if attempt != attempts:
+        yield f"has {attempts} attempts, but its history {attempt}"
+    if failures > attempts:
+        yield f"has {failures} failures in {attempts} attempts"
+    if at != updated_at:
+        yield "did not change last when its history says so"
+
+
+def _orphans(database: Database) -> list[str]:
+    orphans = (
+        TransitionModel.select(TransitionModel.order_id)
+        .where(TransitionModel.sequence.not_in(OrderModel.select(OrderModel.sequence)))
+        .distinct()
+        .limit(20)
+        .tuples()
+        .execute(database)
+    )
+    return [f"there is a history of order {order_id!r}, but no such order" for (order_id,) in orphans]
+
+
+def _totals(database: Database) -> list[str]:
+    running, recounted = queries.totals(database), queries.recount(database)
+    return [
+        f"the total {name} is {running[name]}, recounted {recounted[name]}"
+        for name in sorted(running.keys() | recounted.keys())
+        if running[name] != recounted[name]
+    ]

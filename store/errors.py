@@ -1,0 +1,88 @@
+"""Every error that Ordermill raises on purpose. Each message says what was wrong and what to do."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class OrdermillError(Exception):
+    """The base of all errors of this package."""
+
+
+class FieldFault(NamedTuple):
+    """One thing that is wrong with an input."""
+
+    pointer: str
+    """Where, as a JSON pointer (RFC 6901): `/item_ids/2`; the empty string is the whole."""
+    detail: str
+    """What is wrong and what is allowed."""
+
+
+class InvalidOrder(OrdermillError):
+    """An order breaks the rules for its fields. `faults` names every fault, not only the first."""
+
+    def __init__(self, faults: tuple[FieldFault, ...]) -> None:
+        self.faults = faults
+        super().__init__("; ".join(f"{fault.pointer or 'order'}: {fault.detail}" for fault in faults))
+
+
+class InvalidConfiguration(OrdermillError):
+    """A setting is out of its range or names something that does not exist."""
+
+
+class OrderNotFound(OrdermillError):
+    """No order has this id."""
+
+    def __init__(self, order_id: str) -> None:
+        self.order_id = order_id
+        super().__init__(f"There is no order {order_id!r}.")
+
+
+class OrderConflict(OrdermillError):
+    """The order id is taken by an order with other content."""
+
+    def __init__(self, order_id: str) -> None:
+        self.order_id = order_id
+        super().__init__(f"Order {order_id!r} exists with other content: send it under an id of its own.")
+
+
+class TransitionRefused(OrdermillError):
+    """The order's status does not allow what was asked."""
+
+    def __init__(self, order_id: str, status: str, wanted: str) -> None:
+        self.order_id = order_id
+        self.status = status
+        super().__init__(f"Order {order_id!r} is {status}, which does not allow it to become {wanted}.")
+
+
+class BacklogFull(OrdermillError):
+    """Too many accepted orders are unfinished; nothing of the submission was stored."""
+
+    retry_after_seconds = 1
+
+    def __init__(self, backlog: int, wanted: int, max_backlog: int) -> None:
+        super().__init__(
+            f"{backlog} orders are unfinished and {wanted} more would pass the limit of {max_backlog}: try again later."
+        )
+
+
+class EngineStopped(OrdermillError):
+    """The engine is not running: not started yet, stopping, or stopped."""
+
+    retry_after_seconds = 5
+
+    def __init__(self, detail: str = "The engine is stopping: send the order again when it is back.") -> None:
+        super().__init__(detail)
+
+
+class DatabaseRefused(OrdermillError):
+    """The database cannot be used: not ours, from a newer version, or in use by another engine."""
+
+
+class StoreUnavailable(OrdermillError):
+    """The database did not take a write (busy, full, failing); nothing of the submission was stored."""
+
+    retry_after_seconds = 1
+
+    def __init__(self, cause: BaseException) -> None:
+        super().__init__(f"The database did not take the write ({cause}): nothing was stored, try again.")

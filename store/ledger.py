@@ -1,0 +1,232 @@
+"""The only writer: records a batch of accepted orders and of steps in one transaction, each step guarded."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Sequence
+from enum import StrEnum
+from itertools import chain, starmap
+from typing import NamedTuple
+
+import msgspec
+from peewee import Database, DatabaseError, IntegrityError
+
+from . import lifecycle, queries
+from .errors import StoreUnavailable
+from .lifecycle import OrderStatus
+from .models import OrderModel, TotalModel, TransitionModel
+from .order import Order
+from .record import Move, OrderRecord
+from .statements import run, run_for_each, to_sql
+from .totals import PROCESSING_MICROSECONDS, TIMED_ORDERS
+
+_encode_items = msgspec.json.Encoder().encode
+
+_INSERT_ORDER = to_sql(OrderModel.insert(dict.fromkeys(OrderModel._meta.sorted_fields, 0)).on_conflict(action="ignore"))
+_INSERT_TRANSITION = to_sql(
+    TransitionModel.insert(
+        dict.fromkeys(
+            (
+                TransitionModel.sequence,
+                TransitionModel.order_id,
+                TransitionModel.from_status,
+                TransitionModel.to_status,
+                TransitionModel.at,
+                TransitionModel.attempt,
+                TransitionModel.reason,
+            ),
+            0,
+        )
+    )
+)
+_UPDATE_ORDER = to_sql(
+    OrderModel.update(
+        {
+            OrderModel.status: "",
+            OrderModel.attempts: 0,
+            OrderModel.failures: 0,
+            OrderModel.updated_at: 0,
+            OrderModel.ready_at: 0,
+        }
+    ).where((OrderModel.sequence == 0) & (OrderModel.status == "") & (OrderModel.attempts == 0))
+)
+_ADD_TO_TOTAL = to_sql(TotalModel.update({TotalModel.value: TotalModel.value + 0}).where(TotalModel.name == ""))
+_SEQUENCES_FROM = to_sql(OrderModel.select(OrderModel.sequence).where(OrderModel.sequence >= 0))
+
+
+class Outcome(StrEnum):
+    """What became of an order that was handed in."""
+
+    ACCEPTED = "accepted"
+    """New, and stored."""
+    DUPLICATE = "duplicate"
+    """The very same order was stored before."""
+    CONFLICT = "conflict"
+    """Its id is taken by an order with other content; nothing was changed."""
+
+
+class Acceptance(NamedTuple):
+    """The answer to one order that was handed in."""
+
+    outcome: Outcome
+    record: OrderRecord
+    """The stored order of that id: the new one, or the one that was there before."""
+
+
+class Recorded(NamedTuple):
+    """What a transaction stored."""
+
+    acceptances: list[Acceptance]
+    """One for each order handed in, in the same sequence."""
+    moved: list[Move]
+    """The steps that were recorded."""
+    refused: list[Move]
+    """The steps that were not: the order was no longer where its mover saw it."""
+    changes: Counter[str]
+    """What was added to each of the running totals."""
+
+
+class _GuardFailed(Exception):
+    """Some step of a batch found its order elsewhere; a batch statement does not tell which one."""
+
+
+class Ledger:
+    """Writes orders and their transitions. One per database, used by one thread.
+
+    Args:
+        database: open in the calling thread with a connection that may write.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._next_sequence = queries.last_sequence(database) + 1
+
+    def record(self, orders: Sequence[Order], moves: Sequence[Move], at_us: int) -> Recorded:
+        """Store everything in one transaction, or nothing.
+
+        Args:
+            orders: new orders, duplicates and conflicts alike.
+            moves: steps of orders stored before, at most one for each order.
+            at_us: the time that new orders are accepted, microseconds since 1970-01-01T00:00:00Z.
+
+        Raises:
+            StoreUnavailable: the database did not take the transaction; nothing was stored.
+        """
+        try:
+            try:
+                recorded = self._transaction(orders, moves, at_us, step_by_step=False)
+            except _GuardFailed:
+                recorded = self._transaction(orders, moves, at_us, step_by_step=True)
+        except (DatabaseError, sqlite3.Error) as error:  # Peewee wraps the errors of its own calls only
+            raise StoreUnavailable(error) from error
+        self._next_sequence += len(orders)
+        return recorded
+
+    def _transaction(self, orders: Sequence[Order], moves: Sequence[Move], at_us: int, step_by_step: bool) -> Recorded:
+        with self._database.atomic("IMMEDIATE"):
+            acceptances = self._insert(orders, at_us) if orders else []
+            accepted = [record for outcome, record in acceptances if outcome is Outcome.ACCEPTED]
+            moved, refused = self._update_each(moves) if step_by_step else self._update(moves)
+            run_for_each(
+                self._database,
+                _INSERT_TRANSITION,
+                chain(
+                    (_transition(None, record, lifecycle.ACCEPT.why) for record in accepted),
+                    starmap(_transition, moved),
+                ),
+            )
+            changes = _changes(accepted, moved)
+            run_for_each(self._database, _ADD_TO_TOTAL, [(value, name) for name, value in changes.items() if value])
+        return Recorded(acceptances, moved, refused, changes)
+
+    def _insert(self, orders: Sequence[Order], at_us: int) -> list[Acceptance]:
+        first = self._next_sequence
+        records = [
+            OrderRecord(order, sequence, OrderStatus.PENDING, 0, 0, at_us, at_us, at_us)
+            for sequence, order in enumerate(orders, first)
+        ]
+        rows = [
+            (
+                record.sequence,
+                record.order.order_id,
+                record.order.user_id,
+                _encode_items(record.order.item_ids).decode(),
+                record.order.total_cents,
+                record.status,
+                0,
+                0,
+                at_us,
+                at_us,
+                at_us,
+            )
+            for record in records
+        ]
+        inserted = run_for_each(self._database, _INSERT_ORDER, rows)
+        if inserted == len(records):
+            return [Acceptance(Outcome.ACCEPTED, record) for record in records]
+        new = {sequence for (sequence,) in run(self._database, _SEQUENCES_FROM, (first,)).fetchall()}
+        return [
+            Acceptance(Outcome.ACCEPTED, record) if record.sequence in new else self._compare(record.order)
+            for record in records
+        ]
+
+    def _compare(self, order: Order) -> Acceptance:
+        stored = queries.find(self._database, order.order_id)
+        if stored is None:
+            raise IntegrityError(f"the schema refuses order {order.order_id!r}")
+        return Acceptance(Outcome.DUPLICATE if stored.order == order else Outcome.CONFLICT, stored)
+
+    def _update(self, moves: Sequence[Move]) -> tuple[list[Move], list[Move]]:
+        if moves:
+            changed = run_for_each(self._database, _UPDATE_ORDER, map(_guarded_update, moves))
+            if changed != len(moves):
+                raise _GuardFailed
+        return list(moves), []
+
+    def _update_each(self, moves: Sequence[Move]) -> tuple[list[Move], list[Move]]:
+        moved: list[Move] = []
+        refused: list[Move] = []
+        for step in moves:
+            found = run(self._database, _UPDATE_ORDER, _guarded_update(step)).rowcount
+            (moved if found else refused).append(step)
+        return moved, refused
+
+
+def _transition(before: OrderRecord | None, after: OrderRecord, reason: str) -> tuple[object, ...]:
+    return (
+        after.sequence,
+        after.order.order_id,
+        None if before is None else before.status,
+        after.status,
+        after.updated_us,
+        after.attempts,
+        reason,
+    )
+
+
+def _guarded_update(step: Move) -> tuple[object, ...]:
+    before, after, _ = step
+    return (
+        after.status,
+        after.attempts,
+        after.failures,
+        after.updated_us,
+        after.ready_us,
+        after.sequence,
+        before.status,
+        before.attempts,
+    )
+
+
+def _changes(accepted: list[OrderRecord], moved: list[Move]) -> Counter[str]:
+    changes: Counter[str] = Counter()
+    if accepted:
+        changes[OrderStatus.PENDING] = len(accepted)
+    for before, after, _ in moved:
+        changes[before.status] -= 1
+        changes[after.status] += 1
+        if after.status is OrderStatus.COMPLETED and before.status is OrderStatus.PROCESSING:
+            changes[TIMED_ORDERS] += 1
+            changes[PROCESSING_MICROSECONDS] += after.updated_us - before.updated_us
+    return changes

@@ -1,0 +1,74 @@
+"""The statuses of an order and every legal edge between them: who moves an order along it, and why."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class OrderStatus(StrEnum):
+    """Where an order is. Each member says who moves the order on."""
+
+    PENDING = "Pending"
+    """Accepted and waiting. The pool gives it to a processor; a client or an operator may cancel it."""
+    PROCESSING = "Processing"
+    """With a processor. The processor moves it on, or recovery does when the engine died meanwhile."""
+    COMPLETED = "Completed"
+    """Done. Nobody moves it on."""
+    FAILED = "Failed"
+    """Rejected by the handler, or out of attempts. An operator may retry it."""
+    CANCELLED = "Cancelled"
+    """Cancelled before work began. Nobody moves it on."""
+    REVIEW = "Review"
+    """The engine died in mid-work, and nobody can tell whether the effect happened. An operator settles or retries."""
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether processing is over (an operator may still retry a Failed order)."""
+        return self in _TERMINAL
+
+
+_TERMINAL = frozenset({OrderStatus.COMPLETED, OrderStatus.FAILED, OrderStatus.CANCELLED})
+
+
+class Edge(NamedTuple):
+    """One legal way from a status to another. Callers name an edge; nobody assigns a status."""
+
+    source: OrderStatus | None
+    """The status that the order must have; None where the order is not there yet."""
+    target: OrderStatus
+    """The status that it gets."""
+    mover: str
+    """Who moves an order along this edge."""
+    why: str
+    """The reason recorded where the mover gives no better one."""
+
+
+ACCEPT = Edge(None, OrderStatus.PENDING, "intake", "accepted")
+ASSIGN = Edge(OrderStatus.PENDING, OrderStatus.PROCESSING, "pool", "assigned to a processor")
+CANCEL = Edge(OrderStatus.PENDING, OrderStatus.CANCELLED, "client or operator", "cancelled before work began")
+COMPLETE = Edge(OrderStatus.PROCESSING, OrderStatus.COMPLETED, "processor", "the handler returned")
+RETURN = Edge(OrderStatus.PROCESSING, OrderStatus.PENDING, "processor or recovery", "to be tried again")
+FAIL = Edge(OrderStatus.PROCESSING, OrderStatus.FAILED, "processor", "rejected, or out of attempts")
+PARK = Edge(OrderStatus.PROCESSING, OrderStatus.REVIEW, "recovery", "the engine died in mid-work")
+RETRY_REVIEWED = Edge(OrderStatus.REVIEW, OrderStatus.PENDING, "operator", "retried by an operator")
+RETRY_FAILED = Edge(OrderStatus.FAILED, OrderStatus.PENDING, "operator", "retried by an operator")
+SETTLE_COMPLETED = Edge(OrderStatus.REVIEW, OrderStatus.COMPLETED, "operator", "settled by an operator")
+SETTLE_FAILED = Edge(OrderStatus.REVIEW, OrderStatus.FAILED, "operator", "settled by an operator")
+
+EDGES: tuple[Edge, ...] = (
+    ACCEPT,
+    ASSIGN,
+    CANCEL,
+    COMPLETE,
+    RETURN,
+    FAIL,
+    PARK,
+    RETRY_REVIEWED,
+    RETRY_FAILED,
+    SETTLE_COMPLETED,
+    SETTLE_FAILED,
+)
+
+BACKLOG = frozenset({OrderStatus.PENDING, OrderStatus.PROCESSING})
+"""The statuses of orders that the engine still has to work on."""

@@ -1,0 +1,54 @@
+"""Peewee models of the tables that sql/schema.sql creates.
+
+They are bound to no database, since several engines may live in one process: each query is given the database that it
+runs on.
+"""
+
+from __future__ import annotations
+
+from peewee import IntegerField, Model, TextField
+
+
+class OrderModel(Model):
+    """A row of `orders`; schema.sql says what each column means."""
+
+    sequence = IntegerField(primary_key=True)
+    order_id = TextField(unique=True)
+    user_id = TextField()
+    item_ids = TextField()
+    total_cents = IntegerField()
+    status = TextField()
+    attempts = IntegerField()
+    failures = IntegerField()
+    created_at = IntegerField()
+    updated_at = IntegerField()
+    ready_at = IntegerField(null=True)
+
+    class Meta:
+        table_name = "orders"
+
+
+class TransitionModel(Model):
+    """A row of `transitions`."""
+
+    id = IntegerField(primary_key=True)
+    sequence = IntegerField()
+    order_id = TextField()
+    from_status = TextField(null=True)
+    to_status = TextField()
+    at = IntegerField()
+    attempt = IntegerField()
+    reason = TextField()
+
+    class Meta:
+        table_name = "transitions"
+
+
+class TotalModel(Model):
+    """A row of `totals`."""
+
+    name = TextField(primary_key=True)
+    value = IntegerField()
+
+    class Meta:
+        table_name = "totals"

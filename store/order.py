@@ -1,0 +1,131 @@
+"""Order: its fields, their limits, and money. The value type that every layer speaks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import msgspec
+
+from .errors import FieldFault, InvalidOrder
+
+IDENTIFIER = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+IDENTIFIER_RULE = "1 to 64 characters of A-Z a-z 0-9 . _ : -"
+MAX_ITEMS = 100
+MAX_TOTAL_AMOUNT = Decimal("9999999999.99")
+MONEY_RULE = f"a decimal amount from 0 to {MAX_TOTAL_AMOUNT} with at most two fraction digits"
+
+_is_identifier = IDENTIFIER.fullmatch
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a client orders. Checked when made; immutable and safe to share between threads.
+
+    Raises:
+        InvalidOrder: a field breaks its rule; the error names every fault.
+    """
+
+    order_id: str
+    """The client's name for the order, unique for ever: 1 to 64 characters of A-Z a-z 0-9 . _ : -"""
+    user_id: str
+    """Who orders, written like `order_id`."""
+    item_ids: tuple[str, ...]
+    """What is ordered: 1 to 100 items, each written like `order_id`; repeats and sequence are kept."""
+    total_amount: Decimal
+    """The amount to pay in whole cents, 0 to 9,999,999,999.99."""
+
+    def __post_init__(self) -> None:
+        try:
+            sound = (
+                _is_identifier(self.order_id)
+                and _is_identifier(self.user_id)
+                and type(self.item_ids) is tuple
+                and 0 < len(self.item_ids) <= MAX_ITEMS
+                and all(map(_is_identifier, self.item_ids))
+                and type(self.total_amount) is Decimal
+                and _is_money(self.total_amount)
+            )
+        except TypeError:
+            sound = False
+        if not sound:
+            faults = find_faults({name: getattr(self, name) for name in FIELDS})
+            if faults:
+                raise InvalidOrder(faults)
+            # Sound but of a convenient type: a list of items, a whole number of money.
+            msgspec.structs.force_setattr(self, "item_ids", tuple(self.item_ids))
+            msgspec.structs.force_setattr(self, "total_amount", Decimal(self.total_amount))
+
+    @property
+    def total_cents(self) -> int:
+        """The amount in cents."""
+        return int(self.total_amount.scaleb(2))
+
+
+FIELDS: tuple[str, ...] = Order.__struct_fields__
+
+
+def find_faults(fields: Mapping[str, Any]) -> tuple[FieldFault, ...]:
+    """Everything that keeps `fields` from being an order, in the order of the fields.
+
+    Args:
+        fields: what a client sent, by field name; values of any type.
+    """
+    faults = [FieldFault(_pointer(name), "unknown field") for name in fields if name not in FIELDS]
+    for name in FIELDS:
+        if name not in fields:
+            faults.append(FieldFault(_pointer(name), "missing"))
+    for name in ("order_id", "user_id"):
+        if name in fields and not _is_sound_identifier(fields[name]):
+            faults.append(FieldFault(_pointer(name), f"must be a string of {IDENTIFIER_RULE}"))
+    if "item_ids" in fields:
+        faults.extend(_item_faults(fields["item_ids"]))
+    if "total_amount" in fields and not _is_sound_amount(fields["total_amount"]):
+        faults.append(FieldFault("/total_amount", f"must be {MONEY_RULE}"))
+    return tuple(faults)
+
+
+def amount_from_cents(cents: int) -> Decimal:
+    """Money as it is shown: two fraction digits."""
+    return Decimal(cents).scaleb(-2)
+
+
+def format_cents(cents: int) -> str:
+    """Money as it is written in answers: `19.99`."""
+    return f"{cents // 100}.{cents % 100:02d}"
+
+
+def _is_money(amount: Decimal) -> bool:
+    # The exponent is compared before any arithmetic, which would round to the context's 28 digits.
+    return amount.is_finite() and amount.as_tuple().exponent >= -2 and 0 <= amount <= MAX_TOTAL_AMOUNT  # type: ignore[operator]  # finite: the exponent is an int
+
+
+def _is_sound_identifier(value: object) -> bool:
+    return isinstance(value, str) and _is_identifier(value) is not None
+
+
+def _is_sound_amount(value: object) -> bool:
+    # A float has already lost the cents that it was meant to carry, and a bool is no amount.
+    if isinstance(value, bool) or not isinstance(value, Decimal | int):
+        return False
+    try:
+        return _is_money(Decimal(value))
+    except InvalidOperation:
+        return False
+
+
+def _item_faults(items: object) -> list[FieldFault]:
+    if not isinstance(items, list | tuple):
+        return [FieldFault("/item_ids", f"must be a list of 1 to {MAX_ITEMS} item ids")]
+    if not 0 < len(items) <= MAX_ITEMS:
+        return [FieldFault("/item_ids", f"must have 1 to {MAX_ITEMS} items, has {len(items)}")]
+    return [
+        FieldFault(f"/item_ids/{index}", f"must be a string of {IDENTIFIER_RULE}")
+        for index, item in enumerate(items)
+        if not _is_sound_identifier(item)
+    ]
+
+
+def _pointer(name: str) -> str:
+    return "/" + name.replace("~", "~0").replace("/", "~1")

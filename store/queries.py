@@ -1,0 +1,183 @@
+"""Every read of the database. Each function is given the database, connected in the calling thread."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import msgspec
+from peewee import SQL, Database, Expression, fn
+
+from . import lifecycle
+from .lifecycle import OrderStatus
+from .models import OrderModel, TotalModel, TransitionModel
+from .order import Order, amount_from_cents
+from .record import OrderRecord, Transition
+from .statements import run, to_sql
+from .totals import PROCESSING_MICROSECONDS, TIMED_ORDERS
+
+_STATUSES = {status.value: status for status in OrderStatus}
+_ORDER_COLUMNS = (
+    OrderModel.order_id,
+    OrderModel.user_id,
+    OrderModel.item_ids,
+    OrderModel.total_cents,
+    OrderModel.sequence,
+    OrderModel.status,
+    OrderModel.attempts,
+    OrderModel.failures,
+    OrderModel.created_at,
+    OrderModel.updated_at,
+    OrderModel.ready_at,
+)
+_decode_items = msgspec.json.Decoder(tuple[str, ...]).decode
+
+
+def _is(status: OrderStatus) -> Expression:
+    # A literal, not a parameter: SQLite uses a partial index only where the text of the query names its condition.
+    return OrderModel.status == SQL(f"'{status.value}'")
+
+
+_FIND = to_sql(OrderModel.select(*_ORDER_COLUMNS).where(OrderModel.order_id == ""))
+_READY = to_sql(
+    OrderModel.select(*_ORDER_COLUMNS)
+    .where(_is(OrderStatus.PENDING) & (OrderModel.ready_at <= 0))
+    .order_by(OrderModel.ready_at, OrderModel.sequence)
+    .limit(1)
+)
+_NEXT_READY = to_sql(
+    OrderModel.select(fn.MIN(OrderModel.ready_at)).where(_is(OrderStatus.PENDING) & (OrderModel.ready_at > 0))
+)
+
+
+def find(database: Database, order_id: str) -> OrderRecord | None:
+    """The order of that id, or None."""
+    row = run(database, _FIND, (order_id,)).fetchone()
+    return None if row is None else _record(row)
+
+
+def history(database: Database, order_id: str) -> tuple[Transition, ...]:
+    """The transitions of an order, oldest first; empty where there is no such order."""
+    order = OrderModel.select(OrderModel.sequence).where(OrderModel.order_id == order_id)
+    rows = (
+        TransitionModel.select(
+            TransitionModel.from_status,
+            TransitionModel.to_status,
+            TransitionModel.at,
+            TransitionModel.attempt,
+            TransitionModel.reason,
+        )
+        .where(TransitionModel.sequence == order)
+        .order_by(TransitionModel.id)
+        .tuples()
+        .execute(database)
+    )
+    return tuple(
+        Transition(None if source is None else _STATUSES[source], _STATUSES[target], at, attempt, reason)
+        for source, target, at, attempt, reason in rows
+    )
+
+
+def page(
+    database: Database,
+    *,
+    status: OrderStatus | None = None,
+    user_id: str | None = None,
+    before: int | None = None,
+    limit: int,
+) -> list[OrderRecord]:
+    """Orders, newest first.
+
+    Args:
+        database: connected in this thread.
+        status: only these.
+        user_id: only this user's.
+        before: only those with a sequence below this one, to go on where the last page ended.
+        limit: how many at the most.
+    """
+    query = OrderModel.select(*_ORDER_COLUMNS).order_by(OrderModel.sequence.desc()).limit(limit)
+    if status is not None:
+        query = query.where(OrderModel.status == status.value)
+    if user_id is not None:
+        query = query.where(OrderModel.user_id == user_id)
+    if before is not None:
+        query = query.where(OrderModel.sequence < before)
+    return [_record(row) for row in query.tuples().execute(database)]
+
+
+def ready(database: Database, now_us: int, limit: int) -> list[OrderRecord]:
+    """Pending orders that may be processed now, those that have been ready longest first.
+
+    Args:
+        database: connected in this thread.
+        now_us: microseconds since 1970-01-01T00:00:00Z.
+        limit: how many at the most.
+    """
+    return [_record(row) for row in run(database, _READY, (now_us, limit)).fetchall()]
+
+
+def next_ready_us(database: Database, now_us: int) -> int | None:
+    """When the next Pending order after `now_us` becomes ready, or None; both microseconds since 1970-01-01."""
+    earliest: int | None = run(database, _NEXT_READY, (now_us,)).fetchone()[0]
+    return earliest
+
+
+def processing(database: Database, limit: int) -> list[OrderRecord]:
+    """Orders that are Processing, oldest first: after a crash, those that were in hand."""
+    query = (
+        OrderModel.select(*_ORDER_COLUMNS)
+        .where(OrderModel.status == OrderStatus.PROCESSING.value)
+        .order_by(OrderModel.sequence)
+        .limit(limit)
+    )
+    return [_record(row) for row in query.tuples().execute(database)]
+
+
+def last_sequence(database: Database) -> int:
+    """The highest sequence given to an order, 0 before the first."""
+    highest: int | None = OrderModel.select(fn.MAX(OrderModel.sequence)).scalar(database)
+    return highest or 0
+
+
+def last_transition_us(database: Database) -> int:
+    """The latest time among the newest transitions, microseconds since 1970-01-01T00:00:00Z; 0 before the first."""
+    # Batches are recorded in order, and times differ by moments within one: the newest thousand hold the latest.
+    newest = TransitionModel.select(TransitionModel.at).order_by(TransitionModel.id.desc()).limit(1000)
+    return max((at for (at,) in newest.tuples().execute(database)), default=0)
+
+
+def totals(database: Database) -> Counter[str]:
+    """The running counts, by their names in `totals`."""
+    return Counter(dict(TotalModel.select(TotalModel.name, TotalModel.value).tuples().execute(database)))
+
+
+def recount(database: Database) -> Counter[str]:
+    """The same counts, taken anew from `orders` and `transitions`. Reads both tables whole."""
+    counts = Counter(dict.fromkeys(_STATUSES, 0))
+    by_status = OrderModel.select(OrderModel.status, fn.COUNT(SQL("*"))).group_by(OrderModel.status)
+    counts.update(dict(by_status.tuples().execute(database)))
+    started, completed = TransitionModel.alias(), TransitionModel.alias()
+    durations = (
+        completed.select(fn.COUNT(SQL("*")), fn.SUM(completed.at - started.at))
+        .join(started, on=(started.sequence == completed.sequence) & (started.attempt == completed.attempt))
+        .where(
+            (completed.from_status == lifecycle.COMPLETE.source)
+            & (completed.to_status == lifecycle.COMPLETE.target)
+            & (started.to_status == lifecycle.ASSIGN.target)
+        )
+    )
+    ((count, microseconds),) = durations.tuples().execute(database)
+    counts[TIMED_ORDERS] = count
+    counts[PROCESSING_MICROSECONDS] = microseconds or 0
+    return counts
+
+
+def _record(row: Any) -> OrderRecord:
+    order_id, user_id, item_ids, total_cents, sequence, status, attempts, failures, created, updated, ready_at = row
+    order = Order(
+        order_id=order_id,
+        user_id=user_id,
+        item_ids=_decode_items(item_ids),
+        total_amount=amount_from_cents(total_cents),
+    )
+    return OrderRecord(order, sequence, _STATUSES[status], attempts, failures, created, updated, ready_at)

@@ -1,0 +1,124 @@
+"""What the database holds of an order: its present state, and the transitions that led there."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+import msgspec
+
+from . import lifecycle
+from .errors import TransitionRefused
+from .lifecycle import Edge, OrderStatus
+from .order import Order
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class OrderRecord(msgspec.Struct, frozen=True):
+    """An order and where it is. Times are microseconds since 1970-01-01T00:00:00Z."""
+
+    order: Order
+    sequence: int
+    """Its number in the order of arrival."""
+    status: OrderStatus
+    attempts: int
+    """How often a processor was given the order."""
+    failures: int
+    """How many of these attempts ended in an error or a crash."""
+    created_us: int
+    updated_us: int
+    """When the status last changed."""
+    ready_us: int | None
+    """No processor takes the order before this time; None unless it is Pending."""
+
+    @property
+    def order_id(self) -> str:
+        """The client's name for the order."""
+        return self.order.order_id
+
+    @property
+    def created_at(self) -> datetime:
+        """When the order was accepted, in UTC."""
+        return utc(self.created_us)
+
+    @property
+    def updated_at(self) -> datetime:
+        """When the status last changed, in UTC."""
+        return utc(self.updated_us)
+
+
+class Transition(msgspec.Struct, frozen=True):
+    """One step of an order's history."""
+
+    from_status: OrderStatus | None
+    """None where the order was accepted."""
+    to_status: OrderStatus
+    at_us: int
+    """When, in microseconds since 1970-01-01T00:00:00Z."""
+    attempt: int
+    """The attempt that the step belongs to, 0 before the first."""
+    reason: str
+    """Why, in words for people."""
+
+    @property
+    def at(self) -> datetime:
+        """When, in UTC."""
+        return utc(self.at_us)
+
+
+class Move(NamedTuple):
+    """An order's step along an edge, not recorded yet."""
+
+    before: OrderRecord
+    """The order as the mover knows it; recorded only if its status and attempt are still these."""
+    after: OrderRecord
+    reason: str
+
+
+def move(
+    record: OrderRecord,
+    edge: Edge,
+    at_us: int,
+    reason: str | None = None,
+    *,
+    ready_us: int | None = None,
+    failed: bool = False,
+) -> Move:
+    """The step of `record` along `edge`.
+
+    Args:
+        record: the order as the mover knows it.
+        edge: a member of `lifecycle.EDGES` other than ACCEPT.
+        at_us: when it happens, microseconds since 1970-01-01T00:00:00Z.
+        reason: why; the edge's own words by default.
+        ready_us: for an edge to Pending, the time before which no processor takes the order; `at_us` by default.
+        failed: whether the attempt counts as a failure.
+
+    Raises:
+        TransitionRefused: the order is not where the edge begins.
+    """
+    if record.status is not edge.source:
+        raise TransitionRefused(record.order_id, record.status, edge.target)
+    if edge.target is OrderStatus.PENDING:
+        ready_us = at_us if ready_us is None else ready_us
+    after = OrderRecord(
+        record.order,
+        record.sequence,
+        edge.target,
+        record.attempts + (edge is lifecycle.ASSIGN),
+        record.failures + failed,
+        record.created_us,
+        at_us,
+        ready_us,
+    )
+    return Move(record, after, edge.why if reason is None else reason)
+
+
+def utc(microseconds: int) -> datetime:
+    """A time of the database as a datetime in UTC.
+
+    Args:
+        microseconds: since 1970-01-01T00:00:00Z.
+    """
+    return _EPOCH + timedelta(microseconds=microseconds)

@@ -1,0 +1,51 @@
+"""What all tests share: a database, engines, a clock, and the check that nothing is left running."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pykka
+import pytest
+
+from ordermill.engine import Order, OrderEngine
+from ordermill.engine.testing import ManualClock
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_running() -> Iterator[None]:
+    """After every test no actor and no thread of ours is left."""
+    before = set(threading.enumerate())
+    yield
+    for thread in set(threading.enumerate()) - before:
+        thread.join(timeout=5)
+    left = set(threading.enumerate()) - before
+    assert not left, f"threads left running: {left}"
+    actors = pykka.ActorRegistry.get_all()
+    assert not actors, f"actors left running: {actors}"
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    """Where a test's database goes."""
+    return tmp_path / "orders.db"
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """A clock that stands still until the test moves it."""
+    return ManualClock()
+
+
+@pytest.fixture
+def start_engine(database: Path) -> Iterator[Callable[..., OrderEngine]]:
+    """Starts engines over the test's database, with a handler that returns at once; each is stopped in the end."""
+    with ExitStack() as engines:
+
+        def start(handler: Callable[[Order], object] = lambda _: None, **settings: Any) -> OrderEngine:
+            return engines.enter_context(OrderEngine(database, handler=handler, **settings))
+
+        yield start
