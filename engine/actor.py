@@ -45,8 +45,7 @@ class EngineActor(ThreadingActor):
         try:
             self.receive(message)
         except BaseException as error:  # even a SystemExit must not end the other actors
-            self._log.exception("unexpected error on %s", type(message).__name__)
-            self._crew.incidents.append(Incident(type(self).__name__, f"{type(error).__name__}: {error}"))
+            self.note_incident(error)
             for unanswered in self._in_hand:
                 if (reply := getattr(unanswered, "reply", None)) is not None:
                     fail(reply, error)
@@ -58,6 +57,11 @@ class EngineActor(ThreadingActor):
     def receive(self, message: Any) -> None:
         """Handle one message."""
         raise NotImplementedError
+
+    def note_incident(self, error: BaseException) -> None:
+        """Log an unexpected error, and count it in the metrics. Call it while the error is handled."""
+        self._log.exception("unexpected error")
+        self._crew.incidents.append(Incident(type(self).__name__, f"{type(error).__name__}: {error}"))
 
     def rebuild(self) -> None:
         """Make the state anew after a message could not be handled; nothing to do for an actor without state."""

@@ -116,4 +116,5 @@ def _describe(error: BaseException) -> str:
 
 
 def _shorten(text: str) -> str:
+    text = text.encode(errors="replace").decode()  # a lone surrogate cannot be stored
     return text if len(text) <= _MAX_REASON_LENGTH else text[: _MAX_REASON_LENGTH - 1] + "…"

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 
-from peewee import SqliteDatabase
+from peewee import DatabaseError, SqliteDatabase
 from pykka import ActorDeadError
 
 from ..store import lifecycle, queries
-from ..store.errors import OrderNotFound, StoreUnavailable, TransitionRefused
+from ..store.errors import OrdermillError, OrderNotFound, StoreUnavailable, TransitionRefused
 from ..store.ledger import Ledger, Outcome, Recorded
 from ..store.lifecycle import Edge, OrderStatus
+from ..store.order import Order
 from ..store.record import Move, OrderRecord, move
 from .actor import BatchActor, fail
 from .crew import Crew
@@ -36,6 +38,35 @@ Command = CancelOrder | RetryOrder | SettleOrder
 Message = SubmitOrders | Command | AssignOrders | OrdersHandled | WakeUp
 
 
+@dataclass(kw_only=True)
+class _Batch:
+    """What goes into one transaction."""
+
+    submissions: list[SubmitOrders] = field(default_factory=list)
+    commands: list[tuple[Command, Move]] = field(default_factory=list)
+    assignments: list[Move] = field(default_factory=list)
+    handled: list[Move] = field(default_factory=list)
+
+    @property
+    def orders(self) -> list[Order]:
+        return [order for submission in self.submissions for order in submission.orders]
+
+    @property
+    def moves(self) -> list[Move]:
+        return [step for _, step in self.commands] + self.assignments + self.handled
+
+    def parts(self) -> Iterator[_Batch]:
+        """Everything in a batch of its own."""
+        for submission in self.submissions:
+            yield _Batch(submissions=[submission])
+        for command in self.commands:
+            yield _Batch(commands=[command])
+        for assignment in self.assignments:
+            yield _Batch(assignments=[assignment])
+        for result in self.handled:
+            yield _Batch(handled=[result])
+
+
 class RecorderActor(BatchActor):
     """Records what the others say, then tells them, then answers those who wait.
 
@@ -56,6 +87,8 @@ class RecorderActor(BatchActor):
 
     def on_stop(self) -> None:
         """Record what came before the stop, then close the database."""
+        if self._unrecorded:
+            self.on_receive(WakeUp())
         super().on_stop()
         if self._unrecorded:
             self._log.error("%d results were never recorded: their orders are still Processing", len(self._unrecorded))
@@ -69,57 +102,90 @@ class RecorderActor(BatchActor):
 
     def receive_batch(self, messages: Sequence[Message]) -> None:
         """Record everything in one transaction."""
-        submissions: list[SubmitOrders] = []
-        commands: list[tuple[Command, Move]] = []
-        assignments: list[Move] = []
-        handled, self._unrecorded = self._unrecorded, []
+        batch = self._gather(messages)
+        if not batch.orders and not batch.moves:
+            return
+        try:
+            self._record(batch)
+        except StoreUnavailable as error:
+            self._put_off(batch, error)
+        except Exception as error:  # something in the batch cannot be recorded: the rest must not suffer
+            self.note_incident(error)
+            for part in batch.parts():
+                self._record_alone(part)
+
+    def _gather(self, messages: Sequence[Message]) -> _Batch:
+        batch = _Batch(handled=self._unrecorded)
+        self._unrecorded = []
         for message in messages:
             match message:
                 case SubmitOrders():
-                    submissions.append(message)
+                    batch.submissions.append(message)
                 case AssignOrders(moves):
-                    assignments += moves
+                    batch.assignments += moves
                 case OrdersHandled(results):
                     with suppress(IndexError):
                         while True:
-                            handled.append(results.popleft())
+                            batch.handled.append(results.popleft())
                 case WakeUp():
                     pass
                 case _:
                     if (step := self._plan(message)) is not None:
-                        commands.append((message, step))
-        orders = [order for submission in submissions for order in submission.orders]
-        moves = [step for _, step in commands] + assignments + handled
-        if not orders and not moves:
-            return
-        try:
-            recorded = self._ledger.record(orders, moves, self._crew.clock.now_us())
-        except StoreUnavailable as error:
-            self._log.error("%s", error)
-            self._crew.store_trouble = str(error)
-            self._unrecorded = handled
-            self._write_again_later()
-            if assignments:
-                self._crew.pool.tell(AssignmentsFailed(assignments))
-            self._crew.intake.tell(BacklogReleased(len(orders)))
-            for waiting in (*submissions, *(command for command, _ in commands)):
-                fail(waiting.reply, error)
-            return
-        self._crew.store_trouble = None
-        self._tell(recorded)
-        self._answer(submissions, commands, recorded)
+                        batch.commands.append((message, step))
+        return batch
 
     def _plan(self, command: Command) -> Move | None:
-        record = queries.find(self._database, command.order_id)
-        if record is None:
-            fail(command.reply, OrderNotFound(command.order_id))
-            return None
         try:
+            record = queries.find(self._database, command.order_id)
+            if record is None:
+                raise OrderNotFound(command.order_id)
             edge, reason = _edge(command, record)
             return move(record, edge, self._crew.clock.now_us(), reason)
-        except TransitionRefused as error:
+        except OrdermillError as error:
             fail(command.reply, error)
-            return None
+        except DatabaseError as error:
+            fail(command.reply, StoreUnavailable(error))
+        return None
+
+    def _record(self, batch: _Batch) -> None:
+        recorded = self._ledger.record(batch.orders, batch.moves, self._crew.clock.now_us())
+        self._crew.store_trouble = None
+        self._tell(recorded)
+        self._answer(batch, recorded)
+
+    def _record_alone(self, part: _Batch) -> None:
+        try:
+            self._record(part)
+        except StoreUnavailable as error:
+            self._put_off(part, error)
+        except Exception as error:  # this is the one
+            self._refuse(part, error)
+
+    def _put_off(self, batch: _Batch, error: StoreUnavailable) -> None:
+        # Who waits for an answer gets the error. Results are kept: what a handler has done cannot be done again.
+        self._log.error("%s", error)
+        self._crew.store_trouble = str(error)
+        if batch.assignments:
+            self._crew.pool.tell(AssignmentsFailed(batch.assignments))
+        self._answer_with(batch, error)
+        self._unrecorded += batch.handled
+        self._write_again_later()
+
+    def _refuse(self, part: _Batch, error: Exception) -> None:
+        if part.assignments:
+            self._crew.pool.tell(OrdersAssigned((), [step.before for step in part.assignments]))
+        self._answer_with(part, error)
+        for step in part.handled:
+            reason = f"its result cannot be recorded: {type(error).__name__}"
+            plain = move(step.before, lifecycle.FAIL, self._crew.clock.now_us(), reason, failed=True)
+            if step.reason != reason:  # once is enough
+                self._record_alone(_Batch(handled=[plain]))
+
+    def _answer_with(self, batch: _Batch, error: Exception) -> None:
+        if batch.orders:
+            self._crew.intake.tell(BacklogReleased(len(batch.orders)))
+        for waiting in (*batch.submissions, *(command for command, _ in batch.commands)):
+            fail(waiting.reply, error)
 
     def _tell(self, recorded: Recorded) -> None:
         ready = [record for outcome, record in recorded.acceptances if outcome is Outcome.ACCEPTED]
@@ -152,14 +218,12 @@ class RecorderActor(BatchActor):
             self._crew.pool.tell(OrdersAssigned(assigned, refused))
         self._crew.waiting_room.wake(finished)
 
-    def _answer(
-        self, submissions: list[SubmitOrders], commands: list[tuple[Command, Move]], recorded: Recorded
-    ) -> None:
+    def _answer(self, batch: _Batch, recorded: Recorded) -> None:
         position = 0
-        for orders, reply in submissions:
+        for orders, reply in batch.submissions:
             reply.set(recorded.acceptances[position : position + len(orders)])
             position += len(orders)
-        for command, step in commands:
+        for command, step in batch.commands:
             if any(step is refused for refused in recorded.refused):
                 # Another command of the same transaction came first.
                 now = queries.find(self._database, command.order_id) or step.before

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
 
@@ -132,12 +133,12 @@ class _Request(cherrypy._cprequest.Request):  # type: ignore[misc]  # CherryPy h
             answer = handler(Call(self.wsgi_environ, query_string, order_id))
         except Exception as error:
             if not isinstance(error, OrdermillError):
-                _log.exception("unexpected error on %s %s", method, path)
+                _log.exception("unexpected error on %s %s", method, quote(path))
             problem = problems.answer_for(error)
             answer = Answer(problem.body, problem.status, problem.headers, problems.MEDIA_TYPE)
         if _access_log.isEnabledFor(logging.INFO):
             milliseconds = (time.perf_counter() - began) * 1000
-            _access_log.info("%s %s %d %.1f ms", method, path, answer.status, milliseconds)
+            _access_log.info("%s %s %d %.1f ms", method, quote(path), answer.status, milliseconds)
         response: _Response = cherrypy.serving.response
         response.fill(answer, with_body=method != "HEAD")
         return response

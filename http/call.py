@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
-from .problems import InvalidParameter, LengthRequired, TruncatedBody, UnsupportedMediaType
+from .problems import BodyTimeout, InvalidParameter, LengthRequired, TruncatedBody, UnsupportedMediaType
 
 JSON = "application/json"
 
@@ -73,16 +73,20 @@ class Call:
         Raises:
             UnsupportedMediaType: it has none of them.
             LengthRequired: its length is not given.
+            BodyTimeout: it stopped coming.
             TruncatedBody: it ended before its announced length.
         """
         media_type = self._environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
         if media_type not in media_types:
             raise UnsupportedMediaType(media_types)
         length = self._environ.get("CONTENT_LENGTH")
-        if not length:
+        if not length or self._environ.get("wsgi.input_terminated"):
             raise LengthRequired
         expected = int(length)
-        body: bytes = self._environ["wsgi.input"].read(expected)
+        try:
+            body: bytes = self._environ["wsgi.input"].read(expected)
+        except OSError:
+            raise BodyTimeout from None
         if len(body) < expected:
             raise TruncatedBody(expected, len(body))
         return body, media_type

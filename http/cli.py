@@ -43,8 +43,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Ordermill takes orders over REST, keeps them safe and processes them in the background.",
 )
-_out = Console()
-_err = Console(stderr=True)
+# No markup: what handlers and clients have written is shown as it is.
+_out = Console(markup=False, emoji=False)
+_err = Console(markup=False, emoji=False, stderr=True)
 
 DatabaseOption = Annotated[
     str, typer.Option("--db", envvar="ORDERMILL_DB", help="Database: a path, or a URL such as sqlite:///orders.db.")
@@ -202,7 +203,7 @@ def load_handler(name: str) -> Handler:
     sys.path.insert(0, str(Path.cwd()))
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
+    except (ImportError, TypeError) as error:  # TypeError: a relative name
         raise InvalidConfiguration(f"Cannot import the handler's module {module_name!r}: {error}.") from error
     handler: Handler | None = getattr(module, attribute, None)
     if not callable(handler):

@@ -23,6 +23,7 @@ from rich.table import Table
 from ..store.errors import OrdermillError
 from ..store.lifecycle import COMPLETE, OrderStatus
 from ..store.totals import OrderMetrics
+from .limits import allow_connections
 
 _WAIT_SECONDS = 30
 _WAITING_AT_ONCE = 32
@@ -75,7 +76,7 @@ def run_load(url: str, orders: int, concurrency: int, console: Console, timeout_
     Raises:
         LoadError: the server cannot be reached, or it takes too long.
     """
-    _allow_open_files(concurrency + 64)
+    allow_connections(concurrency)
     with _Bars(console) as bars:
         try:
             return asyncio.run(asyncio.wait_for(_Load(url, orders, concurrency, bars).run(), timeout_seconds))
@@ -308,14 +309,3 @@ def _percentiles(seconds: list[float]) -> dict[str, float]:
         "p99": cuts[98] * 1000,
         "max": max(seconds) * 1000,
     }
-
-
-def _allow_open_files(wanted: int) -> None:
-    try:
-        import resource
-    except ImportError:  # there is no such limit on Windows
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, allowed), hard))

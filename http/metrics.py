@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cherrypy.lib.httputil import header_elements  # type: ignore[import-untyped]  # CherryPy has no types
+import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
+from cherrypy.lib.httputil import header_elements  # type: ignore[import-untyped]  # likewise
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
@@ -72,9 +73,13 @@ class _Exposition(Collector):
 
 
 def _prefers_scraping(accept: str) -> bool:
-    for element in header_elements("Accept", accept):
-        if element.value in _SCRAPER_TYPES:
+    try:
+        wanted = [element.value for element in header_elements("Accept", accept) if element.qvalue > 0]
+    except cherrypy.HTTPError:  # a weight that is no number
+        return False
+    for media_type in wanted:
+        if media_type in _SCRAPER_TYPES:
             return True
-        if element.value in (JSON, "*/*", "application/*"):
+        if media_type in (JSON, "*/*", "application/*"):
             return False
     return False

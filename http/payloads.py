@@ -228,7 +228,7 @@ def _explain(body: bytes | msgspec.Raw) -> tuple[FieldFault, ...]:
     try:
         tree: Any = _decode_anything(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return (FieldFault("", f"cannot be read: {error}"),)
+        raise NotJson(str(error)) from None
     if not isinstance(tree, dict):
         return (FieldFault("", "must be a JSON object"),)
     amount = tree.get("total_amount")

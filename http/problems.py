@@ -55,6 +55,13 @@ class LengthRequired(HttpError):
         super().__init__("Send the length of the body in Content-Length; chunked bodies are not taken.")
 
 
+class BodyTimeout(HttpError):
+    """The body stopped coming before its announced length."""
+
+    def __init__(self) -> None:
+        super().__init__("The body did not come in time.")
+
+
 class TruncatedBody(HttpError):
     """The body ended before its announced length."""
 
@@ -107,6 +114,7 @@ class _Kind(NamedTuple):
 
 _KINDS: dict[type[Exception], _Kind] = {
     NotJson: _Kind(HTTPStatus.BAD_REQUEST, "not-json", "The body is not JSON"),
+    BodyTimeout: _Kind(HTTPStatus.REQUEST_TIMEOUT, "body-timeout", "The body did not come in time"),
     TruncatedBody: _Kind(HTTPStatus.BAD_REQUEST, "truncated-body", "The body is incomplete"),
     NoSuchResource: _Kind(HTTPStatus.NOT_FOUND, "no-such-resource", "Nothing is here"),
     OrderNotFound: _Kind(HTTPStatus.NOT_FOUND, "order-not-found", "There is no such order"),
@@ -148,6 +156,8 @@ def answer_for(error: Exception) -> ProblemAnswer:
     headers: list[tuple[str, str]] = []
     if isinstance(error, MethodNotAllowed):
         headers.append(("Allow", error.allow))
+    if isinstance(error, BodyTimeout):
+        headers.append(("Connection", "close"))
     if (seconds := getattr(error, "retry_after_seconds", None)) is not None:
         headers.append(("Retry-After", str(seconds)))
     return ProblemAnswer(kind.status, _encode(problem), tuple(headers))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -19,6 +22,7 @@ from msgspec import Meta
 from ..engine import InvalidConfiguration, OrderEngine, OrdermillError
 from . import problems
 from .app import Facade
+from .limits import allow_connections
 
 _MAX_HEADER_BYTES = 32 * 1024
 _CONNECTION_BACKLOG = 4096
@@ -105,12 +109,34 @@ class FacadeServer(cheroot.wsgi.Server):
         except OSError as error:
             raise CannotListen(f"Cannot listen on {self.url}: {error}. Choose another --host or --port.") from error
 
+    def process_conn(self, conn: _Connection) -> None:
+        """Give a thread to a connection once something has come over it: one that is only open holds up nobody."""
+        if conn.last_used is None:
+            self.put_conn(conn)
+        else:
+            super().process_conn(conn)
+
     def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
         """Cheroot's errors go where ours go."""
         _log.log(level, "%s", msg, exc_info=traceback)
 
 
 class _HttpRequest(cheroot.server.HTTPRequest):
+    def read_request_headers(self) -> bool:
+        """Refuse a length that is none; Cheroot takes whatever `int` takes, negative ones too."""
+        if not super().read_request_headers():  # type: ignore[no-untyped-call]  # Cheroot's
+            return False
+        if not self.inheaders.get(b"Content-Length", b"0").isdigit():
+            self.simple_response("400 Bad Request", "Malformed Content-Length Header.")
+            return False
+        return True
+
+    def send_headers(self) -> None:
+        """End the connection where the body was not read to its end: the rest would be taken for the next request."""
+        if self.chunked_read or (b"Connection", b"close") in self.outheaders:
+            self.close_connection = True
+        super().send_headers()
+
     def simple_response(self, status: str, msg: str = "") -> None:
         """Cheroot's own errors as problem details; the connection ends, since its framing cannot be trusted."""
         code = HTTPStatus(int(str(status)[:3]))
@@ -156,10 +182,26 @@ class _FacadePlugin(SimplePlugin):  # type: ignore[misc]  # CherryPy has no type
                 _log.exception("unexpected error while stopping")
 
 
+class _Stop:
+    """What a signal does: the first stops in order, the second at once."""
+
+    def __init__(self, bus: Any) -> None:
+        self._bus = bus
+        self._is_stopping = False
+
+    def on_signal(self, number: signal.Signals) -> None:
+        if self._is_stopping:
+            # What is in hand stays Processing, as after a crash: the next start settles it.
+            os._exit(128 + number)
+        self._is_stopping = True
+        # Not in this thread, which has to stay free for the second signal.
+        threading.Thread(target=self._bus.exit, name="ordermill-stop").start()
+
+
 def serve(engine: OrderEngine, config: ServerConfig, on_ready: Callable[[str], None]) -> None:
     """Run the engine and its facade until SIGTERM or SIGINT; then answer what was accepted, and stop in order.
 
-    Call it in the main thread: signals reach no other.
+    A second signal ends the process at once. Call it in the main thread: signals reach no other.
 
     Args:
         engine: not started yet.
@@ -177,6 +219,7 @@ def serve(engine: OrderEngine, config: ServerConfig, on_ready: Callable[[str], N
     cherrypy.server.unsubscribe()
     cherrypy.log.screen = False
     cherrypy.log.error_log.setLevel(logging.WARNING)  # the bus tells each of its steps
+    allow_connections(config.max_idle_connections)
     engine.start()
     try:
         server = FacadeServer(engine, config)
@@ -184,7 +227,12 @@ def serve(engine: OrderEngine, config: ServerConfig, on_ready: Callable[[str], N
     except BaseException:
         engine.stop()
         raise
-    bus.signals.subscribe()
+    stop = _Stop(bus)
+    bus.signal_handler.handlers = {
+        signal.SIGTERM.name: partial(stop.on_signal, signal.SIGTERM),
+        signal.SIGINT.name: partial(stop.on_signal, signal.SIGINT),
+    }
+    bus.signal_handler.subscribe()
     _FacadePlugin(bus, engine, server).subscribe()
     bus.start()
     on_ready(server.url)

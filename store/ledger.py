@@ -112,13 +112,16 @@ class Ledger:
 
         Raises:
             StoreUnavailable: the database did not take the transaction; nothing was stored.
+            peewee.IntegrityError, sqlite3.IntegrityError: the schema refuses a row of it; nothing was stored.
         """
         try:
             try:
                 recorded = self._transaction(orders, moves, at_us, step_by_step=False)
             except _GuardFailed:
                 recorded = self._transaction(orders, moves, at_us, step_by_step=True)
-        except (DatabaseError, sqlite3.Error) as error:  # Peewee wraps the errors of its own calls only
+        except (IntegrityError, sqlite3.IntegrityError):
+            raise
+        except (DatabaseError, sqlite3.Error) as error:  # Peewee translates the errors of its own calls only
             raise StoreUnavailable(error) from error
         self._next_sequence += len(orders)
         return recorded

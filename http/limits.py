@@ -1,0 +1,33 @@
+"""The operating system's limit of open files, which is a limit of connections."""
+
+from __future__ import annotations
+
+import logging
+
+try:
+    import resource
+except ImportError:  # there is no such limit on Windows
+    resource = None  # type: ignore[assignment]  # the module, where there is one
+
+_OTHER_FILES = 256
+
+
+def allow_connections(wanted: int) -> None:
+    """Raise this process's limit of open files, as far as it may, so that so many connections can be open at once.
+
+    Many systems allow 1,024 unless a process asks for more.
+
+    Args:
+        wanted: connections.
+    """
+    if resource is None:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + _OTHER_FILES
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    if allowed > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < needed:
+        logging.getLogger("ordermill.http").warning("only %d files may be open, %d are wanted", allowed, needed)

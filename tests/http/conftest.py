@@ -1,0 +1,162 @@
+"""A real server around a real engine in this process, clients that talk to it over sockets, and a handler to hold."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import queue
+import socket
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from ordermill.engine import Order, OrderEngine
+from ordermill.http.server import FacadeServer, ServerConfig
+
+JSON_HEADERS = {"Content-Type": "application/json"}
+
+
+class Reply(NamedTuple):
+    """An answer, read to its end."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body, read as JSON."""
+        assert self.headers.get_content_type() in {"application/json", "application/problem+json"}
+        return json.loads(self.body)
+
+
+class Client:
+    """Sends requests to a server, each over a connection of its own."""
+
+    def __init__(self, server: FacadeServer, engine: OrderEngine) -> None:
+        self.address: tuple[str, int] = server.bind_addr
+        self.server = server
+        self.engine = engine
+
+    def send(self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Reply:
+        """Send a request and read the answer."""
+        with closing(http.client.HTTPConnection(*self.address, timeout=40)) as connection:
+            connection.request(method, path, body, headers or {})
+            with connection.getresponse() as response:
+                return Reply(response.status, response.headers, response.read())
+
+    def get(self, path: str, **headers: str) -> Reply:
+        """GET."""
+        return self.send("GET", path, headers=headers)
+
+    def post(self, path: str, content: object = None) -> Reply:
+        """POST something as JSON; without it, no body."""
+        if content is None:
+            return self.send("POST", path)
+        return self.send("POST", path, json.dumps(content).encode(), JSON_HEADERS)
+
+    def post_text(self, text: str | bytes, path: str = "/orders", media_type: str = "application/json") -> Reply:
+        """POST a body as it stands."""
+        body = text.encode() if isinstance(text, str) else text
+        return self.send("POST", path, body, {"Content-Type": media_type})
+
+    @contextmanager
+    def raw(self) -> Iterator[socket.socket]:
+        """A bare connection."""
+        with socket.create_connection(self.address, timeout=40) as connection:
+            yield connection
+
+    def talk(self, request: bytes) -> Reply:
+        """Send bytes as they stand, say that no more follow, and read the first answer."""
+        with self.raw() as connection:
+            connection.sendall(request)
+            connection.shutdown(socket.SHUT_WR)
+            with closing(http.client.HTTPResponse(connection)) as response:
+                response.begin()
+                return Reply(response.status, response.headers, response.read())
+
+
+class Gate:
+    """A handler that holds every order until the test opens it."""
+
+    def __init__(self) -> None:
+        self._open = threading.Event()
+        self._entered: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def __call__(self, order: Order) -> None:
+        self._entered.put(order.order_id)
+        assert self._open.wait(timeout=60)
+
+    def wait_until_entered(self) -> str:
+        """The next order that the handler was called with."""
+        return self._entered.get(timeout=20)
+
+    def open(self) -> None:
+        """Let all go, now and from now on."""
+        self._open.set()
+
+
+@pytest.fixture
+def gate() -> Gate:
+    """A handler that holds every order until the test opens it."""
+    return Gate()
+
+
+@pytest.fixture
+def start_server(start_engine: Callable[..., OrderEngine], gate: Gate) -> Iterator[Callable[..., Client]]:
+    """Starts a server around an engine; the handler returns at once, settings are the server's or the engine's."""
+    with ExitStack() as servers:
+
+        def start(handler: Callable[[Order], object] = lambda _: None, **settings: Any) -> Client:
+            own = {name: settings.pop(name) for name in ServerConfig.__struct_fields__ if name in settings}
+            engine = start_engine(handler, **settings)
+            server = FacadeServer(engine, ServerConfig.of({"port": 0, "threads": 4} | own))
+            server.expiration_interval = 0.01  # how long its stop may take
+            server.prepare()
+            thread = threading.Thread(target=server.serve)
+            thread.start()
+            for step in (thread.join, server.stop, engine.interrupt_waits):
+                servers.callback(step)
+            return Client(server, engine)
+
+        servers.callback(gate.open)
+        yield start
+        gate.open()
+
+
+@pytest.fixture
+def client(start_server: Callable[..., Client]) -> Client:
+    """A client of a server whose handler returns at once."""
+    return start_server()
+
+
+@pytest.fixture
+def held(start_server: Callable[..., Client], gate: Gate) -> Client:
+    """A client of a server whose handler holds every order until the test opens the gate."""
+    return start_server(gate)
+
+
+@pytest.fixture
+def order() -> Callable[..., dict[str, Any]]:
+    """Makes an order as clients write it, with defaults for whatever the test does not care about."""
+
+    def make(order_id: str = "o-1", **fields: Any) -> dict[str, Any]:
+        return {"order_id": order_id, "user_id": "u-1", "item_ids": ["sku-1"], "total_amount": "19.99"} | fields
+
+    return make
+
+
+@pytest.fixture
+def sql(database: Path) -> Callable[[str], list[Any]]:
+    """Runs a statement on the test's database, past the engine."""
+
+    def run(statement: str) -> list[Any]:
+        with closing(sqlite3.connect(database)) as connection, connection:
+            return connection.execute(statement).fetchall()
+
+    return run

@@ -1,0 +1,378 @@
+"""The command line, in this process; `serve` has tests of its own in end_to_end."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from ordermill.engine import EngineConfig, InvalidConfiguration, OrderEngine, OrderStatus
+from ordermill.engine.testing import make_order
+from ordermill.http.cli import load_handler, main
+from ordermill.http.server import ServerConfig
+
+
+class Done(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Done]
+COMMANDS = ["serve", "load", "init-db", "seed", "status", "metrics", "verify"]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs `ordermill …` in an empty working directory."""
+    for name in [name for name in os.environ if name.startswith("ORDERMILL_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.chdir(tmp_path)
+
+    def invoke(*arguments: str) -> Done:
+        monkeypatch.setattr(sys, "argv", ["ordermill", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        code = ended.value.code
+        assert isinstance(code, int)
+        return Done(code, *capsys.readouterr())
+
+    return invoke
+
+
+def refused(done: Done) -> str:
+    """What a refused command says: one line, and nothing about the inside."""
+    assert done.code == 1
+    assert done.out == ""
+    assert done.err.startswith("ordermill: ")
+    assert done.err.count("\n") == 1
+    return done.err.removeprefix("ordermill: ").rstrip("\n")
+
+
+@pytest.fixture
+def seeded(run: Run) -> Run:
+    """Runs commands over orders.db with the sample orders."""
+    assert run("seed").code == 0
+    return run
+
+
+def damage(statement: str) -> None:
+    """Change the database past the engine."""
+    with closing(sqlite3.connect("orders.db")) as connection, connection:
+        connection.execute(statement)
+
+
+@pytest.mark.parametrize("arguments", [[], *([command] for command in COMMANDS)])
+def test_every_command_has_help(run: Run, arguments: list[str]) -> None:
+    done = run(*arguments, "--help")
+
+    assert (done.code, done.err) == (0, "")
+    assert "Usage: " in done.out
+    if not arguments:
+        assert all(command in done.out for command in COMMANDS)
+
+
+def test_the_help_of_serve_lists_every_setting(run: Run) -> None:
+    help_ = run("serve", "--help").out
+
+    for name in (*ServerConfig.__struct_fields__, *EngineConfig.__struct_fields__, "db", "handler", "log_level"):
+        assert f"--{name.replace('_', '-')} " in help_
+        assert f"ORDERMILL_{name.upper()}" in help_
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("load", ["--url", "--orders", "--concurrency", "--json"]),
+        ("init-db", ["--db"]),
+        ("seed", ["--db"]),
+        ("status", ["--db", "--json"]),
+        ("metrics", ["--db", "--json"]),
+        ("verify", ["--db", "--json"]),
+    ],
+)
+def test_the_help_of_a_command_lists_its_options(run: Run, command: str, options: list[str]) -> None:
+    help_ = run(command, "--help").out
+
+    assert all(f"{option} " in help_ for option in options)
+
+
+@pytest.mark.parametrize("arguments", [["nothing"], ["status"], ["metrics", "--colour"], ["init-db", "a", "b"]])
+def test_a_command_line_that_is_none_is_refused_as_usual(run: Run, arguments: list[str]) -> None:
+    done = run(*arguments)
+
+    assert done.code == 2
+    assert "Usage: " in done.err
+    assert "Traceback" not in done.err
+
+
+def test_init_db_makes_a_database_that_agrees(run: Run) -> None:
+    assert run("init-db", "--db", "new.db") == Done(0, "new.db is ready.\n", "")
+
+    assert run("verify", "--db", "new.db") == Done(0, "0 orders: everything agrees.\n", "")
+
+
+def test_init_db_changes_nothing_in_a_database_that_is_there(seeded: Run) -> None:
+    assert seeded("init-db").code == 0
+
+    assert seeded("verify").out == "7 orders: everything agrees.\n"
+
+
+def test_the_database_is_named_by_a_url_or_the_environment_too(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("seed", "--db", "sqlite:///by-url.db")
+    assert Path("by-url.db").exists()
+    monkeypatch.setenv("ORDERMILL_DB", "by-url.db")
+
+    assert run("verify").out == "7 orders: everything agrees.\n"
+    assert run("verify", "--db", "other.db").code == 1
+
+
+def test_sample_orders_go_into_an_empty_database_only(run: Run) -> None:
+    assert run("seed") == Done(0, "orders.db has 7 sample orders.\n", "")
+
+    assert refused(run("seed")) == "orders.db has orders already: sample orders go into an empty database only."
+    assert run("verify").out == "7 orders: everything agrees.\n"
+
+
+def test_an_engine_processes_the_sample_orders_that_are_pending(seeded: Run) -> None:
+    with OrderEngine("orders.db", handler=lambda _: None) as engine:
+        engine.drain(timeout=30)
+
+    metrics = json.loads(seeded("metrics", "--json").out)
+    assert metrics["orders_by_status"] == dict.fromkeys(OrderStatus, 0) | {
+        "Completed": 4,
+        "Failed": 1,
+        "Cancelled": 1,
+        "Review": 1,
+    }
+    assert seeded("verify").code == 0
+
+
+def test_status_tells_where_an_order_is_and_how_it_got_there(seeded: Run) -> None:
+    done = seeded("status", "sample-2")
+
+    first, *table = done.out.splitlines()
+    assert (done.code, first) == (0, "sample-2: Completed, 349.00 for bob, sku-desk")
+    steps = [[cell.strip() for cell in line.split("│")[1:-1]] for line in table if line.startswith("│")]
+    assert [step[1:4] for step in steps] == [
+        ["", "Pending", "0"],
+        ["Pending", "Processing", "1"],
+        ["Processing", "Pending", "1"],
+        ["Pending", "Processing", "2"],
+        ["Processing", "Completed", "2"],
+    ]
+    assert steps[0][0] == "2026-01-01T00:00:01.000000Z"
+    assert steps[2][4] == "TimeoutError: the payment service did not answer; tried again in 1.5 s"
+
+
+def test_status_as_json_is_the_order_and_its_transitions(seeded: Run) -> None:
+    assert json.loads(seeded("status", "sample-4", "--json").out) == {
+        "order_id": "sample-4",
+        "user_id": "alice",
+        "item_ids": ["sku-chair"],
+        "total_amount": "129.00",
+        "status": "Cancelled",
+        "attempts": 0,
+        "created_at": "2026-01-01T00:00:03.000000Z",
+        "updated_at": "2026-01-01T00:00:09.000000Z",
+        "transitions": [
+            {"from": None, "to": "Pending", "at": "2026-01-01T00:00:03.000000Z", "attempt": 0, "reason": "accepted"},
+            {
+                "from": "Pending",
+                "to": "Cancelled",
+                "at": "2026-01-01T00:00:09.000000Z",
+                "attempt": 0,
+                "reason": "cancelled before work began",
+            },
+        ],
+    }
+
+
+def test_status_shows_ids_and_reasons_as_they_are(run: Run) -> None:
+    def fail(_: object) -> None:
+        raise ValueError("[bold]loud[/bold] [/nothing] :warning:")
+
+    with OrderEngine("orders.db", handler=fail, max_attempts=1) as engine:
+        engine.submit(make_order("is:ok:1")).wait(timeout=20)
+
+    done = run("status", "is:ok:1")
+
+    assert done.code == 0
+    assert done.out.startswith("is:ok:1: Failed")
+    assert "ValueError: [bold]loud[/bold] [/nothing] :warning:; failed attempt 1 of 1" in done.out
+
+
+@pytest.mark.parametrize("as_json", [[], ["--json"]])
+def test_status_of_an_order_that_is_not_there(seeded: Run, as_json: list[str]) -> None:
+    assert refused(seeded("status", "nobody", *as_json)) == "There is no order 'nobody'."
+
+
+def test_metrics_are_a_table(seeded: Run) -> None:
+    done = seeded("metrics")
+
+    rows = dict(
+        [cell.strip() for cell in line.split("│")[1:-1]] for line in done.out.splitlines() if line.startswith("│")
+    )
+    assert done.code == 0
+    assert rows == {
+        "total orders processed": "2",
+        "average processing time": "0.310000 s",
+        "orders Pending": "2",
+        "orders Processing": "0",
+        "orders Completed": "2",
+        "orders Failed": "1",
+        "orders Cancelled": "1",
+        "orders Review": "1",
+    }
+
+
+def test_metrics_as_json_are_those_of_rest(seeded: Run) -> None:
+    assert json.loads(seeded("metrics", "--json").out) == {
+        "total_orders_processed": 2,
+        "average_processing_time_seconds": 0.31,
+        "orders_by_status": {
+            "Pending": 2,
+            "Processing": 0,
+            "Completed": 2,
+            "Failed": 1,
+            "Cancelled": 1,
+            "Review": 1,
+        },
+        "processing_seconds_total": 0.62,
+        "processing_seconds_count": 2,
+    }
+
+
+DAMAGES = [
+    (
+        "UPDATE totals SET value = value + 1 WHERE name = 'Completed'",
+        "the total Completed is 3, recounted 2",
+    ),
+    (
+        "UPDATE totals SET value = 620001 WHERE name = 'processing_microseconds'",
+        "the total processing_microseconds is 620001, recounted 620000",
+    ),
+    (
+        "DELETE FROM transitions WHERE order_id = 'sample-7'",
+        "order 'sample-7': is Pending, but its history ends with None",
+    ),
+]
+
+
+@pytest.mark.parametrize(("statement", "fault"), DAMAGES)
+def test_verify_finds_damage(seeded: Run, statement: str, fault: str) -> None:
+    damage(statement)
+
+    done = seeded("verify")
+
+    assert done.code == 1
+    assert done.out.splitlines()[0] == fault
+    assert done.out.splitlines()[-1].startswith("7 orders: ")
+    assert done.out.splitlines()[-1].endswith(" faults.")
+
+
+def test_verify_as_json_lists_the_faults(seeded: Run) -> None:
+    assert json.loads(seeded("verify", "--json").out) == {"orders": 7, "faults": []}
+    statement, fault = DAMAGES[0]
+    damage(statement)
+
+    done = seeded("verify", "--json")
+
+    assert (done.code, json.loads(done.out)) == (1, {"orders": 7, "faults": [fault]})
+
+
+@pytest.mark.parametrize("command", [["status", "o-1"], ["metrics"], ["verify"]])
+def test_reading_a_database_that_is_not_there_makes_none(run: Run, command: list[str]) -> None:
+    line = refused(run(*command))
+
+    assert line == "There is no database orders.db: create it with `ordermill init-db` or by starting an engine."
+    assert not list(Path().iterdir())
+
+
+@pytest.mark.parametrize("command", [["status", "o-1"], ["metrics"], ["verify"], ["init-db"], ["seed"], ["serve"]])
+def test_a_file_that_is_no_database_is_refused_and_left_alone(run: Run, command: list[str]) -> None:
+    Path("orders.db").write_text("my diary\n" * 500)
+
+    assert refused(run(*command)).startswith("Cannot use orders.db as a database: ")
+    assert Path("orders.db").read_text() == "my diary\n" * 500
+
+
+@pytest.mark.parametrize("command", [["init-db"], ["seed"], ["serve", "--port", "0"]])
+def test_nothing_writes_beside_a_running_engine(run: Run, command: list[str]) -> None:
+    with OrderEngine("orders.db", handler=lambda _: None):
+        line = refused(run(*command))
+
+    assert line.startswith(f"An engine is running over orders.db already (process {os.getpid()} ")
+
+
+@pytest.mark.parametrize("command", [["status", "o-1"], ["metrics"], ["verify"]])
+def test_reading_beside_a_running_engine_is_fine(run: Run, command: list[str]) -> None:
+    with OrderEngine("orders.db", handler=lambda _: None) as engine:
+        engine.submit(make_order()).wait(timeout=20)
+
+        assert run(*command).code == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--threads", "1"], "Server settings: Expected `int` >= 4 - at `$.threads`."),
+        (["--processors", "0"], "Engine settings: Expected `int` >= 1 - at `$.processors`."),
+        (["--max-backlog", "0"], "Engine settings: Expected `int` >= 1 - at `$.max_backlog`."),
+        (["--log-level", "loud"], "The log level is one of debug, info, warning, error; 'loud' is not."),
+        (["--db", "postgres://db/orders"], "No support for 'postgres' databases: use a path or sqlite:///orders.db."),
+        (["--handler", "nowhere"], "A handler is named module:function; 'nowhere' is not."),
+    ],
+)
+def test_serve_refuses_bad_settings_in_one_line(run: Run, options: list[str], text: str) -> None:
+    assert refused(run("serve", *options)) == text
+    assert not list(Path().iterdir())
+
+
+@pytest.mark.parametrize("name", ["", ":", "module", "module:", ":function", "a:b:"])
+def test_a_handler_that_is_not_named_module_function_is_refused(name: str) -> None:
+    with pytest.raises(InvalidConfiguration):
+        load_handler(name)
+
+
+@pytest.fixture
+def handlers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A module in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    module = tmp_path / "handlers_of_this_test.py"
+    module.write_text("LIMIT = 5\ndef charge(order): return 'charged'\n")
+    monkeypatch.setattr(sys, "modules", dict(sys.modules))
+    return module
+
+
+def test_a_handler_is_imported_from_the_working_directory(handlers: Path) -> None:
+    assert load_handler(f"{handlers.stem}:charge")(make_order()) == "charged"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("no_such_module:charge", "Cannot import the handler's module 'no_such_module': "),
+        ("handlers_of_this_test.py:charge", "Cannot import the handler's module 'handlers_of_this_test.py': "),
+        (".handlers_of_this_test:charge", "Cannot import the handler's module '.handlers_of_this_test': "),
+        ("handlers_of_this_test:change", "The module 'handlers_of_this_test' has no function 'change'."),
+        ("handlers_of_this_test:LIMIT", "The module 'handlers_of_this_test' has no function 'LIMIT'."),
+    ],
+)
+def test_a_handler_that_is_not_there_is_refused(handlers: Path, name: str, text: str) -> None:
+    assert handlers.exists()
+    with pytest.raises(InvalidConfiguration) as error:
+        load_handler(name)
+
+    assert str(error.value).startswith(text)

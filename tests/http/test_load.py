@@ -1,0 +1,231 @@
+"""The load generator: what it sends, and that it does not call a load good when the server disagrees."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiohttp import web
+from rich.console import Console
+
+from ordermill.http.load import LoadError, LoadReport, render, run_load
+from ordermill.store.lifecycle import OrderStatus
+
+if TYPE_CHECKING:
+    from tests.http.conftest import Client
+
+SECONDS_EACH = 0.5
+
+
+class FakeFacade:
+    """Answers like a server that completes every order in half a second; a test changes the answer it is about."""
+
+    def __init__(self) -> None:
+        self.orders: list[dict[str, Any]] = []
+        self.status = "Completed"
+        self.metrics_after: dict[str, Any] = {}
+        """What the metrics say wrongly once orders have come."""
+        self.refusals: list[web.Response] = []
+        """Answers to the first orders that are sent."""
+        self.together: asyncio.Barrier | None = None
+        """Holds each order until so many are sent."""
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self._port}"
+
+    async def submit(self, request: web.Request) -> web.Response:
+        """POST /orders."""
+        if self.together is not None:
+            await self.together.wait()
+        if self.refusals:
+            return self.refusals.pop(0)
+        self.orders.append(await request.json())
+        return web.json_response({}, status=201)
+
+    async def read(self, _: web.Request) -> web.Response:
+        """GET /orders/{order_id}."""
+        return web.json_response({"status": self.status})
+
+    async def history(self, _: web.Request) -> web.Response:
+        """GET /orders/{order_id}/history."""
+        times = ("00:00:00.000000Z", "00:00:01.000000Z", "00:00:01.500000Z")
+        statuses = (None, "Pending", "Processing", self.status)
+        steps = zip(statuses, statuses[1:], times, strict=False)
+        return web.json_response(
+            {"transitions": [{"from": source, "to": target, "at": f"2026-01-01T{at}"} for source, target, at in steps]}
+        )
+
+    async def metrics(self, _: web.Request) -> web.Response:
+        """GET /metrics."""
+        count = len(self.orders)
+        completed = count if self.status == "Completed" else 0
+        right = {
+            "total_orders_processed": completed,
+            "average_processing_time_seconds": SECONDS_EACH if completed else 0.0,
+            "orders_by_status": {status: count if status == self.status else 0 for status in OrderStatus},
+            "processing_seconds_total": completed * SECONDS_EACH,
+            "processing_seconds_count": completed,
+        }
+        return web.json_response(right | (self.metrics_after if count else {}))
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Serve from a thread."""
+        loop = asyncio.new_event_loop()
+        application = web.Application()
+        application.add_routes(
+            [
+                web.post("/orders", self.submit),
+                web.get("/orders/{order_id}", self.read),
+                web.get("/orders/{order_id}/history", self.history),
+                web.get("/metrics", self.metrics),
+            ]
+        )
+        runner = web.AppRunner(application, shutdown_timeout=0)
+        loop.run_until_complete(runner.setup())
+        loop.run_until_complete(web.TCPSite(runner, "127.0.0.1", 0).start())
+        self._port = runner.addresses[0][1]
+        thread = threading.Thread(target=loop.run_forever)
+        thread.start()
+        try:
+            yield
+        finally:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.run_until_complete(runner.cleanup())
+            loop.close()
+
+
+@pytest.fixture
+def facade() -> Iterator[FakeFacade]:
+    """A fake server that listens."""
+    fake = FakeFacade()
+    with fake.listening():
+        yield fake
+
+
+@pytest.fixture
+def load() -> Callable[..., LoadReport]:
+    """Runs a small load without showing anything."""
+
+    def run(url: str, orders: int = 6, concurrency: int = 3, timeout_seconds: float = 30) -> LoadReport:
+        return run_load(url, orders, concurrency, Console(quiet=True), timeout_seconds)
+
+    return run
+
+
+Load = Callable[..., LoadReport]
+
+
+def problem(status: int, **headers: str) -> web.Response:
+    """A refusal."""
+    return web.json_response({"title": "No", "detail": "not this one"}, status=status, headers=headers)
+
+
+def printed(report: LoadReport) -> str:
+    """A report as people see it."""
+    console = Console(file=io.StringIO(), width=120)
+    render(report, console)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_a_load_agrees_with_a_real_server(client: Client, load: Load) -> None:
+    host, port = client.address
+    report = load(f"http://{host}:{port}", orders=40, concurrency=8)
+    assert report.mismatches == []
+    assert report.ok
+    assert report.sent == report.accepted == 40
+    assert report.statuses == {OrderStatus.COMPLETED: 40}
+    assert client.engine.metrics().total_orders_processed == 40
+
+
+def test_as_many_orders_are_in_flight_together_as_there_are_connections(facade: FakeFacade, load: Load) -> None:
+    facade.together = asyncio.Barrier(50)
+    assert load(facade.url, orders=50, concurrency=50).ok
+
+
+def test_orders_are_different_from_each_other_and_from_those_of_another_run(facade: FakeFacade, load: Load) -> None:
+    load(facade.url)
+    load(facade.url)
+    assert len({order["order_id"] for order in facade.orders}) == len(facade.orders) == 12
+
+
+def test_a_request_takes_no_longer_than_the_longest(facade: FakeFacade, load: Load) -> None:
+    milliseconds = load(facade.url).milliseconds
+    assert list(milliseconds) == ["p50", "p90", "p99", "max"]
+    assert 0 < milliseconds["p50"] <= milliseconds["p90"] <= milliseconds["p99"] <= milliseconds["max"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "complaint"),
+    [
+        ({"total_orders_processed": 5}, "total_orders_processed grew by 5, Completed are 6"),
+        (
+            {"orders_by_status": dict.fromkeys(OrderStatus, 0) | {"Completed": 7}},
+            "the metrics count 7 more orders Completed, seen were 6",
+        ),
+        ({"processing_seconds_total": 3.25}, "the metrics count 3.250000 s of processing, the histories say 3.000000"),
+    ],
+    ids=["total", "status count", "processing time"],
+)
+def test_wrong_metrics_are_a_mismatch(facade: FakeFacade, load: Load, wrong: dict[str, Any], complaint: str) -> None:
+    facade.metrics_after = wrong
+    report = load(facade.url)
+    assert not report.ok
+    [mismatch] = report.mismatches
+    assert complaint in mismatch
+    assert complaint in printed(report)
+    assert "the metrics agree" not in printed(report)
+
+
+def test_a_refused_order_is_counted_with_its_reason(facade: FakeFacade, load: Load) -> None:
+    facade.refusals = [problem(422), problem(422)]
+    report = load(facade.url)
+    assert report.accepted == 4
+    assert report.failed == {"422 No: not this one": 2}
+    assert not report.ok
+
+
+def test_an_order_that_should_come_later_is_sent_again(facade: FakeFacade, load: Load) -> None:
+    facade.refusals = [problem(503, **{"Retry-After": "0"}), problem(429, **{"Retry-After": "0"})]
+    report = load(facade.url)
+    assert report.deferred == 2
+    assert report.accepted == 6
+    assert report.ok
+    assert "the metrics agree" in printed(report)
+
+
+def test_an_order_in_review_is_not_waited_for_but_is_a_mismatch(facade: FakeFacade, load: Load) -> None:
+    facade.status = "Review"
+    report = load(facade.url)
+    assert report.statuses == {OrderStatus.REVIEW: 6}
+    assert report.mismatches == ["6 orders wait in Review"]
+
+
+def test_orders_that_never_end_end_the_load(facade: FakeFacade, load: Load) -> None:
+    facade.status = "Pending"
+    with pytest.raises(LoadError, match=r"Not done within 0\.1 s"):
+        load(facade.url, timeout_seconds=0.1)
+
+
+def test_a_server_of_another_kind_is_an_error(facade: FakeFacade, load: Load) -> None:
+    facade.orders.append({})
+    facade.metrics_after = {"orders_by_status": "many"}
+    with pytest.raises(LoadError, match="does not answer as an Ordermill server does"):
+        load(facade.url)
+
+
+def test_a_server_that_is_not_running_is_an_error_that_says_what_to_do(load: Load) -> None:
+    with socket.socket() as bound:  # and not listening
+        bound.bind(("127.0.0.1", 0))
+        with pytest.raises(LoadError, match="Start it with `ordermill serve`"):
+            load(f"http://127.0.0.1:{bound.getsockname()[1]}")

@@ -1,0 +1,529 @@
+"""The calls about one order, and the list of orders."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ordermill.engine import OrderStatus, Reject
+from ordermill.engine.testing import ManualClock
+
+if TYPE_CHECKING:
+    from tests.http.conftest import Client, Gate, Reply
+
+    MakeOrder = Callable[..., dict[str, Any]]
+
+TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z")
+CALLS_FOR_AN_ORDER = [
+    ("GET", ""),
+    ("GET", "?wait=30"),
+    ("GET", "/status"),
+    ("GET", "/history"),
+    ("POST", "/cancel"),
+    ("POST", "/retry"),
+]
+
+
+def reject(_: object) -> None:
+    raise Reject("the card was declined")
+
+
+def identity(reply: Reply) -> tuple[int, str]:
+    """The status and the kind of a problem."""
+    assert reply.headers["Content-Type"] == "application/problem+json"
+    assert reply.json["status"] == reply.status
+    return reply.status, reply.json["type"].removeprefix("urn:ordermill:problem:")
+
+
+def await_waiting(waiting: list[Future[Reply]]) -> None:
+    """Return once two of these requests wait: there is no more room with four threads, so that one is answered."""
+    for _, future in zip(waiting[2:], as_completed(waiting, timeout=20), strict=False):
+        assert future.result().json["status"] == "Processing"
+
+
+def test_a_new_order_is_created_with_its_location(start_server: Callable[..., Client], order: MakeOrder) -> None:
+    client = start_server(clock=ManualClock())
+
+    reply = client.post("/orders", order(item_ids=["sku-2", "sku-1", "sku-2"]))
+
+    assert reply.status == 201
+    assert reply.headers["Location"] == "/orders/o-1"
+    assert reply.headers["Content-Type"] == "application/json"
+    assert reply.json == {
+        "order_id": "o-1",
+        "user_id": "u-1",
+        "item_ids": ["sku-2", "sku-1", "sku-2"],
+        "total_amount": "19.99",
+        "status": "Pending",
+        "attempts": 0,
+        "created_at": "2027-01-15T08:00:00.000000Z",
+        "updated_at": "2027-01-15T08:00:00.000000Z",
+    }
+
+
+def test_the_location_of_a_new_order_leads_to_it(client: Client, order: MakeOrder) -> None:
+    created = client.post("/orders", order())
+
+    found = client.get(created.headers["Location"] + "?wait=30")
+
+    assert found.status == 200
+    changing = {"status": "Completed", "attempts": 1, "updated_at": found.json["updated_at"]}
+    assert found.json == created.json | changing
+    assert TIME.fullmatch(found.json["created_at"])
+    assert TIME.fullmatch(found.json["updated_at"])
+    assert found.json["updated_at"] >= found.json["created_at"]
+
+
+def test_the_very_same_order_again_is_200_and_the_stored_order(client: Client, order: MakeOrder) -> None:
+    client.post("/orders", order(total_amount="19.90"))
+    stored = client.get("/orders/o-1?wait=30")
+
+    reply = client.post("/orders", order(total_amount=19.9))
+
+    assert reply.status == 200
+    assert "Location" not in reply.headers
+    assert reply.json == stored.json
+    assert reply.json["status"] == "Completed"
+
+
+@pytest.mark.parametrize(
+    "other", [{"user_id": "u-2"}, {"item_ids": ["sku-1", "sku-1"]}, {"total_amount": "19.98"}], ids=" ".join
+)
+def test_other_content_under_a_taken_id_is_a_conflict_and_changes_nothing(
+    client: Client, order: MakeOrder, other: dict[str, Any]
+) -> None:
+    client.post("/orders", order())
+    before = client.get("/orders/o-1?wait=30").json
+
+    reply = client.post("/orders", order(**other))
+
+    assert identity(reply) == (409, "order-conflict")
+    assert "'o-1'" in reply.json["detail"]
+    assert client.get("/orders/o-1").json == before
+
+
+@pytest.mark.parametrize(("method", "rest"), CALLS_FOR_AN_ORDER)
+@pytest.mark.parametrize("order_id", ["nobody", "not%20an%20id", "x" * 65, "caf%C3%A9"])
+def test_an_order_that_is_not_there_is_404(client: Client, method: str, rest: str, order_id: str) -> None:
+    assert identity(client.send(method, f"/orders/{order_id}{rest}")) == (404, "order-not-found")
+
+
+def test_the_status_call_says_where_an_order_is(held: Client, gate: Gate, order: MakeOrder) -> None:
+    held.post("/orders", order())
+    gate.wait_until_entered()
+
+    reply = held.get("/orders/o-1/status")
+
+    assert (reply.status, reply.json) == (200, {"order_id": "o-1", "status": "Processing"})
+
+
+def test_the_history_tells_every_step(start_server: Callable[..., Client], order: MakeOrder) -> None:
+    client = start_server(clock=ManualClock())
+    client.post("/orders", order())
+    client.get("/orders/o-1?wait=30")
+
+    reply = client.get("/orders/o-1/history")
+
+    at = "2027-01-15T08:00:00.000000Z"
+    assert reply.status == 200
+    assert reply.json == {
+        "order_id": "o-1",
+        "transitions": [
+            {"from": None, "to": "Pending", "at": at, "attempt": 0, "reason": "accepted"},
+            {"from": "Pending", "to": "Processing", "at": at, "attempt": 1, "reason": "assigned to a processor"},
+            {"from": "Processing", "to": "Completed", "at": at, "attempt": 1, "reason": "the handler returned"},
+        ],
+    }
+
+
+def test_waiting_is_answered_as_soon_as_the_order_is_terminal(held: Client, gate: Gate, order: MakeOrder) -> None:
+    held.post("/orders", order())
+    gate.wait_until_entered()
+    with ThreadPoolExecutor() as pool:
+        waiting = [pool.submit(held.get, "/orders/o-1?wait=30") for _ in range(3)]
+        await_waiting(waiting)
+
+        gate.open()
+
+        statuses = sorted(future.result(timeout=20).json["status"] for future in waiting)
+    assert statuses == ["Completed", "Completed", "Processing"]
+
+
+def test_waiting_that_takes_too_long_is_answered_with_the_order_as_it_is(held: Client, order: MakeOrder) -> None:
+    held.post("/orders", order())
+
+    reply = held.get("/orders/o-1?wait=0.01")
+
+    assert reply.status == 200
+    assert reply.json["status"] in {"Pending", "Processing"}
+
+
+@pytest.mark.parametrize("value", ["30.001", "31", "-1", "-0.001", "nan", "inf", "1e400", "soon", ""])
+def test_a_wait_out_of_range_is_refused_by_name(client: Client, order: MakeOrder, value: str) -> None:
+    client.post("/orders", order())
+
+    reply = client.get(f"/orders/o-1?wait={value}")
+
+    assert identity(reply) == (422, "invalid-parameter")
+    detail = "must be a number of seconds from 0 to 30"
+    assert reply.json["errors"] == [{"pointer": "/query/wait", "detail": detail}]
+
+
+def test_a_pending_order_is_cancelled(start_server: Callable[..., Client], gate: Gate, order: MakeOrder) -> None:
+    client = start_server(gate, processors=1)
+    client.post("/orders", order())
+    gate.wait_until_entered()
+    client.post("/orders", order("o-2"))
+
+    reply = client.post("/orders/o-2/cancel")
+
+    assert reply.status == 200
+    assert (reply.json["order_id"], reply.json["status"], reply.json["attempts"]) == ("o-2", "Cancelled", 0)
+    assert client.get("/orders/o-2").json == reply.json
+    gate.open()
+    assert client.get("/orders/o-1?wait=30").json["status"] == "Completed"
+
+
+def test_an_order_in_hand_or_over_is_not_cancelled(held: Client, gate: Gate, order: MakeOrder) -> None:
+    held.post("/orders", order())
+    gate.wait_until_entered()
+
+    assert identity(held.post("/orders/o-1/cancel")) == (409, "transition-refused")
+    gate.open()
+    assert held.get("/orders/o-1?wait=30").json["status"] == "Completed"
+    refused = held.post("/orders/o-1/cancel")
+    assert identity(refused) == (409, "transition-refused")
+    assert refused.json["detail"] == "Order 'o-1' is Completed, which does not allow it to become Cancelled."
+
+
+def test_a_failed_order_is_retried(start_server: Callable[..., Client], order: MakeOrder) -> None:
+    calls: Iterator[Callable[[object], None]] = iter([reject, lambda _: None])
+    client = start_server(lambda order: next(calls)(order))
+    client.post("/orders", order())
+    assert client.get("/orders/o-1?wait=30").json["status"] == "Failed"
+
+    reply = client.post("/orders/o-1/retry")
+
+    assert (reply.status, reply.json["status"], reply.json["attempts"]) == (200, "Pending", 1)
+    done = client.get("/orders/o-1?wait=30").json
+    assert (done["status"], done["attempts"]) == ("Completed", 2)
+    reasons = [step["reason"] for step in client.get("/orders/o-1/history").json["transitions"]]
+    assert reasons[2:4] == ["rejected: the card was declined", "retried by an operator"]
+
+
+def test_only_a_failed_order_is_retried(held: Client, gate: Gate, order: MakeOrder) -> None:
+    held.post("/orders", order())
+    gate.wait_until_entered()
+
+    assert identity(held.post("/orders/o-1/retry")) == (409, "transition-refused")
+    gate.open()
+    assert held.get("/orders/o-1?wait=30").json["status"] == "Completed"
+    assert identity(held.post("/orders/o-1/retry")) == (409, "transition-refused")
+
+
+@pytest.fixture
+def reviewed(
+    start_server: Callable[..., Client], order: MakeOrder, sql: Callable[[str], list[Any]], gate: Gate
+) -> Client:
+    """A client of a server that found o-1 in hand of an engine that had died."""
+    first = start_server(gate)
+    first.post("/orders", order())
+    gate.wait_until_entered()
+    gate.open()
+    first.get("/orders/o-1?wait=30")
+    first.engine.stop()
+    # As it was before the handler returned.
+    sql("UPDATE orders SET status = 'Processing', updated_at = (SELECT at FROM transitions WHERE id = 2)")
+    sql("DELETE FROM transitions WHERE id = 3")
+    sql("UPDATE totals SET value = name = 'Processing'")
+    return start_server(on_interrupted="review")
+
+
+@pytest.mark.parametrize("status", ["Completed", "Failed"])
+def test_an_order_in_review_is_settled(reviewed: Client, status: str) -> None:
+    assert reviewed.get("/orders/o-1").json["status"] == "Review"
+
+    reply = reviewed.post("/orders/o-1/settle", {"status": status, "reason": "asked the bank"})
+
+    assert (reply.status, reply.json["status"]) == (200, status)
+    assert reviewed.get("/orders/o-1").json == reply.json
+    last = reviewed.get("/orders/o-1/history").json["transitions"][-1]
+    assert (last["from"], last["to"], last["reason"]) == ("Review", status, "asked the bank")
+
+
+def test_a_settlement_needs_no_reason(reviewed: Client) -> None:
+    reviewed.post("/orders/o-1/settle", {"status": "Failed"})
+
+    assert reviewed.get("/orders/o-1/history").json["transitions"][-1]["reason"] == "settled by an operator"
+
+
+def test_an_order_in_review_is_retried(reviewed: Client) -> None:
+    assert reviewed.post("/orders/o-1/retry").json["status"] == "Pending"
+
+    assert reviewed.get("/orders/o-1?wait=30").json["status"] == "Completed"
+
+
+def test_an_order_in_review_is_not_cancelled(reviewed: Client) -> None:
+    assert identity(reviewed.post("/orders/o-1/cancel")) == (409, "transition-refused")
+
+
+def test_only_an_order_in_review_is_settled(client: Client, order: MakeOrder) -> None:
+    client.post("/orders", order())
+    client.get("/orders/o-1?wait=30")
+
+    assert identity(client.post("/orders/o-1/settle", {"status": "Failed"})) == (409, "transition-refused")
+    assert identity(client.post("/orders/o-9/settle", {"status": "Failed"})) == (404, "order-not-found")
+
+
+@pytest.mark.parametrize(
+    ("request_", "pointer"),
+    [
+        ({"status": "Pending"}, "/status"),
+        ({"status": "Cancelled"}, "/status"),
+        ({"status": "Done"}, ""),
+        ({"reason": "no status"}, ""),
+        ({"status": "Failed", "reason": 5}, ""),
+        ({"status": "Failed", "order_id": "o-2"}, ""),
+        (["Failed"], ""),
+    ],
+)
+def test_a_settlement_that_is_none_is_refused(reviewed: Client, request_: object, pointer: str) -> None:
+    reply = reviewed.post("/orders/o-1/settle", request_)
+
+    assert identity(reply) == (422, "invalid-order")
+    assert [error["pointer"] for error in reply.json["errors"]] == [pointer]
+    assert reviewed.get("/orders/o-1").json["status"] == "Review"
+
+
+def test_a_settlement_that_is_not_json_is_refused(reviewed: Client) -> None:
+    assert identity(reviewed.post_text("{", "/orders/o-1/settle")) == (400, "not-json")
+
+
+@pytest.fixture
+def many(client: Client, order: MakeOrder) -> Client:
+    """A client of a server with o-01 to o-25, all Completed, the odd ones of u-1 and the even ones of u-0."""
+    lines = [order(f"o-{number:02}", user_id=f"u-{number % 2}") for number in range(1, 26)]
+    assert client.post("/orders/bulk", lines).json["accepted"] == 25
+    client.engine.drain(timeout=30)
+    return client
+
+
+def ids(reply: Reply) -> list[str]:
+    """The ids of the orders of a page."""
+    assert reply.status == 200
+    assert sorted(reply.json) == ["next_cursor", "orders"]
+    return [order["order_id"] for order in reply.json["orders"]]
+
+
+def test_the_list_is_newest_first(many: Client) -> None:
+    reply = many.get("/orders")
+
+    assert ids(reply) == [f"o-{number:02}" for number in range(25, 0, -1)]
+    assert reply.json["next_cursor"] is None
+    assert reply.json["orders"][0] == many.get("/orders/o-25").json
+
+
+def test_the_list_of_no_orders_is_empty(client: Client) -> None:
+    assert client.get("/orders").json == {"orders": [], "next_cursor": None}
+
+
+@pytest.mark.parametrize("limit", [1, 4, 5, 24, 25, 26])
+def test_the_cursor_leads_through_all_orders_without_repeats(many: Client, limit: int) -> None:
+    seen: list[str] = []
+    cursor = ""
+    while True:
+        reply = many.get(f"/orders?limit={limit}{cursor}")
+        seen += ids(reply)
+        if reply.json["next_cursor"] is None:
+            break
+        assert len(ids(reply)) == limit
+        cursor = f"&cursor={reply.json['next_cursor']}"
+
+    assert seen == [f"o-{number:02}" for number in range(25, 0, -1)]
+
+
+def test_orders_that_come_meanwhile_do_not_shift_the_pages(many: Client, order: MakeOrder) -> None:
+    first = many.get("/orders?limit=20")
+    many.post("/orders", order("newer"))
+
+    second = many.get(f"/orders?limit=20&cursor={first.json['next_cursor']}")
+
+    assert ids(second) == [f"o-{number:02}" for number in range(5, 0, -1)]
+
+
+def test_the_list_is_filtered_by_user_and_by_status(many: Client) -> None:
+    assert ids(many.get("/orders?user_id=u-1&limit=2")) == ["o-25", "o-23"]
+    assert ids(many.get("/orders?user_id=u-0&status=Completed&limit=2")) == ["o-24", "o-22"]
+    assert len(ids(many.get("/orders?status=Completed"))) == 25
+    assert ids(many.get("/orders?status=Pending")) == []
+    assert ids(many.get("/orders?user_id=nobody")) == []
+
+
+def test_the_filters_hold_on_every_page(many: Client) -> None:
+    first = many.get("/orders?user_id=u-0&limit=7")
+
+    second = many.get(f"/orders?user_id=u-0&limit=7&cursor={first.json['next_cursor']}")
+
+    assert ids(first) + ids(second) == [f"o-{number:02}" for number in range(24, 0, -2)]
+    assert second.json["next_cursor"] is None
+
+
+@pytest.mark.parametrize("status", list(OrderStatus))
+def test_every_status_may_be_asked_for(client: Client, status: OrderStatus) -> None:
+    assert ids(client.get(f"/orders?status={status}")) == []
+
+
+@pytest.mark.parametrize(
+    ("query", "name", "detail"),
+    [
+        ("page=2", "page", "is unknown here; known: status, user_id, limit, cursor"),
+        ("Status=Failed", "Status", "is unknown here; known: status, user_id, limit, cursor"),
+        ("limit=5&limit=5", "limit", "is given more than once"),
+        ("status=Failed&user_id=a&status=Pending", "status", "is given more than once"),
+        ("status=pending", "status", "must be one of Pending, Processing, Completed, Failed, Cancelled, Review"),
+        ("status=", "status", "must be one of Pending, Processing, Completed, Failed, Cancelled, Review"),
+        ("limit=0", "limit", "must be a whole number from 1 to 1000"),
+        ("limit=1001", "limit", "must be a whole number from 1 to 1000"),
+        ("limit=-5", "limit", "must be a whole number from 1 to 1000"),
+        ("limit=2.0", "limit", "must be a whole number from 1 to 1000"),
+        ("limit=%D9%A1", "limit", "must be a whole number from 1 to 1000"),
+        pytest.param("limit=" + "9" * 5000, "limit", "must be a whole number from 1 to 1000", id="5000 digits"),
+        ("limit=", "limit", "must be a whole number from 1 to 1000"),
+    ],
+)
+def test_a_bad_parameter_is_refused_by_name(client: Client, query: str, name: str, detail: str) -> None:
+    reply = client.get(f"/orders?{query}")
+
+    assert identity(reply) == (422, "invalid-parameter")
+    assert reply.json["detail"] == f"The parameter {name!r} {detail}."
+    assert reply.json["errors"] == [{"pointer": f"/query/{name}", "detail": detail}]
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        "",
+        "0",
+        "5",
+        "MA",
+        "LTE",
+        "MTA=",
+        "MTA%3D",
+        "MDE",
+        "IDE",
+        "MV8w",
+        "not+one",
+        "%C3%A9",
+        "OTk5OTk5OTk5OTk5OTk5OTk5OTk",
+    ],
+)
+def test_a_cursor_that_no_page_has_given_is_refused(many: Client, cursor: str) -> None:
+    reply = many.get(f"/orders?cursor={cursor}")
+
+    assert identity(reply) == (422, "invalid-parameter")
+    assert [error["pointer"] for error in reply.json["errors"]] == ["/query/cursor"]
+
+
+@pytest.mark.parametrize("call", ["/orders/o-1/status", "/orders/o-1/history"])
+def test_a_call_without_parameters_refuses_any(client: Client, order: MakeOrder, call: str) -> None:
+    client.post("/orders", order())
+
+    reply = client.get(f"{call}?wait=1")
+
+    assert identity(reply) == (422, "invalid-parameter")
+    assert reply.json["detail"] == "The parameter 'wait' is unknown here; known: none."
+
+
+@pytest.mark.parametrize("call", ["cancel", "retry"])
+def test_an_unknown_parameter_keeps_an_order_where_it_is(
+    start_server: Callable[..., Client], gate: Gate, order: MakeOrder, call: str
+) -> None:
+    client = start_server(gate, processors=1)
+    client.post("/orders", order())
+    gate.wait_until_entered()
+    client.post("/orders", order("o-2"))
+
+    assert identity(client.post(f"/orders/o-2/{call}?force=1")) == (422, "invalid-parameter")
+    assert client.get("/orders/o-2").json["status"] == "Pending"
+
+
+def test_a_full_backlog_is_503_with_a_time_to_come_back(
+    start_server: Callable[..., Client], gate: Gate, order: MakeOrder
+) -> None:
+    client = start_server(gate, max_backlog=1)
+    client.post("/orders", order())
+    gate.wait_until_entered()
+
+    for reply in (client.post("/orders", order("o-2")), client.post("/orders/bulk", [order("o-2"), order("o-3")])):
+        assert identity(reply) == (503, "backlog-full")
+        assert reply.headers["Retry-After"] == "1"
+    assert client.get("/orders/o-2").status == 404
+
+    gate.open()
+    client.get("/orders/o-1?wait=30")
+    assert client.post("/orders", order("o-2")).status == 201
+
+
+def test_a_stopped_engine_is_503_with_a_time_to_come_back(client: Client, order: MakeOrder) -> None:
+    client.engine.stop()
+
+    for reply in (
+        client.post("/orders", order()),
+        client.post("/orders/bulk", [order()]),
+        client.get("/orders/o-1"),
+        client.get("/orders"),
+        client.post("/orders/o-1/cancel"),
+        client.get("/metrics"),
+    ):
+        assert identity(reply) == (503, "stopping")
+        assert reply.headers["Retry-After"] == "5"
+
+
+def test_waits_end_when_the_door_is_about_to_close(held: Client, gate: Gate, order: MakeOrder) -> None:
+    held.post("/orders", order())
+    gate.wait_until_entered()
+    with ThreadPoolExecutor() as pool:
+        waiting = [pool.submit(held.get, "/orders/o-1?wait=30") for _ in range(3)]
+        await_waiting(waiting)
+
+        held.engine.interrupt_waits()
+
+        replies = [future.result(timeout=20) for future in waiting]
+    assert [(reply.status, reply.json["status"]) for reply in replies] == [(200, "Processing")] * 3
+
+
+def test_orders_are_accepted_while_clients_wait(held: Client, gate: Gate, order: MakeOrder) -> None:
+    held.post("/orders", order())
+    gate.wait_until_entered()
+    with ThreadPoolExecutor() as pool:
+        waiting = [pool.submit(held.get, "/orders/o-1?wait=30") for _ in range(5)]
+        await_waiting(waiting)
+
+        assert held.post("/orders", order("o-2")).status == 201
+
+        gate.open()
+    assert sorted(future.result().json["status"] for future in waiting) == ["Completed"] * 2 + ["Processing"] * 3
+
+
+def test_an_order_is_handled_once_however_often_it_is_sent(
+    start_server: Callable[..., Client], order: MakeOrder
+) -> None:
+    handled: list[str] = []
+    client = start_server(lambda order: handled.append(order.order_id))
+    barrier = threading.Barrier(8)
+
+    def send(_: int) -> int:
+        barrier.wait(timeout=20)
+        return client.post("/orders", order()).status
+
+    with ThreadPoolExecutor(8) as pool:
+        statuses = sorted(pool.map(send, range(8)))
+    client.engine.drain(timeout=30)
+
+    assert statuses == [200] * 7 + [201]
+    assert handled == ["o-1"]
