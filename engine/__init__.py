@@ -21,7 +21,7 @@ from ..store.lifecycle import OrderStatus
 from ..store.order import Order
 from ..store.record import OrderRecord, Transition
 from .config import EngineConfig, OnInterrupted
-from .handler import Handler, Reject
+from .handler import Effect, Handler, Probe, Reject
 from .receipt import Receipt
 from .recovery import Recovered
 from .runtime import OrderEngine
@@ -31,6 +31,7 @@ __all__ = [
     "BacklogFull",
     "DatabaseRefused",
     "Durability",
+    "Effect",
     "EngineConfig",
     "EngineStopped",
     "FieldFault",
@@ -47,6 +48,7 @@ __all__ = [
     "OrderStatus",
     "OrdermillError",
     "Outcome",
+    "Probe",
     "Receipt",
     "Recovered",
     "Reject",

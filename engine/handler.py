@@ -4,13 +4,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from enum import StrEnum
 
 from ..store.errors import OrdermillError
 from ..store.order import Order
 
 Handler = Callable[[Order], object]
 """Called with an order, in a processor's thread. Returning completes the order; raising has it tried again later;
-raising `Reject` fails it at once. It may run more than once for an order, since the process may die at any moment."""
+raising `Reject` fails it at once. It may run more than once for an order, since the process may die at any moment:
+`Order.idempotency_key` is the same each time."""
+
+
+class Effect(StrEnum):
+    """What a probe has found out about an earlier attempt."""
+
+    DONE = "done"
+    """The handler's effect has happened: the order is Completed without running the handler again."""
+    NOT_DONE = "not done"
+    """It has not: the order is handled again."""
+    UNKNOWN = "unknown"
+    """Nobody can tell: the order waits in Review until an operator settles it."""
+
+
+Probe = Callable[[Order], Effect]
+"""Asked, after a crash, about an order whose handler may have been running: did its effect happen? A handler offers one
+as its attribute `probe`. Asked before anything runs again, from several threads at once; raising means UNKNOWN."""
 
 
 class Reject(OrdermillError):

@@ -335,7 +335,7 @@ class OrderEngine:
             open_database = partial(store.open_writer, self.path, self.config.durability)
             database = open_database()
             clock = self._given_clock or SystemClock(floor_us=queries.last_transition_us(database))
-            self.recovered = recover(database, self.config, clock)
+            self.recovered = recover(database, self.config, clock, getattr(self._handler, "probe", None))
             readers = store.open_readers(self.path, _MAX_READERS)
             crew = self._hire(
                 Crew(config=self.config, clock=clock, handler=self._handler), open_database, database, readers

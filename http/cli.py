@@ -30,6 +30,7 @@ from ..engine import (
 from ..store import database as store
 from ..store import queries
 from ..store.audit import audit
+from ..store.backup import back_up
 from ..store.statements import run_script
 from ..store.totals import OrderMetrics
 from .load import render, run_load
@@ -186,6 +187,17 @@ def verify_command(db: DatabaseOption = DEFAULT_DATABASE, as_json: JsonOption = 
         _out.print(f"{result.orders} orders: {verdict}.", highlight=False)
     if result.faults:
         raise typer.Exit(1)
+
+
+@app.command("backup")
+def backup_command(
+    target: Annotated[Path, typer.Argument(help="The file to make.")], db: DatabaseOption = DEFAULT_DATABASE
+) -> None:
+    """Make a consistent copy of the database; a server may be running over it."""
+    with _reader(db) as database, Progress(console=_err, transient=True, disable=not _err.is_terminal) as progress:
+        task = progress.add_task("Pages", total=None)
+        back_up(database, target, lambda done, total: progress.update(task, completed=done, total=total))
+    _out.print(f"{target} is a copy of {store.locate(db)}; check it with `ordermill verify`.", highlight=False)
 
 
 def load_handler(name: str) -> Handler:

@@ -6,13 +6,15 @@ import asyncio
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
+from math import isclose
 from statistics import quantiles
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
@@ -54,6 +56,8 @@ class LoadReport(msgspec.Struct, frozen=True, kw_only=True):
     """From the first request until processing was over for all."""
     milliseconds: dict[str, float]
     """Time of a request that sent an order: p50, p90, p99 and max."""
+    times_compared: bool
+    """Whether the processing times were compared with the histories; they are for up to 1,000 orders."""
     mismatches: list[str]
     """Where the metrics, or the orders, are not what was sent; empty where all agrees."""
 
@@ -74,8 +78,9 @@ def run_load(url: str, orders: int, concurrency: int, console: Console, timeout_
         timeout_seconds: when to give up.
 
     Raises:
-        LoadError: the server cannot be reached, or it takes too long.
+        LoadError: the address is none, the server cannot be reached or goes away, or it takes too long.
     """
+    _check_address(url)
     allow_connections(concurrency)
     with _Bars(console) as bars:
         try:
@@ -99,6 +104,8 @@ def render(report: LoadReport, console: Console) -> None:
     table.add_row("finished", f"{sum(report.statuses.values()) / report.seconds_to_finish:,.0f} orders/s")
     for name, value in report.milliseconds.items():
         table.add_row(f"request {name}", f"{value:,.1f} ms")
+    if not report.times_compared:
+        table.add_row("processing times", f"not compared above {_TIMED_ORDERS:,} orders")
     console.print(table)
     for mismatch in report.mismatches:
         console.print(mismatch, style="red", highlight=False, soft_wrap=True)
@@ -121,7 +128,6 @@ class _Load:
 
     async def run(self) -> LoadReport:
         connector = aiohttp.TCPConnector(limit=self.concurrency)
-        # One failed connection must not be retried in silence: every order is sent by us, and counted.
         async with aiohttp.ClientSession(self.url, connector=connector, timeout=aiohttp.ClientTimeout()) as session:
             before = await _metrics(session)
             began = time.perf_counter()
@@ -140,6 +146,7 @@ class _Load:
             seconds_to_accept=accepted_after,
             seconds_to_finish=finished_after,
             milliseconds=_percentiles(self.seconds),
+            times_compared=len(self.accepted) <= _TIMED_ORDERS,
             mismatches=mismatches,
         )
 
@@ -155,9 +162,7 @@ class _Load:
                     await self._send(session, number)
                     advance()
 
-            async with asyncio.TaskGroup() as group:
-                for _ in range(workers):
-                    group.create_task(worker())
+            await _run_together(worker, workers)
 
     async def _send(self, session: aiohttp.ClientSession, number: int) -> None:
         order_id = f"load-{self.run_id}-{number}"
@@ -179,7 +184,7 @@ class _Load:
             if answer.status == 201:
                 self.accepted.append(order_id)
                 return
-            if answer.status in (429, 503) and "Retry-After" in answer.headers:
+            if answer.status in (429, 503) and answer.headers.get("Retry-After", "").isdecimal():
                 self.deferred += 1
                 await asyncio.sleep(float(answer.headers["Retry-After"]))
                 continue
@@ -195,9 +200,7 @@ class _Load:
                     self.statuses[await _follow(session, order_id)] += 1
                     advance()
 
-            async with asyncio.TaskGroup() as group:
-                for _ in range(min(_WAITING_AT_ONCE, len(self.accepted))):
-                    group.create_task(follower())
+            await _run_together(follower, min(_WAITING_AT_ONCE, len(self.accepted)))
 
     def _compare(self, before: OrderMetrics, after: OrderMetrics) -> list[str]:
         mismatches = [f"{count} orders failed: {failure}" for failure, count in self.failed.items()]
@@ -206,7 +209,7 @@ class _Load:
         if review := self.statuses[OrderStatus.REVIEW]:
             mismatches.append(f"{review} orders wait in Review")
         for status in OrderStatus:
-            grown = after.orders_by_status[status] - before.orders_by_status[status]
+            grown = after.orders_by_status.get(status, 0) - before.orders_by_status.get(status, 0)
             if grown != self.statuses[status]:
                 mismatches.append(
                     f"the metrics count {grown} more orders {status}, seen were {self.statuses[status]}; "
@@ -216,6 +219,12 @@ class _Load:
         if processed != self.statuses[OrderStatus.COMPLETED]:
             mismatches.append(
                 f"total_orders_processed grew by {processed}, Completed are {self.statuses[OrderStatus.COMPLETED]}"
+            )
+        count, average = after.processing_seconds_count, after.average_processing_time_seconds
+        if not isclose(average * count, after.processing_seconds_total, rel_tol=1e-9):
+            mismatches.append(
+                f"average_processing_time_seconds is {average:.6f} s, which is not "
+                f"{after.processing_seconds_total:.6f} s over {count} orders"
             )
         return mismatches
 
@@ -257,6 +266,27 @@ class _Bars:
             self._console.print(f"{name}: {total} orders", highlight=False)
 
 
+def _check_address(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        is_address = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.path in {"", "/"}
+        _ = parts.port  # raises where it is out of range
+    except ValueError:
+        is_address = False
+    if not is_address:
+        raise LoadError(f"{url!r} is not the address of a server: write it like http://127.0.0.1:8080.")
+
+
+async def _run_together(work: Callable[[], Coroutine[Any, Any, None]], workers: int) -> None:
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(workers):
+                group.create_task(work())
+    except ExceptionGroup as errors:
+        # One cause, seen by many workers: the caller handles it by its own type.
+        raise errors.exceptions[0] from None
+
+
 async def _metrics(session: aiohttp.ClientSession) -> OrderMetrics:
     async with session.get("/metrics", headers={"Accept": "application/json"}) as answer:
         body = await answer.read()
@@ -285,7 +315,10 @@ async def _follow(session: aiohttp.ClientSession, order_id: str) -> OrderStatus:
 
 async def _processing_seconds(session: aiohttp.ClientSession, order_id: str) -> float:
     async with session.get(f"/orders/{order_id}/history") as answer:
-        transitions = msgspec.json.decode(await answer.read())["transitions"]
+        body = await answer.read()
+    if answer.status != 200:
+        raise LoadError(f"The history of {order_id} cannot be read: {_describe(answer.status, body)}.")
+    transitions = msgspec.json.decode(body)["transitions"]
     for previous, step in pairwise(transitions):
         if (step["from"], step["to"]) == (COMPLETE.source, COMPLETE.target):
             return (datetime.fromisoformat(step["at"]) - datetime.fromisoformat(previous["at"])).total_seconds()

@@ -79,6 +79,10 @@ class DatabaseRefused(OrdermillError):
     """The database cannot be used: not ours, from a newer version, or in use by another engine."""
 
 
+class BackupFailed(OrdermillError):
+    """A copy of the database could not be made."""
+
+
 class StoreUnavailable(OrdermillError):
     """The database did not take a write (busy, full, failing); nothing of the submission was stored."""
 

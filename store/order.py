@@ -58,6 +58,11 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             msgspec.structs.force_setattr(self, "total_amount", Decimal(self.total_amount))
 
     @property
+    def idempotency_key(self) -> str:
+        """The same for every attempt at this order: pass it on to services that take one, and they act once."""
+        return f"ordermill-{self.order_id}"
+
+    @property
     def total_cents(self) -> int:
         """The amount in cents."""
         return int(self.total_amount.scaleb(2))

@@ -33,6 +33,10 @@ class FakeFacade:
         """What the metrics say wrongly once orders have come."""
         self.refusals: list[web.Response] = []
         """Answers to the first orders that are sent."""
+        self.lost: web.Response | None = None
+        """The answer to whoever asks for an order."""
+        self.is_leaving = False
+        """Whether the connection breaks instead."""
         self.together: asyncio.Barrier | None = None
         """Holds each order until so many are sent."""
 
@@ -50,9 +54,11 @@ class FakeFacade:
         self.orders.append(await request.json())
         return web.json_response({}, status=201)
 
-    async def read(self, _: web.Request) -> web.Response:
+    async def read(self, request: web.Request) -> web.Response:
         """GET /orders/{order_id}."""
-        return web.json_response({"status": self.status})
+        if self.is_leaving and request.transport is not None:
+            request.transport.close()
+        return self.lost or web.json_response({"status": self.status})
 
     async def history(self, _: web.Request) -> web.Response:
         """GET /orders/{order_id}/history."""
@@ -173,9 +179,14 @@ def test_a_request_takes_no_longer_than_the_longest(facade: FakeFacade, load: Lo
             {"orders_by_status": dict.fromkeys(OrderStatus, 0) | {"Completed": 7}},
             "the metrics count 7 more orders Completed, seen were 6",
         ),
-        ({"processing_seconds_total": 3.25}, "the metrics count 3.250000 s of processing, the histories say 3.000000"),
+        (
+            {"processing_seconds_total": 3.25, "average_processing_time_seconds": 3.25 / 6},
+            "the metrics count 3.250000 s of processing, the histories say 3.000000",
+        ),
+        ({"average_processing_time_seconds": 9.0}, "average_processing_time_seconds is 9.000000 s"),
+        ({"orders_by_status": {}}, "the metrics count 0 more orders Completed, seen were 6"),
     ],
-    ids=["total", "status count", "processing time"],
+    ids=["total", "status count", "processing time", "average", "status left out"],
 )
 def test_wrong_metrics_are_a_mismatch(facade: FakeFacade, load: Load, wrong: dict[str, Any], complaint: str) -> None:
     facade.metrics_after = wrong
@@ -229,3 +240,35 @@ def test_a_server_that_is_not_running_is_an_error_that_says_what_to_do(load: Loa
         bound.bind(("127.0.0.1", 0))
         with pytest.raises(LoadError, match="Start it with `ordermill serve`"):
             load(f"http://127.0.0.1:{bound.getsockname()[1]}")
+
+
+def test_an_accepted_order_that_is_gone_is_an_error(facade: FakeFacade, load: Load) -> None:
+    facade.lost = problem(404)
+    with pytest.raises(LoadError, match="was accepted, and is gone: 404 No: not this one"):
+        load(facade.url, orders=1)
+
+
+def test_a_server_that_goes_away_meanwhile_is_an_error_that_says_so(facade: FakeFacade, load: Load) -> None:
+    facade.is_leaving = True
+    with pytest.raises(LoadError, match="Cannot reach"):
+        load(facade.url)
+
+
+def test_a_date_to_come_back_at_is_a_refusal(facade: FakeFacade, load: Load) -> None:
+    facade.refusals = [problem(503, **{"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"})]
+    assert load(facade.url).failed == {"503 No: not this one": 1}
+
+
+@pytest.mark.parametrize(
+    "url", ["", "nonsense", "localhost:8080", "http://", "http://a:99999", "http://a/b", "ftp://a"]
+)
+def test_an_address_that_is_none_is_an_error_that_shows_one(load: Load, url: str) -> None:
+    with pytest.raises(LoadError, match=r"write it like http://127\.0\.0\.1:8080"):
+        load(url)
+
+
+def test_a_load_too_big_for_comparing_times_says_so(facade: FakeFacade, load: Load) -> None:
+    report = load(facade.url, orders=1001, concurrency=100)
+    assert report.ok
+    assert not report.times_compared
+    assert "not compared above 1,000 orders" in printed(report)
