@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable
 from functools import partial
 from types import TracebackType
@@ -40,6 +42,8 @@ _MAX_READERS = 32
 
 T = TypeVar("T")
 
+_log = logging.getLogger("ordermill.engine")
+
 
 class _Running(NamedTuple):
     """What exists between start and stop."""
@@ -47,13 +51,14 @@ class _Running(NamedTuple):
     crew: Crew
     readers: PooledSqliteDatabase
     lock: FileLock
-    clock: Clock
+    owns_clock: bool
 
 
 class OrderEngine:
     """Takes orders, keeps them safe, and puts each through a handler.
 
-    Use it in a `with` block, or call `start` and `stop`. All methods may be called from any thread.
+    Use it in a `with` block, or call `start` and `stop`. All methods may be called from any thread. An engine that is
+    not stopped is stopped when the program ends, or when nothing refers to it any more.
 
     Args:
         database: a path, or a URL such as `sqlite:///orders.db`; created where it does not exist.
@@ -86,7 +91,7 @@ class OrderEngine:
         self._lifecycle = threading.Lock()
         self._gate = threading.Lock()
         self._running: _Running | None = None
-        self._log = logging.getLogger("ordermill.engine")
+        self._at_exit = partial(_stop_at_exit, weakref.ref(self))
 
     def __enter__(self) -> Self:
         self.start()
@@ -109,6 +114,9 @@ class OrderEngine:
                 running = self._start()
                 with self._gate:
                     self._running = running
+                self._when_forgotten = weakref.finalize(self, _forget, running)
+                self._when_forgotten.atexit = False
+                atexit.register(self._at_exit)
 
     def stop(self) -> None:
         """Take no more orders, wait for those in hand, then end all actors; nothing if it is not running.
@@ -119,7 +127,9 @@ class OrderEngine:
             with self._gate:
                 running, self._running = self._running, None
             if running is not None:
-                self._stop(running)
+                self._when_forgotten.detach()
+                atexit.unregister(self._at_exit)
+                _shut_down(running)
 
     def submit(self, order: Order) -> Receipt:
         """Accept an order. Returns when it is safely on disk.
@@ -344,7 +354,7 @@ class OrderEngine:
             lock.release()
             raise
         crew.pool.tell(messages.WakeUp())
-        return _Running(crew, readers, lock, clock)
+        return _Running(crew, readers, lock, owns_clock=self._given_clock is None)
 
     def _hire(
         self,
@@ -359,28 +369,6 @@ class OrderEngine:
         crew.intake = IntakeActor.start(crew, sum(totals[status] for status in lifecycle.BACKLOG))
         crew.pool = PoolActor.start(crew, readers)
         return crew
-
-    def _stop(self, running: _Running) -> None:
-        crew = running.crew
-        closed: Future[None] = ThreadingFuture()
-        crew.intake.tell(messages.Close(closed))
-        closed.get()
-        idle: Future[None] = ThreadingFuture()
-        crew.pool.tell(messages.StopWork(idle))
-        try:
-            idle.get(timeout=self.config.stop_seconds)
-        except Timeout:
-            self._log.warning("some handlers did not return in time: their orders go back to Pending")
-            crew.pool.tell(messages.AbandonWork())
-            idle.get()
-        # The recorder first, which tells the others what it records at the last.
-        for actor in (crew.recorder, crew.pool, crew.intake, crew.metrics):
-            actor.stop()
-        crew.waiting_room.close()
-        if self._given_clock is None:
-            running.clock.close()
-        running.readers.close_all()
-        running.lock.release()
 
     def _need(self) -> _Running:
         running = self._running
@@ -404,3 +392,37 @@ class OrderEngine:
         readers = self._need().readers
         with readers.connection_context():
             return query(readers)
+
+
+def _shut_down(running: _Running) -> None:
+    """Stop everything in order. A function of its own, since an engine that nobody refers to is stopped as well."""
+    crew = running.crew
+    closed: Future[None] = ThreadingFuture()
+    crew.intake.tell(messages.Close(closed))
+    closed.get()
+    idle: Future[None] = ThreadingFuture()
+    crew.pool.tell(messages.StopWork(idle))
+    try:
+        idle.get(timeout=crew.config.stop_seconds)
+    except Timeout:
+        _log.warning("some handlers did not return in time: their orders go back to Pending")
+        crew.pool.tell(messages.AbandonWork())
+        idle.get()
+    # The recorder first, which tells the others what it records at the last.
+    for actor in (crew.recorder, crew.pool, crew.intake, crew.metrics):
+        actor.stop()
+    crew.waiting_room.close()
+    if running.owns_clock:
+        crew.clock.close()
+    running.readers.close_all()
+    running.lock.release()
+
+
+def _forget(running: _Running) -> None:
+    # The collector may run in any thread, one of the actors' too, which could not wait for itself.
+    threading.Thread(target=_shut_down, args=(running,), name="ordermill-forgotten").start()
+
+
+def _stop_at_exit(engine: weakref.ref[OrderEngine]) -> None:
+    if (running := engine()) is not None:
+        running.stop()
