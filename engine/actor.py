@@ -6,9 +6,10 @@ import logging
 import queue
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
-from pykka import Future, ThreadingActor
+from pykka import ActorDeadError, Future, ThreadingActor
 
 from .crew import Crew, Incident
 
@@ -62,6 +63,21 @@ class EngineActor(ThreadingActor):
         """Log an unexpected error, and count it in the metrics. Call it while the error is handled."""
         self._log.exception("unexpected error")
         self._crew.incidents.append(Incident(type(self).__name__, f"{type(error).__name__}: {error}"))
+
+    def tell_self(self, message: object) -> None:
+        """Tell oneself a message, to be handled after what waits in the mailbox; nothing happens at the end of life."""
+        with suppress(ActorDeadError):
+            self.actor_ref.tell(message)
+
+    def tell_self_at(self, at_us: int, message: object) -> None:
+        """Tell oneself a message when a time has come; nothing happens if the actor has ended by then.
+
+        Args:
+            at_us: microseconds since 1970-01-01T00:00:00Z.
+            message: what to tell.
+        """
+
+        self._crew.clock.call_at(at_us, partial(self.tell_self, message))
 
     def rebuild(self) -> None:
         """Make the state anew after a message could not be handled; nothing to do for an actor without state."""

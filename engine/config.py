@@ -53,6 +53,16 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         Durability,
         Meta(description="What an acknowledgement waits for: the disk (full), or the operating system (normal)."),
     ] = Durability.FULL
+    retain_seconds: Annotated[
+        Annotated[float, Meta(ge=0)] | None,
+        Meta(
+            description="Age at which Completed, Failed and Cancelled orders are removed, in seconds; none by default."
+        ),
+    ] = None
+    export_path: Annotated[
+        str | None,
+        Meta(description="File that orders are appended to before they are removed, one JSON object a line."),
+    ] = None
     window: Annotated[
         int, Meta(ge=1, description="Pending orders held in memory; all others wait in the database.")
     ] = 2_000

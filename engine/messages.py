@@ -156,6 +156,10 @@ class AbandonWork(NamedTuple):
     """To the pool: the grace of a stop is over; return to Pending what is still in hand."""
 
 
+class PruneOrders(NamedTuple):
+    """From the clock, and from itself, to the recorder: remove some of the orders that are old enough."""
+
+
 class CheckTimeouts(NamedTuple):
     """From the clock to the pool: the time of some handler may be over."""
 

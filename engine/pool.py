@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 from peewee import Database
-from pykka import ActorDeadError, ActorRef, Future
+from pykka import ActorRef, Future
 
 from ..store import lifecycle, queries
 from ..store.record import OrderRecord, move
@@ -187,7 +186,7 @@ class PoolActor(EngineActor):
             now = self._crew.clock.now_us()
             begun = [work.in_hand.began_us for work in self._busy.values() if work.in_hand is not None]
             self._check_us = min(begun, default=now) + round(timeout * 1e6)
-            self._call_at(self._check_us, CheckTimeouts())
+            self.tell_self_at(self._check_us, CheckTimeouts())
 
     def _check_timeouts(self) -> None:
         timeout = self._crew.config.handler_timeout
@@ -249,11 +248,4 @@ class PoolActor(EngineActor):
     def _wake_at(self, at_us: int) -> None:
         if self._wake_us is None or at_us < self._wake_us:
             self._wake_us = at_us
-            self._call_at(at_us, WakeUp())
-
-    def _call_at(self, at_us: int, message: WakeUp | CheckTimeouts) -> None:
-        def call() -> None:
-            with suppress(ActorDeadError):
-                self.actor_ref.tell(message)
-
-        self._crew.clock.call_at(at_us, call)
+            self.tell_self_at(at_us, WakeUp())

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from peewee import DatabaseError, SqliteDatabase
-from pykka import ActorDeadError
 
 from ..store import lifecycle, queries
 from ..store.errors import OrdermillError, OrderNotFound, StoreUnavailable, TransitionRefused
@@ -15,6 +16,7 @@ from ..store.ledger import Ledger, Outcome, Recorded
 from ..store.lifecycle import Edge, OrderStatus
 from ..store.order import Order
 from ..store.record import Move, OrderRecord, move
+from ..store.retention import Pruned, prune
 from .actor import BatchActor, fail
 from .crew import Crew
 from .messages import (
@@ -26,6 +28,7 @@ from .messages import (
     OrdersAssigned,
     OrdersHandled,
     OrdersReady,
+    PruneOrders,
     RetryOrder,
     SettleOrder,
     SubmitOrders,
@@ -33,9 +36,11 @@ from .messages import (
 )
 
 _WRITE_AGAIN_AFTER_US = 200_000
+_PRUNE_EVERY_US = 10_000_000
+_PRUNED_AT_ONCE = 200
 
 Command = CancelOrder | RetryOrder | SettleOrder
-Message = SubmitOrders | Command | AssignOrders | OrdersHandled | WakeUp
+Message = SubmitOrders | Command | AssignOrders | OrdersHandled | PruneOrders | WakeUp
 
 
 @dataclass(kw_only=True)
@@ -103,16 +108,17 @@ class RecorderActor(BatchActor):
     def receive_batch(self, messages: Sequence[Message]) -> None:
         """Record everything in one transaction."""
         batch = self._gather(messages)
-        if not batch.orders and not batch.moves:
-            return
-        try:
-            self._record(batch)
-        except StoreUnavailable as error:
-            self._put_off(batch, error)
-        except Exception as error:  # something in the batch cannot be recorded: the rest must not suffer
-            self.note_incident(error)
-            for part in batch.parts():
-                self._record_alone(part)
+        if batch.orders or batch.moves:
+            try:
+                self._record(batch)
+            except StoreUnavailable as error:
+                self._put_off(batch, error)
+            except Exception as error:  # something in the batch cannot be recorded: the rest must not suffer
+                self.note_incident(error)
+                for part in batch.parts():
+                    self._record_alone(part)
+        if any(isinstance(message, PruneOrders) for message in messages):
+            self._prune()
 
     def _gather(self, messages: Sequence[Message]) -> _Batch:
         batch = _Batch(handled=self._unrecorded)
@@ -127,7 +133,7 @@ class RecorderActor(BatchActor):
                     with suppress(IndexError):
                         while True:
                             batch.handled.append(results.popleft())
-                case WakeUp():
+                case PruneOrders() | WakeUp():
                     pass
                 case _:
                     if (step := self._plan(message)) is not None:
@@ -231,12 +237,30 @@ class RecorderActor(BatchActor):
             else:
                 command.reply.set(step.after)
 
-    def _write_again_later(self) -> None:
-        def wake() -> None:
-            with suppress(ActorDeadError):
-                self.actor_ref.tell(WakeUp())
+    def _prune(self) -> None:
+        config, now = self._crew.config, self._crew.clock.now_us()
+        if config.retain_seconds is None:
+            return
+        before_us = now - round(config.retain_seconds * 1e6)
+        try:
+            pruned = prune(
+                self._database,
+                before_us,
+                _PRUNED_AT_ONCE,
+                None if config.export_path is None else Path(config.export_path),
+            )
+        except StoreUnavailable as error:
+            self._log.error("old orders were not removed: %s", error)
+            pruned = Pruned(0, Counter())
+        if pruned.orders:
+            # What waits in the mailbox meanwhile comes first.
+            self._crew.metrics.tell(LedgerCommitted(pruned.changes))
+            self.tell_self(PruneOrders())
+        else:
+            self.tell_self_at(now + _PRUNE_EVERY_US, PruneOrders())
 
-        self._crew.clock.call_at(self._crew.clock.now_us() + _WRITE_AGAIN_AFTER_US, wake)
+    def _write_again_later(self) -> None:
+        self.tell_self_at(self._crew.clock.now_us() + _WRITE_AGAIN_AFTER_US, WakeUp())
 
 
 def _edge(command: Command, record: OrderRecord) -> tuple[Edge, str | None]:

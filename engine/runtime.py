@@ -354,6 +354,7 @@ class OrderEngine:
             lock.release()
             raise
         crew.pool.tell(messages.WakeUp())
+        crew.recorder.tell(messages.PruneOrders())
         return _Running(crew, readers, lock, owns_clock=self._given_clock is None)
 
     def _hire(

@@ -13,7 +13,7 @@ import msgspec
 from ..engine import InvalidOrder, Order, OrderRecord, OrderStatus, Outcome, Transition
 from ..store.errors import FieldFault
 from ..store.order import find_faults, format_cents
-from ..store.record import utc
+from ..store.record import rfc3339
 from .problems import InvalidParameter, NotJson
 
 _decode_order = msgspec.json.Decoder(Order).decode
@@ -171,8 +171,8 @@ def order_payload(record: OrderRecord) -> OrderPayload:
         format_cents(order.total_cents),
         record.status,
         record.attempts,
-        format_time(record.created_us),
-        format_time(record.updated_us),
+        rfc3339(record.created_us),
+        rfc3339(record.updated_us),
     )
 
 
@@ -181,7 +181,7 @@ def history_payload(order_id: str, transitions: Iterable[Transition]) -> History
     return HistoryPayload(
         order_id,
         [
-            TransitionPayload(step.from_status, step.to_status, format_time(step.at_us), step.attempt, step.reason)
+            TransitionPayload(step.from_status, step.to_status, rfc3339(step.at_us), step.attempt, step.reason)
             for step in transitions
         ],
     )
@@ -193,15 +193,6 @@ def bulk_payload(results: list[BulkResult]) -> BulkPayload:
     for result in results:
         count[result.outcome] += 1
     return BulkPayload(count[Outcome.ACCEPTED], count[Outcome.DUPLICATE], count["rejected"], results)
-
-
-def format_time(microseconds: int) -> str:
-    """RFC 3339 in UTC with microseconds.
-
-    Args:
-        microseconds: since 1970-01-01T00:00:00Z.
-    """
-    return utc(microseconds).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def encode_cursor(sequence: int) -> str:

@@ -31,7 +31,7 @@ CREATE TABLE orders (
 
 CREATE INDEX orders_by_user   ON orders (user_id, sequence);                  -- one user's orders, newest first
 CREATE INDEX orders_by_status ON orders (status, sequence);                   -- lists by status, and recovery
-CREATE INDEX orders_ready     ON orders (ready_at) WHERE status = 'Pending';  -- what to process next
+CREATE INDEX orders_ready     ON orders (ready_at) WHERE ready_at IS NOT NULL;  -- what to process next
 
 CREATE TABLE transitions (
   id          INTEGER PRIMARY KEY,              -- rises in the order of recording
@@ -60,13 +60,16 @@ CREATE UNIQUE INDEX transitions_once ON transitions (sequence, attempt, to_statu
 -- Running counts, changed in the same transaction as the orders, so that nobody counts millions of rows to answer
 -- a metrics request. Each equals a recount at any moment.
 CREATE TABLE totals (
-  name        TEXT    PRIMARY KEY,              -- a status: orders in it; or one of the two measures below
+  name        TEXT    PRIMARY KEY,              -- a status: orders in it; or one of the measures below
   value       INTEGER NOT NULL
 ) STRICT;
 
 INSERT INTO totals (name, value) VALUES
   ('Pending', 0), ('Processing', 0), ('Completed', 0), ('Failed', 0), ('Cancelled', 0), ('Review', 0),
   ('timed_orders', 0),                          -- Processing -> Completed transitions
-  ('processing_microseconds', 0);               -- the sum of their durations, each from the start of its attempt
+  ('processing_microseconds', 0),               -- the sum of their durations, each from the start of its attempt
+  ('pruned_completed', 0),                      -- what old orders that were removed had added to: Completed,
+  ('pruned_timed_orders', 0),                   -- timed_orders,
+  ('pruned_processing_microseconds', 0);        -- and processing_microseconds, which both keep counting them
 
 COMMIT;

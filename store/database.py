@@ -51,7 +51,10 @@ def locate(address: str | os.PathLike[str]) -> Path:
     if separator:
         if scheme != "sqlite":
             raise InvalidConfiguration(f"No support for {scheme!r} databases: use a path or sqlite:///orders.db.")
-        text = unquote(urlsplit(text).path).removeprefix("/")
+        parts = urlsplit(text)
+        if parts.netloc:
+            raise InvalidConfiguration(f"{text} names a host: write three slashes, or four before an absolute path.")
+        text = unquote(parts.path).removeprefix("/")
     if not text or text == ":memory:":
         raise InvalidConfiguration(
             "The engine needs a database file, since readers open it too: name one, in a temporary folder if you like."

@@ -15,11 +15,11 @@ from peewee import Database, DatabaseError, IntegrityError
 from . import lifecycle, queries
 from .errors import StoreUnavailable
 from .lifecycle import OrderStatus
-from .models import OrderModel, TotalModel, TransitionModel
+from .models import OrderModel, TransitionModel
 from .order import Order
 from .record import Move, OrderRecord
 from .statements import run, run_for_each, to_sql
-from .totals import PROCESSING_MICROSECONDS, TIMED_ORDERS
+from .totals import ADD_TO_TOTAL, PROCESSING_MICROSECONDS, TIMED_ORDERS
 
 _encode_items = msgspec.json.Encoder().encode
 
@@ -51,7 +51,6 @@ _UPDATE_ORDER = to_sql(
         }
     ).where((OrderModel.sequence == 0) & (OrderModel.status == "") & (OrderModel.attempts == 0))
 )
-_ADD_TO_TOTAL = to_sql(TotalModel.update({TotalModel.value: TotalModel.value + 0}).where(TotalModel.name == ""))
 _SEQUENCES_FROM = to_sql(OrderModel.select(OrderModel.sequence).where(OrderModel.sequence >= 0))
 
 
@@ -122,7 +121,7 @@ class Ledger:
         except (IntegrityError, sqlite3.IntegrityError):
             raise
         except (DatabaseError, sqlite3.Error) as error:  # Peewee translates the errors of its own calls only
-            raise StoreUnavailable(error) from error
+            raise StoreUnavailable(_origin(error)) from error
         self._next_sequence += len(orders)
         return recorded
 
@@ -140,7 +139,7 @@ class Ledger:
                 ),
             )
             changes = _changes(accepted, moved)
-            run_for_each(self._database, _ADD_TO_TOTAL, [(value, name) for name, value in changes.items() if value])
+            run_for_each(self._database, ADD_TO_TOTAL, [(value, name) for name, value in changes.items() if value])
         return Recorded(acceptances, moved, refused, changes)
 
     def _insert(self, orders: Sequence[Order], at_us: int) -> list[Acceptance]:
@@ -194,6 +193,13 @@ class Ledger:
             found = run(self._database, _UPDATE_ORDER, _guarded_update(step)).rowcount
             (moved if found else refused).append(step)
         return moved, refused
+
+
+def _origin(error: BaseException) -> BaseException:
+    # When the disk is full SQLite rolls back by itself; the rollback that follows fails, and would hide the reason.
+    while isinstance(error.__context__, DatabaseError | sqlite3.Error):
+        error = error.__context__
+    return error
 
 
 def _transition(before: OrderRecord | None, after: OrderRecord, reason: str) -> tuple[object, ...]:

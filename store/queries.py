@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 import msgspec
-from peewee import SQL, Database, Expression, fn
+from peewee import SQL, Database, fn
 
 from . import lifecycle
 from .lifecycle import OrderStatus
@@ -14,7 +14,13 @@ from .models import OrderModel, TotalModel, TransitionModel
 from .order import Order, amount_from_cents
 from .record import OrderRecord, Transition
 from .statements import run, to_sql
-from .totals import PROCESSING_MICROSECONDS, TIMED_ORDERS
+from .totals import (
+    PROCESSING_MICROSECONDS,
+    PRUNED_COMPLETED,
+    PRUNED_PROCESSING_MICROSECONDS,
+    PRUNED_TIMED_ORDERS,
+    TIMED_ORDERS,
+)
 
 _STATUSES = {status.value: status for status in OrderStatus}
 _ORDER_COLUMNS = (
@@ -33,21 +39,15 @@ _ORDER_COLUMNS = (
 _decode_items = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
-def _is(status: OrderStatus) -> Expression:
-    # A literal, not a parameter: SQLite uses a partial index only where the text of the query names its condition.
-    return OrderModel.status == SQL(f"'{status.value}'")
-
-
 _FIND = to_sql(OrderModel.select(*_ORDER_COLUMNS).where(OrderModel.order_id == ""))
+# Only a Pending order has a ready_at. Were its status asked for too, SQLite would read and sort all that are Pending.
 _READY = to_sql(
     OrderModel.select(*_ORDER_COLUMNS)
-    .where(_is(OrderStatus.PENDING) & (OrderModel.ready_at <= 0))
+    .where(OrderModel.ready_at <= 0)
     .order_by(OrderModel.ready_at, OrderModel.sequence)
     .limit(1)
 )
-_NEXT_READY = to_sql(
-    OrderModel.select(fn.MIN(OrderModel.ready_at)).where(_is(OrderStatus.PENDING) & (OrderModel.ready_at > 0))
-)
+_NEXT_READY = to_sql(OrderModel.select(fn.MIN(OrderModel.ready_at)).where(OrderModel.ready_at > 0))
 
 
 def find(database: Database, order_id: str) -> OrderRecord | None:
@@ -124,9 +124,14 @@ def next_ready_us(database: Database, now_us: int) -> int | None:
 
 def processing(database: Database, limit: int) -> list[OrderRecord]:
     """Orders that are Processing, oldest first: after a crash, those that were in hand."""
+    return oldest(database, OrderStatus.PROCESSING, limit)
+
+
+def oldest(database: Database, status: OrderStatus, limit: int) -> list[OrderRecord]:
+    """The orders in a status that arrived first."""
     query = (
         OrderModel.select(*_ORDER_COLUMNS)
-        .where(OrderModel.status == OrderStatus.PROCESSING.value)
+        .where(OrderModel.status == status.value)
         .order_by(OrderModel.sequence)
         .limit(limit)
     )
@@ -167,8 +172,11 @@ def recount(database: Database) -> Counter[str]:
         )
     )
     ((count, microseconds),) = durations.tuples().execute(database)
-    counts[TIMED_ORDERS] = count
-    counts[PROCESSING_MICROSECONDS] = microseconds or 0
+    pruned = totals(database)
+    for name in (PRUNED_COMPLETED, PRUNED_TIMED_ORDERS, PRUNED_PROCESSING_MICROSECONDS):
+        counts[name] = pruned[name]  # what is gone cannot be counted again
+    counts[TIMED_ORDERS] = count + pruned[PRUNED_TIMED_ORDERS]
+    counts[PROCESSING_MICROSECONDS] = (microseconds or 0) + pruned[PRUNED_PROCESSING_MICROSECONDS]
     return counts
 
 

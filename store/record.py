@@ -115,6 +115,15 @@ def move(
     return Move(record, after, edge.why if reason is None else reason)
 
 
+def rfc3339(microseconds: int) -> str:
+    """A time of the database as it is written in answers: RFC 3339 in UTC with microseconds.
+
+    Args:
+        microseconds: since 1970-01-01T00:00:00Z.
+    """
+    return utc(microseconds).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
 def utc(microseconds: int) -> datetime:
     """A time of the database as a datetime in UTC.
 
