@@ -26,6 +26,7 @@ from ..engine import (
     OrderEngine,
     OrdermillError,
     OrderNotFound,
+    OrderStatus,
 )
 from ..store import database as store
 from ..store import queries
@@ -33,6 +34,7 @@ from ..store.audit import audit
 from ..store.backup import back_up
 from ..store.statements import run_script
 from ..store.totals import OrderMetrics
+from .client import move_order
 from .load import render, run_load
 from .options import settings_of, with_options
 from .payloads import history_payload, order_payload
@@ -52,6 +54,7 @@ DatabaseOption = Annotated[
     str, typer.Option("--db", envvar="ORDERMILL_DB", help="Database: a path, or a URL such as sqlite:///orders.db.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+OrderArgument = Annotated[str, typer.Argument(help="The order.")]
 UrlOption = Annotated[str, typer.Option("--url", envvar="ORDERMILL_URL", help="Address of a running server.")]
 DEFAULT_DATABASE = "orders.db"
 DEFAULT_URL = "http://127.0.0.1:8080"
@@ -132,7 +135,7 @@ def seed_command(db: DatabaseOption = DEFAULT_DATABASE) -> None:
 
 @app.command("status")
 def status_command(
-    order_id: Annotated[str, typer.Argument(help="The order.")],
+    order_id: OrderArgument,
     db: DatabaseOption = DEFAULT_DATABASE,
     as_json: JsonOption = False,
 ) -> None:
@@ -187,6 +190,30 @@ def verify_command(db: DatabaseOption = DEFAULT_DATABASE, as_json: JsonOption = 
         _out.print(f"{result.orders} orders: {verdict}.", highlight=False)
     if result.faults:
         raise typer.Exit(1)
+
+
+@app.command("cancel")
+def cancel_command(order_id: OrderArgument, url: UrlOption = DEFAULT_URL, as_json: JsonOption = False) -> None:
+    """Have a running server cancel an order that is Pending."""
+    _show_moved(move_order(url, order_id, "cancel"), as_json)
+
+
+@app.command("retry")
+def retry_command(order_id: OrderArgument, url: UrlOption = DEFAULT_URL, as_json: JsonOption = False) -> None:
+    """Have a running server put an order that is Failed or in Review back to Pending."""
+    _show_moved(move_order(url, order_id, "retry"), as_json)
+
+
+@app.command("settle")
+def settle_command(
+    order_id: OrderArgument,
+    status: Annotated[OrderStatus, typer.Argument(help="Completed or Failed.")],
+    reason: Annotated[str, typer.Option(help="Why; it goes into the order's history.")] = "settled by an operator",
+    url: UrlOption = DEFAULT_URL,
+    as_json: JsonOption = False,
+) -> None:
+    """Have a running server end the Review of an order."""
+    _show_moved(move_order(url, order_id, "settle", {"status": status, "reason": reason}), as_json)
 
 
 @app.command("backup")
@@ -258,6 +285,13 @@ def _reader(address: str) -> Iterator[Database]:
             yield database
     finally:
         database.close_all()
+
+
+def _show_moved(order: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        _print_json(order)
+    else:
+        _out.print(f"{order['order_id']} is {order['status']}.", highlight=False)
 
 
 def _configure_logging(level: str) -> None:

@@ -77,6 +77,7 @@ def open_writer(path: Path, durability: Durability) -> SqliteDatabase:
             "synchronous": durability.value,
             "cache_size": -_WRITER_CACHE_KIBIBYTES,
             "wal_autocheckpoint": _CHECKPOINT_PAGES,
+            "journal_size_limit": _CHECKPOINT_PAGES * 4096,  # a -wal file that grew larger shrinks again
             "foreign_keys": 0,  # the ledger inserts an order before its transitions; checking each again costs a tenth
         },
         timeout=_BUSY_TIMEOUT_SECONDS,

@@ -137,11 +137,15 @@ def test_head_is_get_without_the_body(client: Client, order: MakeOrder, path: st
     assert headed.headers["Content-Type"] == got.headers["Content-Type"]
 
 
-def test_head_of_what_is_not_there_has_no_body_either(client: Client) -> None:
-    reply = client.send("HEAD", "/orders/nobody")
+@pytest.mark.parametrize(("path", "status"), [("/healthz", b"200"), ("/orders/nobody", b"404"), ("/nothing", b"404")])
+def test_nothing_follows_the_headers_of_an_answer_to_head(client: Client, path: str, status: bytes) -> None:
+    with client.raw() as connection:
+        connection.sendall(b"HEAD %b HTTP/1.1\r\nConnection: close\r\n\r\n" % path.encode())
 
-    assert (reply.status, reply.body) == (404, b"")
-    assert reply.headers["Content-Type"] == "application/problem+json"
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+
+    assert answer.startswith(b"HTTP/1.1 " + status)
+    assert answer.index(b"\r\n\r\n") == len(answer) - 4
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/orders/", "/orders/o-1/nothing", "/orders/o-1/status/", "/favicon.ico"])

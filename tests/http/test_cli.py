@@ -28,7 +28,7 @@ class Done(NamedTuple):
 
 
 Run = Callable[..., Done]
-COMMANDS = ["serve", "load", "init-db", "seed", "status", "metrics", "verify"]
+COMMANDS = ["serve", "load", "init-db", "seed", "status", "metrics", "verify", "cancel", "retry", "settle", "backup"]
 
 
 @pytest.fixture

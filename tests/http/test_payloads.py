@@ -13,6 +13,7 @@ import pytest
 from ordermill.engine import InvalidOrder
 from ordermill.http import payloads
 from ordermill.http.problems import InvalidParameter, NotJson
+from ordermill.store.record import rfc3339
 
 if TYPE_CHECKING:
     from tests.http.conftest import Client
@@ -213,8 +214,8 @@ def test_an_amount_is_never_a_float() -> None:
 
 
 def test_times_are_rfc_3339_in_utc_with_microseconds() -> None:
-    assert payloads.format_time(0) == "1970-01-01T00:00:00.000000Z"
-    assert payloads.format_time(1_767_225_600_000_001) == "2026-01-01T00:00:00.000001Z"
+    assert rfc3339(0) == "1970-01-01T00:00:00.000000Z"
+    assert rfc3339(1_767_225_600_000_001) == "2026-01-01T00:00:00.000001Z"
 
 
 @pytest.mark.parametrize("sequence", [1, 2, 63, 10**6, 2**63 - 1])
