@@ -216,7 +216,7 @@ class PoolActor(EngineActor):
         config = self._crew.config
         self._crew.abandoned = len(self._abandoned)
         self._crew.missing = min(config.processors, max(0, len(self._abandoned) - config.max_abandoned))
-        while len(self._idle) + len(self._busy) < config.processors - self._crew.missing:
+        while not self._is_stopping and len(self._idle) + len(self._busy) < config.processors - self._crew.missing:
             self._idle.append(ProcessorActor.start(self._crew))
 
     def _wind_down(self) -> None:
@@ -228,11 +228,11 @@ class PoolActor(EngineActor):
             self._stopping = None
 
     def _abandon(self) -> None:
-        if self._stopping is not None:
-            in_hand = [work.in_hand.record for work in self._busy.values() if work.in_hand is not None]
-            self._return(in_hand, _ABANDONED)
-            self._stopping.set()
-            self._stopping = None
+        # The stop waits on for what is with the recorder: it comes back as Processing, and is returned then.
+        in_hand = [work.in_hand.record for work in self._busy.values() if work.in_hand is not None]
+        self._return(in_hand, _ABANDONED)
+        self._abandoned.update(self._busy)
+        self._busy.clear()
 
     def _return(self, records: list[OrderRecord], reason: str) -> None:
         if records:

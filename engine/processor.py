@@ -37,7 +37,7 @@ class ProcessorActor(EngineActor):
         began = time.perf_counter()
         clock = self._crew.clock
         while (record := message.work.begin(clock.now_us())) is not None:
-            self._tell(self._handle(record))
+            self._tell(self._result(record))
             handled += 1
         self._be_idle(handled, time.perf_counter() - began)
 
@@ -49,12 +49,21 @@ class ProcessorActor(EngineActor):
         with suppress(ActorDeadError):  # where the engine did not wait for this handler any longer
             self._crew.pool.tell(ProcessorIdle(self.actor_ref, handled, seconds))
 
+    def _result(self, record: OrderRecord) -> Move:
+        try:
+            return self._handle(record)
+        except BaseException as error:  # not the handler's: without a result the order would be in hand for ever
+            self.note_incident(error)
+            reason = f"its result cannot be told: {type(error).__name__}"
+            return move(record, lifecycle.FAIL, self._crew.clock.now_us(), reason, failed=True)
+
     def _handle(self, record: OrderRecord) -> Move:
         clock = self._crew.clock
         try:
             self._crew.handler(record.order)
         except Reject as rejection:
-            return move(record, lifecycle.FAIL, clock.now_us(), f"rejected: {_shorten(rejection.reason)}", failed=True)
+            reason = f"rejected: {_shorten(_text(rejection.reason))}"
+            return move(record, lifecycle.FAIL, clock.now_us(), reason, failed=True)
         except BaseException as error:  # a handler's SystemExit is a failed attempt like any other
             self._log.debug("order %s, attempt %d", record.order_id, record.attempts, exc_info=True)
             return after_failure(record, clock.now_us(), _describe(error), self._crew.config)
@@ -108,11 +117,15 @@ def retry_delay_seconds(failures: int, config: EngineConfig) -> float:
 
 
 def _describe(error: BaseException) -> str:
-    try:
-        text = str(error)
-    except Exception:  # an exception of the user's whose __str__ is broken
-        text = "(an error without a readable text)"
+    text = _text(error)
     return _shorten(f"{type(error).__name__}: {text}" if text else type(error).__name__)
+
+
+def _text(value: object) -> str:
+    try:
+        return str(value)
+    except BaseException:  # of a class of the user's whose __str__ is broken
+        return "(an error without a readable text)"
 
 
 def _shorten(text: str) -> str:

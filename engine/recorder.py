@@ -14,6 +14,7 @@ from ..store import lifecycle, queries
 from ..store.errors import OrdermillError, OrderNotFound, StoreUnavailable, TransitionRefused
 from ..store.ledger import Ledger, Outcome, Recorded
 from ..store.lifecycle import Edge, OrderStatus
+from ..store.log import WriteAheadLog
 from ..store.order import Order
 from ..store.record import Move, OrderRecord, move
 from ..store.retention import Pruned, prune
@@ -88,27 +89,33 @@ class RecorderActor(BatchActor):
         self._open_database = open_database
         self._database = database
         self._ledger = Ledger(database)
+        self._log_file = WriteAheadLog(database)
         self._unrecorded: list[Move] = []
 
     def on_stop(self) -> None:
         """Record what came before the stop, then close the database."""
         if self._unrecorded:
-            self.on_receive(WakeUp())
+            self._batch.append(WakeUp())
         super().on_stop()
         if self._unrecorded:
             self._log.error("%d results were never recorded: their orders are still Processing", len(self._unrecorded))
         self._database.close()
 
     def rebuild(self) -> None:
-        """Begin anew with a new connection."""
+        """Begin anew with a new connection, and give back the room of orders that were not recorded."""
+        lost = sum(len(message.orders) for message in self._in_hand if isinstance(message, SubmitOrders))
+        if lost:
+            self._crew.intake.tell(BacklogReleased(lost))
         self._database.close()
         self._database = self._open_database()
         self._ledger = Ledger(self._database)
+        self._log_file = WriteAheadLog(self._database)
 
     def receive_batch(self, messages: Sequence[Message]) -> None:
         """Record everything in one transaction."""
         batch = self._gather(messages)
-        if batch.orders or batch.moves:
+        # After trouble an empty transaction is tried as well: it tells when the trouble is over.
+        if batch.orders or batch.moves or self._crew.store_trouble is not None:
             try:
                 self._record(batch)
             except StoreUnavailable as error:
@@ -119,6 +126,7 @@ class RecorderActor(BatchActor):
                     self._record_alone(part)
         if any(isinstance(message, PruneOrders) for message in messages):
             self._prune()
+        self._bound_log()
 
     def _gather(self, messages: Sequence[Message]) -> _Batch:
         batch = _Batch(handled=self._unrecorded)
@@ -236,6 +244,12 @@ class RecorderActor(BatchActor):
                 fail(command.reply, TransitionRefused(command.order_id, now.status, step.after.status))
             else:
                 command.reply.set(step.after)
+
+    def _bound_log(self) -> None:
+        try:
+            self._log_file.keep_bounded()
+        except (DatabaseError, OSError) as error:
+            self._log.warning("the write-ahead log was not begun anew: %s", error)
 
     def _prune(self) -> None:
         config, now = self._crew.config, self._crew.clock.now_us()

@@ -390,9 +390,13 @@ class OrderEngine:
         return reply.get(timeout=timeout)
 
     def _read(self, query: Callable[[PooledSqliteDatabase], T]) -> T:
-        readers = self._need().readers
-        with readers.connection_context():
-            return query(readers)
+        running = self._need()
+        try:
+            with running.readers.connection_context():
+                return query(running.readers)
+        finally:
+            if self._running is not running:  # stopped meanwhile, when this connection was in use: close it as well
+                running.readers.close_idle()
 
 
 def _shut_down(running: _Running) -> None:
@@ -415,7 +419,7 @@ def _shut_down(running: _Running) -> None:
     crew.waiting_room.close()
     if running.owns_clock:
         crew.clock.close()
-    running.readers.close_all()
+    running.readers.close_idle()
     running.lock.release()
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Iterable
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -16,11 +17,25 @@ from ..store.order import find_faults, format_cents
 from ..store.record import rfc3339
 from .problems import InvalidParameter, NotJson
 
-_decode_order = msgspec.json.Decoder(Order).decode
-_decode_anything = msgspec.json.Decoder(float_hook=Decimal).decode
+# Python reads more as a number than a decimal number as people write it: "1_0", " 1 ", digits of other scripts.
+_PLAIN_DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 encode = msgspec.json.Encoder().encode
 """Any of the shapes below as JSON."""
+
+
+class OrderRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """An order as clients send it."""
+
+    order_id: str
+    user_id: str
+    item_ids: tuple[str, ...]
+    total_amount: msgspec.Raw
+    """A decimal number with at most two fraction digits, or a string of one."""
+
+
+_decode_request = msgspec.json.Decoder(OrderRequest).decode
+_decode_anything = msgspec.json.Decoder(float_hook=Decimal).decode
 
 
 class OrderPayload(msgspec.Struct):
@@ -108,7 +123,16 @@ def decode_order(body: bytes | msgspec.Raw) -> Order:
         InvalidOrder: it is no order; the error names every fault.
     """
     try:
-        return _decode_order(body)
+        request = _decode_request(body)
+        amount = _amount(_decode_anything(request.total_amount))
+        if amount is not None:
+            return Order(
+                order_id=request.order_id,
+                user_id=request.user_id,
+                item_ids=request.item_ids,
+                total_amount=amount,
+            )
+        raise InvalidOrder(_explain(body))
     except msgspec.ValidationError:
         # The fast decoder stops at the first fault: look at all of it.
         raise InvalidOrder(_explain(body)) from None
@@ -215,6 +239,14 @@ def decode_cursor(cursor: str) -> int:
     return sequence
 
 
+def _amount(value: object) -> Decimal | None:
+    if isinstance(value, str):
+        return Decimal(value) if _PLAIN_DECIMAL.fullmatch(value) else None
+    if isinstance(value, int) and not isinstance(value, bool):
+        return Decimal(value)
+    return value if isinstance(value, Decimal) else None
+
+
 def _explain(body: bytes | msgspec.Raw) -> tuple[FieldFault, ...]:
     try:
         tree: Any = _decode_anything(body)
@@ -222,10 +254,6 @@ def _explain(body: bytes | msgspec.Raw) -> tuple[FieldFault, ...]:
         raise NotJson(str(error)) from None
     if not isinstance(tree, dict):
         return (FieldFault("", "must be a JSON object"),)
-    amount = tree.get("total_amount")
-    if isinstance(amount, str):
-        try:
-            tree["total_amount"] = Decimal(amount)
-        except InvalidOperation:
-            tree["total_amount"] = None
+    if "total_amount" in tree:
+        tree["total_amount"] = _amount(tree["total_amount"])
     return find_faults(tree) or (FieldFault("", "is no order"),)

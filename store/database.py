@@ -14,6 +14,7 @@ from playhouse.pool import PooledSqliteDatabase  # type: ignore[import-untyped] 
 
 from .. import sql
 from .errors import DatabaseRefused, InvalidConfiguration
+from .log import CHECKPOINT_PAGES
 from .statements import run, run_script
 
 APPLICATION_ID = 1330793804
@@ -23,9 +24,6 @@ SCHEMA_VERSION = 1
 
 _BUSY_TIMEOUT_SECONDS = 5
 _WRITER_CACHE_KIBIBYTES = 64 * 1024
-# Large enough that a checkpoint writes each page once for many commits, small enough that the -wal file stays at
-# about 32 MiB.
-_CHECKPOINT_PAGES = 8000
 
 
 class Durability(StrEnum):
@@ -76,8 +74,7 @@ def open_writer(path: Path, durability: Durability) -> SqliteDatabase:
             "journal_mode": "wal",
             "synchronous": durability.value,
             "cache_size": -_WRITER_CACHE_KIBIBYTES,
-            "wal_autocheckpoint": _CHECKPOINT_PAGES,
-            "journal_size_limit": _CHECKPOINT_PAGES * 4096,  # a -wal file that grew larger shrinks again
+            "wal_autocheckpoint": CHECKPOINT_PAGES,
             "foreign_keys": 0,  # the ledger inserts an order before its transitions; checking each again costs a tenth
         },
         timeout=_BUSY_TIMEOUT_SECONDS,
@@ -132,7 +129,7 @@ def lock_for_engine(path: Path) -> FileLock:
     Raises:
         DatabaseRefused: another engine holds it; the message names its process.
     """
-    lock = FileLock(f"{path}.lock")
+    lock = FileLock(f"{path}.lock", thread_local=False)  # whatever thread stops the engine
     try:
         lock.acquire(blocking=False)
     except Timeout:

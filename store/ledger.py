@@ -18,7 +18,7 @@ from .lifecycle import OrderStatus
 from .models import OrderModel, TransitionModel
 from .order import Order
 from .record import Move, OrderRecord
-from .statements import run, run_for_each, to_sql
+from .statements import run, run_for_each, to_sql, write_transaction
 from .totals import ADD_TO_TOTAL, PROCESSING_MICROSECONDS, TIMED_ORDERS
 
 _encode_items = msgspec.json.Encoder().encode
@@ -126,7 +126,7 @@ class Ledger:
         return recorded
 
     def _transaction(self, orders: Sequence[Order], moves: Sequence[Move], at_us: int, step_by_step: bool) -> Recorded:
-        with self._database.atomic("IMMEDIATE"):
+        with write_transaction(self._database):
             acceptances = self._insert(orders, at_us) if orders else []
             accepted = [record for outcome, record in acceptances if outcome is Outcome.ACCEPTED]
             moved, refused = self._update_each(moves) if step_by_step else self._update(moves)

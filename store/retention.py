@@ -18,7 +18,7 @@ from .lifecycle import OrderStatus
 from .models import OrderModel, TransitionModel
 from .order import format_cents
 from .record import OrderRecord, Transition, rfc3339
-from .statements import run_for_each, to_sql
+from .statements import run_for_each, to_sql, write_transaction
 from .totals import (
     ADD_TO_TOTAL,
     PRUNED_COMPLETED,
@@ -53,7 +53,7 @@ def prune(database: Database, before_us: int, limit: int, export: Path | None) -
         StoreUnavailable: the database or the export did not take it; nothing was removed.
     """
     try:
-        with database.atomic("IMMEDIATE"):
+        with write_transaction(database):
             records = [
                 record
                 for status in OrderStatus

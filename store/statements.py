@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from peewee import Database, Query, SqliteDatabase
@@ -61,3 +63,24 @@ def run_script(database: Database, script: str) -> None:
     """
     connected: Any = database
     connected.connection().executescript(script)
+
+
+@contextmanager
+def write_transaction(database: Database) -> Iterator[None]:
+    """A transaction that writes, committed at the end of the block, rolled back on any error.
+
+    A rollback may fail as well, on a disk in trouble. The transaction would stay open, and no other could begin: so it
+    is tried once more, and again before the next one.
+
+    Raises:
+        peewee.DatabaseError, sqlite3.Error: the database did not take it; nothing was stored.
+    """
+    connected: Any = database
+    connected.connection().rollback()  # nothing happens where no transaction is open
+    try:
+        with database.atomic("IMMEDIATE"):
+            yield
+    except BaseException:
+        with suppress(sqlite3.Error):
+            connected.connection().rollback()
+        raise

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from ordermill.engine import InvalidOrder
@@ -241,3 +242,19 @@ def test_a_number_that_no_order_has_is_no_cursor(number: str) -> None:
 )
 def test_a_faulty_line_is_known_by_its_id_if_it_has_one(line: bytes, order_id: str | None) -> None:
     assert payloads.order_id_of(line) == order_id
+
+
+@pytest.mark.parametrize("amount", ["1_0", " 1", "1 ", "\uff11", "1e2", "+1", ".5", "5.", "NaN", "Infinity", "0x1", ""])
+def test_a_string_of_money_is_a_plain_decimal_number(amount: str) -> None:
+    body = msgspec.json.encode({"order_id": "o", "user_id": "u", "item_ids": ["i"], "total_amount": amount})
+
+    with pytest.raises(InvalidOrder, match="total_amount"):
+        payloads.decode_order(body)
+
+
+@pytest.mark.parametrize("amount", ["true", "null", "[]", "{}", '["1"]'])
+def test_money_is_a_number_or_a_string(amount: str) -> None:
+    body = f'{{"order_id":"o","user_id":"u","item_ids":["i"],"total_amount":{amount}}}'
+
+    with pytest.raises(InvalidOrder, match=r"^/total_amount: must be a decimal amount[^;]*$"):
+        payloads.decode_order(body.encode())

@@ -1,0 +1,275 @@
+"""The only writer: a transaction is stored whole or not at all, and each step only where its mover saw the order."""
+
+from __future__ import annotations
+
+import sqlite3
+from decimal import Decimal
+
+import pytest
+from peewee import IntegrityError, SqliteDatabase
+
+from ordermill.engine.testing import make_order
+from ordermill.store import lifecycle, queries
+from ordermill.store.audit import audit
+from ordermill.store.errors import StoreUnavailable
+from ordermill.store.ledger import Ledger, Outcome
+from ordermill.store.lifecycle import OrderStatus
+from ordermill.store.record import Move, OrderRecord, move
+from ordermill.store.statements import run
+
+
+def accept(ledger: Ledger, *order_ids: str, at_us: int = 10) -> list[OrderRecord]:
+    recorded = ledger.record([make_order(order_id) for order_id in order_ids], [], at_us)
+    assert [outcome for outcome, _ in recorded.acceptances] == [Outcome.ACCEPTED] * len(order_ids)
+    return [record for _, record in recorded.acceptances]
+
+
+def step(ledger: Ledger, *moves: Move) -> list[OrderRecord]:
+    recorded = ledger.record([], moves, 0)
+    assert recorded.moved == list(moves)
+    assert recorded.refused == []
+    return [after for _, after, _ in recorded.moved]
+
+
+def assert_sound(database: SqliteDatabase) -> None:
+    assert audit(database).faults == []
+    assert queries.totals(database) == queries.recount(database)
+
+
+def test_an_accepted_order_is_stored_as_it_came(writer: SqliteDatabase, ledger: Ledger) -> None:
+    order = make_order(item_ids=("b", "a", "b"), total_amount=Decimal("9999999999.99"))
+
+    ((outcome, record),) = ledger.record([order], [], 10).acceptances
+
+    assert (outcome, record.order) == (Outcome.ACCEPTED, order)
+    assert record == queries.find(writer, "o-1")
+    assert record == OrderRecord(order, 1, OrderStatus.PENDING, 0, 0, 10, 10, 10)
+    assert [step.reason for step in queries.history(writer, "o-1")] == ["accepted"]
+    assert_sound(writer)
+
+
+def test_an_order_with_the_same_content_is_stored_once(writer: SqliteDatabase, ledger: Ledger) -> None:
+    accept(ledger, "o-1", at_us=10)
+
+    recorded = ledger.record([make_order("o-1", total_amount=Decimal("19.990").quantize(Decimal("0.01")))], [], 20)
+
+    assert recorded.acceptances == [(Outcome.DUPLICATE, queries.find(writer, "o-1"))]
+    assert recorded.acceptances[0].record.created_us == 10
+    assert not recorded.changes
+    assert_sound(writer)
+
+
+def test_a_duplicate_shows_the_order_as_it_is_now(writer: SqliteDatabase, ledger: Ledger) -> None:
+    (record,) = accept(ledger, "o-1")
+    step(ledger, move(record, lifecycle.CANCEL, 20))
+
+    ((outcome, stored),) = ledger.record([make_order("o-1")], [], 30).acceptances
+
+    assert (outcome, stored.status) == (Outcome.DUPLICATE, OrderStatus.CANCELLED)
+    assert_sound(writer)
+
+
+def test_duplicates_and_conflicts_inside_a_batch_are_told_apart(writer: SqliteDatabase, ledger: Ledger) -> None:
+    orders = [make_order("a"), make_order("b"), make_order("a"), make_order("a", user_id="other"), make_order("c")]
+
+    recorded = ledger.record(orders, [], 10)
+
+    assert [outcome.value for outcome, _ in recorded.acceptances] == [
+        "accepted",
+        "accepted",
+        "duplicate",
+        "conflict",
+        "accepted",
+    ]
+    assert [record.order.user_id for _, record in recorded.acceptances] == ["u-1"] * 5
+    assert recorded.changes == {OrderStatus.PENDING: 3}
+    assert_sound(writer)
+
+
+def test_a_conflict_leaves_the_stored_order_as_it_is(writer: SqliteDatabase, ledger: Ledger) -> None:
+    (record,) = accept(ledger, "o-1")
+
+    recorded = ledger.record([make_order("o-1", total_amount=Decimal("20.00"))], [], 20)
+
+    assert recorded.acceptances == [(Outcome.CONFLICT, record)]
+    assert queries.find(writer, "o-1") == record
+    assert len(queries.history(writer, "o-1")) == 1
+
+
+def test_orders_are_numbered_in_the_sequence_of_their_arrival(writer: SqliteDatabase, ledger: Ledger) -> None:
+    accept(ledger, "c", "a")
+    ledger.record([make_order("a"), make_order("b")], [], 11)
+    accept(Ledger(writer), "d")
+
+    records = queries.page(writer, limit=10)[::-1]
+
+    assert [record.order_id for record in records] == ["c", "a", "b", "d"]
+    assert sorted({record.sequence for record in records}) == [record.sequence for record in records]
+
+
+def test_orders_and_steps_go_into_one_transaction(writer: SqliteDatabase, ledger: Ledger) -> None:
+    (record,) = accept(ledger, "o-1")
+
+    recorded = ledger.record([make_order("o-2")], [move(record, lifecycle.ASSIGN, 20)], 20)
+
+    assert recorded.changes == {OrderStatus.PENDING: 0, OrderStatus.PROCESSING: 1}
+    assert queries.totals(writer)[OrderStatus.PROCESSING] == 1
+    assert_sound(writer)
+
+
+def test_the_totals_follow_an_order_along_every_edge(writer: SqliteDatabase, ledger: Ledger) -> None:
+    a, b, c = accept(ledger, "a", "b", "c")
+    assert_sound(writer)
+    a, b = step(ledger, move(a, lifecycle.ASSIGN, 20), move(b, lifecycle.ASSIGN, 21))
+    assert_sound(writer)
+    a, b = step(ledger, move(a, lifecycle.RETURN, 30, failed=True), move(b, lifecycle.PARK, 31, failed=True))
+    assert_sound(writer)
+    (a,) = step(ledger, move(a, lifecycle.ASSIGN, 40))
+    b, c = step(ledger, move(b, lifecycle.SETTLE_COMPLETED, 41), move(c, lifecycle.CANCEL, 42))
+    assert_sound(writer)
+    (a,) = step(ledger, move(a, lifecycle.FAIL, 50, failed=True))
+    (a,) = step(ledger, move(a, lifecycle.RETRY_FAILED, 60))
+    (a,) = step(ledger, move(a, lifecycle.ASSIGN, 70))
+    (a,) = step(ledger, move(a, lifecycle.COMPLETE, 75))
+    assert_sound(writer)
+
+    totals = queries.totals(writer)
+    assert (totals["Completed"], totals["Cancelled"], totals["Pending"], totals["Processing"]) == (2, 1, 0, 0)
+    assert (totals["timed_orders"], totals["processing_microseconds"]) == (1, 5)
+    assert (a.attempts, a.failures) == (3, 2)
+
+
+def test_a_step_is_written_with_its_reason(writer: SqliteDatabase, ledger: Ledger) -> None:
+    (record,) = accept(ledger, "o-1")
+    (record,) = step(ledger, move(record, lifecycle.ASSIGN, 20))
+    step(ledger, move(record, lifecycle.RETURN, 30, "TimeoutError: no answer", ready_us=99, failed=True))
+
+    last = queries.history(writer, "o-1")[-1]
+    stored = queries.find(writer, "o-1")
+
+    assert (last.from_status, last.to_status, last.at_us, last.attempt, last.reason) == (
+        OrderStatus.PROCESSING,
+        OrderStatus.PENDING,
+        30,
+        1,
+        "TimeoutError: no answer",
+    )
+    assert stored is not None
+    assert (stored.ready_us, stored.updated_us, stored.failures) == (99, 30, 1)
+
+
+def test_a_step_whose_order_moved_on_is_refused_and_the_rest_recorded(writer: SqliteDatabase, ledger: Ledger) -> None:
+    a, b, c = accept(ledger, "a", "b", "c")
+    step(ledger, move(b, lifecycle.CANCEL, 15))
+
+    moves = [move(record, lifecycle.ASSIGN, 20) for record in (a, b, c)]
+    recorded = ledger.record([make_order("d")], moves, 20)
+
+    assert [after.order_id for _, after, _ in recorded.moved] == ["a", "c"]
+    assert recorded.refused == [moves[1]]
+    assert [outcome for outcome, _ in recorded.acceptances] == [Outcome.ACCEPTED]
+    assert len(queries.history(writer, "b")) == 2
+    assert_sound(writer)
+
+
+def test_the_result_of_an_abandoned_attempt_is_refused(writer: SqliteDatabase, ledger: Ledger) -> None:
+    (pending,) = accept(ledger, "o-1")
+    (first,) = step(ledger, move(pending, lifecycle.ASSIGN, 20))
+    (again,) = step(ledger, move(first, lifecycle.RETURN, 30))
+    (second,) = step(ledger, move(again, lifecycle.ASSIGN, 40))
+
+    late = move(first, lifecycle.COMPLETE, 50)
+
+    assert ledger.record([], [late], 50).refused == [late]
+    assert queries.find(writer, "o-1") == second
+    assert_sound(writer)
+
+
+def test_the_same_step_is_recorded_once(writer: SqliteDatabase, ledger: Ledger) -> None:
+    (record,) = accept(ledger, "o-1")
+    assign = move(record, lifecycle.ASSIGN, 20)
+
+    recorded = ledger.record([], [assign, assign], 20)
+
+    assert (recorded.moved, recorded.refused) == ([assign], [assign])
+    assert ledger.record([], [assign], 20).refused == [assign]
+    assert_sound(writer)
+
+
+def test_nothing_is_a_transaction_too(writer: SqliteDatabase, ledger: Ledger) -> None:
+    recorded = ledger.record([], [], 5)
+
+    assert (recorded.acceptances, recorded.moved, recorded.refused) == ([], [], [])
+    assert_sound(writer)
+
+
+def test_a_transaction_that_fails_midway_stores_nothing(writer: SqliteDatabase, ledger: Ledger) -> None:
+    (record,) = accept(ledger, "o-1")
+    (pages,) = run(writer, "PRAGMA page_count").fetchone()
+    run(writer, f"PRAGMA max_page_count = {pages + 2}")
+
+    with pytest.raises(StoreUnavailable, match="full"):
+        ledger.record([make_order(f"more-{i}") for i in range(2000)], [move(record, lifecycle.ASSIGN, 20)], 20)
+
+    assert queries.page(writer, limit=10) == [record]
+    assert len(queries.history(writer, "o-1")) == 1
+    assert_sound(writer)
+    run(writer, "PRAGMA max_page_count = 1000000")
+    accept(ledger, *(f"more-{i}" for i in range(2000)))
+    assert_sound(writer)
+
+
+def test_a_database_that_takes_no_writes_is_unavailable_until_it_does(writer: SqliteDatabase, ledger: Ledger) -> None:
+    run(writer, "PRAGMA query_only = 1")
+    with pytest.raises(StoreUnavailable, match="readonly"):
+        ledger.record([make_order()], [], 10)
+    run(writer, "PRAGMA query_only = 0")
+
+    accept(ledger, "o-1")
+    assert_sound(writer)
+
+
+def test_a_database_that_another_writes_to_is_unavailable(writer: SqliteDatabase, ledger: Ledger) -> None:
+    run(writer, "PRAGMA busy_timeout = 0")
+    other = sqlite3.connect(writer.database, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+
+    with pytest.raises(StoreUnavailable, match="locked"):
+        ledger.record([make_order()], [], 10)
+    other.close()
+
+    accept(ledger, "o-1")
+
+
+def test_a_row_that_the_schema_refuses_takes_the_whole_transaction_with_it(
+    writer: SqliteDatabase, ledger: Ledger
+) -> None:
+    a, b = accept(ledger, "a", "b")
+    impossible = move(b, lifecycle.ASSIGN, 20)._replace(reason=None)  # type: ignore[arg-type]
+
+    with pytest.raises((IntegrityError, sqlite3.IntegrityError)):
+        ledger.record([make_order("c")], [move(a, lifecycle.ASSIGN, 20), impossible], 20)
+
+    assert queries.find(writer, "a") == a
+    assert queries.find(writer, "c") is None
+    assert_sound(writer)
+
+
+def test_an_illegal_step_is_refused_by_the_schema(writer: SqliteDatabase, ledger: Ledger) -> None:
+    (record,) = accept(ledger, "o-1")
+    (record,) = step(ledger, move(record, lifecycle.CANCEL, 20))
+    back = move(record, lifecycle.CANCEL._replace(source=OrderStatus.CANCELLED, target=OrderStatus.PENDING), 30)
+
+    with pytest.raises((IntegrityError, sqlite3.IntegrityError)):
+        ledger.record([], [back], 30)
+
+    assert queries.find(writer, "o-1") == record
+
+
+def test_a_long_batch_is_stored_whole(writer: SqliteDatabase, ledger: Ledger) -> None:
+    records = accept(ledger, *(f"o-{i}" for i in range(3000)))
+    records = step(ledger, *(move(record, lifecycle.ASSIGN, 20) for record in records))
+    step(ledger, *(move(record, lifecycle.COMPLETE, 25) for record in records))
+
+    assert queries.totals(writer)["processing_microseconds"] == 3000 * 5
+    assert_sound(writer)

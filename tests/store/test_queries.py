@@ -1,0 +1,270 @@
+"""Reads find what the ledger wrote, and none that is asked often looks at every row."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+from peewee import SqliteDatabase
+
+from ordermill.engine.testing import START_US, make_order
+from ordermill.store import lifecycle, queries
+from ordermill.store.ledger import Ledger
+from ordermill.store.lifecycle import OrderStatus
+from ordermill.store.record import OrderRecord, move
+from ordermill.store.statements import run
+
+USERS = ("alice", "bob")
+
+
+@pytest.fixture
+def orders(ledger: Ledger) -> list[OrderRecord]:
+    """Ten orders of two users in turn, all Pending."""
+    submitted = [make_order(f"o-{i}", user_id=USERS[i % 2]) for i in range(10)]
+    return [record for _, record in ledger.record(submitted, [], START_US).acceptances]
+
+
+def ids(records: list[OrderRecord]) -> list[str]:
+    return [record.order_id for record in records]
+
+
+@pytest.mark.usefixtures("orders")
+def test_an_order_is_found_by_its_id(writer: SqliteDatabase) -> None:
+    found = queries.find(writer, "o-3")
+
+    assert found is not None
+    assert found.order == make_order("o-3", user_id="bob")
+    assert queries.find(writer, "O-3") is None
+    assert queries.find(writer, "") is None
+
+
+def test_the_history_of_an_order_is_told_oldest_first(
+    writer: SqliteDatabase, ledger: Ledger, orders: list[OrderRecord]
+) -> None:
+    assign = move(orders[0], lifecycle.ASSIGN, START_US + 1)
+    ledger.record([], [assign, move(orders[1], lifecycle.CANCEL, START_US + 1)], START_US)
+    ledger.record([], [move(assign.after, lifecycle.COMPLETE, START_US + 2)], START_US)
+
+    history = queries.history(writer, "o-0")
+
+    assert [(step.from_status, step.to_status) for step in history] == [
+        (None, OrderStatus.PENDING),
+        (OrderStatus.PENDING, OrderStatus.PROCESSING),
+        (OrderStatus.PROCESSING, OrderStatus.COMPLETED),
+    ]
+    assert [(step.at_us - START_US, step.attempt) for step in history] == [(0, 0), (1, 1), (2, 1)]
+    assert queries.history(writer, "none") == ()
+
+
+@pytest.mark.usefixtures("orders")
+def test_pages_lead_from_the_newest_order_to_the_oldest(writer: SqliteDatabase) -> None:
+    seen: list[str] = []
+    before = None
+    while page := queries.page(writer, before=before, limit=4):
+        assert len(page) <= 4
+        seen += ids(page)
+        before = page[-1].sequence
+
+    assert seen == [f"o-{i}" for i in reversed(range(10))]
+
+
+def test_a_page_may_be_of_one_user_and_one_status(
+    writer: SqliteDatabase, ledger: Ledger, orders: list[OrderRecord]
+) -> None:
+    ledger.record([], [move(record, lifecycle.CANCEL, START_US) for record in orders[:4]], START_US)
+
+    assert ids(queries.page(writer, user_id="bob", limit=3)) == ["o-9", "o-7", "o-5"]
+    assert ids(queries.page(writer, status=OrderStatus.CANCELLED, limit=3)) == ["o-3", "o-2", "o-1"]
+    assert ids(queries.page(writer, status=OrderStatus.CANCELLED, user_id="bob", limit=9)) == ["o-3", "o-1"]
+    assert ids(queries.page(writer, user_id="bob", before=orders[5].sequence, limit=9)) == ["o-3", "o-1"]
+    assert queries.page(writer, status=OrderStatus.FAILED, limit=9) == []
+    assert queries.page(writer, user_id="carol", limit=9) == []
+
+
+def test_what_has_been_ready_longest_comes_first(
+    writer: SqliteDatabase, ledger: Ledger, orders: list[OrderRecord]
+) -> None:
+    assigned = [move(record, lifecycle.ASSIGN, START_US + 1) for record in orders[:3]]
+    ledger.record([], assigned, START_US)
+    times = (START_US + 50, START_US - 50, START_US + 20)
+    ledger.record(
+        [],
+        [
+            move(step.after, lifecycle.RETURN, START_US + 2, ready_us=at)
+            for step, at in zip(assigned, times, strict=True)
+        ],
+        START_US,
+    )
+
+    assert ids(queries.ready(writer, START_US, 4)) == ["o-1", "o-3", "o-4", "o-5"]
+    assert ids(queries.ready(writer, START_US + 50, 100))[-2:] == ["o-2", "o-0"]
+    assert queries.ready(writer, START_US - 51, 100) == []
+
+
+def test_the_next_time_that_an_order_is_ready_is_known(
+    writer: SqliteDatabase, ledger: Ledger, orders: list[OrderRecord]
+) -> None:
+    assert queries.next_ready_us(writer, START_US) is None
+    assigned = [move(record, lifecycle.ASSIGN, START_US + 1) for record in orders[:2]]
+    ledger.record([], assigned, START_US)
+    returned = [
+        move(step.after, lifecycle.RETURN, START_US + 2, ready_us=START_US + 70 - index)
+        for index, step in enumerate(assigned)
+    ]
+    ledger.record([], returned, START_US)
+
+    assert queries.next_ready_us(writer, START_US) == START_US + 69
+    assert queries.next_ready_us(writer, START_US + 69) == START_US + 70
+    assert queries.next_ready_us(writer, START_US + 70) is None
+
+
+def test_orders_in_hand_are_told_oldest_first(
+    writer: SqliteDatabase, ledger: Ledger, orders: list[OrderRecord]
+) -> None:
+    ledger.record([], [move(orders[index], lifecycle.ASSIGN, START_US + 1) for index in (7, 2, 5)], START_US)
+
+    assert ids(queries.processing(writer, 100)) == ["o-2", "o-5", "o-7"]
+    assert ids(queries.processing(writer, 2)) == ["o-2", "o-5"]
+
+
+def test_an_empty_database_begins_at_zero(writer: SqliteDatabase) -> None:
+    assert queries.last_sequence(writer) == 0
+    assert queries.last_transition_us(writer) == 0
+
+
+def test_the_last_sequence_and_the_last_time_are_known(
+    writer: SqliteDatabase, ledger: Ledger, orders: list[OrderRecord]
+) -> None:
+    ledger.record(
+        [],
+        [move(orders[0], lifecycle.CANCEL, START_US + 90), move(orders[1], lifecycle.CANCEL, START_US + 80)],
+        START_US,
+    )
+
+    assert queries.last_sequence(writer) == orders[-1].sequence
+    assert queries.last_transition_us(writer) == START_US + 90
+
+
+def test_a_recount_ignores_the_running_totals(sample: SqliteDatabase) -> None:
+    totals = queries.totals(sample)
+    run(sample, "UPDATE totals SET value = value + 5 WHERE name = 'Pending'")
+
+    assert queries.recount(sample) == totals
+    assert queries.totals(sample)["Pending"] == totals["Pending"] + 5
+
+
+def test_the_sample_orders_are_counted(sample: SqliteDatabase) -> None:
+    counts = queries.recount(sample)
+
+    assert (counts["Completed"], counts["Pending"], counts["Processing"]) == (2, 2, 0)
+    assert (counts["timed_orders"], counts["processing_microseconds"]) == (2, 620_000)
+
+
+class Spy(SqliteDatabase):
+    """A database that remembers what it was asked."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.asked: list[tuple[str, Any]] = []
+
+    def execute_sql(self, sql: str, params: Any = None, *more: Any) -> Any:
+        self.asked.append((sql, params))
+        answer: Any = super()
+        return answer.execute_sql(sql, params, *more)
+
+
+@pytest.fixture
+def spy(writer: SqliteDatabase, ledger: Ledger) -> Iterator[Spy]:
+    """A database of 2,000 orders that remembers what it is asked."""
+    ledger.record([make_order(f"o-{i}", user_id=f"u-{i % 50}") for i in range(2000)], [], START_US)
+    opened = Spy(writer.database)
+    opened.connect()
+    yield opened
+    opened.close()
+
+
+def plan_of(spy: Spy) -> list[str]:
+    ((text, parameters),) = spy.asked
+    with closing(sqlite3.connect(spy.database)) as connection:
+        rows = connection.execute(f"EXPLAIN QUERY PLAN {text}", parameters or ()).fetchall()
+    return [detail for *_, detail in rows]
+
+
+@pytest.mark.parametrize(
+    ("query", "index"),
+    [
+        (lambda database: queries.find(database, "o-7"), "(order_id=?)"),
+        (lambda database: queries.history(database, "o-7"), "transitions_once (sequence=?)"),
+        (lambda database: queries.ready(database, START_US, 10), "orders_ready (ready_at<?)"),
+        (lambda database: queries.next_ready_us(database, START_US), "orders_ready (ready_at>?)"),
+        (lambda database: queries.processing(database, 10), "orders_by_status (status=?)"),
+        (lambda database: queries.page(database, user_id="u-1", limit=10), "orders_by_user (user_id=?)"),
+        (
+            lambda database: queries.page(database, user_id="u-1", before=99, limit=10),
+            "orders_by_user (user_id=? AND sequence<?)",
+        ),
+        (
+            lambda database: queries.page(database, status=OrderStatus.FAILED, limit=10),
+            "orders_by_status (status=?)",
+        ),
+        (
+            lambda database: queries.page(database, status=OrderStatus.FAILED, before=99, limit=10),
+            "orders_by_status (status=? AND sequence<?)",
+        ),
+        (lambda database: queries.page(database, before=99, limit=10), "INTEGER PRIMARY KEY (rowid<?)"),
+        (lambda database: queries.last_sequence(database), "SEARCH t1"),
+    ],
+    ids=[
+        "find",
+        "history",
+        "ready",
+        "next ready",
+        "processing",
+        "page of a user",
+        "next page of a user",
+        "page of a status",
+        "next page of a status",
+        "next page",
+        "last sequence",
+    ],
+)
+def test_a_query_searches_an_index(spy: Spy, query: Callable[[Spy], object], index: str) -> None:
+    query(spy)
+
+    plan = plan_of(spy)
+
+    assert [line for line in plan if line.startswith("SCAN")] == []
+    assert any(index in line for line in plan), plan
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        lambda database: queries.ready(database, START_US, 10),
+        lambda database: queries.processing(database, 10),
+        lambda database: queries.page(database, limit=10),
+        lambda database: queries.page(database, user_id="u-1", limit=10),
+        lambda database: queries.page(database, status=OrderStatus.PENDING, limit=10),
+    ],
+    ids=["ready", "processing", "page", "page of a user", "page of a status"],
+)
+def test_a_page_is_read_in_the_sequence_of_its_index_without_a_sort(spy: Spy, query: Callable[[Spy], object]) -> None:
+    query(spy)
+
+    assert [line for line in plan_of(spy) if "TEMP B-TREE" in line] == []
+
+
+@pytest.mark.parametrize(
+    "query",
+    [lambda database: queries.page(database, limit=10), queries.last_transition_us],
+    ids=["page", "last transition"],
+)
+def test_the_newest_rows_are_read_from_the_end_of_the_table(spy: Spy, query: Callable[[Spy], object]) -> None:
+    query(spy)
+
+    ((text, _),) = spy.asked
+    assert "LIMIT" in text
+    assert plan_of(spy) == ["SCAN t1"]
