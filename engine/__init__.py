@@ -20,7 +20,7 @@ from ..store.ledger import Outcome
 from ..store.lifecycle import OrderStatus
 from ..store.order import Order
 from ..store.record import OrderRecord, Transition
-from .config import EngineConfig, OnInterrupted
+from .config import EngineConfig, OnInterrupted, Settings
 from .handler import Effect, Handler, Probe, Reject
 from .receipt import Receipt
 from .recovery import Recovered
@@ -52,6 +52,7 @@ __all__ = [
     "Receipt",
     "Recovered",
     "Reject",
+    "Settings",
     "StoreUnavailable",
     "Transition",
     "TransitionRefused",

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import msgspec
 from msgspec import Meta
 
 from ..store.database import Durability
 from ..store.errors import InvalidConfiguration
+
+_MAX_SECONDS = 1e9  # thirty years: infinity, and what no timeout of the platform can be, are mistakes
 
 
 class OnInterrupted(StrEnum):
@@ -21,7 +24,23 @@ class OnInterrupted(StrEnum):
     """It waits in Review until an operator settles it: for handlers whose effect must not happen twice."""
 
 
-class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A set of settings, each with its unit, default and limits."""
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> Self:
+        """These settings, and the defaults of all others.
+
+        Raises:
+            InvalidConfiguration: an unknown name, or a value of the wrong type or out of range.
+        """
+        try:
+            return msgspec.convert(settings, cls)
+        except msgspec.ValidationError as error:
+            raise InvalidConfiguration(f"{cls.__name__}: {error}.") from error
+
+
+class EngineConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Settings of an `OrderEngine`; each is a keyword argument of it and an option of `ordermill serve`."""
 
     processors: Annotated[
@@ -33,13 +52,17 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_attempts: Annotated[int, Meta(ge=1, le=1000, description="Failed attempts after which an order is Failed.")] = 5
     retry_seconds: Annotated[
         float,
-        Meta(ge=0, description="Delay before the second attempt, in seconds; doubles with each failure, with jitter."),
+        Meta(
+            ge=0,
+            le=_MAX_SECONDS,
+            description="Delay before the second attempt, in seconds; doubles with each failure, with jitter.",
+        ),
     ] = 1.0
-    retry_max_seconds: Annotated[float, Meta(ge=0, description="Longest delay between two attempts, in seconds.")] = (
-        300.0
-    )
+    retry_max_seconds: Annotated[
+        float, Meta(ge=0, le=_MAX_SECONDS, description="Longest delay between two attempts, in seconds.")
+    ] = 300.0
     handler_timeout: Annotated[
-        Annotated[float, Meta(gt=0)] | None,
+        Annotated[float, Meta(gt=0, le=_MAX_SECONDS)] | None,
         Meta(description="Time that the handler may take for one attempt, in seconds; none by default."),
     ] = None
     max_abandoned: Annotated[
@@ -54,7 +77,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         Meta(description="What an acknowledgement waits for: the disk (full), or the operating system (normal)."),
     ] = Durability.FULL
     retain_seconds: Annotated[
-        Annotated[float, Meta(ge=0)] | None,
+        Annotated[float, Meta(ge=0, le=_MAX_SECONDS)] | None,
         Meta(
             description="Age at which Completed, Failed and Cancelled orders are removed, in seconds; none by default."
         ),
@@ -68,20 +91,17 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ] = 2_000
     stop_seconds: Annotated[
         float,
-        Meta(ge=0, description="How long a stop waits for orders in hand, in seconds; then they go back to Pending."),
+        Meta(
+            ge=0,
+            le=_MAX_SECONDS,
+            description="How long a stop waits for orders in hand, in seconds; then they go back to Pending.",
+        ),
     ] = 10.0
     simulate_seconds: Annotated[
-        float, Meta(ge=0, description="How long the simulated handler takes, in seconds, where no handler is given.")
+        float,
+        Meta(
+            ge=0,
+            le=_MAX_SECONDS,
+            description="How long the simulated handler takes, in seconds, where no handler is given.",
+        ),
     ] = 0.05
-
-    @classmethod
-    def of(cls, settings: dict[str, Any]) -> EngineConfig:
-        """The configuration with these settings and the defaults of all others.
-
-        Raises:
-            InvalidConfiguration: an unknown name, or a value of the wrong type or out of range.
-        """
-        try:
-            return msgspec.convert(settings, cls)
-        except msgspec.ValidationError as error:
-            raise InvalidConfiguration(f"Engine settings: {error}.") from error

@@ -20,6 +20,7 @@ class SubmitOrders(NamedTuple):
     """To intake, to the recorder: store these new orders in one transaction."""
 
     orders: Sequence[Order]
+    """As they were handed in, duplicates and conflicts among them."""
     reply: Future[list[Acceptance]]
     """Set once they are on disk: an answer for each order, in the same sequence."""
 
@@ -28,6 +29,7 @@ class CancelOrder(NamedTuple):
     """To the recorder: cancel an order that is Pending."""
 
     order_id: str
+    """Which one."""
     reply: Future[OrderRecord]
     """Set with the order as it is afterwards, once that is on disk."""
 
@@ -36,6 +38,7 @@ class RetryOrder(NamedTuple):
     """To the recorder: put an order that is Failed or in Review back to Pending."""
 
     order_id: str
+    """Which one."""
     reply: Future[OrderRecord]
     """Set with the order as it is afterwards, once that is on disk."""
 
@@ -44,6 +47,7 @@ class SettleOrder(NamedTuple):
     """To the recorder: end the Review of an order."""
 
     order_id: str
+    """Which one."""
     status: OrderStatus
     """Completed or Failed."""
     reason: str

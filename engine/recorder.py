@@ -239,11 +239,17 @@ class RecorderActor(BatchActor):
             position += len(orders)
         for command, step in batch.commands:
             if any(step is refused for refused in recorded.refused):
-                # Another command of the same transaction came first.
-                now = queries.find(self._database, command.order_id) or step.before
-                fail(command.reply, TransitionRefused(command.order_id, now.status, step.after.status))
+                fail(command.reply, self._refusal(command, step))
             else:
                 command.reply.set(step.after)
+
+    def _refusal(self, command: Command, step: Move) -> OrdermillError:
+        # Another command of the same transaction came first.
+        try:
+            now = queries.find(self._database, command.order_id) or step.before
+        except DatabaseError as error:  # no reason to record again what is recorded
+            return StoreUnavailable(error)
+        return TransitionRefused(command.order_id, now.status, step.after.status)
 
     def _bound_log(self) -> None:
         try:

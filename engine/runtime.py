@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import threading
 import time
@@ -11,10 +10,8 @@ import weakref
 from collections.abc import Callable, Iterable
 from functools import partial
 from types import TracebackType
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, Self, TypeVar
 
-from filelock import FileLock
-from peewee import SqliteDatabase
 from playhouse.pool import PooledSqliteDatabase  # type: ignore[import-untyped]  # has no types
 from pykka import ActorRef, Future, ThreadingFuture, Timeout
 
@@ -26,32 +23,16 @@ from ..store.lifecycle import OrderStatus
 from ..store.order import Order
 from ..store.record import OrderRecord, Transition
 from . import messages
-from .clock import Clock, SystemClock
+from .clock import Clock
 from .config import EngineConfig
 from .crew import Crew
 from .handler import Handler, simulated
-from .intake import IntakeActor
-from .metrics import MetricsActor
-from .pool import PoolActor
 from .receipt import Receipt
-from .recorder import RecorderActor
-from .recovery import Recovered, recover
+from .recovery import Recovered
+from .running import Running, put_up, take_down, take_down_forgotten
 from .snapshot import MetricsSnapshot
 
-_MAX_READERS = 32
-
 T = TypeVar("T")
-
-_log = logging.getLogger("ordermill.engine")
-
-
-class _Running(NamedTuple):
-    """What exists between start and stop."""
-
-    crew: Crew
-    readers: PooledSqliteDatabase
-    lock: FileLock
-    owns_clock: bool
 
 
 class OrderEngine:
@@ -90,7 +71,7 @@ class OrderEngine:
         self._given_clock = clock
         self._lifecycle = threading.Lock()
         self._gate = threading.Lock()
-        self._running: _Running | None = None
+        self._running: Running | None = None
         self._at_exit = partial(_stop_at_exit, weakref.ref(self))
 
     def __enter__(self) -> Self:
@@ -111,10 +92,11 @@ class OrderEngine:
         """
         with self._lifecycle:
             if self._running is None:
-                running = self._start()
+                running = put_up(self.path, self.config, self._handler, self._given_clock)
+                self.recovered = running.recovered
                 with self._gate:
                     self._running = running
-                self._when_forgotten = weakref.finalize(self, _forget, running)
+                self._when_forgotten = weakref.finalize(self, take_down_forgotten, running)
                 self._when_forgotten.atexit = False
                 atexit.register(self._at_exit)
 
@@ -129,7 +111,7 @@ class OrderEngine:
             if running is not None:
                 self._when_forgotten.detach()
                 atexit.unregister(self._at_exit)
-                _shut_down(running)
+                take_down(running)
 
     def submit(self, order: Order) -> Receipt:
         """Accept an order. Returns when it is safely on disk.
@@ -339,39 +321,7 @@ class OrderEngine:
         names = ("intake", "recorder", "pool", "metrics")
         return tuple(f"the {name} actor has died" for name in names if not getattr(running.crew, name).is_alive())
 
-    def _start(self) -> _Running:
-        lock = store.lock_for_engine(self.path)
-        try:
-            open_database = partial(store.open_writer, self.path, self.config.durability)
-            database = open_database()
-            clock = self._given_clock or SystemClock(floor_us=queries.last_transition_us(database))
-            self.recovered = recover(database, self.config, clock, getattr(self._handler, "probe", None))
-            readers = store.open_readers(self.path, _MAX_READERS)
-            crew = self._hire(
-                Crew(config=self.config, clock=clock, handler=self._handler), open_database, database, readers
-            )
-        except BaseException:
-            lock.release()
-            raise
-        crew.pool.tell(messages.WakeUp())
-        crew.recorder.tell(messages.PruneOrders())
-        return _Running(crew, readers, lock, owns_clock=self._given_clock is None)
-
-    def _hire(
-        self,
-        crew: Crew,
-        open_database: Callable[[], SqliteDatabase],
-        database: SqliteDatabase,
-        readers: PooledSqliteDatabase,
-    ) -> Crew:
-        totals = queries.totals(database)
-        crew.metrics = MetricsActor.start(crew, totals)
-        crew.recorder = RecorderActor.start(crew, open_database, database)
-        crew.intake = IntakeActor.start(crew, sum(totals[status] for status in lifecycle.BACKLOG))
-        crew.pool = PoolActor.start(crew, readers)
-        return crew
-
-    def _need(self) -> _Running:
+    def _need(self) -> Running:
         running = self._running
         if running is None:
             raise EngineStopped("The engine is not running: use it in a `with` block, or call start() first.")
@@ -397,35 +347,6 @@ class OrderEngine:
         finally:
             if self._running is not running:  # stopped meanwhile, when this connection was in use: close it as well
                 running.readers.close_idle()
-
-
-def _shut_down(running: _Running) -> None:
-    """Stop everything in order. A function of its own, since an engine that nobody refers to is stopped as well."""
-    crew = running.crew
-    closed: Future[None] = ThreadingFuture()
-    crew.intake.tell(messages.Close(closed))
-    closed.get()
-    idle: Future[None] = ThreadingFuture()
-    crew.pool.tell(messages.StopWork(idle))
-    try:
-        idle.get(timeout=crew.config.stop_seconds)
-    except Timeout:
-        _log.warning("some handlers did not return in time: their orders go back to Pending")
-        crew.pool.tell(messages.AbandonWork())
-        idle.get()
-    # The recorder first, which tells the others what it records at the last.
-    for actor in (crew.recorder, crew.pool, crew.intake, crew.metrics):
-        actor.stop()
-    crew.waiting_room.close()
-    if running.owns_clock:
-        crew.clock.close()
-    running.readers.close_idle()
-    running.lock.release()
-
-
-def _forget(running: _Running) -> None:
-    # The collector may run in any thread, one of the actors' too, which could not wait for itself.
-    threading.Thread(target=_shut_down, args=(running,), name="ordermill-forgotten").start()
 
 
 def _stop_at_exit(engine: weakref.ref[OrderEngine]) -> None:

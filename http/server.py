@@ -15,11 +15,10 @@ from typing import Annotated, Any
 import cheroot.server
 import cheroot.wsgi
 import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
-import msgspec
 from cherrypy.process.plugins import SimplePlugin  # type: ignore[import-untyped]  # likewise
 from msgspec import Meta
 
-from ..engine import InvalidConfiguration, OrderEngine, OrdermillError
+from ..engine import OrderEngine, OrdermillError, Settings
 from . import problems
 from .app import Facade
 from .limits import allow_connections
@@ -31,7 +30,7 @@ _SWITCH_INTERVAL_SECONDS = 0.0005
 _log = logging.getLogger("ordermill.http")
 
 
-class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ServerConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Settings of the HTTP server; each is an option of `ordermill serve`."""
 
     host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
@@ -50,18 +49,6 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_idle_connections: Annotated[
         int, Meta(ge=0, description="Connections kept open between two requests at the most.")
     ] = 10_000
-
-    @classmethod
-    def of(cls, settings: dict[str, Any]) -> ServerConfig:
-        """The configuration with these settings and the defaults of all others.
-
-        Raises:
-            InvalidConfiguration: an unknown name, or a value of the wrong type or out of range.
-        """
-        try:
-            return msgspec.convert(settings, cls)
-        except msgspec.ValidationError as error:
-            raise InvalidConfiguration(f"Server settings: {error}.") from error
 
 
 class CannotListen(OrdermillError):

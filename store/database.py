@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sqlite3
 from enum import StrEnum
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
@@ -87,7 +88,7 @@ def open_writer(path: Path, durability: Durability) -> SqliteDatabase:
         database.connect()
         if _is_empty(database):
             run_script(database, sql.read("schema.sql"))
-    except DatabaseError as error:
+    except (DatabaseError, sqlite3.Error) as error:  # Peewee translates the errors of its own calls only
         database.close()
         raise DatabaseRefused(f"Cannot use {path} as a database: {error}.") from error
     return database

@@ -326,9 +326,9 @@ def test_reading_beside_a_running_engine_is_fine(run: Run, command: list[str]) -
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        (["--threads", "1"], "Server settings: Expected `int` >= 4 - at `$.threads`."),
-        (["--processors", "0"], "Engine settings: Expected `int` >= 1 - at `$.processors`."),
-        (["--max-backlog", "0"], "Engine settings: Expected `int` >= 1 - at `$.max_backlog`."),
+        (["--threads", "1"], "ServerConfig: Expected `int` >= 4 - at `$.threads`."),
+        (["--processors", "0"], "EngineConfig: Expected `int` >= 1 - at `$.processors`."),
+        (["--max-backlog", "0"], "EngineConfig: Expected `int` >= 1 - at `$.max_backlog`."),
         (["--log-level", "loud"], "The log level is one of debug, info, warning, error; 'loud' is not."),
         (["--db", "postgres://db/orders"], "No support for 'postgres' databases: use a path or sqlite:///orders.db."),
         (["--handler", "nowhere"], "A handler is named module:function; 'nowhere' is not."),

@@ -1,0 +1,117 @@
+"""What exists between the start and the stop of an engine: put up in one sequence, taken down in another."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from filelock import FileLock
+from peewee import DatabaseError
+from playhouse.pool import PooledSqliteDatabase  # type: ignore[import-untyped]  # has no types
+from pykka import Future, ThreadingFuture, Timeout
+
+from ..store import database as store
+from ..store import lifecycle, queries
+from ..store.errors import StoreUnavailable
+from . import messages
+from .clock import Clock, SystemClock
+from .config import EngineConfig
+from .crew import Crew
+from .handler import Handler
+from .intake import IntakeActor
+from .metrics import MetricsActor
+from .pool import PoolActor
+from .recorder import RecorderActor
+from .recovery import Recovered, recover
+
+_MAX_READERS = 32
+
+_log = logging.getLogger("ordermill.engine")
+
+
+class Running(NamedTuple):
+    """An engine at work."""
+
+    crew: Crew
+    readers: PooledSqliteDatabase
+    """Connections that only read, for any thread."""
+    lock: FileLock
+    """Keeps other engines from the database."""
+    owns_clock: bool
+    """Whether the clock ends with the engine."""
+    recovered: Recovered
+    """What was found in hand of an engine that had died, and what became of it."""
+
+
+def put_up(path: Path, config: EngineConfig, handler: Handler, given_clock: Clock | None) -> Running:
+    """Open the database, settle what an earlier engine left in hand, and start the actors.
+
+    Args:
+        path: the database file.
+        config: the settings.
+        handler: called with each order; asked for its `probe`.
+        given_clock: where the time comes from; the machine's by default.
+
+    Raises:
+        DatabaseRefused: the database is not usable, or another engine works on it.
+        StoreUnavailable: the database does not take reads or writes.
+    """
+    with ExitStack() as undo:
+        lock = store.lock_for_engine(path)
+        undo.callback(lock.release)
+        open_database = partial(store.open_writer, path, config.durability)
+        database = open_database()
+        undo.callback(database.close)
+        try:
+            clock = given_clock or SystemClock(floor_us=queries.last_transition_us(database))
+            recovered = recover(database, config, clock, getattr(handler, "probe", None))
+            totals = queries.totals(database)
+        except DatabaseError as error:
+            raise StoreUnavailable(error) from error
+        readers = store.open_readers(path, _MAX_READERS)
+        crew = Crew(config=config, clock=clock, handler=handler)
+        crew.metrics = MetricsActor.start(crew, totals)
+        crew.recorder = RecorderActor.start(crew, open_database, database)
+        crew.intake = IntakeActor.start(crew, sum(totals[status] for status in lifecycle.BACKLOG))
+        crew.pool = PoolActor.start(crew, readers)
+        undo.pop_all()
+    crew.pool.tell(messages.WakeUp())
+    crew.recorder.tell(messages.PruneOrders())
+    return Running(crew, readers, lock, given_clock is None, recovered)
+
+
+def take_down(running: Running) -> None:
+    """Take no more orders, wait for those in hand, then end all actors.
+
+    A function of its own, and no method: an engine that nobody refers to any more is taken down too.
+    """
+    crew = running.crew
+    closed: Future[None] = ThreadingFuture()
+    crew.intake.tell(messages.Close(closed))
+    closed.get()
+    idle: Future[None] = ThreadingFuture()
+    crew.pool.tell(messages.StopWork(idle))
+    try:
+        idle.get(timeout=crew.config.stop_seconds)
+    except Timeout:
+        _log.warning("some handlers did not return in time: their orders go back to Pending")
+        crew.pool.tell(messages.AbandonWork())
+        idle.get()
+    # The recorder first, which tells the others what it records at the last.
+    for actor in (crew.recorder, crew.pool, crew.intake, crew.metrics):
+        actor.stop()
+    crew.waiting_room.close()
+    if running.owns_clock:
+        crew.clock.close()
+    running.readers.close_idle()  # whoever reads at this moment closes its connection afterwards
+    running.lock.release()
+
+
+def take_down_forgotten(running: Running) -> None:
+    """Take down an engine that the garbage collector has found."""
+    # The collector may run in any thread, one of the actors' too, which could not wait for itself.
+    threading.Thread(target=take_down, args=(running,), name="ordermill-forgotten").start()
