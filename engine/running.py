@@ -70,12 +70,13 @@ def put_up(path: Path, config: EngineConfig, handler: Handler, given_clock: Cloc
             clock = given_clock or SystemClock(floor_us=queries.last_transition_us(database))
             recovered = recover(database, config, clock, getattr(handler, "probe", None))
             totals = queries.totals(database)
+            readers = store.open_readers(path, _MAX_READERS)
+            crew = Crew(config=config, clock=clock, handler=handler)
+            # It reads as well, so it is the first: where that fails, no actor is left behind.
+            crew.recorder = RecorderActor.start(crew, open_database, database)
         except DatabaseError as error:
             raise StoreUnavailable(error) from error
-        readers = store.open_readers(path, _MAX_READERS)
-        crew = Crew(config=config, clock=clock, handler=handler)
         crew.metrics = MetricsActor.start(crew, totals)
-        crew.recorder = RecorderActor.start(crew, open_database, database)
         crew.intake = IntakeActor.start(crew, sum(totals[status] for status in lifecycle.BACKLOG))
         crew.pool = PoolActor.start(crew, readers)
         undo.pop_all()

@@ -12,12 +12,16 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from playhouse.pool import PooledSqliteDatabase  # type: ignore[import-untyped]  # has no types
+from peewee import DatabaseError
+from playhouse.pool import (  # type: ignore[import-untyped]  # has no types
+    MaxConnectionsExceeded,
+    PooledSqliteDatabase,
+)
 from pykka import ActorRef, Future, ThreadingFuture, Timeout
 
 from ..store import database as store
 from ..store import lifecycle, queries
-from ..store.errors import EngineStopped, InvalidConfiguration, OrderConflict, OrderNotFound
+from ..store.errors import EngineStopped, InvalidConfiguration, OrderConflict, OrderNotFound, StoreUnavailable
 from ..store.ledger import Acceptance, Outcome
 from ..store.lifecycle import OrderStatus
 from ..store.order import Order
@@ -201,6 +205,7 @@ class OrderEngine:
 
         Raises:
             OrderNotFound: there is none of that id.
+            StoreUnavailable: the database did not answer.
             EngineStopped: the engine is not running.
         """
         record = self._read(lambda database: queries.find(database, order_id))
@@ -344,6 +349,8 @@ class OrderEngine:
         try:
             with running.readers.connection_context():
                 return query(running.readers)
+        except (DatabaseError, MaxConnectionsExceeded) as error:
+            raise StoreUnavailable(error) from error
         finally:
             if self._running is not running:  # stopped meanwhile, when this connection was in use: close it as well
                 running.readers.close_idle()

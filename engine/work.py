@@ -34,12 +34,12 @@ class Work:
     def begin(self, now_us: int) -> OrderRecord | None:
         """The next order, which is in hand from now on; None when none is left."""
         try:
-            record = self._unbegun.popleft()
+            # In hand before it is taken: at no moment is an order in neither place.
+            self.in_hand = InHand(self._unbegun[0], now_us)
+            return self._unbegun.popleft()
         except IndexError:
             self.in_hand = None
             return None
-        self.in_hand = InHand(record, now_us)
-        return record
 
     def take_back(self) -> list[OrderRecord]:
         """All orders that are not begun, which the processor will not get any more; in their sequence."""

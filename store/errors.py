@@ -84,9 +84,9 @@ class BackupFailed(OrdermillError):
 
 
 class StoreUnavailable(OrdermillError):
-    """The database did not take a write (busy, full, failing); nothing of the submission was stored."""
+    """The database did not take a write, or did not answer a read (busy, full, failing); nothing was changed."""
 
     retry_after_seconds = 1
 
     def __init__(self, cause: BaseException) -> None:
-        super().__init__(f"The database did not take the write ({cause}): nothing was stored, try again.")
+        super().__init__(f"The database failed ({cause}): nothing was changed, try again.")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tests.engine.conftest import Held, HeldLedger, WatchedClock
 
 StartEngine = Callable[..., OrderEngine]
-DISK_FULL = "The database did not take the write (disk full): nothing was stored, try again."
+DISK_FULL = "The database failed (disk full): nothing was changed, try again."
 
 
 def has_orders(orders: object, _: object) -> bool:

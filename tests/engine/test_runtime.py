@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from peewee import OperationalError
 
 from ordermill.engine import (
     EngineStopped,
@@ -21,6 +22,7 @@ from ordermill.engine import (
     OrderStatus,
     Outcome,
     Reject,
+    StoreUnavailable,
     TransitionRefused,
 )
 from ordermill.engine.pool import PoolActor
@@ -691,3 +693,17 @@ def test_a_start_that_fails_leaves_nothing_behind(database: Path) -> None:
 
     with engine:
         assert engine.submit(make_order()).wait(timeout=5) is OrderStatus.COMPLETED
+
+
+def test_a_read_that_the_database_does_not_answer_is_an_error_of_ours(
+    start_engine: StartEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = start_engine()
+
+    def fail(*_: object) -> None:
+        raise OperationalError("disk I/O error")
+
+    monkeypatch.setattr(queries, "find", fail)
+
+    with pytest.raises(StoreUnavailable, match="disk I/O error"):
+        engine.status("o-1")

@@ -44,7 +44,7 @@ def test_a_database_that_takes_no_writes_is_not_ready_until_it_does(
         patch.setattr(Ledger, "record", fail)
         assert client.post("/orders", order()).status == 503
         reply = client.get("/readyz")
-    reason = "The database did not take the write (database or disk is full): nothing was stored, try again."
+    reason = "The database failed (database or disk is full): nothing was changed, try again."
     assert (reply.status, reply.json) == (503, {"status": "unavailable", "reasons": [reason]})
     assert client.get("/healthz").status == 200
 

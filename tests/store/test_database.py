@@ -133,6 +133,23 @@ def test_a_foreign_database_is_refused_and_left_as_it_is(
 
 
 @either_way
+def test_what_a_foreign_database_has_in_its_log_stays_there(
+    tmp_path: Path, database: Path, open_it: Callable[[Path], SqliteDatabase]
+) -> None:
+    original = tmp_path / "original.db"
+    with closing(sqlite3.connect(original)) as foreign:
+        foreign.executescript("PRAGMA journal_mode = wal; CREATE TABLE notes (note);")
+        for suffix in ("", "-wal"):
+            Path(f"{database}{suffix}").write_bytes(Path(f"{original}{suffix}").read_bytes())
+    before = database.read_bytes()
+
+    with pytest.raises(DatabaseRefused, match="not an Ordermill database"):
+        open_it(database)
+
+    assert database.read_bytes() == before
+
+
+@either_way
 def test_a_database_from_the_future_is_refused_and_left_as_it_is(
     writer: SqliteDatabase, database: Path, open_it: Callable[[Path], SqliteDatabase]
 ) -> None:

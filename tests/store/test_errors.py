@@ -19,7 +19,7 @@ from ordermill.store import errors
         (errors.TransitionRefused("o-1", "Completed", "Cancelled"), ["'o-1'", "Completed", "Cancelled"]),
         (errors.BacklogFull(9, 2, 10), ["9", "2", "10", "later"]),
         (errors.EngineStopped(), ["stopping"]),
-        (errors.StoreUnavailable(OSError("disk full")), ["disk full", "nothing was stored"]),
+        (errors.StoreUnavailable(OSError("disk full")), ["disk full", "nothing was changed"]),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
