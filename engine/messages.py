@@ -128,6 +128,13 @@ class LedgerCommitted(NamedTuple):
     """By the names of the totals."""
 
 
+class TotalsRead(NamedTuple):
+    """From the recorder to the metrics actor: the running totals as the database has them."""
+
+    totals: Counter[str]
+    """By their names."""
+
+
 class Drain(NamedTuple):
     """To the metrics actor: tell when nothing is Pending or Processing."""
 

@@ -10,7 +10,7 @@ from ..store import lifecycle
 from ..store.errors import EngineStopped
 from .actor import EngineActor, fail
 from .crew import Crew
-from .messages import Drain, LedgerCommitted, TakeSnapshot
+from .messages import Drain, LedgerCommitted, TakeSnapshot, TotalsRead
 from .snapshot import MetricsSnapshot
 
 
@@ -33,15 +33,15 @@ class MetricsActor(EngineActor):
         for reply in self._draining:
             fail(reply, EngineStopped())
 
-    def receive(self, message: LedgerCommitted | TakeSnapshot | Drain) -> None:
+    def receive(self, message: LedgerCommitted | TotalsRead | TakeSnapshot | Drain) -> None:
         """Add what was recorded, or answer."""
         match message:
             case LedgerCommitted(changes):
                 self._totals.update(changes)
-                if self._draining and not self._backlog():
-                    for reply in self._draining:
-                        reply.set(self._snapshot())
-                    self._draining.clear()
+                self._answer_drained()
+            case TotalsRead(totals):
+                self._totals = totals
+                self._answer_drained()
             case TakeSnapshot(reply):
                 reply.set(self._snapshot())
             case Drain(reply):
@@ -49,6 +49,12 @@ class MetricsActor(EngineActor):
                     self._draining.append(reply)
                 else:
                     reply.set(self._snapshot())
+
+    def _answer_drained(self) -> None:
+        if self._draining and not self._backlog():
+            for reply in self._draining:
+                reply.set(self._snapshot())
+            self._draining.clear()
 
     def _backlog(self) -> int:
         return sum(self._totals[status] for status in lifecycle.BACKLOG)

@@ -33,6 +33,7 @@ from .messages import (
     RetryOrder,
     SettleOrder,
     SubmitOrders,
+    TotalsRead,
     WakeUp,
 )
 
@@ -163,8 +164,11 @@ class RecorderActor(BatchActor):
 
     def _record(self, batch: _Batch) -> None:
         recorded = self._ledger.record(batch.orders, batch.moves, self._crew.clock.now_us())
+        had_trouble = self._crew.store_trouble is not None
         self._crew.store_trouble = None
         self._tell(recorded)
+        if had_trouble:
+            self._tell_anew()
         self._answer(batch, recorded)
 
     def _record_alone(self, part: _Batch) -> None:
@@ -216,13 +220,13 @@ class RecorderActor(BatchActor):
                 finished.append(after)
                 released += before.status in lifecycle.BACKLOG
         refused: list[OrderRecord] = []
-        for before, after, reason in recorded.refused:
-            if after.status is OrderStatus.PROCESSING:
-                refused.append(before)
+        unclear: list[Move] = []
+        for step in recorded.refused:
+            if step.after.status is OrderStatus.PROCESSING:
+                self._sort_out(step, assigned, refused, unclear)
             else:
-                self._log.info(
-                    "order %s moved on before: not recorded as %s (%s)", after.order_id, after.status, reason
-                )
+                finished.append(step.after)  # or so it may be: whoever waits looks again
+                self._log.info("order %s moved on before: not recorded as %s", step.after.order_id, step.after.status)
         self._crew.metrics.tell(LedgerCommitted(recorded.changes))
         if released:
             self._crew.intake.tell(BacklogReleased(released))
@@ -230,7 +234,32 @@ class RecorderActor(BatchActor):
             self._crew.pool.tell(OrdersReady(ready))
         if assigned or refused:
             self._crew.pool.tell(OrdersAssigned(assigned, refused))
+        if unclear:
+            self._crew.pool.tell(AssignmentsFailed(unclear))
         self._crew.waiting_room.wake(finished)
+
+    def _sort_out(
+        self, step: Move, assigned: list[OrderRecord], refused: list[OrderRecord], unclear: list[Move]
+    ) -> None:
+        # Only the pool assigns: an order in that very attempt was taken by a transaction that said it had failed.
+        try:
+            stored = queries.find(self._database, step.before.order_id)
+        except DatabaseError:
+            unclear.append(step)
+            return
+        if stored is not None and (stored.status, stored.attempts) == (step.after.status, step.after.attempts):
+            assigned.append(stored)
+        else:
+            refused.append(step.before)
+
+    def _tell_anew(self) -> None:
+        # A transaction that failed may have been stored all the same, and nobody was told: let them see for themselves.
+        try:
+            self._crew.metrics.tell(TotalsRead(queries.totals(self._database)))
+        except DatabaseError as error:
+            self._crew.store_trouble = str(StoreUnavailable(error))
+            self._write_again_later()
+        self._crew.pool.tell(WakeUp())
 
     def _answer(self, batch: _Batch, recorded: Recorded) -> None:
         position = 0

@@ -1,0 +1,55 @@
+"""A transaction that is stored, and says that it failed: nobody is told, and still nobody is stuck or counted twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ordermill.engine import Order, OrderEngine, OrderStatus, StoreUnavailable
+from ordermill.engine.testing import make_order
+from ordermill.store import queries
+from ordermill.store.audit import audit
+from ordermill.store.database import open_readers
+from ordermill.store.ledger import Ledger, Recorded
+
+
+@pytest.mark.parametrize("false_alarm", range(1, 9))
+def test_whichever_transaction_it_is(
+    start_engine: Callable[..., OrderEngine], database: Path, monkeypatch: pytest.MonkeyPatch, false_alarm: int
+) -> None:
+    record = Ledger.record
+    transactions = 0
+    handled: list[str] = []
+
+    def record_and_deny(self: Ledger, orders: Sequence[Order], moves: Sequence[Any], at_us: int) -> Recorded:
+        nonlocal transactions
+        recorded = record(self, orders, moves, at_us)
+        transactions += 1
+        if transactions == false_alarm:
+            raise StoreUnavailable(OSError("disk I/O error"))
+        return recorded
+
+    monkeypatch.setattr(Ledger, "record", record_and_deny)
+    engine = start_engine(lambda order: handled.append(order.order_id), processors=2)
+    for number in range(3):
+        order = make_order(f"o-{number}")
+        try:
+            engine.submit(order)
+        except StoreUnavailable:
+            engine.submit(order)
+        assert engine.wait(order.order_id, timeout=10) is OrderStatus.COMPLETED
+    metrics = engine.drain(timeout=10)
+
+    assert transactions >= 9
+    assert handled == ["o-0", "o-1", "o-2"]
+    assert metrics.total_orders_processed == 3
+    assert metrics.incidents == 0
+    assert engine.trouble() == ()
+    readers = open_readers(database, max_connections=1)
+    with readers.connection_context():
+        assert audit(readers) == (3, [])
+        assert queries.totals(readers) == queries.recount(readers)
+    readers.close_all()
