@@ -15,7 +15,7 @@ import typer
 from peewee import Database, SqliteDatabase
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
+from rich.table import Column, Table
 
 from .. import sql
 from ..engine import (
@@ -153,7 +153,7 @@ def status_command(
         f"{order.order_id}: {order.status}, {order.total_amount} for {order.user_id}, {', '.join(order.item_ids)}",
         highlight=False,
     )
-    table = Table("At", "From", "To", "Attempt", "Reason")
+    table = Table(Column("At", no_wrap=True), "From", "To", Column("Attempt", justify="right"), "Reason")
     for step in history.transitions:
         table.add_row(step.at, step.source or "", step.target, str(step.attempt), step.reason)
     _out.print(table)

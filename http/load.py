@@ -29,6 +29,7 @@ from .limits import allow_connections
 
 _WAIT_SECONDS = 30
 _WAITING_AT_ONCE = 32
+_IDLE_SECONDS = 0.5
 _TIMED_ORDERS = 1_000
 _SETTLED = frozenset({status for status in OrderStatus if status.is_terminal} | {OrderStatus.REVIEW})
 
@@ -127,7 +128,8 @@ class _Load:
     statuses: Counter[OrderStatus] = field(default_factory=Counter)
 
     async def run(self) -> LoadReport:
-        connector = aiohttp.TCPConnector(limit=self.concurrency)
+        # An idle connection is given up before the server does, which would break the request that goes over it next.
+        connector = aiohttp.TCPConnector(limit=self.concurrency, keepalive_timeout=_IDLE_SECONDS)
         async with aiohttp.ClientSession(self.url, connector=connector, timeout=aiohttp.ClientTimeout()) as session:
             before = await _metrics(session)
             began = time.perf_counter()

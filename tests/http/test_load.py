@@ -37,6 +37,9 @@ class FakeFacade:
         """The answer to whoever asks for an order."""
         self.is_leaving = False
         """Whether the connection breaks instead."""
+        self._transports: list[asyncio.Transport | None] = []
+        self.connections = 0
+        """How many were opened."""
         self.together: asyncio.Barrier | None = None
         """Holds each order until so many are sent."""
 
@@ -44,6 +47,14 @@ class FakeFacade:
     def url(self) -> str:
         """Where it listens."""
         return f"http://127.0.0.1:{self._port}"
+
+    @web.middleware
+    async def note_connection(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        """Count connections by their first requests."""
+        self.connections += request.transport not in self._transports
+        self._transports.append(request.transport)
+        response: web.StreamResponse = await handler(request)
+        return response
 
     async def submit(self, request: web.Request) -> web.Response:
         """POST /orders."""
@@ -86,7 +97,7 @@ class FakeFacade:
     def listening(self) -> Iterator[None]:
         """Serve from a thread."""
         loop = asyncio.new_event_loop()
-        application = web.Application()
+        application = web.Application(middlewares=[self.note_connection])
         application.add_routes(
             [
                 web.post("/orders", self.submit),
@@ -272,3 +283,13 @@ def test_a_load_too_big_for_comparing_times_says_so(facade: FakeFacade, load: Lo
     assert report.ok
     assert not report.times_compared
     assert "not compared above 1,000 orders" in printed(report)
+
+
+def test_a_connection_that_was_idle_for_long_is_not_used_again(
+    facade: FakeFacade, load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ordermill.http.load._IDLE_SECONDS", 0.0)
+
+    assert load(facade.url, orders=5, concurrency=1).ok
+    # Before and after, the metrics; and of each order its sending, its end and its history.
+    assert facade.connections == 2 + 5 * 3
