@@ -19,6 +19,7 @@ class _Flush(NamedTuple):
 
 
 _FLUSH = _Flush()
+_LOGGED_ORDERS = 10
 
 
 class EngineActor(ThreadingActor):
@@ -47,13 +48,14 @@ class EngineActor(ThreadingActor):
             self.receive(message)
         except BaseException as error:  # even a SystemExit must not end the other actors
             self.note_incident(error)
-            for unanswered in self._in_hand:
-                if (reply := getattr(unanswered, "reply", None)) is not None:
-                    fail(reply, error)
             try:
                 self.rebuild()
             except BaseException:  # it lives on with the state that it has, and the next error tries again
                 self._log.exception("the state could not be rebuilt")
+            # Last, so that whoever gets the error finds the actor as it should be.
+            for unanswered in self._in_hand:
+                if (reply := getattr(unanswered, "reply", None)) is not None:
+                    fail(reply, error)
 
     def receive(self, message: Any) -> None:
         """Handle one message."""
@@ -61,7 +63,7 @@ class EngineActor(ThreadingActor):
 
     def note_incident(self, error: BaseException) -> None:
         """Log an unexpected error, and count it in the metrics. Call it while the error is handled."""
-        self._log.exception("unexpected error")
+        self._log.exception("unexpected error on orders %s", ", ".join(_order_ids(self._in_hand)) or "(none)")
         self._crew.incidents.append(Incident(type(self).__name__, f"{type(error).__name__}: {error}"))
 
     def tell_self(self, message: object) -> None:
@@ -112,6 +114,23 @@ class BatchActor(EngineActor):
         """Handle what came before the stop."""
         if self._batch:
             self.on_receive(_FLUSH)
+
+
+def _order_ids(messages: Sequence[Any]) -> list[str]:
+    found: list[str] = []
+    for message in messages:
+        if (order_id := getattr(message, "order_id", None)) is not None:
+            found.append(order_id)
+        found += [order.order_id for order in getattr(message, "orders", ())]
+        found += [record.order_id for record in getattr(message, "records", ())]
+        found += [step.after.order_id for step in getattr(message, "moves", ())]
+    return found if len(found) <= _LOGGED_ORDERS else [*found[:_LOGGED_ORDERS], "…"]
+
+
+def answer(reply: Future[Any], value: object) -> None:
+    """Have whoever waits for the reply get the value; nothing where it was answered already, with an error."""
+    with suppress(queue.Full):
+        reply.set(value)
 
 
 def fail(reply: Future[Any], error: BaseException) -> None:

@@ -28,7 +28,8 @@ class Effect(StrEnum):
 
 Probe = Callable[[Order], Effect]
 """Asked, after a crash, about an order whose handler may have been running: did its effect happen? A handler offers one
-as its attribute `probe`. Asked before anything runs again, from several threads at once; raising means UNKNOWN."""
+as its attribute `probe`. Asked before anything runs again, from several threads at once; raising means UNKNOWN. The
+start waits for it: bound the time that it takes."""
 
 
 class Reject(OrdermillError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..store.errors import BacklogFull, EngineStopped
 from .actor import EngineActor, fail
 from .crew import Crew
-from .messages import BacklogReleased, Close, SubmitOrders
+from .messages import BacklogRead, BacklogReleased, Close, ReadTotals, SubmitOrders
 
 
 class IntakeActor(EngineActor):
@@ -19,9 +19,14 @@ class IntakeActor(EngineActor):
     def __init__(self, crew: Crew, backlog: int) -> None:
         super().__init__(crew)
         self._backlog = backlog
+        self._sent = 0
         self._is_open = True
 
-    def receive(self, message: SubmitOrders | BacklogReleased | Close) -> None:
+    def rebuild(self) -> None:
+        """Ask for the backlog: whether the order that it went wrong with is in it, nobody knows here."""
+        self._crew.recorder.tell(ReadTotals())
+
+    def receive(self, message: SubmitOrders | BacklogReleased | BacklogRead | Close) -> None:
         """Admit what fits, refuse what does not."""
         match message:
             case SubmitOrders(orders, reply):
@@ -33,8 +38,11 @@ class IntakeActor(EngineActor):
                 else:
                     self._backlog += len(orders)
                     self._crew.recorder.tell(message)
+                    self._sent += len(orders)
             case BacklogReleased(orders):
                 self._backlog -= orders
+            case BacklogRead(orders, received):
+                self._backlog = orders + self._sent - received
             case Close(reply):
                 self._is_open = False
                 reply.set()

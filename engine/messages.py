@@ -128,6 +128,19 @@ class LedgerCommitted(NamedTuple):
     """By the names of the totals."""
 
 
+class ReadTotals(NamedTuple):
+    """From intake and the metrics actor to the recorder: what they knew is lost, tell it anew."""
+
+
+class BacklogRead(NamedTuple):
+    """From the recorder to intake: the backlog as the database has it."""
+
+    orders: int
+    """Orders that are Pending or Processing."""
+    received: int
+    """How many orders the recorder had got from intake by then, whatever became of them."""
+
+
 class TotalsRead(NamedTuple):
     """From the recorder to the metrics actor: the running totals as the database has them."""
 

@@ -10,7 +10,7 @@ from ..store import lifecycle
 from ..store.errors import EngineStopped
 from .actor import EngineActor, fail
 from .crew import Crew
-from .messages import Drain, LedgerCommitted, TakeSnapshot, TotalsRead
+from .messages import Drain, LedgerCommitted, ReadTotals, TakeSnapshot, TotalsRead
 from .snapshot import MetricsSnapshot
 
 
@@ -27,6 +27,10 @@ class MetricsActor(EngineActor):
         self._totals = totals
         self._started_us = crew.clock.now_us()
         self._draining: list[Future[MetricsSnapshot]] = []
+
+    def rebuild(self) -> None:
+        """Ask for the totals."""
+        self._crew.recorder.tell(ReadTotals())
 
     def on_stop(self) -> None:
         """Tell those who wait that it will not happen."""

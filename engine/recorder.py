@@ -18,11 +18,12 @@ from ..store.log import WriteAheadLog
 from ..store.order import Order
 from ..store.record import Move, OrderRecord, move
 from ..store.retention import Pruned, prune
-from .actor import BatchActor, fail
+from .actor import BatchActor, answer, fail
 from .crew import Crew
 from .messages import (
     AssignmentsFailed,
     AssignOrders,
+    BacklogRead,
     BacklogReleased,
     CancelOrder,
     LedgerCommitted,
@@ -30,6 +31,7 @@ from .messages import (
     OrdersHandled,
     OrdersReady,
     PruneOrders,
+    ReadTotals,
     RetryOrder,
     SettleOrder,
     SubmitOrders,
@@ -42,7 +44,7 @@ _PRUNE_EVERY_US = 10_000_000
 _PRUNED_AT_ONCE = 200
 
 Command = CancelOrder | RetryOrder | SettleOrder
-Message = SubmitOrders | Command | AssignOrders | OrdersHandled | PruneOrders | WakeUp
+Message = SubmitOrders | Command | AssignOrders | OrdersHandled | PruneOrders | ReadTotals | WakeUp
 
 
 @dataclass(kw_only=True)
@@ -92,6 +94,7 @@ class RecorderActor(BatchActor):
         self._ledger = Ledger(database)
         self._log_file = WriteAheadLog(database)
         self._unrecorded: list[Move] = []
+        self._received = 0
 
     def on_stop(self) -> None:
         """Record what came before the stop, then close the database."""
@@ -103,17 +106,17 @@ class RecorderActor(BatchActor):
         self._database.close()
 
     def rebuild(self) -> None:
-        """Begin anew with a new connection, and give back the room of orders that were not recorded."""
-        lost = sum(len(message.orders) for message in self._in_hand if isinstance(message, SubmitOrders))
-        if lost:
-            self._crew.intake.tell(BacklogReleased(lost))
+        """Begin anew with a new connection, and tell the others how things are."""
         self._database.close()
         self._database = self._open_database()
         self._ledger = Ledger(self._database)
         self._log_file = WriteAheadLog(self._database)
+        self._tell_anew()
 
     def receive_batch(self, messages: Sequence[Message]) -> None:
         """Record everything in one transaction."""
+        # First of all, since whatever goes wrong then, these are no longer under way.
+        self._received += sum(len(message.orders) for message in messages if isinstance(message, SubmitOrders))
         batch = self._gather(messages)
         # After trouble an empty transaction is tried as well: it tells when the trouble is over.
         if batch.orders or batch.moves or self._crew.store_trouble is not None:
@@ -125,6 +128,8 @@ class RecorderActor(BatchActor):
                 self.note_incident(error)
                 for part in batch.parts():
                     self._record_alone(part)
+        if any(isinstance(message, ReadTotals) for message in messages):
+            self._tell_anew()
         if any(isinstance(message, PruneOrders) for message in messages):
             self._prune()
         self._bound_log()
@@ -142,7 +147,7 @@ class RecorderActor(BatchActor):
                     with suppress(IndexError):
                         while True:
                             batch.handled.append(results.popleft())
-                case PruneOrders() | WakeUp():
+                case PruneOrders() | ReadTotals() | WakeUp():
                     pass
                 case _:
                     if (step := self._plan(message)) is not None:
@@ -227,9 +232,10 @@ class RecorderActor(BatchActor):
             else:
                 finished.append(step.after)  # or so it may be: whoever waits looks again
                 self._log.info("order %s moved on before: not recorded as %s", step.after.order_id, step.after.status)
-        self._crew.metrics.tell(LedgerCommitted(recorded.changes))
+        # Intake before the metrics: whoever learns from them that an order is over finds its room in the backlog free.
         if released:
             self._crew.intake.tell(BacklogReleased(released))
+        self._crew.metrics.tell(LedgerCommitted(recorded.changes))
         if ready:
             self._crew.pool.tell(OrdersReady(ready))
         if assigned or refused:
@@ -253,24 +259,27 @@ class RecorderActor(BatchActor):
             refused.append(step.before)
 
     def _tell_anew(self) -> None:
-        # A transaction that failed may have been stored all the same, and nobody was told: let them see for themselves.
+        # After trouble, for one: what failed may have been stored all the same, and nobody was told.
         try:
-            self._crew.metrics.tell(TotalsRead(queries.totals(self._database)))
+            totals = queries.totals(self._database)
         except DatabaseError as error:
             self._crew.store_trouble = str(StoreUnavailable(error))
             self._write_again_later()
+            return
+        self._crew.intake.tell(BacklogRead(sum(totals[status] for status in lifecycle.BACKLOG), self._received))
+        self._crew.metrics.tell(TotalsRead(totals))
         self._crew.pool.tell(WakeUp())
 
     def _answer(self, batch: _Batch, recorded: Recorded) -> None:
         position = 0
         for orders, reply in batch.submissions:
-            reply.set(recorded.acceptances[position : position + len(orders)])
+            answer(reply, recorded.acceptances[position : position + len(orders)])
             position += len(orders)
         for command, step in batch.commands:
             if any(step is refused for refused in recorded.refused):
                 fail(command.reply, self._refusal(command, step))
             else:
-                command.reply.set(step.after)
+                answer(command.reply, step.after)
 
     def _refusal(self, command: Command, step: Move) -> OrdermillError:
         # Another command of the same transaction came first.

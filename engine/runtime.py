@@ -7,6 +7,7 @@ import os
 import threading
 import time
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import partial
 from types import TracebackType
@@ -317,6 +318,11 @@ class OrderEngine:
         if crew.missing:
             trouble.append(f"{crew.abandoned} handlers have overrun their time: {crew.missing} processors are missing")
         return tuple(trouble)
+
+    def incidents(self) -> Counter[str]:
+        """Unexpected errors since the start, by actor; each was logged, and the actor went on."""
+        running = self._running
+        return Counter() if running is None else Counter(incident.actor for incident in running.crew.incidents)
 
     def dead_actors(self) -> tuple[str, ...]:
         """Actors that have died, which none should, in words for people; empty while all live."""

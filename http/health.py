@@ -11,13 +11,15 @@ from .call import Answer, Call
 from .payloads import encode
 
 
-class HealthPayload(msgspec.Struct):
+class HealthPayload(msgspec.Struct, omit_defaults=True):
     """Whether all is well."""
 
     status: str
     """`ok`, or `unavailable`."""
     reasons: tuple[str, ...]
     """What is wrong; empty where all is well."""
+    incidents: dict[str, int] = {}
+    """Unexpected errors since the start, by actor, which each of them has outlived; left out where there were none."""
 
 
 class HealthCalls:
@@ -33,15 +35,15 @@ class HealthCalls:
     def live(self, call: Call) -> Answer:
         """200 while the process answers and its actors live; 503 tells an orchestrator to start it anew."""
         call.query()
-        return _answer(self._engine.dead_actors())
+        return _answer(self._engine, self._engine.dead_actors())
 
     def ready(self, call: Call) -> Answer:
         """200 while orders are taken; 503 with the reasons otherwise."""
         call.query()
-        return _answer(self._engine.trouble())
+        return _answer(self._engine, self._engine.trouble())
 
 
-def _answer(reasons: tuple[str, ...]) -> Answer:
-    if reasons:
-        return Answer(encode(HealthPayload("unavailable", reasons)), HTTPStatus.SERVICE_UNAVAILABLE)
-    return Answer(encode(HealthPayload("ok", ())))
+def _answer(engine: OrderEngine, reasons: tuple[str, ...]) -> Answer:
+    status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
+    payload = HealthPayload("unavailable" if reasons else "ok", reasons, dict(engine.incidents()))
+    return Answer(encode(payload), status)
