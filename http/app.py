@@ -11,30 +11,23 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote
 
 import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
 
 from ..engine import OrderEngine, OrdermillError
-from . import problems
+from . import docs, operations, problems
 from .call import Answer, Call
 from .health import HealthCalls
 from .metrics import MetricsCalls
+from .openapi import DescriptionCalls
 from .orders import OrderCalls
 from .problems import MethodNotAllowed, NoSuchResource
+from .route import Route
 
 _log = logging.getLogger("ordermill.http")
 _access_log = logging.getLogger("ordermill.http.access")
-
-
-class Route(NamedTuple):
-    """What answers a method at a path."""
-
-    method: str
-    path: str
-    """`{order_id}` stands for one segment."""
-    handler: Callable[[Call], Answer]
 
 
 def routes(engine: OrderEngine, max_waiting: int) -> tuple[Route, ...]:
@@ -47,20 +40,21 @@ def routes(engine: OrderEngine, max_waiting: int) -> tuple[Route, ...]:
     orders = OrderCalls(engine, max_waiting)
     metrics = MetricsCalls(engine)
     health = HealthCalls(engine)
-    return (
-        Route("POST", "/orders", orders.submit),
-        Route("GET", "/orders", orders.list),
-        Route("POST", "/orders/bulk", orders.submit_bulk),
-        Route("GET", "/orders/{order_id}", orders.read),
-        Route("GET", "/orders/{order_id}/status", orders.read_status),
-        Route("GET", "/orders/{order_id}/history", orders.read_history),
-        Route("POST", "/orders/{order_id}/cancel", orders.cancel),
-        Route("POST", "/orders/{order_id}/retry", orders.retry),
-        Route("POST", "/orders/{order_id}/settle", orders.settle),
-        Route("GET", "/metrics", metrics.read),
-        Route("GET", "/healthz", health.live),
-        Route("GET", "/readyz", health.ready),
+    api = (
+        Route("POST", "/orders", orders.submit, operations.SUBMIT),
+        Route("GET", "/orders", orders.list, operations.LIST),
+        Route("POST", "/orders/bulk", orders.submit_bulk, operations.SUBMIT_BULK),
+        Route("GET", "/orders/{order_id}", orders.read, operations.READ),
+        Route("GET", "/orders/{order_id}/status", orders.read_status, operations.READ_STATUS),
+        Route("GET", "/orders/{order_id}/history", orders.read_history, operations.READ_HISTORY),
+        Route("POST", "/orders/{order_id}/cancel", orders.cancel, operations.CANCEL_ORDER),
+        Route("POST", "/orders/{order_id}/retry", orders.retry, operations.RETRY),
+        Route("POST", "/orders/{order_id}/settle", orders.settle, operations.SETTLE),
+        Route("GET", "/metrics", metrics.read, operations.METRICS),
+        Route("GET", "/healthz", health.live, operations.LIVE),
+        Route("GET", "/readyz", health.ready, operations.READY),
     )
+    return (*api, Route("GET", "/openapi.json", DescriptionCalls(api).read), *docs.ROUTES)
 
 
 class Router:

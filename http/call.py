@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl
 
-from .problems import BodyTimeout, InvalidParameter, LengthRequired, TruncatedBody, UnsupportedMediaType
+from .parameters import P, parse_query
+from .problems import BodyTimeout, LengthRequired, TruncatedBody, UnsupportedMediaType
 
 JSON = "application/json"
 
@@ -43,26 +43,16 @@ class Call:
         value: str = self._environ.get("HTTP_ACCEPT", "")
         return value
 
-    def query(self, *allowed: str) -> dict[str, str]:
+    def query(self, kind: type[P]) -> P:
         """The parameters of the query.
 
         Args:
-            allowed: the names that this call knows.
+            kind: those that this call knows; each has a default.
 
         Raises:
-            InvalidParameter: a name is unknown, or given twice.
+            InvalidParameter: one is unknown, given twice, or breaks its rule.
         """
-        if not self._query_string:
-            return {}
-        found: dict[str, str] = {}
-        for name, value in parse_qsl(self._query_string, keep_blank_values=True):
-            if name not in allowed:
-                known = ", ".join(allowed) or "none"
-                raise InvalidParameter(name, f"is unknown here; known: {known}")
-            if name in found:
-                raise InvalidParameter(name, "is given more than once")
-            found[name] = value
-        return found
+        return parse_query(self._query_string, kind) if self._query_string else kind()
 
     def body(self, *media_types: str) -> tuple[bytes, str]:
         """The body, and which of the media types it has.

@@ -8,6 +8,7 @@ import msgspec
 
 from ..engine import OrderEngine
 from .call import Answer, Call
+from .parameters import NoParameters
 from .payloads import encode
 
 
@@ -34,12 +35,12 @@ class HealthCalls:
 
     def live(self, call: Call) -> Answer:
         """200 while the process answers and its actors live; 503 tells an orchestrator to start it anew."""
-        call.query()
+        call.query(NoParameters)
         return _answer(self._engine, self._engine.dead_actors())
 
     def ready(self, call: Call) -> Answer:
         """200 while orders are taken; 503 with the reasons otherwise."""
-        call.query()
+        call.query(NoParameters)
         return _answer(self._engine, self._engine.trouble())
 
 

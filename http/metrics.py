@@ -13,9 +13,10 @@ from prometheus_client.registry import Collector
 
 from ..engine import MetricsSnapshot, OrderEngine
 from .call import JSON, Answer, Call
+from .parameters import NoParameters
 from .payloads import encode
 
-_SCRAPER_TYPES = ("text/plain", "application/openmetrics-text")
+SCRAPER_TYPES = ("text/plain", "application/openmetrics-text")
 
 
 class MetricsCalls:
@@ -30,7 +31,7 @@ class MetricsCalls:
 
     def read(self, call: Call) -> Answer:
         """The metrics, as JSON unless the client prefers a Prometheus format."""
-        call.query()
+        call.query(NoParameters)
         snapshot = self._engine.metrics()
         if not _prefers_scraping(call.accept):
             return Answer(encode(snapshot))
@@ -78,7 +79,7 @@ def _prefers_scraping(accept: str) -> bool:
     except cherrypy.HTTPError:  # a weight that is no number
         return False
     for media_type in wanted:
-        if media_type in _SCRAPER_TYPES:
+        if media_type in SCRAPER_TYPES:
             return True
         if media_type in (JSON, "*/*", "application/*"):
             return False

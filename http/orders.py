@@ -8,18 +8,16 @@ from http import HTTPStatus
 
 import msgspec
 
-from ..engine import EngineStopped, InvalidOrder, Order, OrderEngine, OrderNotFound, OrderStatus, Outcome
+from ..engine import EngineStopped, InvalidOrder, Order, OrderEngine, OrderNotFound, Outcome
 from ..store.order import IDENTIFIER
 from . import payloads
 from .call import JSON, Answer, Call
-from .payloads import BulkResult, PagePayload, StatusPayload, encode, order_payload
-from .problems import ContentTooLarge, InvalidParameter, NotJson
+from .parameters import NoParameters, OrderQuery, PageQuery
+from .payloads import REJECTED, BulkResult, PagePayload, StatusPayload, encode, order_payload
+from .problems import ContentTooLarge, NotJson
 
 NDJSON = "application/x-ndjson"
 MAX_BULK = 10_000
-MAX_WAIT_SECONDS = 30
-MAX_PAGE = 1_000
-DEFAULT_PAGE = 100
 
 
 class OrderCalls:
@@ -36,6 +34,7 @@ class OrderCalls:
 
     def submit(self, call: Call) -> Answer:
         """Accept an order: 201 when it is new, 200 when the very same order was sent before."""
+        call.query(NoParameters)
         body, _ = call.body(JSON)
         receipt = self._engine.submit(payloads.decode_order(body))
         if receipt.outcome is Outcome.DUPLICATE:
@@ -45,6 +44,7 @@ class OrderCalls:
 
     def submit_bulk(self, call: Call) -> Answer:
         """Accept many orders in one transaction; a bad one does not keep the others out."""
+        call.query(NoParameters)
         body, media_type = call.body(JSON, NDJSON)
         lines = payloads.split_lines(body) if media_type == NDJSON else payloads.split_array(body)
         if len(lines) > MAX_BULK:
@@ -58,65 +58,62 @@ class OrderCalls:
                 continue
             receipt = next(receipts)
             if receipt.outcome is Outcome.CONFLICT:
-                results.append(BulkResult(entry.order_id, "rejected", "an order of this id exists with other content"))
+                results.append(BulkResult(entry.order_id, REJECTED, "an order of this id exists with other content"))
             else:
                 results.append(BulkResult(entry.order_id, receipt.outcome))
         return Answer(encode(payloads.bulk_payload(results)))
 
     def read(self, call: Call) -> Answer:
         """An order; with `wait`, as soon as processing is over for it."""
-        wait = call.query("wait").get("wait")
+        query = call.query(OrderQuery)
         order_id = _known_form(call.order_id)
         record = self._engine.order(order_id)
-        if wait is not None:
-            seconds = _seconds(wait)
-            if not record.status.is_terminal and self._waiting.acquire(blocking=False):
-                try:
-                    with suppress(TimeoutError, EngineStopped):
-                        self._engine.wait(order_id, seconds)
-                finally:
-                    self._waiting.release()
-                record = self._engine.order(order_id)
+        if query.wait and not record.status.is_terminal and self._waiting.acquire(blocking=False):
+            try:
+                with suppress(TimeoutError, EngineStopped):
+                    self._engine.wait(order_id, query.wait)
+            finally:
+                self._waiting.release()
+            record = self._engine.order(order_id)
         return Answer(encode(order_payload(record)))
 
     def read_status(self, call: Call) -> Answer:
         """Where an order is."""
-        call.query()
+        call.query(NoParameters)
         return Answer(encode(StatusPayload(call.order_id, self._engine.status(_known_form(call.order_id)))))
 
     def read_history(self, call: Call) -> Answer:
         """How an order got there."""
-        call.query()
+        call.query(NoParameters)
         transitions = self._engine.history(_known_form(call.order_id))
         return Answer(encode(payloads.history_payload(call.order_id, transitions)))
 
     def list(self, call: Call) -> Answer:
         """Orders, newest first, a page at a time."""
-        query = call.query("status", "user_id", "limit", "cursor")
-        limit = _limit(query.get("limit"))
+        query = call.query(PageQuery)
         records = self._engine.orders(
-            status=_status(query.get("status")),
-            user_id=query.get("user_id"),
-            before=payloads.decode_cursor(query["cursor"]) if "cursor" in query else None,
-            limit=limit + 1,
+            status=query.status or None,
+            user_id=query.user_id or None,
+            before=payloads.decode_cursor(query.cursor) if query.cursor else None,
+            limit=query.limit + 1,
         )
-        page = records[:limit]
-        cursor = payloads.encode_cursor(page[-1].sequence) if len(records) > limit else None
+        page = records[: query.limit]
+        cursor = payloads.encode_cursor(page[-1].sequence) if len(records) > query.limit else None
         return Answer(encode(PagePayload([order_payload(record) for record in page], cursor)))
 
     def cancel(self, call: Call) -> Answer:
         """Cancel an order that is Pending."""
-        call.query()
+        call.query(NoParameters)
         return Answer(encode(order_payload(self._engine.cancel(_known_form(call.order_id)))))
 
     def retry(self, call: Call) -> Answer:
         """Put an order that is Failed or in Review back to Pending."""
-        call.query()
+        call.query(NoParameters)
         return Answer(encode(order_payload(self._engine.retry(_known_form(call.order_id)))))
 
     def settle(self, call: Call) -> Answer:
         """End the Review of an order."""
-        call.query()
+        call.query(NoParameters)
         request = payloads.decode_settlement(call.body(JSON)[0])
         record = self._engine.settle(_known_form(call.order_id), request.status, request.reason)
         return Answer(encode(order_payload(record)))
@@ -126,35 +123,10 @@ def _read(line: bytes | msgspec.Raw) -> Order | BulkResult:
     try:
         return payloads.decode_order(line)
     except (InvalidOrder, NotJson) as error:
-        return BulkResult(payloads.order_id_of(line), "rejected", str(error))
+        return BulkResult(payloads.order_id_of(line), REJECTED, str(error))
 
 
 def _known_form(order_id: str) -> str:
     if IDENTIFIER.fullmatch(order_id) is None:
         raise OrderNotFound(order_id)
     return order_id
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds <= MAX_WAIT_SECONDS:
-        raise InvalidParameter("wait", f"must be a number of seconds from 0 to {MAX_WAIT_SECONDS}")
-    return seconds
-
-
-def _limit(text: str | None) -> int:
-    if text is None:
-        return DEFAULT_PAGE
-    if not (text.isascii() and text.isdecimal() and len(text) <= 6 and 1 <= int(text) <= MAX_PAGE):
-        raise InvalidParameter("limit", f"must be a whole number from 1 to {MAX_PAGE}")
-    return int(text)
-
-
-def _status(text: str | None) -> OrderStatus | None:
-    try:
-        return None if text is None else OrderStatus(text)
-    except ValueError:
-        raise InvalidParameter("status", f"must be one of {', '.join(OrderStatus)}") from None

@@ -1,0 +1,44 @@
+"""The page that shows the description of the API to people, and lets them try it: Swagger UI, served from here."""
+
+from __future__ import annotations
+
+from functools import partial
+from importlib.metadata import distribution
+from pathlib import Path
+
+from .call import Answer, Call
+from .parameters import NoParameters
+from .route import Route
+
+_STATIC = Path(__file__).with_name("static")
+# Not by `importlib.resources`: to import that package is to read all of its viewers into memory.
+_VIEWER = Path(str(distribution("offapi").locate_file("offapi")))
+
+_HEADERS = (
+    (
+        "Content-Security-Policy",
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "no-referrer"),
+)
+_HTML, _CSS, _SCRIPT = (f"text/{kind}; charset=utf-8" for kind in ("html", "css", "javascript"))
+
+
+def _serve(file: Path, media_type: str, call: Call) -> Answer:
+    call.query(NoParameters)
+    return Answer(file.read_bytes(), headers=_HEADERS, content_type=media_type)
+
+
+ROUTES = tuple(
+    Route("GET", path, partial(_serve, file, media_type))
+    for path, file, media_type in (
+        ("/docs", _STATIC / "docs.html", _HTML),
+        ("/docs/docs.js", _STATIC / "docs.js", _SCRIPT),
+        ("/docs/docs.css", _STATIC / "docs.css", _CSS),
+        ("/docs/swagger.js", _VIEWER / "swagger_bundle.js", _SCRIPT),
+        ("/docs/swagger.css", _VIEWER / "swagger_style.css", _CSS),
+    )
+)
