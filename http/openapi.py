@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from functools import cached_property
@@ -68,6 +69,7 @@ def describe(routes: Iterable[Route]) -> Tree:
         routes: those without an operation are left out.
     """
     described = [(route, route.operation) for route in routes if route.operation is not None]
+    described += list(_hidden(described))
     paths: dict[str, Tree] = defaultdict(dict)
     for route, operation in described:
         paths[route.path][route.method.lower()] = _operation(route, operation, described)
@@ -78,6 +80,25 @@ def describe(routes: Iterable[Route]) -> Tree:
         "paths": paths,
         "components": {"schemas": _components(operation for _, operation in described)},
     }
+
+
+def _hidden(described: list[tuple[Route, Operation]]) -> Iterator[tuple[Route, Operation]]:
+    """The routes of orders whose ids are words of other paths: `/orders/bulk` takes orders, and may be one as well."""
+    written = {(route.method, route.path) for route, _ in described}
+    for path in {path for _, path in written if "{" not in path}:
+        for route, operation in described:
+            pattern = re.escape(route.path).replace(r"\{order_id\}", "([^/]+)")
+            match = re.fullmatch(pattern, path)
+            if match and (route.method, path) not in written:
+                (order_id,) = match.groups()
+                yield (
+                    route._replace(path=path),
+                    operation._replace(
+                        name=operation.name + order_id.capitalize(),
+                        problems=(OrderNotFound(order_id), *operation.problems),
+                        remark=f"For the order whose id is `{order_id}`.",
+                    ),
+                )
 
 
 def problem_examples(route: Route, operation: Operation) -> Iterator[Exception]:
@@ -101,6 +122,7 @@ def _operation(route: Route, operation: Operation, described: list[tuple[Route, 
     tree: Tree = {
         "operationId": operation.name,
         "summary": (inspect.getdoc(route.handler) or "").partition("\n")[0].removesuffix("."),
+        "description": operation.remark,
         "tags": [operation.tag],
         "parameters": [parameter for place, kind in places for parameter in _parameters(place, kind)],
         "responses": {},
@@ -144,9 +166,11 @@ def _reply(reply: Reply) -> Tree:
 
 
 def _links(route: Route, reply: Reply, described: list[tuple[Route, Operation]]) -> Tree:
-    """Where an answer names an order that the path does not: everything that can be asked about that order."""
-    if "{order_id}" in route.path or not any(
-        "order_id" in getattr(content.kind, "__struct_fields__", ()) for content in reply.contents.values()
+    """Where a call may make an order: everything that can be asked about that order."""
+    if (
+        route.method != "POST"
+        or "{order_id}" in route.path
+        or not any("order_id" in getattr(content.kind, "__struct_fields__", ()) for content in reply.contents.values())
     ):
         return {}
     return {

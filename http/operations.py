@@ -90,7 +90,8 @@ BulkRequest = Annotated[
     ),
 ]
 BulkLines = Annotated[
-    str, Meta(description=f"An order on each line, {MAX_BULK} at the most. A line that is none is taken as well.")
+    msgspec.Raw,
+    Meta(description=f"An order on each line, {MAX_BULK} at the most. A line that is none is taken as well."),
 ]
 
 
@@ -143,7 +144,7 @@ SUBMIT_BULK = Operation(
 LIST = Operation(
     "listOrders",
     _ORDERS,
-    replies=(_ok("A page.", PagePayload, PagePayload([_COMPLETED], "1")),),
+    replies=(_ok("A page.", PagePayload, PagePayload([_COMPLETED], "2")),),
     problems=(_STOPPED, _FAILING),
     query=PageQuery,
 )

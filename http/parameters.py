@@ -27,17 +27,26 @@ def _rule(rule: str) -> dict[str, str]:
     return {"rule": rule}
 
 
-def _matching(pattern: re.Pattern[str], description: str, rule: str) -> Meta:
-    # `$` also matches before a last line feed in Python, though not in JSON Schema.
-    checked, described = rf"^{pattern.pattern}\Z", {"pattern": whole(pattern)}
-    return Meta(pattern=checked, extra_json_schema=described, description=description, extra=_rule(rule))
+def _matching(pattern: re.Pattern[str], description: str, rule: str, example: str) -> Meta:
+    return Meta(
+        # `$` also matches before a last line feed in Python, though not in JSON Schema.
+        pattern=rf"^{pattern.pattern}\Z",
+        extra_json_schema={"pattern": whole(pattern)},
+        description=description,
+        extra=_rule(rule),
+        examples=[example],
+    )
 
 
-OrderId = Annotated[str, _matching(IDENTIFIER, "The order.", f"must be {IDENTIFIER_RULE}")]
-UserId = Annotated[str, _matching(IDENTIFIER, "Only orders of this user.", f"must be {IDENTIFIER_RULE}")]
+OrderId = Annotated[str, _matching(IDENTIFIER, "The order.", f"must be {IDENTIFIER_RULE}", "o-1")]
+UserId = Annotated[str, _matching(IDENTIFIER, "Only orders of this user.", f"must be {IDENTIFIER_RULE}", "u-1")]
 Status = Annotated[
     OrderStatus,
-    Meta(description="Only orders in this status.", extra=_rule(f"must be one of {', '.join(OrderStatus)}")),
+    Meta(
+        description="Only orders in this status.",
+        extra=_rule(f"must be one of {', '.join(OrderStatus)}"),
+        examples=[OrderStatus.COMPLETED],
+    ),
 ]
 PageCursor = Annotated[
     str,
@@ -45,6 +54,7 @@ PageCursor = Annotated[
         CURSOR,
         "Where the page begins: `next_cursor` of the page before.",
         "is none that a page has given: start without one",
+        "3",
     ),
 ]
 PageLimit = Annotated[
@@ -54,6 +64,7 @@ PageLimit = Annotated[
         le=MAX_PAGE,
         description="Orders on a page at the most.",
         extra=_rule(f"must be a whole number from 1 to {MAX_PAGE}"),
+        examples=[1],
     ),
 ]
 WaitSeconds = Annotated[
@@ -63,6 +74,7 @@ WaitSeconds = Annotated[
         le=MAX_WAIT_SECONDS,
         description="Answer as soon as processing is over, and after so many seconds at the latest.",
         extra=_rule(f"must be a number of seconds from 0 to {MAX_WAIT_SECONDS}"),
+        examples=[10],
     ),
 ]
 

@@ -55,6 +55,8 @@ class Operation(NamedTuple):
     """The headers of requests, likewise; a field is renamed to its header."""
     bodies: Mapping[str, Content] = {}
     """By media type; empty where no body is taken."""
+    remark: str = ""
+    """What else is to be said, in Markdown."""
 
 
 class Route(NamedTuple):

@@ -36,6 +36,7 @@ def components(kinds: Iterable[Any]) -> dict[str, dict[str, Any]]:
         tree, said = found[info.cls.__name__], attribute_docstrings(info.cls)
         if isinstance(info, EnumType):
             lines = [f"- `{member.value}`: {said[member.name]}" for member in info.cls]
+            tree["type"] = "string"
             tree["description"] = "\n".join([tree["description"], "", *lines])
         else:
             for field in info.fields:

@@ -160,3 +160,24 @@ def sql(database: Path) -> Callable[[str], list[Any]]:
             return connection.execute(statement).fetchall()
 
     return run
+
+
+@pytest.fixture
+def reviewed(
+    start_server: Callable[..., Client],
+    order: Callable[..., dict[str, Any]],
+    sql: Callable[[str], list[Any]],
+    gate: Gate,
+) -> Client:
+    """A client of a server that found o-1 in hand of an engine that had died."""
+    first = start_server(gate)
+    first.post("/orders", order())
+    gate.wait_until_entered()
+    gate.open()
+    first.get("/orders/o-1?wait=30")
+    first.engine.stop()
+    # As it was before the handler returned.
+    sql("UPDATE orders SET status = 'Processing', updated_at = (SELECT at FROM transitions WHERE id = 2)")
+    sql("DELETE FROM transitions WHERE id = 3")
+    sql("UPDATE totals SET value = name = 'Processing'")
+    return start_server(on_interrupted="review")
