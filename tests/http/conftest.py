@@ -71,11 +71,12 @@ class Client:
         with socket.create_connection(self.address, timeout=40) as connection:
             yield connection
 
-    def talk(self, request: bytes) -> Reply:
-        """Send bytes as they stand, say that no more follow, and read the first answer."""
+    def talk(self, request: bytes, *, is_all: bool = True) -> Reply:
+        """Send bytes as they stand, say that no more follow if that is so, and read the first answer."""
         with self.raw() as connection:
             connection.sendall(request)
-            connection.shutdown(socket.SHUT_WR)
+            if is_all:
+                connection.shutdown(socket.SHUT_WR)
             with closing(http.client.HTTPResponse(connection)) as response:
                 response.begin()
                 return Reply(response.status, response.headers, response.read())
@@ -171,7 +172,7 @@ def reviewed(
 ) -> Client:
     """A client of a server that found o-1 in hand of an engine that had died."""
     first = start_server(gate)
-    first.post("/orders", order())
+    first.post("/orders", order(item_ids=["sku-1", "sku-2"]))
     gate.wait_until_entered()
     gate.open()
     first.get("/orders/o-1?wait=30")
