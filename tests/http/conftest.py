@@ -5,20 +5,51 @@ from __future__ import annotations
 import http.client
 import json
 import queue
+import re
 import socket
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from ordermill.engine import Order, OrderEngine
+from ordermill.http.app import routes
+from ordermill.http.openapi import describe
+from ordermill.http.payloads import encode
 from ordermill.http.server import FacadeServer, ServerConfig
 
 JSON_HEADERS = {"Content-Type": "application/json"}
+
+
+@cache
+def document() -> dict[str, Any]:
+    """The description of the API."""
+    table = routes(OrderEngine("never-opened.db"), max_waiting=1)
+    tree: dict[str, Any] = json.loads(encode(describe(table)))
+    return tree
+
+
+def check_described(method: str, path: str, reply: Reply) -> None:
+    """An answer is one that the description of the API has, where it has the call."""
+    path = path.partition("?")[0]
+    paths = document()["paths"]
+    item = paths.get(path) or paths.get(re.sub(r"^/orders/[^/]+", "/orders/{order_id}", path), {})
+    if method.lower() not in item:
+        return
+    responses = item[method.lower()]["responses"]
+    assert str(reply.status) in responses, f"{method} {path} is not described to answer {reply.status}"
+    response, media_type = responses[str(reply.status)], reply.headers.get_content_type()
+    body = json.loads(reply.body) if media_type.endswith("json") else reply.body.decode()
+    schema = response["content"][media_type]["schema"]
+    Draft202012Validator(schema | {"components": document()["components"]}).validate(body)
+    for name, header in response.get("headers", {}).items():
+        assert name in reply.headers or not header["required"]
 
 
 class Reply(NamedTuple):
@@ -44,11 +75,13 @@ class Client:
         self.engine = engine
 
     def send(self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Reply:
-        """Send a request and read the answer."""
+        """Send a request and read the answer, which must be one that the API's description has."""
         with closing(http.client.HTTPConnection(*self.address, timeout=40)) as connection:
             connection.request(method, path, body, headers or {})
             with connection.getresponse() as response:
-                return Reply(response.status, response.headers, response.read())
+                reply = Reply(response.status, response.headers, response.read())
+        check_described(method, path, reply)
+        return reply
 
     def get(self, path: str, **headers: str) -> Reply:
         """GET."""
@@ -64,6 +97,11 @@ class Client:
         """POST a body as it stands."""
         body = text.encode() if isinstance(text, str) else text
         return self.send("POST", path, body, {"Content-Type": media_type})
+
+    @staticmethod
+    def check(method: str, path: str, reply: Reply) -> None:
+        """An answer that came otherwise must be one that the API's description has, too."""
+        check_described(method, path, reply)
 
     @contextmanager
     def raw(self) -> Iterator[socket.socket]:
