@@ -7,27 +7,18 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from functools import cached_property
-from http import HTTPStatus
 from typing import Any
 
 import msgspec
 
 from ..engine import OrderNotFound
-from . import problems
-from .call import JSON, Answer, Call
+from .call import Answer, Call
 from .parameters import NoParameters, OrderPath, parameters_of
 from .payloads import encode
-from .problems import (
-    BodyTimeout,
-    InvalidParameter,
-    LengthRequired,
-    NotJson,
-    Problem,
-    TruncatedBody,
-    UnsupportedMediaType,
-)
+from .problems import Problem
+from .refusals import refusals
 from .route import Content, Operation, Reply, Route
-from .schemas import components, schema
+from .schemas import components, header, schema
 
 API_VERSION = "1"
 """Rises where a client that keeps to the description would have to be changed."""
@@ -37,7 +28,6 @@ _ABOUT = """Takes orders, acknowledges each only when it is safely on disk, and 
 Sending an order again is always safe. Answers that mean "later" are 503 with `Retry-After`. Every error is a problem
 (RFC 9457) whose `type` says which; where a request is no HTTP that the server understands, the `type` is `about:blank`.
 """
-_PROBLEM_HEADERS = {"Retry-After": ("Seconds after which to try again.", int)}
 
 Tree = dict[str, Any]
 
@@ -85,7 +75,7 @@ def describe(routes: Iterable[Route]) -> Tree:
 def _hidden(described: list[tuple[Route, Operation]]) -> Iterator[tuple[Route, Operation]]:
     """The routes of orders whose ids are words of other paths: `/orders/bulk` takes orders, and may be one as well."""
     written = {(route.method, route.path) for route, _ in described}
-    for path in {path for _, path in written if "{" not in path}:
+    for path in dict.fromkeys(route.path for route, _ in described if "{" not in route.path):
         for route, operation in described:
             pattern = re.escape(route.path).replace(r"\{order_id\}", "([^/]+)")
             match = re.fullmatch(pattern, path)
@@ -99,21 +89,6 @@ def _hidden(described: list[tuple[Route, Operation]]) -> Iterator[tuple[Route, O
                         remark=f"For the order whose id is `{order_id}`.",
                     ),
                 )
-
-
-def problem_examples(route: Route, operation: Operation) -> Iterator[Exception]:
-    """An example of every problem that a route may answer with, but for those that the server finds before it."""
-    yield InvalidParameter("page", f"is unknown here; known: {', '.join(parameters_of(operation.query)) or 'none'}")
-    if "{order_id}" in route.path:
-        yield OrderNotFound("o-1")
-    if operation.bodies:
-        yield UnsupportedMediaType(tuple(operation.bodies))
-        yield LengthRequired()
-        yield BodyTimeout()
-        yield TruncatedBody(116, 58)
-    if JSON in operation.bodies:
-        yield NotJson("Input data was truncated")
-    yield from operation.problems
 
 
 def _operation(route: Route, operation: Operation, described: list[tuple[Route, Operation]]) -> Tree:
@@ -131,7 +106,7 @@ def _operation(route: Route, operation: Operation, described: list[tuple[Route, 
         tree["requestBody"] = {"required": True, "content": _contents(operation.bodies)}
     for reply in operation.replies:
         tree["responses"][str(reply.status.value)] = _reply(reply) | _links(route, reply, described)
-    for status, response in _problems(route, operation).items():
+    for status, response in refusals(route, operation).items():
         content = tree["responses"].setdefault(status, response).get("content", {})
         content.update(response["content"])
     return tree
@@ -158,10 +133,7 @@ def _content(content: Content) -> Tree:
 def _reply(reply: Reply) -> Tree:
     tree: Tree = {"description": reply.description, "content": _contents(reply.contents)}
     if reply.headers:
-        tree["headers"] = {
-            name: {"description": header.description, "required": header.is_required, "schema": schema(header.kind)}
-            for name, header in reply.headers.items()
-        }
+        tree["headers"] = {name: header(*declared) for name, declared in reply.headers.items()}
     return tree
 
 
@@ -180,47 +152,6 @@ def _links(route: Route, reply: Reply, described: list[tuple[Route, Operation]])
             if "{order_id}" in target.path
         }
     }
-
-
-def _problems(route: Route, operation: Operation) -> dict[str, Tree]:
-    answers = [problems.answer_for(example) for example in problem_examples(route, operation)]
-    answers.append(problems.answer_for(RuntimeError()))
-    if operation.bodies:
-        status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-        answers.append(problems.answer_for_status(status, status.description))
-    by_status = defaultdict(list)
-    for answer in sorted(answers):
-        by_status[str(answer.status.value)].append(answer)
-    return {status: _problem(int(status), those) for status, those in by_status.items()}
-
-
-def _problem(status: int, answers: list[problems.ProblemAnswer]) -> Tree:
-    examples = [msgspec.json.decode(answer.body) for answer in answers]
-    types = list(dict.fromkeys(example["type"] for example in examples))
-    kind = schema(Problem) | {"properties": {"type": {"enum": types}, "status": {"const": status}}}
-    tree: Tree = {
-        "description": ", or: ".join(dict.fromkeys(example["title"] for example in examples)) + ".",
-        "content": {
-            problems.MEDIA_TYPE: {
-                "schema": kind,
-                "examples": {
-                    example["type"].rpartition(":")[2]: {"summary": example["title"], "value": example}
-                    for example in examples
-                },
-            }
-        },
-    }
-    names = [{name for name, _ in answer.headers} for answer in answers]
-    if headers := set.union(*names) & _PROBLEM_HEADERS.keys():
-        tree["headers"] = {
-            name: {
-                "description": _PROBLEM_HEADERS[name][0],
-                "required": all(name in those for those in names),
-                "schema": schema(_PROBLEM_HEADERS[name][1]),
-            }
-            for name in sorted(headers)
-        }
-    return tree
 
 
 def _components(operations: Iterable[Operation]) -> Tree:

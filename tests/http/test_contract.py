@@ -28,12 +28,13 @@ def judge(order: Order) -> None:
 
 @pytest.mark.slow
 def test_the_api_keeps_to_its_description(start_server: Callable[..., Client], tmp_path: Path) -> None:
-    server = start_server(judge, threads=16).server
+    client = start_server(judge, threads=16)
+    client.post("/orders", {"order_id": "bulk", "user_id": "u-1", "item_ids": ["sku-1"], "total_amount": 1})
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIGURATION), "run"]
     options = ["--checks", "all", "--max-examples", "40", "--seed", "1", "--generation-database", "none", "--no-color"]
 
     done = subprocess.run(
-        [*command, f"{server.url}/openapi.json", *options],
+        [*command, f"{client.server.url}/openapi.json", *options],
         cwd=tmp_path,
         env=os.environ | {"SCHEMATHESIS_HOOKS": str(HOOKS)},
         capture_output=True,
