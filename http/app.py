@@ -74,6 +74,7 @@ class Router:
         self._methods: dict[str, dict[str, Callable[[Call], Answer]]] = {}
         for route in table:
             self._methods.setdefault(route.path, {})[route.method] = route.handler
+            self._methods.setdefault("*", {})[route.method] = route.handler  # only OPTIONS may ask for all there is
 
     def find(self, method: str, path: str) -> tuple[Callable[[Call], Answer], str]:
         """The handler for a request, and the order id in its path.

@@ -9,7 +9,6 @@ import sys
 import threading
 from collections.abc import Callable
 from functools import partial
-from http import HTTPStatus
 from typing import Annotated, Any
 
 import cheroot.server
@@ -19,11 +18,13 @@ from cherrypy.process.plugins import SimplePlugin  # type: ignore[import-untyped
 from msgspec import Meta
 
 from ..engine import OrderEngine, OrdermillError, Settings
-from . import problems
 from .app import Facade
-from .limits import allow_connections
+from .connection import Connection
+from .limits import allow_connections, connections_allowed
+from .memory import Memory
+from .patience import PatientConnections
 
-_MAX_HEADER_BYTES = 32 * 1024
+_BODIES_AT_ONCE = 16
 _CONNECTION_BACKLOG = 4096
 _SWITCH_INTERVAL_SECONDS = 0.0005
 
@@ -46,6 +47,10 @@ class ServerConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         int,
         Meta(ge=1, description="How long a connection may be silent, in a request or between two, in seconds."),
     ] = 5
+    request_seconds: Annotated[
+        int,
+        Meta(ge=1, description="How long a client may take to send a request, or to take its answer, in seconds."),
+    ] = 30
     max_idle_connections: Annotated[
         int, Meta(ge=0, description="Connections kept open between two requests at the most.")
     ] = 10_000
@@ -74,10 +79,13 @@ class FacadeServer(cheroot.wsgi.Server):
             timeout=config.socket_seconds,
             shutdown_timeout=config.socket_seconds,
         )
-        self.max_request_header_size = _MAX_HEADER_BYTES
         self.max_request_body_size = config.max_body_bytes
+        self.request_seconds = config.request_seconds
+        self.open_connections: set[Connection] = set()
+        self.memory = Memory(_BODIES_AT_ONCE * config.max_body_bytes)
         self.keep_alive_conn_limit = config.max_idle_connections
-        self.ConnectionClass = _Connection
+        self.ConnectionClass = Connection
+        self._connections: PatientConnections
 
     @property
     def url(self) -> str:
@@ -95,55 +103,16 @@ class FacadeServer(cheroot.wsgi.Server):
             super().prepare()
         except OSError as error:
             raise CannotListen(f"Cannot listen on {self.url}: {error}. Choose another --host or --port.") from error
+        self._connections.close()
+        self._connections = PatientConnections(self, connections_allowed())
 
-    def process_conn(self, conn: _Connection) -> None:
-        """Give a thread to a connection once something has come over it: one that is only open holds up nobody."""
-        if conn.last_used is None:
-            self.put_conn(conn)
-        else:
-            super().process_conn(conn)
+    def process_conn(self, conn: Connection) -> None:
+        """Give a thread to a connection once a whole request has come over it."""
+        self._connections.go_on(conn)
 
     def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
         """Cheroot's errors go where ours go."""
         _log.log(level, "%s", msg, exc_info=traceback)
-
-
-class _HttpRequest(cheroot.server.HTTPRequest):
-    def read_request_headers(self) -> bool:
-        """Refuse a length that is none; Cheroot takes whatever `int` takes, negative ones too."""
-        if not super().read_request_headers():  # type: ignore[no-untyped-call]  # Cheroot's
-            return False
-        if not self.inheaders.get(b"Content-Length", b"0").isdigit():
-            self.simple_response("400 Bad Request", "Malformed Content-Length Header.")
-            return False
-        return True
-
-    def send_headers(self) -> None:
-        """End the connection where the body was not read to its end: the rest would be taken for the next request."""
-        if self.chunked_read or (b"Connection", b"close") in self.outheaders:
-            self.close_connection = True
-        super().send_headers()
-
-    def simple_response(self, status: str, msg: str = "") -> None:
-        """Cheroot's own errors as problem details; the connection ends, since its framing cannot be trusted."""
-        code = HTTPStatus(int(str(status)[:3]))
-        problem = problems.answer_for_status(code, msg or code.description or code.phrase)
-        self.close_connection = True
-        head = (
-            f"HTTP/1.1 {code.value} {code.phrase}\r\n"
-            f"Content-Type: {problems.MEDIA_TYPE}\r\n"
-            f"Content-Length: {len(problem.body)}\r\n"
-            "Connection: close\r\n\r\n"
-        )
-        try:
-            self.conn.wfile.write(head.encode("latin-1") + problem.body)
-        except OSError as error:
-            # Who sent nonsense may be gone already.
-            _log.debug("no answer to a malformed request: %s", error)
-
-
-class _Connection(cheroot.server.HTTPConnection):
-    RequestHandlerClass = _HttpRequest
 
 
 class _FacadePlugin(SimplePlugin):  # type: ignore[misc]  # CherryPy has no types
