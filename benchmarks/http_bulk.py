@@ -7,6 +7,7 @@ from functools import partial
 import servers
 from command import run
 from http_orders import measure_ours, post_lots_and_complete
+from load import missing_wrk
 from measure import Benchmark, Conditions, Figures, Row, Rule
 
 _CONNECTIONS = 4
@@ -28,6 +29,7 @@ BENCHMARKS = (
         ours=measure_lots,
         theirs=partial(measure_ours, connections=64),
         rows=(Row("6", "completed_per_second", Rule.AT_LEAST, 6.0),),
+        missing=missing_wrk,
     ),
 )
 

@@ -7,7 +7,7 @@ from functools import partial
 
 import servers
 from command import run
-from load import Wrk
+from load import Wrk, missing_wrk
 from measure import Benchmark, Conditions, Figures, Row, Rule
 
 _SECONDS = 10
@@ -63,8 +63,12 @@ def measure_peer(conditions: Conditions, connections: int) -> Figures:
         return post_and_complete(server, connections, conditions.seconds(_SECONDS))
 
 
+def _missing() -> str:
+    return missing_wrk() or servers.missing_peer()
+
+
 def _missing_facades() -> str:
-    return "" if servers.has_option("--facades") else "`ordermill serve` has no option --facades"
+    return _missing() or ("" if servers.has_option("--facades") else "`ordermill serve` has no option --facades")
 
 
 _PEER = "FastAPI, asyncio.Queue and aiosqlite, as durable (peers/fastapi_peer.py)"
@@ -80,6 +84,7 @@ BENCHMARKS = (
             Row("3", "accepted_per_second", Rule.AT_LEAST, 1.5),
             Row("5", "completed_per_second", Rule.AT_LEAST, 2.2),
         ),
+        missing=_missing,
     ),
     Benchmark(
         name="http_orders_1000",
@@ -91,6 +96,7 @@ BENCHMARKS = (
             Row("4", "accepted_per_second", Rule.AT_LEAST, 1.5),
             Row("4 p99", "p99_ms", Rule.AT_MOST, 1.0),
         ),
+        missing=_missing,
     ),
     Benchmark(
         name="http_orders_facades",

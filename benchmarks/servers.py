@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,12 @@ def peer(database: Path) -> Iterator[Server]:
                     raise NotReady("the peer is not ready") from error
                 time.sleep(0.05)
         yield server
+
+
+def missing_peer() -> str:
+    """Why the peer cannot run; an empty string where it can."""
+    missing = [package for package in ("fastapi", "uvicorn", "aiosqlite") if find_spec(package) is None]
+    return f"no {', '.join(missing)}: pip install -r benchmarks/requirements.txt" if missing else ""
 
 
 def has_option(name: str) -> bool:

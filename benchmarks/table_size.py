@@ -8,7 +8,7 @@ import embedded
 import servers
 import tables
 from command import run
-from load import Wrk
+from load import Wrk, missing_wrk
 from measure import Benchmark, Conditions, Figures, Row, Rule
 from ordermill.store.lifecycle import OrderStatus
 from tables import Table
@@ -76,6 +76,7 @@ BENCHMARKS = (
             Row("7 metrics", "metrics_reads_per_second", Rule.AT_LEAST, 0.9),
         ),
         tables=(_LARGE,),
+        missing=missing_wrk,
     ),
     Benchmark(
         name="writes_by_table_size",
