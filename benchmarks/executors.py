@@ -14,8 +14,8 @@ from ordermill.engine import EngineConfig, Order, OrderEngine
 from stopwatch import Stopwatch
 
 _WORKERS = 2
-_ORDERS = 2_000
-_STEPS = 200_000  # of the handler: about ten milliseconds
+_ORDERS = 1_000
+_STEPS = 100_000  # of the handler: some ten milliseconds
 
 
 def compute(_: Order) -> None:
@@ -62,7 +62,7 @@ def _missing_executor() -> str:
 BENCHMARKS = (
     Benchmark(
         name="executors",
-        work="2,000 orders with a handler that computes for 10 ms, in two worker processes",
+        work="1,000 orders with a handler that computes for some ten milliseconds, in two worker processes",
         against="the same with two processor threads",
         ours=measure_processes,
         theirs=measure_threads,
