@@ -18,7 +18,7 @@ _MILLISECONDS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
 
 _REQUESTS = re.compile(r"^\s*(\d+) requests in ", re.MULTILINE)
 _RATE = re.compile(r"^Requests/sec:\s+([\d.]+)", re.MULTILINE)
-_P99 = re.compile(r"^\s*99%\s+([\d.]+)(us|ms|s|m)$", re.MULTILINE)
+_P99 = re.compile(r"^\s*99%\s+([\d.]+)(us|ms|s|m) *$", re.MULTILINE)
 _ERRORS = re.compile(r"^\s*(?:Socket errors|Non-2xx or 3xx responses): .*$", re.MULTILINE)
 
 

@@ -30,9 +30,9 @@ def test_a_report_without_errors_gives_requests_rate_and_latency() -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "milliseconds"), [("850.00us", 0.85), ("33.12ms", 33.12), ("1.05s", 1050), ("1.00m", 60_000)]
+    ("written", "milliseconds"), [("850.00us", 0.85), ("33.12ms", 33.12), ("1.05s ", 1050), ("1.00m ", 60_000)]
 )
-def test_the_latency_is_read_in_each_unit(written: str, milliseconds: float) -> None:
+def test_the_latency_is_read_in_each_unit_as_wrk_pads_it(written: str, milliseconds: float) -> None:
     assert Load.parse(REPORT.replace("33.12ms", written)).p99_ms == pytest.approx(milliseconds)
 
 
