@@ -261,7 +261,7 @@ class Desk(ABC):
         """Have every wait end with EngineStopped, now and from now on: for a door that is about to close."""
 
     @abstractmethod
-    def _send(self, request: Request) -> None:
+    def send(self, request: Request) -> None:
         """Pass on a request, whose reply will be set.
 
         Raises:
@@ -279,5 +279,5 @@ class Desk(ABC):
 
     def _ask(self, request: Callable[[Reply[T]], Request]) -> Reply[T]:
         reply: Reply[T] = Reply()
-        self._send(request(reply))
+        self.send(request(reply))
         return reply

@@ -145,7 +145,13 @@ class OrderEngine(Desk):
             raise EngineStopped("The engine is not running: use it in a `with` block, or call start() first.")
         return running
 
-    def _send(self, request: Request) -> None:
+    def send(self, request: Request) -> None:
+        """Pass on a request, whose reply will be set.
+
+        Raises:
+            EngineStopped: the engine is not running.
+            OrderNotFound, StoreUnavailable: for an AwaitOrder, as `order`.
+        """
         if isinstance(request, AwaitOrder):
             self._await(request, self._need().crew)
             return

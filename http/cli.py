@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -79,7 +80,8 @@ def serve_command(
     **settings: Any,
 ) -> None:
     """Serve the REST API until SIGTERM or SIGINT."""
-    _configure_logging(log_level)
+    set_up = partial(_configure_logging, log_level)
+    set_up()
     engine = OrderEngine(
         db,
         handler=None if handler is None else load_handler(handler),
@@ -93,7 +95,7 @@ def serve_command(
         _out.print(line, highlight=False, soft_wrap=True)
         sys.stdout.flush()
 
-    serve(engine, config, announce)
+    serve(engine, config, announce, set_up)
 
 
 @app.command("load")

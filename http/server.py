@@ -7,21 +7,22 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from queue import SimpleQueue
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import cheroot.server
 import cheroot.wsgi
 import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
 from cheroot.workers.threadpool import ThreadPool
 from cherrypy.process.plugins import SimplePlugin  # type: ignore[import-untyped]  # likewise
-from msgspec import Meta
+from msgspec import Meta, structs
 
 from ..engine import Desk, OrderEngine, OrdermillError, Settings
 from .app import Facade
 from .connection import Connection, OpenConnections
+from .facades import Facades, reserve_port
 from .limits import allow_connections, connections_allowed
 from .memory import Memory
 from .patience import PatientConnections
@@ -38,10 +39,18 @@ class ServerConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on; 0 takes a free one.")] = 8080
+    facades: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=64,
+            description="Processes that serve HTTP; more than one share the port, and hand orders to the engine.",
+        ),
+    ] = 1
     threads: Annotated[
         int,
-        Meta(ge=4, le=1000, description="Requests served at the same time; many wait together for one commit."),
-    ] = 64
+        Meta(ge=1, le=1000, description="Threads of a facade. None of them waits for a client or for the engine."),
+    ] = 4
     max_waiting: Annotated[
         int, Meta(ge=0, description="Requests with ?wait= that wait at the same time; more are answered at once.")
     ] = 1_000
@@ -82,6 +91,7 @@ class FacadeServer(cheroot.wsgi.Server):
             request_queue_size=_CONNECTION_BACKLOG,
             timeout=config.socket_seconds,
             shutdown_timeout=config.socket_seconds,
+            reuse_port=config.facades > 1,
         )
         self.max_request_body_size = config.max_body_bytes
         self.request_seconds = config.request_seconds
@@ -95,8 +105,7 @@ class FacadeServer(cheroot.wsgi.Server):
     @property
     def url(self) -> str:
         """The address that it listens on; with the port that it got, once `prepare` has run."""
-        host, port = self.bind_addr[:2]
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return _url(*self.bind_addr[:2])
 
     def prepare(self) -> None:
         """Listen on the address.
@@ -107,7 +116,7 @@ class FacadeServer(cheroot.wsgi.Server):
         try:
             super().prepare()
         except OSError as error:
-            raise CannotListen(f"Cannot listen on {self.url}: {error}. Choose another --host or --port.") from error
+            raise _cannot_listen(self.url, error) from error
         self._connections.close()
         self._connections = PatientConnections(self, connections_allowed())
 
@@ -141,22 +150,17 @@ class _Threads(ThreadPool):
 
 
 class _FacadePlugin(SimplePlugin):  # type: ignore[misc]  # CherryPy has no types
-    """Starts the server after the engine, and stops it before.
+    """Stops the facade, then the engine.
 
     CherryPy ends the whole process where a listener raises, so a stop only logs what went wrong.
     """
 
-    def __init__(self, bus: Any, engine: OrderEngine, server: FacadeServer) -> None:
+    def __init__(self, bus: Any, steps: Sequence[Callable[[], object]]) -> None:
         super().__init__(bus)
-        self._engine = engine
-        self._server = server
-        self._thread = threading.Thread(target=server.serve, name="ordermill-http")
-
-    def start(self) -> None:
-        self._thread.start()
+        self._steps = steps
 
     def stop(self) -> None:
-        for step in (self._engine.interrupt_waits, self._server.stop, self._thread.join, self._engine.stop):
+        for step in self._steps:
             try:
                 step()
             except Exception:
@@ -179,7 +183,19 @@ class _Stop:
         threading.Thread(target=self._bus.exit, name="ordermill-stop").start()
 
 
-def serve(engine: OrderEngine, config: ServerConfig, on_ready: Callable[[str], None]) -> None:
+class Opened(NamedTuple):
+    """A facade that takes requests."""
+
+    url: str
+    steps_to_close: tuple[Callable[[], object], ...]
+
+
+def serve(
+    engine: OrderEngine,
+    config: ServerConfig,
+    on_ready: Callable[[str], None],
+    set_up: Callable[[], None] = lambda: None,
+) -> None:
     """Run the engine and its facade until SIGTERM or SIGINT; then answer what was accepted, and stop in order.
 
     A second signal ends the process at once. Call it in the main thread: signals reach no other.
@@ -188,23 +204,22 @@ def serve(engine: OrderEngine, config: ServerConfig, on_ready: Callable[[str], N
         engine: not started yet.
         config: the settings of the server.
         on_ready: called with the address once requests are taken.
+        set_up: called first in each process of a facade, where there are several: see `Facades`.
 
     Raises:
         CannotListen: the address is not to be had.
+        FacadeFailed: a facade's process does not start.
         DatabaseRefused: the database is not usable, or another engine works on it.
     """
-    # Threads that wait for a commit are many and short: switch between them sooner than every 5 ms.
-    sys.setswitchinterval(_SWITCH_INTERVAL_SECONDS)
+    tune_process(config)
     bus = cherrypy.engine
     bus.autoreload.unsubscribe()
     cherrypy.server.unsubscribe()
     cherrypy.log.screen = False
     cherrypy.log.error_log.setLevel(logging.WARNING)  # the bus tells each of its steps
-    allow_connections(config.max_idle_connections)
     engine.start()
     try:
-        server = FacadeServer(engine, config)
-        server.prepare()
+        url, steps = (_open_one if config.facades == 1 else _open_many)(engine, config, set_up)
     except BaseException:
         engine.stop()
         raise
@@ -214,7 +229,45 @@ def serve(engine: OrderEngine, config: ServerConfig, on_ready: Callable[[str], N
         signal.SIGINT.name: partial(stop.on_signal, signal.SIGINT),
     }
     bus.signal_handler.subscribe()
-    _FacadePlugin(bus, engine, server).subscribe()
+    _FacadePlugin(bus, [*steps, engine.stop]).subscribe()
     bus.start()
-    on_ready(server.url)
+    on_ready(url)
     bus.block()
+
+
+def tune_process(config: ServerConfig) -> None:
+    """Prepare a process to serve: for many short tasks in few threads, and for many connections."""
+    # Threads that have little to do each time should not wait 5 ms for the interpreter's lock.
+    sys.setswitchinterval(_SWITCH_INTERVAL_SECONDS)
+    allow_connections(config.max_idle_connections)
+
+
+def _open_one(engine: OrderEngine, config: ServerConfig, set_up: Callable[[], None]) -> Opened:  # noqa: ARG001
+    server = FacadeServer(engine, config)
+    server.prepare()
+    thread = threading.Thread(target=server.serve, name="ordermill-http")
+    thread.start()
+    return Opened(server.url, (engine.interrupt_waits, server.stop, thread.join))
+
+
+def _open_many(engine: OrderEngine, config: ServerConfig, set_up: Callable[[], None]) -> Opened:
+    try:
+        holder = reserve_port(config.host, config.port)
+    except OSError as error:
+        raise _cannot_listen(_url(config.host, config.port), error) from error
+    port: int = holder.getsockname()[1]
+    facades = Facades(engine, structs.replace(config, port=port), set_up)
+    try:
+        facades.start()
+    except BaseException:
+        holder.close()
+        raise
+    return Opened(_url(config.host, port), (facades.stop, holder.close))
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _cannot_listen(url: str, error: OSError) -> CannotListen:
+    return CannotListen(f"Cannot listen on {url}: {error}. Choose another --host or --port.")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class OrdermillError(Exception):
-    """The base of all errors of this package."""
+    """The base of all errors of this package. They may be pickled: an error may happen in another process."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An exception is pickled with its message as the only argument; ours are made of other ones.
+        return _rebuild, (type(self), self.args, self.__dict__)
 
 
 class FieldFault(NamedTuple):
@@ -90,3 +94,10 @@ class StoreUnavailable(OrdermillError):
 
     def __init__(self, cause: BaseException) -> None:
         super().__init__(f"The database failed ({cause}): nothing was changed, try again.")
+
+
+def _rebuild(kind: type[OrdermillError], args: tuple[object, ...], attributes: dict[str, object]) -> OrdermillError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(attributes)
+    return error

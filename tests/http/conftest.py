@@ -4,19 +4,33 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import queue
 import socket
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 from ordermill.engine import Order, OrderEngine
+from ordermill.http.channel import FacadeLine, RemoteDesk
 from ordermill.http.server import FacadeServer, ServerConfig
+
+IS_REMOTE = os.environ.get("ORDERMILL_TEST_DESK") == "remote"
+"""Whether the facade reaches the engine over a channel, as one in a process of its own does."""
+
+
+@pytest.fixture(autouse=True)
+def at_hand(request: pytest.FixtureRequest) -> None:
+    """Leave out what looks behind the desk, where the engine is in another process."""
+    if IS_REMOTE and request.node.get_closest_marker("engine_at_hand"):
+        pytest.skip("looks behind the desk")
+
 
 JSON_HEADERS = {"Content-Type": "application/json"}
 
@@ -107,6 +121,22 @@ def gate() -> Gate:
     return Gate()
 
 
+@contextmanager
+def remote_desk(engine: OrderEngine) -> Iterator[RemoteDesk]:
+    """The desk of an engine as a facade in another process has it."""
+    ours, theirs = Pipe()
+    line, desk = FacadeLine(engine, ours), RemoteDesk(theirs, engine.path)
+    asking, answering = threading.Thread(target=desk.serve), threading.Thread(target=line.serve)
+    for thread in (asking, answering):
+        thread.start()
+    yield desk
+    line.end()
+    asking.join()
+    desk.close()
+    answering.join()
+    line.close()
+
+
 @pytest.fixture
 def start_server(start_engine: Callable[..., OrderEngine], gate: Gate) -> Iterator[Callable[..., Client]]:
     """Starts a server around an engine; the handler returns at once, settings are the server's or the engine's."""
@@ -115,7 +145,8 @@ def start_server(start_engine: Callable[..., OrderEngine], gate: Gate) -> Iterat
         def start(handler: Callable[[Order], object] = lambda _: None, **settings: Any) -> Client:
             own = {name: settings.pop(name) for name in ServerConfig.__struct_fields__ if name in settings}
             engine = start_engine(handler, **settings)
-            server = FacadeServer(engine, ServerConfig.of({"port": 0, "threads": 4, "max_waiting": 2} | own))
+            desk = servers.enter_context(remote_desk(engine)) if IS_REMOTE else engine
+            server = FacadeServer(desk, ServerConfig.of({"port": 0, "threads": 4, "max_waiting": 2} | own))
             server.expiration_interval = 0.01  # how long its stop may take
             server.prepare()
             thread = threading.Thread(target=server.serve)

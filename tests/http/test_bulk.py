@@ -146,6 +146,7 @@ def test_a_body_that_is_no_array_is_not_json(client: Client, body: str) -> None:
     assert reply.json["detail"].endswith("; a bulk is a JSON array of orders, or NDJSON with one order a line.")
 
 
+@pytest.mark.engine_at_hand
 def test_a_bulk_is_one_transaction(client: Client, order: MakeOrder, monkeypatch: pytest.MonkeyPatch) -> None:
     batches: list[int] = []
     begin_submit = OrderEngine.begin_submit

@@ -472,6 +472,7 @@ def test_a_full_backlog_is_503_with_a_time_to_come_back(
     assert client.post("/orders", order("o-2")).status == 201
 
 
+@pytest.mark.engine_at_hand
 def test_a_stopped_engine_is_503_with_a_time_to_come_back(client: Client, order: MakeOrder) -> None:
     client.engine.stop()
 

@@ -152,6 +152,7 @@ def test_a_body_that_does_not_come_is_not_waited_for_and_is_no_error_of_ours(
 SECRETS = "cannot open /var/lib/secrets/orders.db with Python 3.11.7"
 
 
+@pytest.mark.engine_at_hand
 def test_an_unexpected_error_is_500_without_a_word_about_the_inside(
     client: Client, order: MakeOrder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -183,6 +184,7 @@ def test_an_error_of_ours_that_is_in_no_table_is_500_too() -> None:
     assert SECRETS.encode() not in answer.body
 
 
+@pytest.mark.engine_at_hand
 def test_an_unexpected_error_in_an_actor_is_500_and_the_engine_goes_on(
     client: Client, order: MakeOrder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
