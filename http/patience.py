@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from cheroot.connections import ConnectionManager
 
-from .connection import Connection, Step
+from .connection import Connection
+from .inbox import Step
 
 if TYPE_CHECKING:
     from .server import FacadeServer
 
 _ROOM = 16
+_SEND_BUFFER_BYTES = 64 * 1024
 
 
 class PatientConnections(ConnectionManager):
@@ -33,6 +35,8 @@ class PatientConnections(ConnectionManager):
     def __init__(self, server: FacadeServer, max_open: int) -> None:
         super().__init__(server)
         self._max_open = max_open
+        # Connections have it from here. Linux would keep megabytes of answers for each client that never reads.
+        server.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
 
     def put(self, conn: Connection) -> None:
         """Wait for the client, unless it has sent its next request already."""
