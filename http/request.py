@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import cheroot.server
 
 from . import problems
-from .problems import ProblemAnswer, RequestTimeout
+from .problems import ProblemAnswer
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -27,10 +27,11 @@ class Request(cheroot.server.HTTPRequest):
         inbox = self.conn.rfile
         self.started_request = True
         self.response_protocol = "HTTP/1.1"
-        if inbox.fault is not None or inbox.head is None:
-            self._refuse(problems.answer_for(inbox.fault or RequestTimeout()))
+        if inbox.fault is not None:
+            self._refuse(problems.answer_for(inbox.fault))
             return
         head = inbox.head
+        assert head is not None
         self.method = head.method
         self.uri = head.target
         self.path = head.path

@@ -84,7 +84,6 @@ class FacadeServer(cheroot.wsgi.Server):
         self.open_connections: set[Connection] = set()
         self.memory = Memory(_BODIES_AT_ONCE * config.max_body_bytes)
         self.keep_alive_conn_limit = config.max_idle_connections
-        self.ConnectionClass = Connection
         self._connections: PatientConnections
 
     @property

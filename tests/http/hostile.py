@@ -95,7 +95,7 @@ async def never_read(port: int) -> None:
         loop = asyncio.get_running_loop()
         await loop.sock_connect(connection, ("127.0.0.1", port))
         await loop.sock_sendall(connection, _LISTING * 4)
-        await asyncio.sleep(20)
+        await asyncio.sleep(_SECONDS)
 
 
 async def leave(port: int) -> None:

@@ -183,7 +183,7 @@ def test_those_that_have_waited_longest_make_room_for_new_connections(client: Cl
 
         assert client.get("/healthz").status == 200
         assert [connection.recv(1) for connection in first] == [b""] * 20
-        assert read_all(half).startswith(b"HTTP/1.1 408 ")
+        assert read_all(half) == b""
         assert len(client.server.open_connections) <= 40
 
 
