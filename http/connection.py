@@ -291,23 +291,29 @@ def _http_date(seconds: int) -> bytes:
 
 
 class Connection(cheroot.server.HTTPConnection):
-    """One client's connection. Only one thread has it at a time, and none while it waits for the client."""
+    """One client's connection. Only one thread has it at a time, and none while it waits for the client.
+
+    Args:
+        server: that it came to.
+        sock: it.
+        address: of the client.
+    """
 
     RequestHandlerClass = Request
     server: FacadeServer
     rfile: Inbox
     wfile: Outbox
 
-    def __init__(self, server: FacadeServer, sock: socket.socket, makefile: object) -> None:
-        del makefile
+    def __init__(self, server: FacadeServer, sock: socket.socket, address: tuple[Any, ...]) -> None:
         sock.setblocking(False)
         self._deadline = math.inf
         self._loan = Loan(server.memory)
         self._is_ending = False
         self._request: Request | None = None
         inbox = Inbox(sock, server.max_request_body_size, self._loan.grow, self._ask)
-        server.open_connections.add(self)
         super().__init__(server, sock, lambda _, mode, __: inbox if mode == "rb" else Outbox(sock))
+        self.remote_addr, self.remote_port = address[:2]
+        server.open_connections.add(self)
 
     @property
     def is_sending(self) -> bool:

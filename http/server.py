@@ -99,7 +99,6 @@ class FacadeServer(cheroot.wsgi.Server):
         self.open_connections = OpenConnections()
         self.memory = Memory(_BODIES_AT_ONCE * config.max_body_bytes)
         self.keep_alive_conn_limit = config.max_idle_connections
-        self.ConnectionClass = Connection
         self._connections: PatientConnections
 
     @property

@@ -326,7 +326,7 @@ def test_reading_beside_a_running_engine_is_fine(run: Run, command: list[str]) -
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        (["--threads", "1"], "ServerConfig: Expected `int` >= 1 - at `$.threads`."),
+        (["--threads", "0"], "ServerConfig: Expected `int` >= 1 - at `$.threads`."),
         (["--processors", "0"], "EngineConfig: Expected `int` >= 1 - at `$.processors`."),
         (["--max-backlog", "0"], "EngineConfig: Expected `int` >= 1 - at `$.max_backlog`."),
         (["--log-level", "loud"], "The log level is one of debug, info, warning, error; 'loud' is not."),
