@@ -20,6 +20,7 @@ from ..engine import (
 from ..store.errors import FieldFault
 
 MEDIA_TYPE = "application/problem+json"
+_CHALLENGE = 'Bearer realm="ordermill"'
 
 
 class HttpError(OrdermillError):
@@ -88,6 +89,25 @@ class InvalidParameter(HttpError):
         super().__init__(f"The parameter {name!r} {detail}.")
 
 
+class KeyRequired(HttpError):
+    """No key was sent, or one that is none.
+
+    Args:
+        detail: which of the two.
+        code: the error as RFC 6750 names it; none where no key was sent.
+    """
+
+    def __init__(self, detail: str = "Send a key: `Authorization: Bearer om_…`.", code: str = "") -> None:
+        super().__init__(detail)
+        self.headers = (("WWW-Authenticate", f'Bearer realm="ordermill", error="{code}"' if code else _CHALLENGE),)
+
+
+class KeyNotEnough(HttpError):
+    """The key is not good for this."""
+
+    headers = (("WWW-Authenticate", 'Bearer realm="ordermill", error="insufficient_scope"'),)
+
+
 class ProblemFault(msgspec.Struct):
     """One thing that is wrong with a request."""
 
@@ -116,6 +136,8 @@ _KINDS: dict[type[Exception], _Kind] = {
     NotJson: _Kind(HTTPStatus.BAD_REQUEST, "not-json", "The body is not JSON"),
     BodyTimeout: _Kind(HTTPStatus.REQUEST_TIMEOUT, "body-timeout", "The body did not come in time"),
     TruncatedBody: _Kind(HTTPStatus.BAD_REQUEST, "truncated-body", "The body is incomplete"),
+    KeyRequired: _Kind(HTTPStatus.UNAUTHORIZED, "key-required", "A key is required"),
+    KeyNotEnough: _Kind(HTTPStatus.FORBIDDEN, "key-not-enough", "The key is not good for this"),
     NoSuchResource: _Kind(HTTPStatus.NOT_FOUND, "no-such-resource", "Nothing is here"),
     OrderNotFound: _Kind(HTTPStatus.NOT_FOUND, "order-not-found", "There is no such order"),
     MethodNotAllowed: _Kind(HTTPStatus.METHOD_NOT_ALLOWED, "method-not-allowed", "The method is not allowed here"),
@@ -153,7 +175,7 @@ def answer_for(error: Exception) -> ProblemAnswer:
         return answer_for_status(HTTPStatus.INTERNAL_SERVER_ERROR, "An unexpected error; it has been logged.")
     faults = [ProblemFault(pointer, detail) for pointer, detail in getattr(error, "faults", ())]
     problem = Problem(f"urn:ordermill:problem:{kind.slug}", kind.title, kind.status, str(error), faults)
-    headers: list[tuple[str, str]] = []
+    headers: list[tuple[str, str]] = [*getattr(error, "headers", ())]
     if isinstance(error, MethodNotAllowed):
         headers.append(("Allow", error.allow))
     if isinstance(error, BodyTimeout):
