@@ -21,15 +21,18 @@ from ..store.lifecycle import OrderStatus
 from ..store.order import Order
 from ..store.record import OrderRecord, Transition
 from .config import EngineConfig, OnInterrupted, Settings
+from .desk import Desk
 from .handler import Effect, Handler, Probe, Reject
 from .receipt import Receipt
 from .recovery import Recovered
+from .reply import Reply
 from .runtime import OrderEngine
 from .snapshot import MetricsSnapshot
 
 __all__ = [
     "BacklogFull",
     "DatabaseRefused",
+    "Desk",
     "Durability",
     "Effect",
     "EngineConfig",
@@ -52,6 +55,7 @@ __all__ = [
     "Receipt",
     "Recovered",
     "Reject",
+    "Reply",
     "Settings",
     "StoreUnavailable",
     "Transition",

@@ -9,9 +9,10 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
-from pykka import ActorDeadError, Future, ThreadingActor
+from pykka import ActorDeadError, ThreadingActor
 
 from .crew import Crew, Incident
+from .reply import fail
 
 
 class _Flush(NamedTuple):
@@ -34,6 +35,11 @@ class EngineActor(ThreadingActor):
     """
 
     use_daemon_thread: ClassVar[bool] = True
+
+    @staticmethod
+    def _create_actor_inbox() -> Any:
+        # Pykka's own is a queue.Queue, whose lock and condition are Python code that runs for each message.
+        return queue.SimpleQueue()
 
     def __init__(self, crew: Crew) -> None:
         super().__init__()
@@ -125,15 +131,3 @@ def _order_ids(messages: Sequence[Any]) -> list[str]:
         found += [record.order_id for record in getattr(message, "records", ())]
         found += [step.after.order_id for step in getattr(message, "moves", ())]
     return found if len(found) <= _LOGGED_ORDERS else [*found[:_LOGGED_ORDERS], "…"]
-
-
-def answer(reply: Future[Any], value: object) -> None:
-    """Have whoever waits for the reply get the value; nothing where it was answered already, with an error."""
-    with suppress(queue.Full):
-        reply.set(value)
-
-
-def fail(reply: Future[Any], error: BaseException) -> None:
-    """Have whoever waits for the reply get the error; nothing where it was answered already."""
-    with suppress(queue.Full):
-        reply.set_exception((type(error), error, error.__traceback__))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from ..store.errors import BacklogFull, EngineStopped
-from .actor import EngineActor, fail
+from .actor import EngineActor
 from .crew import Crew
 from .messages import BacklogRead, BacklogReleased, Close, ReadTotals, SubmitOrders
+from .reply import fail
 
 
 class IntakeActor(EngineActor):

@@ -56,6 +56,17 @@ class SettleOrder(NamedTuple):
     """Set with the order as it is afterwards, once that is on disk."""
 
 
+class AwaitOrder(NamedTuple):
+    """To the waiting room, and to the recorder where the order is terminal already: tell when it may be terminal."""
+
+    order_id: str
+    """Which one."""
+    timeout: float | None
+    """Seconds after which to tell anyway; None tells nothing before something happens."""
+    reply: Future[None]
+    """Set when the order is worth a look."""
+
+
 class AssignOrders(NamedTuple):
     """From the pool to the recorder: record that these orders are in hand, before any handler sees them."""
 
@@ -190,3 +201,7 @@ class CheckTimeouts(NamedTuple):
 
 class WakeUp(NamedTuple):
     """From the clock to the pool or the recorder: a time has come that it asked to be called at."""
+
+
+Request = SubmitOrders | CancelOrder | RetryOrder | SettleOrder | AwaitOrder | TakeSnapshot | Drain
+"""What callers of an engine ask for: each has a `reply`."""

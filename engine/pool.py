@@ -146,6 +146,8 @@ class PoolActor(EngineActor):
             if not self._more_in_database and (next_us := queries.next_ready_us(self._database, now)) is not None:
                 self._wake_at(next_us)
         new = [record for record in found if record.sequence not in self._held]
+        if len(new) > window:  # some that are held were on their way to Processing when this was read
+            new, self._more_in_database = new[:window], True
         self._held.update(record.sequence for record in new)
         self._ready.extend(new)
 

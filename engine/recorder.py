@@ -18,11 +18,12 @@ from ..store.log import WriteAheadLog
 from ..store.order import Order
 from ..store.record import Move, OrderRecord, move
 from ..store.retention import Pruned, prune
-from .actor import BatchActor, answer, fail
+from .actor import BatchActor
 from .crew import Crew
 from .messages import (
     AssignmentsFailed,
     AssignOrders,
+    AwaitOrder,
     BacklogRead,
     BacklogReleased,
     CancelOrder,
@@ -38,13 +39,14 @@ from .messages import (
     TotalsRead,
     WakeUp,
 )
+from .reply import answer, fail
 
 _WRITE_AGAIN_AFTER_US = 200_000
 _PRUNE_EVERY_US = 10_000_000
 _PRUNED_AT_ONCE = 200
 
 Command = CancelOrder | RetryOrder | SettleOrder
-Message = SubmitOrders | Command | AssignOrders | OrdersHandled | PruneOrders | ReadTotals | WakeUp
+Message = SubmitOrders | Command | AssignOrders | OrdersHandled | AwaitOrder | PruneOrders | ReadTotals | WakeUp
 
 
 @dataclass(kw_only=True)
@@ -147,6 +149,8 @@ class RecorderActor(BatchActor):
                     with suppress(IndexError):
                         while True:
                             batch.handled.append(results.popleft())
+                case AwaitOrder(reply=reply):
+                    answer(reply, None)
                 case PruneOrders() | ReadTotals() | WakeUp():
                     pass
                 case _:

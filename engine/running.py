@@ -12,7 +12,7 @@ from typing import NamedTuple
 from filelock import FileLock
 from peewee import DatabaseError
 from playhouse.pool import PooledSqliteDatabase  # type: ignore[import-untyped]  # has no types
-from pykka import Future, ThreadingFuture, Timeout
+from pykka import Timeout
 
 from ..store import database as store
 from ..store import lifecycle, queries
@@ -27,6 +27,7 @@ from .metrics import MetricsActor
 from .pool import PoolActor
 from .recorder import RecorderActor
 from .recovery import Recovered, recover
+from .reply import Reply
 
 _MAX_READERS = 32
 
@@ -91,10 +92,10 @@ def take_down(running: Running) -> None:
     A function of its own, and no method: an engine that nobody refers to any more is taken down too.
     """
     crew = running.crew
-    closed: Future[None] = ThreadingFuture()
+    closed: Reply[None] = Reply()
     crew.intake.tell(messages.Close(closed))
     closed.get()
-    idle: Future[None] = ThreadingFuture()
+    idle: Reply[None] = Reply()
     crew.pool.tell(messages.StopWork(idle))
     try:
         idle.get(timeout=crew.config.stop_seconds)

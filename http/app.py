@@ -1,28 +1,31 @@
 """The REST facade: the table of routes, and the CherryPy application that forwards requests along it.
 
 CherryPy's own request cycle (configuration, tools, hooks, parsing of forms and cookies) costs more than everything
-else that is done for an order, and nothing of it is used here. So the application brings a request of its own, which
-looks up the route and calls its handler: CherryPy's tree, bus and server are as they are.
+else that is done for an order, and nothing of it is used here. So the application is a WSGI callable by itself, which
+looks up the route and calls its handler: CherryPy's tree, bus and server take it as it is.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
 
-from ..engine import OrderEngine, OrdermillError
+from ..engine import Desk, OrdermillError
 from . import problems
-from .call import Answer, Call
+from .call import Answer, Call, Later, Response
 from .health import HealthCalls
 from .metrics import MetricsCalls
 from .orders import OrderCalls
 from .problems import MethodNotAllowed, NoSuchResource
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 _log = logging.getLogger("ordermill.http")
 _access_log = logging.getLogger("ordermill.http.access")
@@ -34,19 +37,19 @@ class Route(NamedTuple):
     method: str
     path: str
     """`{order_id}` stands for one segment."""
-    handler: Callable[[Call], Answer]
+    handler: Callable[[Call], Response]
 
 
-def routes(engine: OrderEngine, max_waiting: int) -> tuple[Route, ...]:
+def routes(desk: Desk, max_waiting: int) -> tuple[Route, ...]:
     """Every call of the API.
 
     Args:
-        engine: what answers them.
+        desk: of the engine that answers them.
         max_waiting: requests that may wait for an order at the same time.
     """
-    orders = OrderCalls(engine, max_waiting)
-    metrics = MetricsCalls(engine)
-    health = HealthCalls(engine)
+    orders = OrderCalls(desk, max_waiting)
+    metrics = MetricsCalls(desk)
+    health = HealthCalls(desk)
     return (
         Route("POST", "/orders", orders.submit),
         Route("GET", "/orders", orders.list),
@@ -71,11 +74,11 @@ class Router:
     """
 
     def __init__(self, table: Iterable[Route]) -> None:
-        self._methods: dict[str, dict[str, Callable[[Call], Answer]]] = {}
+        self._methods: dict[str, dict[str, Callable[[Call], Response]]] = {}
         for route in table:
             self._methods.setdefault(route.path, {})[route.method] = route.handler
 
-    def find(self, method: str, path: str) -> tuple[Callable[[Call], Answer], str]:
+    def find(self, method: str, path: str) -> tuple[Callable[[Call], Response], str]:
         """The handler for a request, and the order id in its path.
 
         Raises:
@@ -103,66 +106,84 @@ class Facade(cherrypy.Application):  # type: ignore[misc]  # CherryPy has no typ
     """The WSGI application.
 
     Args:
-        engine: a running engine.
+        desk: of a running engine.
         max_waiting: requests that may wait for an order at the same time.
     """
 
-    def __init__(self, engine: OrderEngine, max_waiting: int) -> None:
+    def __init__(self, desk: Desk, max_waiting: int) -> None:
         super().__init__(root=None)
-        self.request_class = _Request
-        self.response_class = _Response
-        self.router = Router(routes(engine, max_waiting))
+        self._router = Router(routes(desk, max_waiting))
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Exchange:
+        """Begin to answer a request, as PEP 3333 has it."""
+        return Exchange(self._router, environ, start_response)
 
 
-class _Request(cherrypy._cprequest.Request):  # type: ignore[misc]  # CherryPy has no types
-    app: Facade
-    wsgi_environ: dict[str, Any]
+class Exchange:
+    """A request on its way to its answer, and then the parts of the answer.
 
-    def run(
-        self,
-        method: str,
-        path: str,
-        query_string: str,
-        req_protocol: str,  # noqa: ARG002  # CherryPy's signature
-        headers: object,  # noqa: ARG002
-        rfile: object,  # noqa: ARG002
-    ) -> _Response:
-        began = time.perf_counter()
+    While the answer waits for the engine, our own server leaves it alone until it is called back. Any other WSGI server
+    takes its parts, and waits for the first of them.
+
+    Args:
+        router: finds the handler.
+        environ: the request, as PEP 3333 has it.
+        start_response: called with the status and the headers before the first part.
+    """
+
+    __slots__ = ("_began", "_method", "_path", "_response", "_start_response")
+
+    def __init__(self, router: Router, environ: WSGIEnvironment, start_response: StartResponse) -> None:
+        self._began = time.perf_counter()
+        self._method: str = environ["REQUEST_METHOD"]
+        self._path: str = environ["PATH_INFO"]
+        self._start_response = start_response
+        self._response: Response
         try:
-            handler, order_id = self.app.router.find(method, path)
-            answer = handler(Call(self.wsgi_environ, query_string, order_id))
+            handler, order_id = router.find(self._method, self._path)
+            self._response = handler(Call(environ, environ.get("QUERY_STRING", ""), order_id))
         except Exception as error:
-            if not isinstance(error, OrdermillError):
-                _log.exception("unexpected error on %s %s", method, quote(path))
-            problem = problems.answer_for(error)
-            answer = Answer(problem.body, problem.status, problem.headers, problems.MEDIA_TYPE)
+            self._response = self._explain(error)
+
+    def wait_without_thread(self, callback: Callable[[], object]) -> bool:
+        """Whether the answer is not there yet; then the callback is called, once, when it is time to ask again."""
+        response = self._response
+        if isinstance(response, Later) and response.reply.is_done:
+            self._go_on(response)
+            response = self._response
+        if isinstance(response, Later):
+            response.reply.when_done(callback)
+            return True
+        return False
+
+    def __iter__(self) -> Iterator[bytes]:
+        while isinstance(response := self._response, Later):
+            self._go_on(response)
+        body, status, headers, content_type = response
         if _access_log.isEnabledFor(logging.INFO):
-            milliseconds = (time.perf_counter() - began) * 1000
-            _access_log.info("%s %s %d %.1f ms", method, quote(path), answer.status, milliseconds)
-        response: _Response = cherrypy.serving.response
-        response.fill(answer, with_body=method != "HEAD")
-        return response
+            milliseconds = (time.perf_counter() - self._began) * 1000
+            _access_log.info("%s %s %d %.1f ms", self._method, quote(self._path), status, milliseconds)
+        if status == HTTPStatus.NO_CONTENT:
+            self._start_response(_STATUS_LINES[status], list(headers))
+            return iter(())
+        length = ("Content-Length", str(len(body)))
+        self._start_response(_STATUS_LINES[status], [*headers, ("Content-Type", content_type), length])
+        return iter(() if self._method == "HEAD" else (body,))
 
-    def close(self) -> None:
-        self.closed = True
+    def _go_on(self, later: Later) -> None:
+        try:
+            self._response = later.go_on()
+        except Exception as error:
+            self._response = self._explain(error)
+
+    def _explain(self, error: Exception) -> Answer:
+        if not isinstance(error, OrdermillError):
+            _log.error("unexpected error on %s %s", self._method, quote(self._path), exc_info=error)
+        problem = problems.answer_for(error)
+        return Answer(problem.body, problem.status, problem.headers, problems.MEDIA_TYPE)
 
 
-class _Response:
-    """What CherryPy's WSGI side reads of a response."""
-
-    stream = False
-    output_status: bytes
-    header_list: list[tuple[bytes, bytes]]
-    body: tuple[bytes, ...]
-
-    def fill(self, answer: Answer, *, with_body: bool) -> None:
-        status = HTTPStatus(answer.status)
-        self.output_status = b"%d %s" % (status.value, status.phrase.encode())
-        self.header_list = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
-        if status is not HTTPStatus.NO_CONTENT:
-            self.header_list.append((b"Content-Type", answer.content_type.encode("latin-1")))
-            self.header_list.append((b"Content-Length", b"%d" % len(answer.body)))
-        self.body = (answer.body,) if with_body else ()
+_STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 
 
 def _generalize(path: str) -> tuple[str, str]:

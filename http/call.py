@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
+from ..engine import Reply
 from .problems import BodyTimeout, InvalidParameter, LengthRequired, TruncatedBody, UnsupportedMediaType
 
 JSON = "application/json"
@@ -19,6 +20,18 @@ class Answer(NamedTuple):
     headers: tuple[tuple[str, str], ...] = ()
     """Beyond Content-Type and Content-Length."""
     content_type: str = JSON
+
+
+class Later(NamedTuple):
+    """An answer that is not there yet. No thread has to wait for it."""
+
+    reply: Reply[Any]
+    """Set when it is time to go on."""
+    go_on: Callable[[], Answer | Later]
+    """Gives the answer then, or what has to be waited for next."""
+
+
+Response = Answer | Later
 
 
 class Call:

@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 import msgspec
 
-from ..engine import OrderEngine
+from ..engine import Desk
 from .call import Answer, Call
 from .payloads import encode
 
@@ -26,24 +26,24 @@ class HealthCalls:
     """For load balancers and orchestrators.
 
     Args:
-        engine: the engine behind the facade.
+        desk: of the engine behind the facade.
     """
 
-    def __init__(self, engine: OrderEngine) -> None:
-        self._engine = engine
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
 
     def live(self, call: Call) -> Answer:
         """200 while the process answers and its actors live; 503 tells an orchestrator to start it anew."""
         call.query()
-        return _answer(self._engine, self._engine.dead_actors())
+        return _answer(self._desk, self._desk.dead_actors())
 
     def ready(self, call: Call) -> Answer:
         """200 while orders are taken; 503 with the reasons otherwise."""
         call.query()
-        return _answer(self._engine, self._engine.trouble())
+        return _answer(self._desk, self._desk.trouble())
 
 
-def _answer(engine: OrderEngine, reasons: tuple[str, ...]) -> Answer:
+def _answer(desk: Desk, reasons: tuple[str, ...]) -> Answer:
     status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
-    payload = HealthPayload("unavailable" if reasons else "ok", reasons, dict(engine.incidents()))
+    payload = HealthPayload("unavailable" if reasons else "ok", reasons, dict(desk.incidents()))
     return Answer(encode(payload), status)

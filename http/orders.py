@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import threading
-from contextlib import suppress
+import time
+from collections.abc import Iterable
 from http import HTTPStatus
 
 import msgspec
 
-from ..engine import EngineStopped, InvalidOrder, Order, OrderEngine, OrderNotFound, OrderStatus, Outcome
+from ..engine import (
+    Desk,
+    EngineStopped,
+    InvalidOrder,
+    Order,
+    OrderConflict,
+    OrderNotFound,
+    OrderRecord,
+    OrderStatus,
+    Outcome,
+    Reply,
+)
+from ..store.ledger import Acceptance
 from ..store.order import IDENTIFIER
 from . import payloads
-from .call import JSON, Answer, Call
+from .call import JSON, Answer, Call, Later, Response
 from .payloads import BulkResult, PagePayload, StatusPayload, encode, order_payload
 from .problems import ContentTooLarge, InvalidParameter, NotJson
 
@@ -26,75 +39,73 @@ class OrderCalls:
     """Submitting, reading and moving orders.
 
     Args:
-        engine: a running engine.
+        desk: of a running engine.
         max_waiting: requests that may wait for an order at the same time; a further one is answered at once.
     """
 
-    def __init__(self, engine: OrderEngine, max_waiting: int) -> None:
-        self._engine = engine
+    def __init__(self, desk: Desk, max_waiting: int) -> None:
+        self._desk = desk
         self._waiting = threading.BoundedSemaphore(max_waiting)
 
-    def submit(self, call: Call) -> Answer:
+    def submit(self, call: Call) -> Later:
         """Accept an order: 201 when it is new, 200 when the very same order was sent before."""
         body, _ = call.body(JSON)
-        receipt = self._engine.submit(payloads.decode_order(body))
-        if receipt.outcome is Outcome.DUPLICATE:
-            return Answer(encode(order_payload(self._engine.order(receipt.order_id))))
-        location = (("Location", f"/orders/{receipt.order_id}"),)
-        return Answer(encode(order_payload(receipt.record)), HTTPStatus.CREATED, location)
+        accepted = self._desk.begin_submit((payloads.decode_order(body),))
+        return Later(accepted, lambda: _submitted(accepted.get()))
 
-    def submit_bulk(self, call: Call) -> Answer:
+    def submit_bulk(self, call: Call) -> Later:
         """Accept many orders in one transaction; a bad one does not keep the others out."""
         body, media_type = call.body(JSON, NDJSON)
         lines = payloads.split_lines(body) if media_type == NDJSON else payloads.split_array(body)
         if len(lines) > MAX_BULK:
             raise ContentTooLarge(f"{len(lines)} orders were sent; send {MAX_BULK} at the most at once.")
         read = [_read(line) for line in lines]
-        receipts = iter(self._engine.submit_many(order for order in read if isinstance(order, Order)))
-        results = []
-        for entry in read:
-            if isinstance(entry, BulkResult):
-                results.append(entry)
-                continue
-            receipt = next(receipts)
-            if receipt.outcome is Outcome.CONFLICT:
-                results.append(BulkResult(entry.order_id, "rejected", "an order of this id exists with other content"))
-            else:
-                results.append(BulkResult(entry.order_id, receipt.outcome))
-        return Answer(encode(payloads.bulk_payload(results)))
+        accepted = self._desk.begin_submit([order for order in read if isinstance(order, Order)])
+        return Later(accepted, lambda: _submitted_bulk(read, accepted.get()))
 
-    def read(self, call: Call) -> Answer:
+    def read(self, call: Call) -> Response:
         """An order; with `wait`, as soon as processing is over for it."""
         wait = call.query("wait").get("wait")
-        order_id = _known_form(call.order_id)
-        record = self._engine.order(order_id)
-        if wait is not None:
-            seconds = _seconds(wait)
-            if not record.status.is_terminal and self._waiting.acquire(blocking=False):
-                try:
-                    with suppress(TimeoutError, EngineStopped):
-                        self._engine.wait(order_id, seconds)
-                finally:
-                    self._waiting.release()
-                record = self._engine.order(order_id)
-        return Answer(encode(order_payload(record)))
+        deadline = None if wait is None else time.monotonic() + _seconds(wait)
+        return self._look(_known_form(call.order_id), deadline)
+
+    def _look(self, order_id: str, deadline: float | None) -> Response:
+        record = self._desk.order(order_id)
+        seconds = 0.0 if deadline is None else deadline - time.monotonic()
+        if seconds <= 0 or record.status.is_terminal or not self._waiting.acquire(blocking=False):
+            return Answer(encode(order_payload(record)))
+        try:
+            moved = self._desk.begin_wait(order_id, seconds)
+        except BaseException:
+            self._waiting.release()
+            raise
+        moved.when_done(self._waiting.release)
+
+        def look_again() -> Response:
+            try:
+                moved.get()
+            except EngineStopped:  # it is not over, and will not be while this server lives
+                return self._look(order_id, None)
+            return self._look(order_id, deadline)
+
+        return Later(moved, look_again)
 
     def read_status(self, call: Call) -> Answer:
         """Where an order is."""
         call.query()
-        return Answer(encode(StatusPayload(call.order_id, self._engine.status(_known_form(call.order_id)))))
+        return Answer(encode(StatusPayload(call.order_id, self._desk.status(_known_form(call.order_id)))))
 
     def read_history(self, call: Call) -> Answer:
         """How an order got there."""
         call.query()
-        transitions = self._engine.history(_known_form(call.order_id))
+        transitions = self._desk.history(_known_form(call.order_id))
         return Answer(encode(payloads.history_payload(call.order_id, transitions)))
 
     def list(self, call: Call) -> Answer:
         """Orders, newest first, a page at a time."""
         query = call.query("status", "user_id", "limit", "cursor")
         limit = _limit(query.get("limit"))
-        records = self._engine.orders(
+        records = self._desk.orders(
             status=_status(query.get("status")),
             user_id=query.get("user_id"),
             before=payloads.decode_cursor(query["cursor"]) if "cursor" in query else None,
@@ -104,22 +115,52 @@ class OrderCalls:
         cursor = payloads.encode_cursor(page[-1].sequence) if len(records) > limit else None
         return Answer(encode(PagePayload([order_payload(record) for record in page], cursor)))
 
-    def cancel(self, call: Call) -> Answer:
+    def cancel(self, call: Call) -> Later:
         """Cancel an order that is Pending."""
         call.query()
-        return Answer(encode(order_payload(self._engine.cancel(_known_form(call.order_id)))))
+        return _moved(self._desk.begin_cancel(_known_form(call.order_id)))
 
-    def retry(self, call: Call) -> Answer:
+    def retry(self, call: Call) -> Later:
         """Put an order that is Failed or in Review back to Pending."""
         call.query()
-        return Answer(encode(order_payload(self._engine.retry(_known_form(call.order_id)))))
+        return _moved(self._desk.begin_retry(_known_form(call.order_id)))
 
-    def settle(self, call: Call) -> Answer:
+    def settle(self, call: Call) -> Later:
         """End the Review of an order."""
         call.query()
         request = payloads.decode_settlement(call.body(JSON)[0])
-        record = self._engine.settle(_known_form(call.order_id), request.status, request.reason)
-        return Answer(encode(order_payload(record)))
+        return _moved(self._desk.begin_settle(_known_form(call.order_id), request.status, request.reason))
+
+
+def _submitted(acceptances: list[Acceptance]) -> Answer:
+    ((outcome, record),) = acceptances
+    match outcome:
+        case Outcome.ACCEPTED:
+            location = (("Location", f"/orders/{record.order_id}"),)
+            return Answer(encode(order_payload(record)), HTTPStatus.CREATED, location)
+        case Outcome.DUPLICATE:
+            return Answer(encode(order_payload(record)))
+        case Outcome.CONFLICT:
+            raise OrderConflict(record.order_id)
+
+
+def _submitted_bulk(read: list[Order | BulkResult], acceptances: Iterable[Acceptance]) -> Answer:
+    remaining = iter(acceptances)
+    results = []
+    for entry in read:
+        if isinstance(entry, BulkResult):
+            results.append(entry)
+            continue
+        outcome, _ = next(remaining)
+        if outcome is Outcome.CONFLICT:
+            results.append(BulkResult(entry.order_id, "rejected", "an order of this id exists with other content"))
+        else:
+            results.append(BulkResult(entry.order_id, outcome))
+    return Answer(encode(payloads.bulk_payload(results)))
+
+
+def _moved(reply: Reply[OrderRecord]) -> Later:
+    return Later(reply, lambda: Answer(encode(order_payload(reply.get()))))
 
 
 def _read(line: bytes | msgspec.Raw) -> Order | BulkResult:

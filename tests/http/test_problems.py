@@ -201,7 +201,7 @@ def test_an_unexpected_error_is_500_without_a_word_about_the_inside(
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError(SECRETS)
 
-    for name in ("submit", "submit_many", "order", "history", "orders", "cancel", "metrics", "trouble"):
+    for name in ("begin_submit", "order", "history", "orders", "begin_cancel", "begin_metrics", "trouble"):
         monkeypatch.setattr(OrderEngine, name, fail)
 
     for reply in (
