@@ -11,12 +11,12 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
 
-from ..engine import Desk, OrdermillError
+from ..engine import Desk, OrdermillError, Reply
 from . import problems
 from .call import Answer, Call, Later, Response
 from .health import HealthCalls
@@ -77,6 +77,7 @@ class Router:
         self._methods: dict[str, dict[str, Callable[[Call], Response]]] = {}
         for route in table:
             self._methods.setdefault(route.path, {})[route.method] = route.handler
+            self._methods.setdefault("*", {})[route.method] = route.handler  # only OPTIONS may ask for all there is
 
     def find(self, method: str, path: str) -> tuple[Callable[[Call], Response], str]:
         """The handler for a request, and the order id in its path.
@@ -122,8 +123,8 @@ class Facade(cherrypy.Application):  # type: ignore[misc]  # CherryPy has no typ
 class Exchange:
     """A request on its way to its answer, and then the parts of the answer.
 
-    While the answer waits for the engine, our own server leaves it alone until it is called back. Any other WSGI server
-    takes its parts, and waits for the first of them.
+    While the answer waits for the engine, our own server leaves it alone until what is `awaited` calls back. Any other
+    WSGI server takes its parts, and waits for the first of them.
 
     Args:
         router: finds the handler.
@@ -145,16 +146,14 @@ class Exchange:
         except Exception as error:
             self._response = self._explain(error)
 
-    def wait_without_thread(self, callback: Callable[[], object]) -> bool:
-        """Whether the answer is not there yet; then the callback is called, once, when it is time to ask again."""
-        response = self._response
-        if isinstance(response, Later) and response.reply.is_done:
+    @property
+    def awaited(self) -> Reply[Any] | None:
+        """What the answer waits for; None when it is there."""
+        while isinstance(response := self._response, Later):
+            if not response.reply.is_done:
+                return response.reply
             self._go_on(response)
-            response = self._response
-        if isinstance(response, Later):
-            response.reply.when_done(callback)
-            return True
-        return False
+        return None
 
     def __iter__(self) -> Iterator[bytes]:
         while isinstance(response := self._response, Later):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 from ..engine import Reply
-from .problems import BodyTimeout, InvalidParameter, LengthRequired, TruncatedBody, UnsupportedMediaType
+from .problems import ContentTooLarge, InvalidParameter, LengthRequired, UnsupportedMediaType
 
 JSON = "application/json"
 
@@ -77,29 +77,37 @@ class Call:
             found[name] = value
         return found
 
-    def body(self, *media_types: str) -> tuple[bytes, str]:
+    def body(self, *media_types: str, max_bytes: int | None = None) -> tuple[bytes, str]:
         """The body, and which of the media types it has.
 
         Args:
             media_types: those that this call takes.
+            max_bytes: the largest body that this call takes; none for what the server takes.
 
         Raises:
-            UnsupportedMediaType: it has none of them.
+            UnsupportedMediaType: it has none of them, or is encoded in another way than UTF-8.
             LengthRequired: its length is not given.
-            BodyTimeout: it stopped coming.
-            TruncatedBody: it ended before its announced length.
+            ContentTooLarge: it is too large.
         """
-        media_type = self._environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
+        media_type = self._environ.get("CONTENT_TYPE", "")
         if media_type not in media_types:
-            raise UnsupportedMediaType(media_types)
-        length = self._environ.get("CONTENT_LENGTH")
-        if not length or self._environ.get("wsgi.input_terminated"):
+            media_type = _without_parameters(media_type)
+            if media_type not in media_types:
+                raise UnsupportedMediaType(f"Send the body with Content-Type: {' or '.join(media_types)}.")
+        if self._environ.get("HTTP_CONTENT_ENCODING", "identity") != "identity":
+            raise UnsupportedMediaType("Send the body as it is, without Content-Encoding.")
+        if "CONTENT_LENGTH" not in self._environ:
             raise LengthRequired
-        expected = int(length)
-        try:
-            body: bytes = self._environ["wsgi.input"].read(expected)
-        except OSError:
-            raise BodyTimeout from None
-        if len(body) < expected:
-            raise TruncatedBody(expected, len(body))
+        body: bytes = self._environ["wsgi.input"].read()
+        if max_bytes is not None and len(body) > max_bytes:
+            raise ContentTooLarge(f"The body has {len(body)} bytes; {max_bytes} are taken here at the most.")
         return body, media_type
+
+
+def _without_parameters(content_type: str) -> str:
+    media_type, *parameters = content_type.lower().split(";")
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "charset" and value.strip().strip('"') != "utf-8":
+            raise UnsupportedMediaType("Send the body in UTF-8: no other charset is taken.")
+    return media_type.strip()

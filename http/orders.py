@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Iterable
@@ -22,17 +23,20 @@ from ..engine import (
     Reply,
 )
 from ..store.ledger import Acceptance
-from ..store.order import IDENTIFIER
+from ..store.order import IDENTIFIER, IDENTIFIER_RULE
 from . import payloads
 from .call import JSON, Answer, Call, Later, Response
-from .payloads import BulkResult, PagePayload, StatusPayload, encode, order_payload
+from .payloads import MAX_BULK, BulkResult, PagePayload, StatusPayload, encode, order_payload
 from .problems import ContentTooLarge, InvalidParameter, NotJson
 
 NDJSON = "application/x-ndjson"
-MAX_BULK = 10_000
+MAX_ORDER_BYTES = 1024 * 1024
+"""Of a body with a single order, or without one: more than an order needs with any blanks in it."""
 MAX_WAIT_SECONDS = 30
 MAX_PAGE = 1_000
 DEFAULT_PAGE = 100
+
+_PLAIN_SECONDS = re.compile(r"[0-9]{1,4}(\.[0-9]{1,9})?")
 
 
 class OrderCalls:
@@ -49,7 +53,7 @@ class OrderCalls:
 
     def submit(self, call: Call) -> Later:
         """Accept an order: 201 when it is new, 200 when the very same order was sent before."""
-        body, _ = call.body(JSON)
+        body, _ = call.body(JSON, max_bytes=MAX_ORDER_BYTES)
         accepted = self._desk.begin_submit((payloads.decode_order(body),))
         return Later(accepted, lambda: _submitted(accepted.get()))
 
@@ -65,8 +69,8 @@ class OrderCalls:
 
     def read(self, call: Call) -> Response:
         """An order; with `wait`, as soon as processing is over for it."""
-        wait = call.query("wait").get("wait")
-        deadline = None if wait is None else time.monotonic() + _seconds(wait)
+        seconds = _seconds(call.query("wait").get("wait"))
+        deadline = None if seconds is None else time.monotonic() + seconds
         return self._look(_known_form(call.order_id), deadline)
 
     def _look(self, order_id: str, deadline: float | None) -> Response:
@@ -107,7 +111,7 @@ class OrderCalls:
         limit = _limit(query.get("limit"))
         records = self._desk.orders(
             status=_status(query.get("status")),
-            user_id=query.get("user_id"),
+            user_id=_user_id(query.get("user_id")),
             before=payloads.decode_cursor(query["cursor"]) if "cursor" in query else None,
             limit=limit + 1,
         )
@@ -128,7 +132,7 @@ class OrderCalls:
     def settle(self, call: Call) -> Later:
         """End the Review of an order."""
         call.query()
-        request = payloads.decode_settlement(call.body(JSON)[0])
+        request = payloads.decode_settlement(call.body(JSON, max_bytes=MAX_ORDER_BYTES)[0])
         return _moved(self._desk.begin_settle(_known_form(call.order_id), request.status, request.reason))
 
 
@@ -176,14 +180,12 @@ def _known_form(order_id: str) -> str:
     return order_id
 
 
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds <= MAX_WAIT_SECONDS:
+def _seconds(text: str | None) -> float | None:
+    if text is None:
+        return None
+    if not (_PLAIN_SECONDS.fullmatch(text) and float(text) <= MAX_WAIT_SECONDS):
         raise InvalidParameter("wait", f"must be a number of seconds from 0 to {MAX_WAIT_SECONDS}")
-    return seconds
+    return float(text)
 
 
 def _limit(text: str | None) -> int:
@@ -199,3 +201,9 @@ def _status(text: str | None) -> OrderStatus | None:
         return None if text is None else OrderStatus(text)
     except ValueError:
         raise InvalidParameter("status", f"must be one of {', '.join(OrderStatus)}") from None
+
+
+def _user_id(text: str | None) -> str | None:
+    if text is not None and IDENTIFIER.fullmatch(text) is None:
+        raise InvalidParameter("user_id", f"must be {IDENTIFIER_RULE}")
+    return text

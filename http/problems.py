@@ -18,6 +18,7 @@ from ..engine import (
     TransitionRefused,
 )
 from ..store.errors import FieldFault
+from ..store.order import pointer_to
 
 MEDIA_TYPE = "application/problem+json"
 _CHALLENGE = 'Bearer realm="ordermill"'
@@ -49,6 +50,30 @@ class MethodNotAllowed(HttpError):
         super().__init__(f"This path allows {allow}.")
 
 
+class MalformedRequest(HttpError):
+    """The head of the request breaks a rule of HTTP.
+
+    Args:
+        detail: which.
+        header: the field of the header that does, if it is one.
+    """
+
+    def __init__(self, detail: str, header: str = "") -> None:
+        self.faults = (FieldFault(f"/header/{header}", detail),) if header else ()
+        super().__init__(detail)
+
+
+class TargetTooLong(HttpError):
+    """The path and the query are longer than any of ours."""
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(f"The target is longer than {max_bytes} bytes.")
+
+
+class HeadTooLarge(HttpError):
+    """The header has too many fields or bytes."""
+
+
 class LengthRequired(HttpError):
     """The body's length is not given."""
 
@@ -56,11 +81,20 @@ class LengthRequired(HttpError):
         super().__init__("Send the length of the body in Content-Length; chunked bodies are not taken.")
 
 
-class BodyTimeout(HttpError):
-    """The body stopped coming before its announced length."""
+class RequestTimeout(HttpError):
+    """The rest of the request did not come in time."""
 
     def __init__(self) -> None:
-        super().__init__("The body did not come in time.")
+        super().__init__("The request did not come in time: send it faster, or without a pause.")
+
+
+class ServerBusy(HttpError):
+    """Too much is being sent at the same time."""
+
+    retry_after_seconds = 1
+
+    def __init__(self) -> None:
+        super().__init__("Too many large requests are being sent: try again later.")
 
 
 class TruncatedBody(HttpError):
@@ -77,15 +111,12 @@ class ContentTooLarge(HttpError):
 class UnsupportedMediaType(HttpError):
     """The body is announced as something that this path does not take."""
 
-    def __init__(self, allowed: tuple[str, ...]) -> None:
-        super().__init__(f"Send the body with Content-Type: {' or '.join(allowed)}.")
-
 
 class InvalidParameter(HttpError):
     """A parameter of the query is unknown or has a bad value."""
 
     def __init__(self, name: str, detail: str) -> None:
-        self.faults = (FieldFault(f"/query/{name}", detail),)
+        self.faults = (FieldFault("/query" + pointer_to(name), detail),)
         super().__init__(f"The parameter {name!r} {detail}.")
 
 
@@ -112,7 +143,7 @@ class ProblemFault(msgspec.Struct):
     """One thing that is wrong with a request."""
 
     pointer: str
-    """Where: a JSON pointer (RFC 6901) into the body; `/query/NAME` for a parameter."""
+    """Where: a JSON pointer (RFC 6901) into the body; `/query/NAME` for a parameter, `/header/NAME` for a header."""
     detail: str
 
 
@@ -134,7 +165,12 @@ class _Kind(NamedTuple):
 
 _KINDS: dict[type[Exception], _Kind] = {
     NotJson: _Kind(HTTPStatus.BAD_REQUEST, "not-json", "The body is not JSON"),
-    BodyTimeout: _Kind(HTTPStatus.REQUEST_TIMEOUT, "body-timeout", "The body did not come in time"),
+    MalformedRequest: _Kind(HTTPStatus.BAD_REQUEST, "malformed-request", "The request is malformed"),
+    RequestTimeout: _Kind(HTTPStatus.REQUEST_TIMEOUT, "request-timeout", "The request did not come in time"),
+    TargetTooLong: _Kind(HTTPStatus.REQUEST_URI_TOO_LONG, "target-too-long", "The target is too long"),
+    HeadTooLarge: _Kind(
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "header-too-large", "The header of the request is too large"
+    ),
     TruncatedBody: _Kind(HTTPStatus.BAD_REQUEST, "truncated-body", "The body is incomplete"),
     KeyRequired: _Kind(HTTPStatus.UNAUTHORIZED, "key-required", "A key is required"),
     KeyNotEnough: _Kind(HTTPStatus.FORBIDDEN, "key-not-enough", "The key is not good for this"),
@@ -150,6 +186,7 @@ _KINDS: dict[type[Exception], _Kind] = {
     ),
     InvalidOrder: _Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-order", "The order is not valid"),
     InvalidParameter: _Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-parameter", "A parameter is not valid"),
+    ServerBusy: _Kind(HTTPStatus.SERVICE_UNAVAILABLE, "busy", "Too much is being sent"),
     BacklogFull: _Kind(HTTPStatus.SERVICE_UNAVAILABLE, "backlog-full", "Too many orders are unfinished"),
     EngineStopped: _Kind(HTTPStatus.SERVICE_UNAVAILABLE, "stopping", "The service is stopping"),
     StoreUnavailable: _Kind(HTTPStatus.SERVICE_UNAVAILABLE, "store-unavailable", "The database fails"),
@@ -178,8 +215,6 @@ def answer_for(error: Exception) -> ProblemAnswer:
     headers: list[tuple[str, str]] = [*getattr(error, "headers", ())]
     if isinstance(error, MethodNotAllowed):
         headers.append(("Allow", error.allow))
-    if isinstance(error, BodyTimeout):
-        headers.append(("Connection", "close"))
     if (seconds := getattr(error, "retry_after_seconds", None)) is not None:
         headers.append(("Retry-After", str(seconds)))
     return ProblemAnswer(kind.status, _encode(problem), tuple(headers))

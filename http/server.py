@@ -9,21 +9,24 @@ import sys
 import threading
 from collections.abc import Callable
 from functools import partial
-from http import HTTPStatus
+from queue import SimpleQueue
 from typing import Annotated, Any
 
 import cheroot.server
 import cheroot.wsgi
 import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
+from cheroot.workers.threadpool import ThreadPool
 from cherrypy.process.plugins import SimplePlugin  # type: ignore[import-untyped]  # likewise
 from msgspec import Meta
 
-from ..engine import OrderEngine, OrdermillError, Settings
-from . import problems
+from ..engine import Desk, OrderEngine, OrdermillError, Settings
 from .app import Facade
-from .limits import allow_connections
+from .connection import Connection, OpenConnections
+from .limits import allow_connections, connections_allowed
+from .memory import Memory
+from .patience import PatientConnections
 
-_MAX_HEADER_BYTES = 32 * 1024
+_BODIES_AT_ONCE = 16
 _CONNECTION_BACKLOG = 4096
 _SWITCH_INTERVAL_SECONDS = 0.0005
 
@@ -39,6 +42,9 @@ class ServerConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         int,
         Meta(ge=4, le=1000, description="Requests served at the same time; many wait together for one commit."),
     ] = 64
+    max_waiting: Annotated[
+        int, Meta(ge=0, description="Requests with ?wait= that wait at the same time; more are answered at once.")
+    ] = 1_000
     max_body_bytes: Annotated[int, Meta(ge=1024, description="Largest body that is taken, in bytes.")] = (
         16 * 1024 * 1024
     )
@@ -46,6 +52,10 @@ class ServerConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         int,
         Meta(ge=1, description="How long a connection may be silent, in a request or between two, in seconds."),
     ] = 5
+    request_seconds: Annotated[
+        int,
+        Meta(ge=1, description="How long a client may take to send a request, or to take its answer, in seconds."),
+    ] = 30
     max_idle_connections: Annotated[
         int, Meta(ge=0, description="Connections kept open between two requests at the most.")
     ] = 10_000
@@ -59,25 +69,28 @@ class FacadeServer(cheroot.wsgi.Server):
     """Cheroot, with the limits of the configuration and problem details for its own errors.
 
     Args:
-        engine: a running engine.
+        desk: of a running engine.
         config: the settings.
     """
 
-    def __init__(self, engine: OrderEngine, config: ServerConfig) -> None:
-        # At most half of the threads may be held by clients that wait for an order.
+    def __init__(self, desk: Desk, config: ServerConfig) -> None:
         super().__init__(
             (config.host, config.port),
-            Facade(engine, max_waiting=config.threads // 2),
+            Facade(desk, config.max_waiting),
             numthreads=config.threads,
             server_name="ordermill",
             request_queue_size=_CONNECTION_BACKLOG,
             timeout=config.socket_seconds,
             shutdown_timeout=config.socket_seconds,
         )
-        self.max_request_header_size = _MAX_HEADER_BYTES
         self.max_request_body_size = config.max_body_bytes
+        self.request_seconds = config.request_seconds
+        self.requests = _Threads(self, min=config.threads)
+        self.open_connections = OpenConnections()
+        self.memory = Memory(_BODIES_AT_ONCE * config.max_body_bytes)
         self.keep_alive_conn_limit = config.max_idle_connections
-        self.ConnectionClass = _Connection
+        self.ConnectionClass = Connection
+        self._connections: PatientConnections
 
     @property
     def url(self) -> str:
@@ -95,55 +108,36 @@ class FacadeServer(cheroot.wsgi.Server):
             super().prepare()
         except OSError as error:
             raise CannotListen(f"Cannot listen on {self.url}: {error}. Choose another --host or --port.") from error
+        self._connections.close()
+        self._connections = PatientConnections(self, connections_allowed())
 
-    def process_conn(self, conn: _Connection) -> None:
-        """Give a thread to a connection once something has come over it: one that is only open holds up nobody."""
-        if conn.last_used is None:
-            self.put_conn(conn)
+    @property
+    def can_add_keepalive_connection(self) -> bool:
+        """Whether a connection may stay open after its answer."""
+        return bool(self.ready) and len(self.open_connections) <= self.keep_alive_conn_limit
+
+    def process_conn(self, conn: Connection) -> None:
+        """Give a thread to a connection once a whole request has come over it."""
+        self._connections.go_on(conn)
+
+    def put_conn(self, conn: Connection) -> None:
+        """Take back a connection from a thread: its client or its answer has to be waited for."""
+        if self.ready or conn.is_answering:
+            self._connections.put(conn)
         else:
-            super().process_conn(conn)
+            conn.close()
 
     def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
         """Cheroot's errors go where ours go."""
         _log.log(level, "%s", msg, exc_info=traceback)
 
 
-class _HttpRequest(cheroot.server.HTTPRequest):
-    def read_request_headers(self) -> bool:
-        """Refuse a length that is none; Cheroot takes whatever `int` takes, negative ones too."""
-        if not super().read_request_headers():  # type: ignore[no-untyped-call]  # Cheroot's
-            return False
-        if not self.inheaders.get(b"Content-Length", b"0").isdigit():
-            self.simple_response("400 Bad Request", "Malformed Content-Length Header.")
-            return False
-        return True
-
-    def send_headers(self) -> None:
-        """End the connection where the body was not read to its end: the rest would be taken for the next request."""
-        if self.chunked_read or (b"Connection", b"close") in self.outheaders:
-            self.close_connection = True
-        super().send_headers()
-
-    def simple_response(self, status: str, msg: str = "") -> None:
-        """Cheroot's own errors as problem details; the connection ends, since its framing cannot be trusted."""
-        code = HTTPStatus(int(str(status)[:3]))
-        problem = problems.answer_for_status(code, msg or code.description or code.phrase)
-        self.close_connection = True
-        head = (
-            f"HTTP/1.1 {code.value} {code.phrase}\r\n"
-            f"Content-Type: {problems.MEDIA_TYPE}\r\n"
-            f"Content-Length: {len(problem.body)}\r\n"
-            "Connection: close\r\n\r\n"
-        )
-        try:
-            self.conn.wfile.write(head.encode("latin-1") + problem.body)
-        except OSError as error:
-            # Who sent nonsense may be gone already.
-            _log.debug("no answer to a malformed request: %s", error)
-
-
-class _Connection(cheroot.server.HTTPConnection):
-    RequestHandlerClass = _HttpRequest
+class _Threads(ThreadPool):
+    def __init__(self, server: FacadeServer, min: int) -> None:  # Cheroot's name
+        super().__init__(server, min=min)
+        # Cheroot's own is a queue.Queue, whose lock and conditions are Python code that runs for each request.
+        self._queue: SimpleQueue[Any] = SimpleQueue()
+        self.get = self._queue.get
 
 
 class _FacadePlugin(SimplePlugin):  # type: ignore[misc]  # CherryPy has no types

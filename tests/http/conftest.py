@@ -115,7 +115,7 @@ def start_server(start_engine: Callable[..., OrderEngine], gate: Gate) -> Iterat
         def start(handler: Callable[[Order], object] = lambda _: None, **settings: Any) -> Client:
             own = {name: settings.pop(name) for name in ServerConfig.__struct_fields__ if name in settings}
             engine = start_engine(handler, **settings)
-            server = FacadeServer(engine, ServerConfig.of({"port": 0, "threads": 4} | own))
+            server = FacadeServer(engine, ServerConfig.of({"port": 0, "threads": 4, "max_waiting": 2} | own))
             server.expiration_interval = 0.01  # how long its stop may take
             server.prepare()
             thread = threading.Thread(target=server.serve)

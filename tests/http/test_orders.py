@@ -285,10 +285,13 @@ def test_only_an_order_in_review_is_settled(client: Client, order: MakeOrder) ->
     [
         ({"status": "Pending"}, "/status"),
         ({"status": "Cancelled"}, "/status"),
-        ({"status": "Done"}, ""),
-        ({"reason": "no status"}, ""),
-        ({"status": "Failed", "reason": 5}, ""),
-        ({"status": "Failed", "order_id": "o-2"}, ""),
+        ({"status": "Done"}, "/status"),
+        ({"reason": "no status"}, "/status"),
+        ({"status": "Failed", "reason": 5}, "/reason"),
+        ({"status": "Failed", "reason": ""}, "/reason"),
+        ({"status": "Failed", "reason": "a" * 501}, "/reason"),
+        ({"status": "Failed", "reason": "a\nb"}, "/reason"),
+        ({"status": "Failed", "order_id": "o-2"}, "/order_id"),
         (["Failed"], ""),
     ],
 )
