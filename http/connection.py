@@ -29,6 +29,7 @@ from .problems import (
     ServerBusy,
     TruncatedBody,
 )
+from .tls import TlsSocket
 
 if TYPE_CHECKING:
     import cheroot.wsgi
@@ -313,6 +314,11 @@ class Connection(cheroot.server.HTTPConnection):
     def is_sending(self) -> bool:
         """Whether its client has to read before anything else can be done."""
         return self.wfile.unsent > 0
+
+    @property
+    def has_buffered(self) -> bool:
+        """Whether something came that no selector tells of: TLS reads a whole record where a part of it is wanted."""
+        return isinstance(self.socket, TlsSocket) and not self.is_sending and self.socket.pending() > 0
 
     @property
     def is_in_request(self) -> bool:

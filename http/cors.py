@@ -36,14 +36,17 @@ class Cors:
                     f"An origin is written like https://shop.example, without a path; {origin!r} is not."
                 )
 
+    @property
+    def is_on(self) -> bool:
+        """Whether any origin may call."""
+        return bool(self._origins)
+
     def headers(self, environ: Mapping[str, Any]) -> Headers:
         """What goes along with an answer.
 
         Args:
             environ: the request, as PEP 3333 has it.
         """
-        if not self._origins:
-            return ()
         if "*" in self._origins:
             return (("Access-Control-Allow-Origin", "*"), ("Access-Control-Expose-Headers", _EXPOSED))
         origin = environ.get("HTTP_ORIGIN", "")
@@ -62,7 +65,7 @@ class Cors:
             environ: the request, as PEP 3333 has it.
             allow: the methods that the path takes.
         """
-        if not self._origins or "HTTP_ACCESS_CONTROL_REQUEST_METHOD" not in environ:
+        if "HTTP_ACCESS_CONTROL_REQUEST_METHOD" not in environ:
             return ()
         return (
             ("Access-Control-Allow-Methods", allow),

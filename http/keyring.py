@@ -32,7 +32,7 @@ class Keyring:
         self._now = now
         self._seen = _state(path)
         self._entries = read_keys(path)
-        self._trouble: str | None = None
+        self._trouble: tuple[str, ...] = ()
         self._look_at = now() + _LOOK_EVERY_SECONDS
 
     def find(self, key: str) -> KeyEntry | None:
@@ -44,9 +44,9 @@ class Keyring:
         return entry if is_right else None
 
     def trouble(self) -> tuple[str, ...]:
-        """Why the file is of no use at present, in words for people; empty while it is. The keys before it are good."""
+        """Why the keys do not follow their file at present, in words for people; empty while they do."""
         self._follow()
-        return () if self._trouble is None else (self._trouble,)
+        return self._trouble
 
     def _follow(self) -> None:
         now = self._now()
@@ -59,12 +59,12 @@ class Keyring:
         self._seen = state
         try:
             self._entries = read_keys(self._path)
-            self._trouble = None
+            self._trouble = ()
             _log.info("read the keys again: %d", len(self._entries))
         except KeysUnusable as error:
             # Nobody is locked out by a slip of an editor, and nobody let in.
-            self._trouble = f"the keys are those of before: {error}"
-            _log.error("%s", self._trouble)
+            self._trouble = ("the file of the keys is not usable, and those of before hold: the log says why",)
+            _log.error("the keys of before hold: %s", error)
 
 
 def _state(path: Path) -> tuple[int, ...]:

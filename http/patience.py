@@ -63,6 +63,9 @@ class PatientConnections(ConnectionManager):
         self.server.open_connections.wait_for_last(self.server.shutdown_timeout)
 
     def _watch(self, conn: Connection) -> None:
+        if conn.has_buffered:
+            self.go_on(conn)
+            return
         event = selectors.EVENT_WRITE if conn.is_sending else selectors.EVENT_READ
         try:
             self._selector.register(conn.socket.fileno(), event, data=conn)

@@ -10,12 +10,14 @@ import msgspec
 from ..engine import (
     BacklogFull,
     EngineStopped,
+    IdempotencyKeyReused,
     InvalidOrder,
     OrderConflict,
     OrdermillError,
     OrderNotFound,
     StoreUnavailable,
     TransitionRefused,
+    UserBacklogFull,
 )
 from ..store.errors import FieldFault
 from ..store.order import pointer_to
@@ -139,6 +141,30 @@ class KeyNotEnough(HttpError):
     headers = (("WWW-Authenticate", 'Bearer realm="ordermill", error="insufficient_scope"'),)
 
 
+class TooManyOrders(HttpError):
+    """A user sends more orders than its limit allows.
+
+    Args:
+        detail: who, and what to do.
+        retry_after_seconds: when to try again.
+        headers: what is told of the limit.
+    """
+
+    def __init__(self, detail: str, retry_after_seconds: int, headers: tuple[tuple[str, str], ...]) -> None:
+        self.retry_after_seconds = retry_after_seconds
+        self.headers = headers
+        super().__init__(detail)
+
+
+class IdempotencyKeyBusy(HttpError):
+    """A request of this idempotency key is being answered."""
+
+    retry_after_seconds = 1
+
+    def __init__(self) -> None:
+        super().__init__("A request with this idempotency key is being answered: wait for its answer.")
+
+
 class ProblemFault(msgspec.Struct):
     """One thing that is wrong with a request."""
 
@@ -177,6 +203,9 @@ _KINDS: dict[type[Exception], _Kind] = {
     NoSuchResource: _Kind(HTTPStatus.NOT_FOUND, "no-such-resource", "Nothing is here"),
     OrderNotFound: _Kind(HTTPStatus.NOT_FOUND, "order-not-found", "There is no such order"),
     MethodNotAllowed: _Kind(HTTPStatus.METHOD_NOT_ALLOWED, "method-not-allowed", "The method is not allowed here"),
+    IdempotencyKeyBusy: _Kind(
+        HTTPStatus.CONFLICT, "idempotency-key-busy", "A request of this idempotency key is being answered"
+    ),
     OrderConflict: _Kind(HTTPStatus.CONFLICT, "order-conflict", "The order id is taken by another order"),
     TransitionRefused: _Kind(HTTPStatus.CONFLICT, "transition-refused", "The order's status does not allow this"),
     LengthRequired: _Kind(HTTPStatus.LENGTH_REQUIRED, "length-required", "The length of the body is required"),
@@ -187,6 +216,13 @@ _KINDS: dict[type[Exception], _Kind] = {
     InvalidOrder: _Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-order", "The order is not valid"),
     InvalidParameter: _Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-parameter", "A parameter is not valid"),
     ServerBusy: _Kind(HTTPStatus.SERVICE_UNAVAILABLE, "busy", "Too much is being sent"),
+    IdempotencyKeyReused: _Kind(
+        HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency-key-reused", "The idempotency key was used for another request"
+    ),
+    TooManyOrders: _Kind(HTTPStatus.TOO_MANY_REQUESTS, "too-many-orders", "The user sends orders too fast"),
+    UserBacklogFull: _Kind(
+        HTTPStatus.TOO_MANY_REQUESTS, "user-backlog-full", "Too many orders of the user are unfinished"
+    ),
     BacklogFull: _Kind(HTTPStatus.SERVICE_UNAVAILABLE, "backlog-full", "Too many orders are unfinished"),
     EngineStopped: _Kind(HTTPStatus.SERVICE_UNAVAILABLE, "stopping", "The service is stopping"),
     StoreUnavailable: _Kind(HTTPStatus.SERVICE_UNAVAILABLE, "store-unavailable", "The database fails"),

@@ -19,12 +19,14 @@ from cheroot.workers.threadpool import ThreadPool
 from cherrypy.process.plugins import SimplePlugin  # type: ignore[import-untyped]  # likewise
 from msgspec import Meta
 
-from ..engine import Desk, OrderEngine, OrdermillError, Settings
+from ..engine import Desk, InvalidConfiguration, OrderEngine, OrdermillError, Settings
 from .app import Facade
 from .connection import Connection, OpenConnections
 from .limits import allow_connections, connections_allowed
 from .memory import Memory
 from .patience import PatientConnections
+from .protection import protect
+from .tls import PatientTls
 
 _BODIES_AT_ONCE = 16
 _CONNECTION_BACKLOG = 4096
@@ -59,6 +61,26 @@ class ServerConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_idle_connections: Annotated[
         int, Meta(ge=0, description="Connections kept open between two requests at the most.")
     ] = 10_000
+    keys_file: Annotated[
+        str | None, Meta(description="File of the keys that callers need; none is needed without it.")
+    ] = None
+    allow_anonymous: Annotated[
+        bool, Meta(description="Listen on an address that others reach, although no key is needed.")
+    ] = False
+    tls_cert: Annotated[str | None, Meta(description="File of the certificate for TLS, as PEM.")] = None
+    tls_key: Annotated[str | None, Meta(description="File of its private key, as PEM.")] = None
+    cors_origins: Annotated[
+        str | None,
+        Meta(description="Origins whose pages may call from a browser, with commas between them; `*` for all."),
+    ] = None
+    user_rate: Annotated[
+        Annotated[float, Meta(ge=0.001, le=1e6)] | None,
+        Meta(description="Orders a second that each user may send; any number by default."),
+    ] = None
+    user_burst: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(description="Orders that a user may send at once after a pause; as many as in a second by default."),
+    ] = None
 
 
 class CannotListen(OrdermillError):
@@ -71,18 +93,23 @@ class FacadeServer(cheroot.wsgi.Server):
     Args:
         desk: of a running engine.
         config: the settings.
+
+    Raises:
+        InvalidConfiguration: a setting is wrong, or others than this machine could call without a key.
+        KeysUnusable: the file of the keys is not usable.
     """
 
     def __init__(self, desk: Desk, config: ServerConfig) -> None:
         super().__init__(
             (config.host, config.port),
-            Facade(desk, config.max_waiting),
+            Facade(desk, config.max_waiting, protect(config)),
             numthreads=config.threads,
             server_name="ordermill",
             request_queue_size=_CONNECTION_BACKLOG,
             timeout=config.socket_seconds,
             shutdown_timeout=config.socket_seconds,
         )
+        self.ssl_adapter = _tls(config)
         self.max_request_body_size = config.max_body_bytes
         self.request_seconds = config.request_seconds
         self.requests = _Threads(self, min=config.threads)
@@ -96,7 +123,8 @@ class FacadeServer(cheroot.wsgi.Server):
     def url(self) -> str:
         """The address that it listens on; with the port that it got, once `prepare` has run."""
         host, port = self.bind_addr[:2]
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        scheme = "http" if self.ssl_adapter is None else "https"
+        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
     def prepare(self) -> None:
         """Listen on the address.
@@ -130,6 +158,14 @@ class FacadeServer(cheroot.wsgi.Server):
     def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
         """Cheroot's errors go where ours go."""
         _log.log(level, "%s", msg, exc_info=traceback)
+
+
+def _tls(config: ServerConfig) -> PatientTls | None:
+    if config.tls_cert is None and config.tls_key is None:
+        return None
+    if config.tls_cert is None or config.tls_key is None:
+        raise InvalidConfiguration("TLS needs both --tls-cert and --tls-key.")
+    return PatientTls(config.tls_cert, config.tls_key)
 
 
 class _Threads(ThreadPool):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from peewee import Model, SqliteDatabase
 
-from ordermill.store.models import OrderModel, TotalModel, TransitionModel
+from ordermill.store.models import IdempotencyKeyModel, OrderModel, TotalModel, TransitionModel
 from ordermill.store.statements import run
 
 MODELS: list[Any] = [IdempotencyKeyModel, OrderModel, TransitionModel, TotalModel]
