@@ -13,6 +13,17 @@ from .idempotency import read_idempotency_key
 from .problems import ContentTooLarge, InvalidParameter, LengthRequired, UnsupportedMediaType
 
 JSON = "application/json"
+Headers = tuple[tuple[str, str], ...]
+
+# Nobody is meant to look at JSON as at a page, still less inside of another one.
+_NO_PAGE: Headers = (
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("X-Content-Type-Options", "nosniff"),
+)
+FORGET: Headers = (("Cache-Control", "no-store"), *_NO_PAGE)
+"""The policy of answers that nobody keeps."""
+ASK_AGAIN: Headers = (("Cache-Control", "private, no-cache"), *_NO_PAGE)
+"""The policy of answers that the client may keep, and has to ask about before it uses them again."""
 
 
 class Answer(NamedTuple):
@@ -20,9 +31,11 @@ class Answer(NamedTuple):
 
     body: bytes
     status: int = 200
-    headers: tuple[tuple[str, str], ...] = ()
-    """Beyond Content-Type and Content-Length."""
+    headers: Headers = ()
+    """Beyond Content-Type, Content-Length and the policy's."""
     content_type: str = JSON
+    policy: Headers = FORGET
+    """What others may do with it."""
 
 
 class Later(NamedTuple):

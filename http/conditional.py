@@ -52,7 +52,10 @@ def preferred_wait(environ: Mapping[str, Any]) -> int | None:
 
     A preference that makes no sense is ignored, as the RFC has it.
     """
-    for preference in environ.get("HTTP_PREFER", "").split(","):
+    prefer: str | None = environ.get("HTTP_PREFER")
+    if prefer is None:
+        return None
+    for preference in prefer.split(","):
         name, _, value = preference.partition(";")[0].partition("=")
         seconds = value.strip().strip('"')
         if name.strip().lower() == "wait" and seconds.isascii() and seconds.isdecimal() and len(seconds) < 10:

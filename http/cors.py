@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..engine import InvalidConfiguration
-
-Headers = tuple[tuple[str, str], ...]
+from .call import Headers
 
 _EXPOSED = "ETag, Idempotency-Key, Location, Preference-Applied, RateLimit, RateLimit-Policy, Retry-After, X-Request-ID"
 _ALLOWED = "Authorization, Content-Type, Idempotency-Key, If-None-Match, Prefer, X-Request-ID"

@@ -11,33 +11,20 @@ from .call import Answer
 from .conditional import COMPRESSED_FROM, compress
 from .cors import Cors
 
-Headers = list[tuple[str, str]]
-
 _BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
-_DEFAULTS = (
-    ("Cache-Control", "no-store"),
-    # Nobody is meant to look at JSON as at a page, still less inside of another one.
-    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
-    ("X-Content-Type-Options", "nosniff"),
-)
 
 
-def seal(answer: Answer, environ: Mapping[str, Any], request: str, cors: Cors) -> tuple[bytes, Headers]:
+def seal(answer: Answer, environ: Mapping[str, Any], request: str, cors: Cors) -> tuple[bytes, list[tuple[str, str]]]:
     """The body as it is sent, and all headers.
 
     Args:
-        answer: what the handler gave; its headers go before the defaults.
+        answer: what the handler gave.
         environ: the request, as PEP 3333 has it.
         request: its id.
         cors: which origins may call.
     """
-    body, status, own, content_type = answer
-    headers: Headers = [*own, (request_id.HEADER, request)]
-    if own:
-        names = {name for name, _ in own}
-        headers += [default for default in _DEFAULTS if default[0] not in names]
-    else:
-        headers += _DEFAULTS
+    body, status, own, content_type, policy = answer
+    headers = [*own, *policy, (request_id.HEADER, request)]
     if cors.is_on:
         headers += cors.headers(environ)
         if environ["REQUEST_METHOD"] == "OPTIONS":

@@ -12,9 +12,8 @@ from throttled.rate_limiter import RateLimitState, per_duration
 from throttled.store import MemoryStore
 
 from ..engine import Order
+from .call import Headers
 from .problems import TooManyOrders
-
-Headers = tuple[tuple[str, str], ...]
 
 _PRECISION = 1_000
 _MAX_USERS = 100_000

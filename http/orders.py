@@ -26,9 +26,9 @@ from ..store.ledger import Acceptance
 from ..store.order import IDENTIFIER, IDENTIFIER_RULE
 from . import payloads
 from .access import Caller
-from .call import JSON, Answer, Call, Later, Response
+from .call import ASK_AGAIN, JSON, Answer, Call, Headers, Later, Response
 from .conditional import entity_tag, matches
-from .fair_use import Headers, UserRate
+from .fair_use import UserRate
 from .payloads import MAX_BULK, BulkResult, PagePayload, StatusPayload, encode, order_payload
 from .problems import ContentTooLarge, IdempotencyKeyBusy, InvalidParameter, KeyNotEnough, NotJson
 
@@ -186,10 +186,10 @@ def _show(
     record: OrderRecord, headers: Headers = (), status: HTTPStatus = HTTPStatus.OK, if_none_match: str = ""
 ) -> Answer:
     tag = entity_tag(record)
-    headers = (*headers, ("ETag", tag), ("Cache-Control", "private, no-cache"))
-    if matches(if_none_match, tag):
-        return Answer(b"", HTTPStatus.NOT_MODIFIED, headers)
-    return Answer(encode(order_payload(record)), status, headers)
+    headers = (*headers, ("ETag", tag))
+    if if_none_match and matches(if_none_match, tag):
+        return Answer(b"", HTTPStatus.NOT_MODIFIED, headers, policy=ASK_AGAIN)
+    return Answer(encode(order_payload(record)), status, headers, policy=ASK_AGAIN)
 
 
 def _submitted(acceptances: Sequence[Acceptance], headers: Headers) -> Answer:

@@ -22,6 +22,7 @@ from msgspec import Meta
 from ..engine import Desk, InvalidConfiguration, OrderEngine, OrdermillError, Settings
 from .app import Facade
 from .connection import Connection, OpenConnections
+from .gateway import Gateway
 from .limits import allow_connections, connections_allowed
 from .memory import Memory
 from .patience import PatientConnections
@@ -109,6 +110,7 @@ class FacadeServer(cheroot.wsgi.Server):
             timeout=config.socket_seconds,
             shutdown_timeout=config.socket_seconds,
         )
+        self.gateway = Gateway
         self.ssl_adapter = _tls(config)
         self.max_request_body_size = config.max_body_bytes
         self.request_seconds = config.request_seconds
@@ -237,9 +239,9 @@ def serve(engine: OrderEngine, config: ServerConfig, on_ready: Callable[[str], N
     cherrypy.log.screen = False
     cherrypy.log.error_log.setLevel(logging.WARNING)  # the bus tells each of its steps
     allow_connections(config.max_idle_connections)
+    server = FacadeServer(engine, config)  # first: it refuses what is wrong with the settings
     engine.start()
     try:
-        server = FacadeServer(engine, config)
         server.prepare()
     except BaseException:
         engine.stop()
