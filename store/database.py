@@ -24,7 +24,7 @@ SCHEMA_VERSION = 2
 """The `user_version` that this code works with."""
 
 _BUSY_TIMEOUT_SECONDS = 5
-_WRITER_CACHE_KIBIBYTES = 64 * 1024
+_WRITER_CACHE_KIBIBYTES = 8 * 1024
 
 
 class Durability(StrEnum):
