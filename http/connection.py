@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import socket
 import threading
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 _HEAD_CHUNK = 16 * 1024
 _BODY_CHUNK = 256 * 1024
+_access_log = logging.getLogger("ordermill.http.access")
+
 _GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -276,6 +279,7 @@ class Request(cheroot.server.HTTPRequest):
         # What follows may be the rest of this request or the next one: nobody can tell.
         self.close_connection = True
         self.status = b"%d %s" % (problem.status.value, problem.status.phrase.encode())  # type: ignore[assignment]  # it is bytes
+        _access_log.info("refused before it could be routed: %d", problem.status)
         headers = {
             "Content-Type": problems.MEDIA_TYPE,
             "Content-Length": str(len(problem.body)),
