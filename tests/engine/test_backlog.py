@@ -22,7 +22,7 @@ from ordermill.engine import (
 )
 from ordermill.engine.backlog import Backlog, DrainRate
 from ordermill.engine.intake import IntakeActor
-from ordermill.engine.messages import BacklogReleased
+from ordermill.engine.messages import BacklogRead, BacklogReleased
 from ordermill.engine.testing import ManualClock, make_order
 
 if TYPE_CHECKING:
@@ -152,6 +152,21 @@ def test_the_backlog_of_each_user_is_known_after_a_bug(
             engine.cancel("none")
 
     assert_room(engine, "u", 3, 1 if afterwards else 2)
+
+
+def test_what_is_on_its_way_to_the_database_counts_when_it_is_read_anew() -> None:
+    backlog = Backlog(EngineConfig(user_backlog=3), ManualClock(), 0, Counter())
+    backlog.add(of_user("u", "a"))
+    backlog.add(of_user("u", "b"))
+    backlog.add(of_user("v", "a"))
+
+    backlog.begin_anew(BacklogRead(1, 1, Counter({"u": 1})))
+
+    backlog.check(of_user("u", "c"))
+    with pytest.raises(UserBacklogFull, match="2 orders of user 'u' are unfinished"):
+        backlog.check(of_user("u", "c", "d"))
+    with pytest.raises(UserBacklogFull, match="1 orders of user 'v' are unfinished"):
+        backlog.check(of_user("v", "b", "c", "d"))
 
 
 def test_users_without_orders_take_no_memory() -> None:

@@ -96,6 +96,22 @@ def test_requests_that_come_in_one_record_are_all_answered(secure: Client, files
     assert answers.count(b"HTTP/1.1 200 OK\r\n") == 3
 
 
+def test_a_request_in_the_record_of_the_body_before_it_is_answered(
+    secure: Client, files: Files, order: MakeOrder
+) -> None:
+    body = json.dumps(order()).encode()
+    head = b"POST /orders HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nExpect: 100-continue\r\n"
+    head += b"Content-Length: %d\r\n\r\n" % len(body)
+    with secure.raw() as bare, files.trust.wrap_socket(bare, server_hostname="127.0.0.1") as connection:
+        connection.sendall(head)
+        assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(body + b"GET /healthz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        answers = b"".join(iter(lambda: connection.recv(65536), b""))
+
+    assert answers.count(b"HTTP/1.1 201 Created\r\n") == 1
+    assert answers.count(b"HTTP/1.1 200 OK\r\n") == 1
+
+
 def test_clients_that_do_not_shake_hands_hold_up_nobody(
     secure: Client, connection: http.client.HTTPSConnection, order: MakeOrder
 ) -> None:
