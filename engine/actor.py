@@ -71,7 +71,7 @@ class EngineActor(ThreadingActor):
     def note_incident(self, error: BaseException) -> None:
         """Log an unexpected error, and count it in the metrics. Call it while the error is handled."""
         order_ids = ", ".join(_some(_order_ids(self._in_hand))) or "(none)"
-        request_ids = _some({found for message in self._in_hand if (found := getattr(message, "request_id", None))})
+        request_ids = _some(_request_ids(self._in_hand))
         extra = {"request_id": " ".join(request_ids)}
         self._log.exception("unexpected error on orders %s", order_ids, extra=extra)
         self._crew.incidents.append(Incident(type(self).__name__, f"{type(error).__name__}: {error}"))
@@ -135,6 +135,12 @@ def _order_ids(messages: Sequence[Any]) -> list[str]:
         found += [record.order_id for record in getattr(message, "records", ())]
         found += [step.after.order_id for step in getattr(message, "moves", ())]
     return found
+
+
+def _request_ids(messages: Sequence[Any]) -> set[str]:
+    found = {getattr(message, "request_id", None) for message in messages}
+    found.update(*(getattr(message, "request_ids", ()) for message in messages))
+    return {request_id for request_id in found if request_id is not None}
 
 
 def _some(names: Collection[str]) -> list[str]:

@@ -81,7 +81,7 @@ class Desk(ABC):
         """
         if orders:
             return self._ask(
-                lambda reply: messages.SubmitOrders(orders, reply, request_id=request_id, idempotency=idempotency)
+                partial(messages.SubmitOrders, orders, request_ids=(request_id,) * len(orders), idempotency=idempotency)
             )
         nothing: Reply[list[Acceptance]] = Reply()
         nothing.set([])

@@ -24,10 +24,10 @@ class SubmitOrders(NamedTuple):
     """As they were handed in, duplicates and conflicts among them."""
     reply: Future[list[Acceptance]]
     """Set once they are on disk: an answer for each order, in the same sequence."""
-    request_id: str | None = None
-    """The request that brings them, if one does."""
+    request_ids: Sequence[str | None] = ()
+    """The request that brings each of them; empty where none does."""
     idempotency: IdempotencyKey | None = None
-    """The client's name for that request, if it has one."""
+    """The client's name for that request, if it has one; it is one then."""
 
 
 class CancelOrder(NamedTuple):

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 
 from peewee import DatabaseError, SqliteDatabase
@@ -74,7 +75,11 @@ class _Batch:
     @property
     def request_ids(self) -> list[str | None]:
         """The request that brought each of the orders."""
-        return [submission.request_id for submission in self.submissions for _ in submission.orders]
+        return [
+            request_id
+            for submission in self.submissions
+            for request_id in submission.request_ids or repeat(None, len(submission.orders))
+        ]
 
     @property
     def keys(self) -> list[IdempotencyKey]:
