@@ -31,8 +31,8 @@ _INSERT_TRANSITIONS = """
       (0, NULL, 'Pending', 0, 'accepted'),
       (1, 'Pending', 'Processing', 1, 'assigned to a processor'),
       (2, 'Processing', 'Completed', 1, 'the handler returned'))
-    INSERT INTO transitions
-    SELECT NULL, sequence, order_id, source, target, created_at + 1000 * step, attempt, reason
+    INSERT INTO transitions (sequence, order_id, from_status, to_status, at, attempt, reason)
+    SELECT sequence, order_id, source, target, created_at + 1000 * step, attempt, reason
     FROM orders CROSS JOIN steps
     WHERE sequence BETWEEN :first AND :last AND attempt <= :attempts
 """

@@ -8,6 +8,7 @@ from ..store.errors import (
     DatabaseRefused,
     EngineStopped,
     FieldFault,
+    IdempotencyKeyReused,
     InvalidConfiguration,
     InvalidOrder,
     OrderConflict,
@@ -15,7 +16,9 @@ from ..store.errors import (
     OrderNotFound,
     StoreUnavailable,
     TransitionRefused,
+    UserBacklogFull,
 )
+from ..store.idempotency import IdempotencyKey
 from ..store.ledger import Outcome
 from ..store.lifecycle import OrderStatus
 from ..store.order import Order
@@ -39,6 +42,8 @@ __all__ = [
     "EngineStopped",
     "FieldFault",
     "Handler",
+    "IdempotencyKey",
+    "IdempotencyKeyReused",
     "InvalidConfiguration",
     "InvalidOrder",
     "MetricsSnapshot",
@@ -60,4 +65,5 @@ __all__ = [
     "StoreUnavailable",
     "Transition",
     "TransitionRefused",
+    "UserBacklogFull",
 ]

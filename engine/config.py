@@ -49,6 +49,10 @@ class EngineConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_backlog: Annotated[
         int, Meta(ge=1, description="Unfinished orders (Pending and Processing) above which new ones are refused.")
     ] = 100_000
+    user_backlog: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(description="Unfinished orders of one user above which this user's are refused; none by default."),
+    ] = None
     max_attempts: Annotated[int, Meta(ge=1, le=1000, description="Failed attempts after which an order is Failed.")] = 5
     retry_seconds: Annotated[
         float,

@@ -15,6 +15,7 @@ from pykka import Timeout
 
 from ..store import lifecycle, queries
 from ..store.errors import InvalidConfiguration, OrderConflict, OrderNotFound
+from ..store.idempotency import IdempotencyKey
 from ..store.ledger import Acceptance, Outcome
 from ..store.lifecycle import OrderStatus
 from ..store.order import Order
@@ -64,10 +65,24 @@ class Desk(ABC):
         """
         return [Receipt(acceptance, self.wait) for acceptance in self.begin_submit(tuple(orders)).get()]
 
-    def begin_submit(self, orders: Sequence[Order]) -> Reply[list[Acceptance]]:
-        """As `submit_many`: an acceptance for each order, once all are safely on disk."""
+    def begin_submit(
+        self,
+        orders: Sequence[Order],
+        request_id: str | None = None,
+        idempotency: IdempotencyKey | None = None,
+    ) -> Reply[list[Acceptance]]:
+        """As `submit_many`: an acceptance for each order, once all are safely on disk.
+
+        Args:
+            orders: what is submitted.
+            request_id: what caused it; it goes into the history of the orders.
+            idempotency: the client's name for that request. The reply raises IdempotencyKeyReused where another
+                request had it before.
+        """
         if orders:
-            return self._ask(partial(messages.SubmitOrders, orders))
+            return self._ask(
+                partial(messages.SubmitOrders, orders, request_ids=(request_id,) * len(orders), idempotency=idempotency)
+            )
         nothing: Reply[list[Acceptance]] = Reply()
         nothing.set([])
         return nothing
@@ -86,9 +101,9 @@ class Desk(ABC):
         """
         return self.begin_cancel(order_id).get()
 
-    def begin_cancel(self, order_id: str) -> Reply[OrderRecord]:
-        """As `cancel`."""
-        return self._ask(partial(messages.CancelOrder, order_id))
+    def begin_cancel(self, order_id: str, request_id: str | None = None) -> Reply[OrderRecord]:
+        """As `cancel`; the id of the request that caused it goes into the history."""
+        return self._ask(partial(messages.CancelOrder, order_id, request_id=request_id))
 
     def retry(self, order_id: str) -> OrderRecord:
         """Put an order that is Failed or in Review back to Pending. If the attempts are used up it gets one more.
@@ -101,9 +116,9 @@ class Desk(ABC):
         """
         return self.begin_retry(order_id).get()
 
-    def begin_retry(self, order_id: str) -> Reply[OrderRecord]:
-        """As `retry`."""
-        return self._ask(partial(messages.RetryOrder, order_id))
+    def begin_retry(self, order_id: str, request_id: str | None = None) -> Reply[OrderRecord]:
+        """As `retry`; the id of the request that caused it goes into the history."""
+        return self._ask(partial(messages.RetryOrder, order_id, request_id=request_id))
 
     def settle(self, order_id: str, status: OrderStatus, reason: str = "settled by an operator") -> OrderRecord:
         """End the Review of an order.
@@ -123,12 +138,16 @@ class Desk(ABC):
         return self.begin_settle(order_id, status, reason).get()
 
     def begin_settle(
-        self, order_id: str, status: OrderStatus, reason: str = "settled by an operator"
+        self,
+        order_id: str,
+        status: OrderStatus,
+        reason: str = "settled by an operator",
+        request_id: str | None = None,
     ) -> Reply[OrderRecord]:
-        """As `settle`."""
+        """As `settle`; the id of the request that caused it goes into the history."""
         if status not in (lifecycle.SETTLE_COMPLETED.target, lifecycle.SETTLE_FAILED.target):
             raise InvalidConfiguration(f"An order is settled as Completed or Failed, not as {status}.")
-        return self._ask(partial(messages.SettleOrder, order_id, status, reason))
+        return self._ask(partial(messages.SettleOrder, order_id, status, reason, request_id=request_id))
 
     def order(self, order_id: str) -> OrderRecord:
         """An order and where it is.

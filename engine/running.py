@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from ..store import database as store
 from ..store import lifecycle, queries
 from ..store.errors import StoreUnavailable
 from . import messages
+from .backlog import Backlog
 from .clock import Clock, SystemClock
 from .config import EngineConfig
 from .crew import Crew
@@ -71,6 +73,7 @@ def put_up(path: Path, config: EngineConfig, handler: Handler, given_clock: Cloc
             clock = given_clock or SystemClock(floor_us=queries.last_transition_us(database))
             recovered = recover(database, config, clock, getattr(handler, "probe", None))
             totals = queries.totals(database)
+            users = Counter() if config.user_backlog is None else queries.backlog_by_user(database)
             readers = store.open_readers(path, _MAX_READERS)
             crew = Crew(config=config, clock=clock, handler=handler)
             # It reads as well, so it is the first: where that fails, no actor is left behind.
@@ -78,7 +81,8 @@ def put_up(path: Path, config: EngineConfig, handler: Handler, given_clock: Cloc
         except DatabaseError as error:
             raise StoreUnavailable(error) from error
         crew.metrics = MetricsActor.start(crew, totals)
-        crew.intake = IntakeActor.start(crew, sum(totals[status] for status in lifecycle.BACKLOG))
+        backlog = Backlog(config, clock, sum(totals[status] for status in lifecycle.BACKLOG), users)
+        crew.intake = IntakeActor.start(crew, backlog)
         crew.pool = PoolActor.start(crew, readers)
         undo.pop_all()
     crew.pool.tell(messages.WakeUp())

@@ -18,11 +18,15 @@ import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
 
 from ..engine import Desk, OrdermillError, Reply
 from . import problems
+from .access import OPERATING, OVERVIEW, PUBLIC, READING, SUBMITTING, Access
 from .call import Answer, Call, Later, Response
+from .envelope import seal
 from .health import HealthCalls
 from .metrics import MetricsCalls
 from .orders import OrderCalls
 from .problems import MethodNotAllowed, NoSuchResource
+from .protection import UNPROTECTED, Protection
+from .request_id import request_id_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -38,31 +42,34 @@ class Route(NamedTuple):
     path: str
     """`{order_id}` stands for one segment."""
     handler: Callable[[Call], Response]
+    access: Access
+    """What it asks of its callers."""
 
 
-def routes(desk: Desk, max_waiting: int) -> tuple[Route, ...]:
+def routes(desk: Desk, max_waiting: int, protection: Protection) -> tuple[Route, ...]:
     """Every call of the API.
 
     Args:
         desk: of the engine that answers them.
         max_waiting: requests that may wait for an order at the same time.
+        protection: what stands between it and its callers.
     """
-    orders = OrderCalls(desk, max_waiting)
+    orders = OrderCalls(desk, max_waiting, protection.user_rate)
     metrics = MetricsCalls(desk)
-    health = HealthCalls(desk)
+    health = HealthCalls(desk, protection.doorkeeper.trouble)
     return (
-        Route("POST", "/orders", orders.submit),
-        Route("GET", "/orders", orders.list),
-        Route("POST", "/orders/bulk", orders.submit_bulk),
-        Route("GET", "/orders/{order_id}", orders.read),
-        Route("GET", "/orders/{order_id}/status", orders.read_status),
-        Route("GET", "/orders/{order_id}/history", orders.read_history),
-        Route("POST", "/orders/{order_id}/cancel", orders.cancel),
-        Route("POST", "/orders/{order_id}/retry", orders.retry),
-        Route("POST", "/orders/{order_id}/settle", orders.settle),
-        Route("GET", "/metrics", metrics.read),
-        Route("GET", "/healthz", health.live),
-        Route("GET", "/readyz", health.ready),
+        Route("POST", "/orders", orders.submit, SUBMITTING),
+        Route("GET", "/orders", orders.list, READING),
+        Route("POST", "/orders/bulk", orders.submit_bulk, SUBMITTING),
+        Route("GET", "/orders/{order_id}", orders.read, READING),
+        Route("GET", "/orders/{order_id}/status", orders.read_status, READING),
+        Route("GET", "/orders/{order_id}/history", orders.read_history, READING),
+        Route("POST", "/orders/{order_id}/cancel", orders.cancel, SUBMITTING),
+        Route("POST", "/orders/{order_id}/retry", orders.retry, OPERATING),
+        Route("POST", "/orders/{order_id}/settle", orders.settle, OPERATING),
+        Route("GET", "/metrics", metrics.read, OVERVIEW),
+        Route("GET", "/healthz", health.live, PUBLIC),
+        Route("GET", "/readyz", health.ready, PUBLIC),
     )
 
 
@@ -74,13 +81,13 @@ class Router:
     """
 
     def __init__(self, table: Iterable[Route]) -> None:
-        self._methods: dict[str, dict[str, Callable[[Call], Response]]] = {}
+        self._methods: dict[str, dict[str, Route]] = {}
         for route in table:
-            self._methods.setdefault(route.path, {})[route.method] = route.handler
-            self._methods.setdefault("*", {})[route.method] = route.handler  # only OPTIONS may ask for all there is
+            self._methods.setdefault(route.path, {})[route.method] = route
+            self._methods.setdefault("*", {})[route.method] = route  # only OPTIONS may ask for all there is
 
-    def find(self, method: str, path: str) -> tuple[Callable[[Call], Response], str]:
-        """The handler for a request, and the order id in its path.
+    def find(self, method: str, path: str) -> tuple[Route, str]:
+        """The route of a request, and the order id in its path.
 
         Raises:
             NoSuchResource: nothing is at this path.
@@ -99,7 +106,9 @@ class Router:
             raise NoSuchResource
         allow = ", ".join(sorted({*methods, "OPTIONS", *(["HEAD"] if "GET" in methods else [])}))
         if method == "OPTIONS":
-            return (lambda _: Answer(b"", HTTPStatus.NO_CONTENT, (("Allow", allow),))), order_id
+            # Browsers ask before they have a key to send.
+            answer = Answer(b"", HTTPStatus.NO_CONTENT, (("Allow", allow),))
+            return Route(method, path, lambda _: answer, PUBLIC), order_id
         raise MethodNotAllowed(allow)
 
 
@@ -109,15 +118,17 @@ class Facade(cherrypy.Application):  # type: ignore[misc]  # CherryPy has no typ
     Args:
         desk: of a running engine.
         max_waiting: requests that may wait for an order at the same time.
+        protection: what stands between it and its callers.
     """
 
-    def __init__(self, desk: Desk, max_waiting: int) -> None:
+    def __init__(self, desk: Desk, max_waiting: int, protection: Protection = UNPROTECTED) -> None:
         super().__init__(root=None)
-        self._router = Router(routes(desk, max_waiting))
+        self._router = Router(routes(desk, max_waiting, protection))
+        self._protection = protection
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Exchange:
         """Begin to answer a request, as PEP 3333 has it."""
-        return Exchange(self._router, environ, start_response)
+        return Exchange(self._router, self._protection, environ, start_response)
 
 
 class Exchange:
@@ -128,21 +139,28 @@ class Exchange:
 
     Args:
         router: finds the handler.
+        protection: says who may call it.
         environ: the request, as PEP 3333 has it.
         start_response: called with the status and the headers before the first part.
     """
 
-    __slots__ = ("_began", "_method", "_path", "_response", "_start_response")
+    __slots__ = ("_began", "_call", "_cors", "_environ", "_request_id", "_response", "_start_response")
 
-    def __init__(self, router: Router, environ: WSGIEnvironment, start_response: StartResponse) -> None:
+    def __init__(
+        self, router: Router, protection: Protection, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> None:
         self._began = time.perf_counter()
-        self._method: str = environ["REQUEST_METHOD"]
-        self._path: str = environ["PATH_INFO"]
+        self._environ = environ
         self._start_response = start_response
+        self._cors = protection.cors
+        self._request_id = request_id_of(environ)
+        self._call: Call | None = None
         self._response: Response
         try:
-            handler, order_id = router.find(self._method, self._path)
-            self._response = handler(Call(environ, environ.get("QUERY_STRING", ""), order_id))
+            route, order_id = router.find(environ["REQUEST_METHOD"], environ["PATH_INFO"])
+            caller = protection.doorkeeper.admit(route.access, environ)
+            self._call = Call(environ, environ.get("QUERY_STRING", ""), order_id, caller, self._request_id)
+            self._response = route.handler(self._call)
         except Exception as error:
             self._response = self._explain(error)
 
@@ -158,16 +176,11 @@ class Exchange:
     def __iter__(self) -> Iterator[bytes]:
         while isinstance(response := self._response, Later):
             self._go_on(response)
-        body, status, headers, content_type = response
+        body, headers = seal(response, self._environ, self._request_id, self._cors)
         if _access_log.isEnabledFor(logging.INFO):
-            milliseconds = (time.perf_counter() - self._began) * 1000
-            _access_log.info("%s %s %d %.1f ms", self._method, quote(self._path), status, milliseconds)
-        if status == HTTPStatus.NO_CONTENT:
-            self._start_response(_STATUS_LINES[status], list(headers))
-            return iter(())
-        length = ("Content-Length", str(len(body)))
-        self._start_response(_STATUS_LINES[status], [*headers, ("Content-Type", content_type), length])
-        return iter(() if self._method == "HEAD" else (body,))
+            self._log_access(response.status)
+        self._start_response(_STATUS_LINES[response.status], headers)
+        return iter((body,) if body else ())
 
     def _go_on(self, later: Later) -> None:
         try:
@@ -177,9 +190,26 @@ class Exchange:
 
     def _explain(self, error: Exception) -> Answer:
         if not isinstance(error, OrdermillError):
-            _log.error("unexpected error on %s %s", self._method, quote(self._path), exc_info=error)
+            _log.error("unexpected error on %s", self._line, exc_info=error, extra=self._about)
         problem = problems.answer_for(error)
         return Answer(problem.body, problem.status, problem.headers, problems.MEDIA_TYPE)
+
+    def _log_access(self, status: int) -> None:
+        milliseconds = round((time.perf_counter() - self._began) * 1000, 1)
+        extra = {**self._about, "status": int(status), "milliseconds": milliseconds}
+        _access_log.info("%s %d %.1f ms", self._line, status, milliseconds, extra=extra)
+
+    @property
+    def _line(self) -> str:
+        # Quoted: nobody can write a second line into the log. Without the query, which may name a user.
+        return f"{self._environ['REQUEST_METHOD']} {quote(self._environ['PATH_INFO'])}"
+
+    @property
+    def _about(self) -> dict[str, object]:
+        about: dict[str, object] = {"request_id": self._request_id}
+        if self._call is not None:
+            about |= {"order_id": self._call.order_id, "key_id": self._call.caller.key_id}
+        return about
 
 
 _STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}

@@ -6,10 +6,24 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
-from ..engine import Reply
+from ..engine import IdempotencyKey, Reply
+from .access import ANYBODY, Caller
+from .conditional import preferred_wait
+from .idempotency import read_idempotency_key
 from .problems import ContentTooLarge, InvalidParameter, LengthRequired, UnsupportedMediaType
 
 JSON = "application/json"
+Headers = tuple[tuple[str, str], ...]
+
+# Nobody is meant to look at JSON as at a page, still less inside of another one.
+_NO_PAGE: Headers = (
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("X-Content-Type-Options", "nosniff"),
+)
+FORGET: Headers = (("Cache-Control", "no-store"), *_NO_PAGE)
+"""The policy of answers that nobody keeps."""
+ASK_AGAIN: Headers = (("Cache-Control", "private, no-cache"), *_NO_PAGE)
+"""The policy of answers that the client may keep, and has to ask about before it uses them again."""
 
 
 class Answer(NamedTuple):
@@ -17,9 +31,11 @@ class Answer(NamedTuple):
 
     body: bytes
     status: int = 200
-    headers: tuple[tuple[str, str], ...] = ()
-    """Beyond Content-Type and Content-Length."""
+    headers: Headers = ()
+    """Beyond Content-Type, Content-Length and the policy's."""
     content_type: str = JSON
+    policy: Headers = FORGET
+    """What others may do with it."""
 
 
 class Later(NamedTuple):
@@ -41,20 +57,55 @@ class Call:
         environ: as PEP 3333 has it.
         query_string: the part of the address behind the question mark.
         order_id: the order that the path names, or the empty string.
+        caller: who sent it.
+        request_id: its name.
     """
 
-    __slots__ = ("_environ", "_query_string", "order_id")
+    __slots__ = ("_environ", "_query_string", "caller", "order_id", "request_id")
 
-    def __init__(self, environ: Mapping[str, Any], query_string: str, order_id: str) -> None:
+    def __init__(
+        self,
+        environ: Mapping[str, Any],
+        query_string: str,
+        order_id: str,
+        caller: Caller = ANYBODY,
+        request_id: str = "",
+    ) -> None:
         self._environ = environ
         self._query_string = query_string
         self.order_id = order_id
+        """The order that it is about, or the empty string; for the log too."""
+        self.caller = caller
+        self.request_id = request_id
 
     @property
     def accept(self) -> str:
         """The media types that the client prefers, as it wrote them."""
         value: str = self._environ.get("HTTP_ACCEPT", "")
         return value
+
+    @property
+    def if_none_match(self) -> str:
+        """The entity tags of what the client has, as it wrote them."""
+        value: str = self._environ.get("HTTP_IF_NONE_MATCH", "")
+        return value
+
+    @property
+    def preferred_wait(self) -> int | None:
+        """How many seconds the client prefers to wait; None where it does not say."""
+        return preferred_wait(self._environ)
+
+    def idempotency(self, body: bytes) -> IdempotencyKey | None:
+        """The client's name for this request; None where it has none.
+
+        Args:
+            body: of the request.
+
+        Raises:
+            MalformedRequest: it is no string of structured fields (RFC 9651), nor a plain word.
+        """
+        given: str | None = self._environ.get("HTTP_IDEMPOTENCY_KEY")
+        return None if given is None else read_idempotency_key(given, self.caller.user_id, body)
 
     def query(self, *allowed: str) -> dict[str, str]:
         """The parameters of the query.

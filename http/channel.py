@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import chain
 from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -259,7 +260,7 @@ class FacadeLine:
         for sent in batch:
             if sent is None:
                 goes_on = False
-            elif isinstance(sent.request, SubmitOrders) and len(sent.request.orders) == 1:
+            elif _is_plain(sent.request):
                 single.append(sent)
             else:
                 self._ask(sent)
@@ -270,8 +271,10 @@ class FacadeLine:
     def _submit_together(self, batch: Sequence[_Sent]) -> None:
         together = Reply[Any]()
         together.when_done(partial(self._share_out, batch, together))
-        orders = tuple(sent.request.orders[0] for sent in batch if isinstance(sent.request, SubmitOrders))
-        self._pass_on(SubmitOrders(orders, together))
+        requests = [sent.request for sent in batch if isinstance(sent.request, SubmitOrders)]
+        orders = tuple(chain.from_iterable(request.orders for request in requests))
+        request_ids = tuple(chain.from_iterable(request.request_ids or (None,) for request in requests))
+        self._pass_on(SubmitOrders(orders, together, request_ids))
 
     def _share_out(self, batch: Sequence[_Sent], together: Reply[Any]) -> None:
         try:
@@ -311,6 +314,10 @@ class FacadeLine:
         except Exception as error:  # likewise
             result = _Answer(number, None, _that_travels(error))
         self._sender.send(result)
+
+
+def _is_plain(request: Asked) -> bool:
+    return isinstance(request, SubmitOrders) and len(request.orders) == 1 and request.idempotency is None
 
 
 def _that_travels(error: Exception) -> Exception:

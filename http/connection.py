@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import socket
 import threading
@@ -29,6 +30,7 @@ from .problems import (
     ServerBusy,
     TruncatedBody,
 )
+from .tls import TlsSocket
 
 if TYPE_CHECKING:
     import cheroot.wsgi
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
 
 _HEAD_CHUNK = 16 * 1024
 _BODY_CHUNK = 256 * 1024
+_access_log = logging.getLogger("ordermill.http.access")
+
 _GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -275,6 +279,7 @@ class Request(cheroot.server.HTTPRequest):
         # What follows may be the rest of this request or the next one: nobody can tell.
         self.close_connection = True
         self.status = b"%d %s" % (problem.status.value, problem.status.phrase.encode())  # type: ignore[assignment]  # it is bytes
+        _access_log.info("refused before it could be routed: %d", problem.status)
         headers = {
             "Content-Type": problems.MEDIA_TYPE,
             "Content-Length": str(len(problem.body)),
@@ -319,6 +324,11 @@ class Connection(cheroot.server.HTTPConnection):
     def is_sending(self) -> bool:
         """Whether its client has to read before anything else can be done."""
         return self.wfile.unsent > 0
+
+    @property
+    def has_buffered(self) -> bool:
+        """Whether something came that no selector tells of: TLS reads a whole record where a part of it is wanted."""
+        return isinstance(self.socket, TlsSocket) and not self.is_sending and self.socket.pending() > 0
 
     @property
     def is_in_request(self) -> bool:

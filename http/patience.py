@@ -67,6 +67,9 @@ class PatientConnections(ConnectionManager):
         self.server.open_connections.wait_for_last(self.server.shutdown_timeout)
 
     def _watch(self, conn: Connection) -> None:
+        if conn.has_buffered:
+            self.go_on(conn)
+            return
         event = selectors.EVENT_WRITE if conn.is_sending else selectors.EVENT_READ
         try:
             self._selector.register(conn.socket.fileno(), event, data=conn)
@@ -92,6 +95,8 @@ class PatientConnections(ConnectionManager):
             sock, address = server_socket.accept()
         except OSError:  # the client has gone already
             return None
+        if self.server.ssl_adapter is not None:
+            sock, _ = self.server.ssl_adapter.wrap(sock)
         return Connection(self.server, sock, address)
 
     def _make_room(self) -> None:

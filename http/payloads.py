@@ -78,7 +78,7 @@ class StatusPayload(msgspec.Struct):
     status: OrderStatus
 
 
-class TransitionPayload(msgspec.Struct, rename={"source": "from", "target": "to"}):
+class TransitionPayload(msgspec.Struct, rename={"source": "from", "target": "to"}, omit_defaults=True):
     """One step of an order's history."""
 
     source: OrderStatus | None
@@ -87,6 +87,8 @@ class TransitionPayload(msgspec.Struct, rename={"source": "from", "target": "to"
     at: str
     attempt: int
     reason: str
+    request_id: str | None = None
+    """The request that caused it; left out where none did."""
 
 
 class HistoryPayload(msgspec.Struct):
@@ -241,7 +243,9 @@ def history_payload(order_id: str, transitions: Iterable[Transition]) -> History
     return HistoryPayload(
         order_id,
         [
-            TransitionPayload(step.from_status, step.to_status, rfc3339(step.at_us), step.attempt, step.reason)
+            TransitionPayload(
+                step.from_status, step.to_status, rfc3339(step.at_us), step.attempt, step.reason, step.request_id
+            )
             for step in transitions
         ],
     )

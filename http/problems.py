@@ -10,17 +10,20 @@ import msgspec
 from ..engine import (
     BacklogFull,
     EngineStopped,
+    IdempotencyKeyReused,
     InvalidOrder,
     OrderConflict,
     OrdermillError,
     OrderNotFound,
     StoreUnavailable,
     TransitionRefused,
+    UserBacklogFull,
 )
 from ..store.errors import FieldFault
 from ..store.order import pointer_to
 
 MEDIA_TYPE = "application/problem+json"
+_CHALLENGE = 'Bearer realm="ordermill"'
 
 
 class HttpError(OrdermillError):
@@ -119,6 +122,49 @@ class InvalidParameter(HttpError):
         super().__init__(f"The parameter {name!r} {detail}.")
 
 
+class KeyRequired(HttpError):
+    """No key was sent, or one that is none.
+
+    Args:
+        detail: which of the two.
+        code: the error as RFC 6750 names it; none where no key was sent.
+    """
+
+    def __init__(self, detail: str = "Send a key: `Authorization: Bearer om_…`.", code: str = "") -> None:
+        super().__init__(detail)
+        self.headers = (("WWW-Authenticate", f'Bearer realm="ordermill", error="{code}"' if code else _CHALLENGE),)
+
+
+class KeyNotEnough(HttpError):
+    """The key is not good for this."""
+
+    headers = (("WWW-Authenticate", 'Bearer realm="ordermill", error="insufficient_scope"'),)
+
+
+class TooManyOrders(HttpError):
+    """A user sends more orders than its limit allows.
+
+    Args:
+        detail: who, and what to do.
+        retry_after_seconds: when to try again.
+        headers: what is told of the limit.
+    """
+
+    def __init__(self, detail: str, retry_after_seconds: int, headers: tuple[tuple[str, str], ...]) -> None:
+        self.retry_after_seconds = retry_after_seconds
+        self.headers = headers
+        super().__init__(detail)
+
+
+class IdempotencyKeyBusy(HttpError):
+    """A request of this idempotency key is being answered."""
+
+    retry_after_seconds = 1
+
+    def __init__(self) -> None:
+        super().__init__("A request with this idempotency key is being answered: wait for its answer.")
+
+
 class ProblemFault(msgspec.Struct):
     """One thing that is wrong with a request."""
 
@@ -152,9 +198,14 @@ _KINDS: dict[type[Exception], _Kind] = {
         HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "header-too-large", "The header of the request is too large"
     ),
     TruncatedBody: _Kind(HTTPStatus.BAD_REQUEST, "truncated-body", "The body is incomplete"),
+    KeyRequired: _Kind(HTTPStatus.UNAUTHORIZED, "key-required", "A key is required"),
+    KeyNotEnough: _Kind(HTTPStatus.FORBIDDEN, "key-not-enough", "The key is not good for this"),
     NoSuchResource: _Kind(HTTPStatus.NOT_FOUND, "no-such-resource", "Nothing is here"),
     OrderNotFound: _Kind(HTTPStatus.NOT_FOUND, "order-not-found", "There is no such order"),
     MethodNotAllowed: _Kind(HTTPStatus.METHOD_NOT_ALLOWED, "method-not-allowed", "The method is not allowed here"),
+    IdempotencyKeyBusy: _Kind(
+        HTTPStatus.CONFLICT, "idempotency-key-busy", "A request of this idempotency key is being answered"
+    ),
     OrderConflict: _Kind(HTTPStatus.CONFLICT, "order-conflict", "The order id is taken by another order"),
     TransitionRefused: _Kind(HTTPStatus.CONFLICT, "transition-refused", "The order's status does not allow this"),
     LengthRequired: _Kind(HTTPStatus.LENGTH_REQUIRED, "length-required", "The length of the body is required"),
@@ -165,6 +216,13 @@ _KINDS: dict[type[Exception], _Kind] = {
     InvalidOrder: _Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-order", "The order is not valid"),
     InvalidParameter: _Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-parameter", "A parameter is not valid"),
     ServerBusy: _Kind(HTTPStatus.SERVICE_UNAVAILABLE, "busy", "Too much is being sent"),
+    IdempotencyKeyReused: _Kind(
+        HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency-key-reused", "The idempotency key was used for another request"
+    ),
+    TooManyOrders: _Kind(HTTPStatus.TOO_MANY_REQUESTS, "too-many-orders", "The user sends orders too fast"),
+    UserBacklogFull: _Kind(
+        HTTPStatus.TOO_MANY_REQUESTS, "user-backlog-full", "Too many orders of the user are unfinished"
+    ),
     BacklogFull: _Kind(HTTPStatus.SERVICE_UNAVAILABLE, "backlog-full", "Too many orders are unfinished"),
     EngineStopped: _Kind(HTTPStatus.SERVICE_UNAVAILABLE, "stopping", "The service is stopping"),
     StoreUnavailable: _Kind(HTTPStatus.SERVICE_UNAVAILABLE, "store-unavailable", "The database fails"),
@@ -190,7 +248,7 @@ def answer_for(error: Exception) -> ProblemAnswer:
         return answer_for_status(HTTPStatus.INTERNAL_SERVER_ERROR, "An unexpected error; it has been logged.")
     faults = [ProblemFault(pointer, detail) for pointer, detail in getattr(error, "faults", ())]
     problem = Problem(f"urn:ordermill:problem:{kind.slug}", kind.title, kind.status, str(error), faults)
-    headers: list[tuple[str, str]] = []
+    headers: list[tuple[str, str]] = [*getattr(error, "headers", ())]
     if isinstance(error, MethodNotAllowed):
         headers.append(("Allow", error.allow))
     if (seconds := getattr(error, "retry_after_seconds", None)) is not None:

@@ -19,13 +19,16 @@ from cheroot.workers.threadpool import ThreadPool
 from cherrypy.process.plugins import SimplePlugin  # type: ignore[import-untyped]  # likewise
 from msgspec import Meta, structs
 
-from ..engine import Desk, OrderEngine, OrdermillError, Settings
+from ..engine import Desk, InvalidConfiguration, OrderEngine, OrdermillError, Settings
 from .app import Facade
 from .connection import Connection, OpenConnections
 from .facades import Facades, reserve_port
+from .gateway import Gateway
 from .limits import allow_connections, connections_allowed
 from .memory import Memory
 from .patience import PatientConnections
+from .protection import protect
+from .tls import PatientTls
 
 _BODIES_AT_ONCE = 16
 _CONNECTION_BACKLOG = 4096
@@ -68,6 +71,26 @@ class ServerConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_idle_connections: Annotated[
         int, Meta(ge=0, description="Connections kept open between two requests at the most.")
     ] = 10_000
+    keys_file: Annotated[
+        str | None, Meta(description="File of the keys that callers need; none is needed without it.")
+    ] = None
+    allow_anonymous: Annotated[
+        bool, Meta(description="Listen on an address that others reach, although no key is needed.")
+    ] = False
+    tls_cert: Annotated[str | None, Meta(description="File of the certificate for TLS, as PEM.")] = None
+    tls_key: Annotated[str | None, Meta(description="File of its private key, as PEM.")] = None
+    cors_origins: Annotated[
+        str | None,
+        Meta(description="Origins whose pages may call from a browser, with commas between them; `*` for all."),
+    ] = None
+    user_rate: Annotated[
+        Annotated[float, Meta(ge=0.001, le=1e6)] | None,
+        Meta(description="Orders a second that each user may send; any number by default."),
+    ] = None
+    user_burst: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(description="Orders that a user may send at once after a pause; as many as in a second by default."),
+    ] = None
 
 
 class CannotListen(OrdermillError):
@@ -80,12 +103,16 @@ class FacadeServer(cheroot.wsgi.Server):
     Args:
         desk: of a running engine.
         config: the settings.
+
+    Raises:
+        InvalidConfiguration: a setting is wrong, or others than this machine could call without a key.
+        KeysUnusable: the file of the keys is not usable.
     """
 
     def __init__(self, desk: Desk, config: ServerConfig) -> None:
         super().__init__(
             (config.host, config.port),
-            Facade(desk, config.max_waiting),
+            Facade(desk, config.max_waiting, protect(config)),
             numthreads=config.threads,
             server_name="ordermill",
             request_queue_size=_CONNECTION_BACKLOG,
@@ -93,6 +120,8 @@ class FacadeServer(cheroot.wsgi.Server):
             shutdown_timeout=config.socket_seconds,
             reuse_port=config.facades > 1,
         )
+        self.gateway = Gateway
+        self.ssl_adapter = _tls(config)
         self.max_request_body_size = config.max_body_bytes
         self.request_seconds = config.request_seconds
         self.requests = _Threads(self, min=config.threads)
@@ -104,7 +133,12 @@ class FacadeServer(cheroot.wsgi.Server):
     @property
     def url(self) -> str:
         """The address that it listens on; with the port that it got, once `prepare` has run."""
-        return _url(*self.bind_addr[:2])
+        return self.url_of(*self.bind_addr[:2])
+
+    def url_of(self, host: str, port: int) -> str:
+        """The address of a server with these settings at that host and port."""
+        scheme = "http" if self.ssl_adapter is None else "https"
+        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
     def prepare(self) -> None:
         """Listen on the address.
@@ -138,6 +172,14 @@ class FacadeServer(cheroot.wsgi.Server):
     def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
         """Cheroot's errors go where ours go."""
         _log.log(level, "%s", msg, exc_info=traceback)
+
+
+def _tls(config: ServerConfig) -> PatientTls | None:
+    if config.tls_cert is None and config.tls_key is None:
+        return None
+    if config.tls_cert is None or config.tls_key is None:
+        raise InvalidConfiguration("TLS needs both --tls-cert and --tls-key.")
+    return PatientTls(config.tls_cert, config.tls_key)
 
 
 class _Threads(ThreadPool):
@@ -216,9 +258,10 @@ def serve(
     cherrypy.server.unsubscribe()
     cherrypy.log.screen = False
     cherrypy.log.error_log.setLevel(logging.WARNING)  # the bus tells each of its steps
+    server = FacadeServer(engine, config)  # first: it refuses what is wrong with the settings
     engine.start()
     try:
-        url, steps = (_open_one if config.facades == 1 else _open_many)(engine, config, set_up)
+        url, steps = _open_one(engine, server) if config.facades == 1 else _open_many(engine, server, config, set_up)
     except BaseException:
         engine.stop()
         raise
@@ -241,19 +284,19 @@ def tune_process(config: ServerConfig) -> None:
     allow_connections(config.max_idle_connections)
 
 
-def _open_one(engine: OrderEngine, config: ServerConfig, set_up: Callable[[], None]) -> Opened:  # noqa: ARG001
-    server = FacadeServer(engine, config)
+def _open_one(engine: OrderEngine, server: FacadeServer) -> Opened:
     server.prepare()
     thread = threading.Thread(target=server.serve, name="ordermill-http")
     thread.start()
     return Opened(server.url, (engine.interrupt_waits, server.stop, thread.join))
 
 
-def _open_many(engine: OrderEngine, config: ServerConfig, set_up: Callable[[], None]) -> Opened:
+def _open_many(engine: OrderEngine, server: FacadeServer, config: ServerConfig, set_up: Callable[[], None]) -> Opened:
+    # The server is a pattern for those of the other processes: this process only holds the port for them.
     try:
         holder = reserve_port(config.host, config.port)
     except OSError as error:
-        raise _cannot_listen(_url(config.host, config.port), error) from error
+        raise _cannot_listen(server.url, error) from error
     port: int = holder.getsockname()[1]
     facades = Facades(engine, structs.replace(config, port=port), set_up)
     try:
@@ -261,11 +304,7 @@ def _open_many(engine: OrderEngine, config: ServerConfig, set_up: Callable[[], N
     except BaseException:
         holder.close()
         raise
-    return Opened(_url(config.host, port), (facades.stop, holder.close))
-
-
-def _url(host: str, port: int) -> str:
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return Opened(server.url_of(config.host, port), (facades.stop, holder.close))
 
 
 def _cannot_listen(url: str, error: OSError) -> CannotListen:

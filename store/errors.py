@@ -59,14 +59,33 @@ class TransitionRefused(OrdermillError):
         super().__init__(f"Order {order_id!r} is {status}, which does not allow it to become {wanted}.")
 
 
+class IdempotencyKeyReused(OrdermillError):
+    """The idempotency key was given to another request before; nothing of this one was stored."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"The idempotency key {key!r} was sent with another body before: send a new key with this one."
+        )
+
+
 class BacklogFull(OrdermillError):
     """Too many accepted orders are unfinished; nothing of the submission was stored."""
 
-    retry_after_seconds = 1
-
-    def __init__(self, backlog: int, wanted: int, max_backlog: int) -> None:
+    def __init__(self, backlog: int, wanted: int, max_backlog: int, retry_after_seconds: int = 1) -> None:
+        self.retry_after_seconds = retry_after_seconds
         super().__init__(
             f"{backlog} orders are unfinished and {wanted} more would pass the limit of {max_backlog}: try again later."
+        )
+
+
+class UserBacklogFull(OrdermillError):
+    """Too many accepted orders of one user are unfinished; nothing of the submission was stored."""
+
+    def __init__(self, user_id: str, backlog: int, wanted: int, limit: int, retry_after_seconds: int) -> None:
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(
+            f"{backlog} orders of user {user_id!r} are unfinished and {wanted} more would pass the limit of {limit}: "
+            "try again later."
         )
 
 

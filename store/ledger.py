@@ -6,7 +6,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Sequence
 from enum import StrEnum
-from itertools import starmap
+from itertools import starmap, zip_longest
 from typing import NamedTuple
 
 import msgspec
@@ -14,6 +14,7 @@ from peewee import SQL, Database, DatabaseError, Field, Insert, IntegrityError, 
 
 from . import lifecycle, queries
 from .errors import StoreUnavailable
+from .idempotency import IdempotencyKey, remember
 from .lifecycle import OrderStatus
 from .models import OrderModel, TransitionModel
 from .order import Order
@@ -32,6 +33,7 @@ _TRANSITION_COLUMNS = (
     TransitionModel.at,
     TransitionModel.attempt,
     TransitionModel.reason,
+    TransitionModel.request_id,
 )
 
 
@@ -122,13 +124,22 @@ class Ledger:
         self._database = database
         self._next_sequence = queries.last_sequence(database) + 1
 
-    def record(self, orders: Sequence[Order], moves: Sequence[Move], at_us: int) -> Recorded:
+    def record(
+        self,
+        orders: Sequence[Order],
+        moves: Sequence[Move],
+        at_us: int,
+        request_ids: Sequence[str | None] = (),
+        keys: Sequence[IdempotencyKey] = (),
+    ) -> Recorded:
         """Store everything in one transaction, or nothing.
 
         Args:
             orders: new orders, duplicates and conflicts alike.
             moves: steps of orders stored before, at most one for each order.
             at_us: the time that new orders are accepted, microseconds since 1970-01-01T00:00:00Z.
+            request_ids: the request that brought each of the orders; empty where none did.
+            keys: idempotency keys of these requests.
 
         Raises:
             StoreUnavailable: the database did not take the transaction; nothing was stored.
@@ -136,9 +147,9 @@ class Ledger:
         """
         try:
             try:
-                recorded = self._transaction(orders, moves, at_us, step_by_step=False)
+                recorded = self._transaction(orders, moves, at_us, request_ids, keys, step_by_step=False)
             except _GuardFailed:
-                recorded = self._transaction(orders, moves, at_us, step_by_step=True)
+                recorded = self._transaction(orders, moves, at_us, request_ids, keys, step_by_step=True)
         except (IntegrityError, sqlite3.IntegrityError):
             raise
         except (DatabaseError, sqlite3.Error) as error:  # Peewee translates the errors of its own calls only
@@ -146,15 +157,31 @@ class Ledger:
         self._next_sequence += len(orders)
         return recorded
 
-    def _transaction(self, orders: Sequence[Order], moves: Sequence[Move], at_us: int, step_by_step: bool) -> Recorded:
+    def _transaction(
+        self,
+        orders: Sequence[Order],
+        moves: Sequence[Move],
+        at_us: int,
+        request_ids: Sequence[str | None],
+        keys: Sequence[IdempotencyKey],
+        step_by_step: bool,
+    ) -> Recorded:
         with write_transaction(self._database):
             acceptances = self._insert(orders, at_us) if orders else []
-            accepted = [record for outcome, record in acceptances if outcome is Outcome.ACCEPTED]
+            accepted = [
+                (record, request_id)
+                for (outcome, record), request_id in zip_longest(acceptances, request_ids)
+                if outcome is Outcome.ACCEPTED
+            ]
             moved, refused = self._update_each(moves) if step_by_step else self._update(moves)
-            transitions = [_transition(None, record, lifecycle.ACCEPT.why) for record in accepted]
+            transitions = [
+                _transition(None, record, lifecycle.ACCEPT.why, request_id) for record, request_id in accepted
+            ]
             transitions += starmap(_transition, moved)
             _insert_transitions.run(self._database, transitions)
-            changes = _changes(accepted, moved)
+            if keys:
+                remember(self._database, keys, at_us)
+            changes = _changes(len(accepted), moved)
             run_for_each(self._database, ADD_TO_TOTAL, [(value, name) for name, value in changes.items() if value])
         return Recorded(acceptances, moved, refused, changes)
 
@@ -218,7 +245,9 @@ def _origin(error: BaseException) -> BaseException:
     return error
 
 
-def _transition(before: OrderRecord | None, after: OrderRecord, reason: str) -> tuple[object, ...]:
+def _transition(
+    before: OrderRecord | None, after: OrderRecord, reason: str, request_id: str | None
+) -> tuple[object, ...]:
     return (
         after.sequence,
         after.order.order_id,
@@ -227,11 +256,12 @@ def _transition(before: OrderRecord | None, after: OrderRecord, reason: str) -> 
         after.updated_us,
         after.attempts,
         reason,
+        request_id,
     )
 
 
 def _guarded_update(step: Move) -> tuple[object, ...]:
-    before, after, _ = step
+    before, after = step.before, step.after
     return (
         after.status,
         after.attempts,
@@ -244,11 +274,11 @@ def _guarded_update(step: Move) -> tuple[object, ...]:
     )
 
 
-def _changes(accepted: list[OrderRecord], moved: list[Move]) -> Counter[str]:
+def _changes(accepted: int, moved: list[Move]) -> Counter[str]:
     changes: Counter[str] = Counter()
     if accepted:
-        changes[OrderStatus.PENDING] = len(accepted)
-    for before, after, _ in moved:
+        changes[OrderStatus.PENDING] = accepted
+    for before, after, _, _ in moved:
         changes[before.status] -= 1
         changes[after.status] += 1
         if after.status is OrderStatus.COMPLETED and before.status is OrderStatus.PROCESSING:

@@ -74,6 +74,12 @@ class Client:
             return self.send("POST", path)
         return self.send("POST", path, json.dumps(content).encode(), JSON_HEADERS)
 
+    def send_json(self, method: str, path: str, content: object, headers: dict[str, str]) -> Reply:
+        """Send something as JSON, with headers; without it, no body."""
+        if content is None:
+            return self.send(method, path, headers=headers)
+        return self.send(method, path, json.dumps(content).encode(), JSON_HEADERS | headers)
+
     def post_text(self, text: str | bytes, path: str = "/orders", media_type: str = "application/json") -> Reply:
         """POST a body as it stands."""
         body = text.encode() if isinstance(text, str) else text

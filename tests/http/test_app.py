@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ordermill.http.access import PUBLIC
 from ordermill.http.app import Route, Router
 from ordermill.http.call import Answer, Call
 from ordermill.http.problems import MethodNotAllowed, NoSuchResource
@@ -45,7 +46,7 @@ def router() -> Router:
     """A router of some paths, each with the handler that answers with its name."""
     paths = [("GET", "/orders"), ("POST", "/orders/bulk"), ("GET", "/orders/{order_id}")]
     paths += [("GET", "/orders/{order_id}/status"), ("POST", "/orders/{order_id}/status"), ("GET", "/metrics")]
-    return Router(Route(method, path, answer(f"{method} {path}")) for method, path in paths)
+    return Router(Route(method, path, answer(f"{method} {path}"), PUBLIC) for method, path in paths)
 
 
 @pytest.mark.parametrize(
@@ -62,9 +63,9 @@ def router() -> Router:
     ],
 )
 def test_a_path_leads_to_its_handler(router: Router, method: str, path: str, found: str, order_id: str) -> None:
-    handler, order_id_found = router.find(method, path)
+    route, order_id_found = router.find(method, path)
 
-    assert handler(Call({}, "", order_id_found)).body == found.encode()
+    assert route.handler(Call({}, "", order_id_found)).body == found.encode()
     assert order_id_found == order_id
 
 

@@ -151,9 +151,9 @@ def test_a_bulk_is_one_transaction(client: Client, order: MakeOrder, monkeypatch
     batches: list[int] = []
     begin_submit = OrderEngine.begin_submit
 
-    def count(engine: OrderEngine, orders: Any) -> Any:
+    def count(engine: OrderEngine, orders: Any, *more: Any) -> Any:
         batches.append(len(orders))
-        return begin_submit(engine, orders)
+        return begin_submit(engine, orders, *more)
 
     monkeypatch.setattr(OrderEngine, "begin_submit", count)
     client.post("/orders/bulk", [order("o-1"), {}, order("o-2"), order("o-3")])
