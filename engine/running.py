@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from .backlog import Backlog
 from .clock import Clock, SystemClock
 from .config import EngineConfig
 from .crew import Crew
+from .executor import Bench
 from .handler import Handler
 from .intake import IntakeActor
 from .metrics import MetricsActor
@@ -50,13 +52,16 @@ class Running(NamedTuple):
     """What was found in hand of an engine that had died, and what became of it."""
 
 
-def put_up(path: Path, config: EngineConfig, handler: Handler, given_clock: Clock | None) -> Running:
+def put_up(
+    path: Path, config: EngineConfig, handler: Handler, make_bench: Callable[[], Bench], given_clock: Clock | None
+) -> Running:
     """Open the database, settle what an earlier engine left in hand, and start the actors.
 
     Args:
         path: the database file.
         config: the settings.
-        handler: called with each order; asked for its `probe`.
+        handler: asked for its `probe`.
+        make_bench: gives each processor a place to run the handler at.
         given_clock: where the time comes from; the machine's by default.
 
     Raises:
@@ -75,7 +80,7 @@ def put_up(path: Path, config: EngineConfig, handler: Handler, given_clock: Cloc
             totals = queries.totals(database)
             users = Counter() if config.user_backlog is None else queries.backlog_by_user(database)
             readers = store.open_readers(path, _MAX_READERS)
-            crew = Crew(config=config, clock=clock, handler=handler)
+            crew = Crew(config=config, clock=clock, make_bench=make_bench)
             # It reads as well, so it is the first: where that fails, no actor is left behind.
             crew.recorder = RecorderActor.start(crew, open_database, database)
         except DatabaseError as error:

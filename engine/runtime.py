@@ -8,6 +8,7 @@ import threading
 import weakref
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import Executor
 from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -21,6 +22,7 @@ from .clock import Clock
 from .config import EngineConfig
 from .crew import Crew
 from .desk import Desk
+from .executor import ExecutorKind, bench_maker
 from .handler import Handler, simulated
 from .messages import AwaitOrder, Drain, Request, SubmitOrders, TakeSnapshot
 from .recovery import Recovered
@@ -38,6 +40,7 @@ class OrderEngine(Desk):
     Args:
         database: a path, or a URL such as `sqlite:///orders.db`; created where it does not exist.
         handler: called with each order; see `Handler`. Without one, work is simulated.
+        executor: where the handler runs: `threads`, `processes`, or an executor of your own, which is not shut down.
         clock: where the time comes from; the machine's by default.
         settings: the fields of `EngineConfig`, by name.
 
@@ -50,10 +53,12 @@ class OrderEngine(Desk):
         database: str | os.PathLike[str],
         *,
         handler: Handler | None = None,
+        executor: Executor | ExecutorKind | str = ExecutorKind.THREADS,
         clock: Clock | None = None,
         **settings: Any,
     ) -> None:
-        self.config = EngineConfig.of(settings)
+        own = executor if isinstance(executor, Executor) else None
+        self.config = EngineConfig.of(settings if own is not None else {**settings, "executor": executor})
         """The settings in force."""
         self.path = store.locate(database)
         """The database file."""
@@ -62,6 +67,7 @@ class OrderEngine(Desk):
         if handler is not None and not callable(handler):
             raise InvalidConfiguration(f"The handler must be callable with an order; {handler!r} is not.")
         self._handler = handler or simulated(self.config.simulate_seconds)
+        self._make_bench = bench_maker(self._handler, self.config.executor if own is None else own)
         self._given_clock = clock
         self._lifecycle = threading.Lock()
         self._gate = threading.Lock()
@@ -86,7 +92,7 @@ class OrderEngine(Desk):
         """
         with self._lifecycle:
             if self._running is None:
-                running = put_up(self.path, self.config, self._handler, self._given_clock)
+                running = put_up(self.path, self.config, self._handler, self._make_bench, self._given_clock)
                 self.recovered = running.recovered
                 with self._gate:
                     self._running = running

@@ -12,6 +12,7 @@ from pykka import ActorRef, Future, ThreadingFuture
 from ordermill.engine import EngineConfig, OrderEngine
 from ordermill.engine.actor import BatchActor, EngineActor, fail
 from ordermill.engine.crew import Crew
+from ordermill.engine.executor import Bench
 from ordermill.engine.intake import IntakeActor
 from ordermill.engine.testing import ManualClock, make_order
 
@@ -60,7 +61,7 @@ class BatchDivider(BatchActor):
 @pytest.fixture
 def crew(clock: ManualClock) -> Crew:
     """A crew that nobody works in."""
-    return Crew(config=EngineConfig(), clock=clock, handler=lambda _: None)
+    return Crew(config=EngineConfig(), clock=clock, make_bench=Bench)
 
 
 @pytest.fixture
