@@ -70,6 +70,7 @@ def test_the_access_line_names_request_and_order_and_no_key(
     assert not [name for name, value in told.items() if "secret" in str(value) or "somebody" in str(value)]
 
 
+@pytest.mark.engine_at_hand
 def test_an_unexpected_error_is_logged_with_the_request(
     client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
