@@ -8,6 +8,7 @@ from ..store.errors import (
     DatabaseRefused,
     EngineStopped,
     FieldFault,
+    IdempotencyKeyReused,
     InvalidConfiguration,
     InvalidOrder,
     OrderConflict,
@@ -15,27 +16,34 @@ from ..store.errors import (
     OrderNotFound,
     StoreUnavailable,
     TransitionRefused,
+    UserBacklogFull,
 )
+from ..store.idempotency import IdempotencyKey
 from ..store.ledger import Outcome
 from ..store.lifecycle import OrderStatus
 from ..store.order import Order
 from ..store.record import OrderRecord, Transition
 from .config import EngineConfig, OnInterrupted, Settings
+from .desk import Desk
 from .handler import Effect, Handler, Probe, Reject
 from .receipt import Receipt
 from .recovery import Recovered
+from .reply import Reply
 from .runtime import OrderEngine
 from .snapshot import MetricsSnapshot
 
 __all__ = [
     "BacklogFull",
     "DatabaseRefused",
+    "Desk",
     "Durability",
     "Effect",
     "EngineConfig",
     "EngineStopped",
     "FieldFault",
     "Handler",
+    "IdempotencyKey",
+    "IdempotencyKeyReused",
     "InvalidConfiguration",
     "InvalidOrder",
     "MetricsSnapshot",
@@ -52,8 +60,10 @@ __all__ = [
     "Receipt",
     "Recovered",
     "Reject",
+    "Reply",
     "Settings",
     "StoreUnavailable",
     "Transition",
     "TransitionRefused",
+    "UserBacklogFull",
 ]

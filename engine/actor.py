@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import queue
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import islice
 from typing import Any, ClassVar, NamedTuple
 
-from pykka import ActorDeadError, Future, ThreadingActor
+from pykka import ActorDeadError, ThreadingActor
 
 from .crew import Crew, Incident
+from .reply import fail
 
 
 class _Flush(NamedTuple):
@@ -19,7 +21,7 @@ class _Flush(NamedTuple):
 
 
 _FLUSH = _Flush()
-_LOGGED_ORDERS = 10
+_LOGGED_AT_MOST = 10
 
 
 class EngineActor(ThreadingActor):
@@ -34,6 +36,11 @@ class EngineActor(ThreadingActor):
     """
 
     use_daemon_thread: ClassVar[bool] = True
+
+    @staticmethod
+    def _create_actor_inbox() -> Any:
+        # Pykka's own is a queue.Queue, whose lock and condition are Python code that runs for each message.
+        return queue.SimpleQueue()
 
     def __init__(self, crew: Crew) -> None:
         super().__init__()
@@ -63,7 +70,10 @@ class EngineActor(ThreadingActor):
 
     def note_incident(self, error: BaseException) -> None:
         """Log an unexpected error, and count it in the metrics. Call it while the error is handled."""
-        self._log.exception("unexpected error on orders %s", ", ".join(_order_ids(self._in_hand)) or "(none)")
+        order_ids = ", ".join(_some(_order_ids(self._in_hand))) or "(none)"
+        request_ids = _some(_request_ids(self._in_hand))
+        extra = {"request_id": " ".join(request_ids)}
+        self._log.exception("unexpected error on orders %s", order_ids, extra=extra)
         self._crew.incidents.append(Incident(type(self).__name__, f"{type(error).__name__}: {error}"))
 
     def tell_self(self, message: object) -> None:
@@ -124,16 +134,14 @@ def _order_ids(messages: Sequence[Any]) -> list[str]:
         found += [order.order_id for order in getattr(message, "orders", ())]
         found += [record.order_id for record in getattr(message, "records", ())]
         found += [step.after.order_id for step in getattr(message, "moves", ())]
-    return found if len(found) <= _LOGGED_ORDERS else [*found[:_LOGGED_ORDERS], "…"]
+    return found
 
 
-def answer(reply: Future[Any], value: object) -> None:
-    """Have whoever waits for the reply get the value; nothing where it was answered already, with an error."""
-    with suppress(queue.Full):
-        reply.set(value)
+def _request_ids(messages: Sequence[Any]) -> set[str]:
+    found = {getattr(message, "request_id", None) for message in messages}
+    found.update(*(getattr(message, "request_ids", ()) for message in messages))
+    return {request_id for request_id in found if request_id is not None}
 
 
-def fail(reply: Future[Any], error: BaseException) -> None:
-    """Have whoever waits for the reply get the error; nothing where it was answered already."""
-    with suppress(queue.Full):
-        reply.set_exception((type(error), error, error.__traceback__))
+def _some(names: Collection[str]) -> list[str]:
+    return [*islice(names, _LOGGED_AT_MOST), *(["…"] if len(names) > _LOGGED_AT_MOST else [])]

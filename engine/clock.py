@@ -49,11 +49,13 @@ class SystemClock:
     def call_at(self, at_us: int, callback: Callable[[], None]) -> None:
         """Call once that time has come, in the clock's thread."""
         with self._changed:
-            heapq.heappush(self._calls, (at_us, next(self._numbers), callback))
+            call = (at_us, next(self._numbers), callback)
+            heapq.heappush(self._calls, call)
             if self._thread is None and not self._is_closed:
                 self._thread = threading.Thread(target=self._run, name="ordermill-clock", daemon=True)
                 self._thread.start()
-            self._changed.notify()
+            if self._calls[0] is call:  # otherwise the thread wakes soon enough
+                self._changed.notify()
 
     def close(self) -> None:
         """Forget all callbacks and end the thread."""

@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from ..store.database import Durability
 from ..store.errors import InvalidConfiguration
+from .executor import ExecutorKind
 
 _MAX_SECONDS = 1e9  # thirty years: infinity, and what no timeout of the platform can be, are mistakes
 
@@ -46,9 +47,17 @@ class EngineConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     processors: Annotated[
         int, Meta(ge=1, le=1000, description="Processor actors; each runs the handler for one order at a time.")
     ] = 8
+    executor: Annotated[
+        ExecutorKind,
+        Meta(description="Where the handler runs: threads, or processes (one worker for each processor)."),
+    ] = ExecutorKind.THREADS
     max_backlog: Annotated[
         int, Meta(ge=1, description="Unfinished orders (Pending and Processing) above which new ones are refused.")
     ] = 100_000
+    user_backlog: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(description="Unfinished orders of one user above which this user's are refused; none by default."),
+    ] = None
     max_attempts: Annotated[int, Meta(ge=1, le=1000, description="Failed attempts after which an order is Failed.")] = 5
     retry_seconds: Annotated[
         float,

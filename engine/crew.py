@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from .waiting import WaitingRoom
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from pykka import ActorRef
 
     from .clock import Clock
     from .config import EngineConfig
-    from .handler import Handler
+    from .executor import Bench
 
 
 class Incident(NamedTuple):
@@ -32,7 +33,10 @@ class Crew:
 
     config: EngineConfig
     clock: Clock
-    handler: Handler
+    make_bench: Callable[[], Bench]
+    """Gives each processor a place to run the handler at."""
+    benches: dict[str, Bench] = field(default_factory=dict)
+    """By the processors' names (URNs)."""
     waiting_room: WaitingRoom = field(default_factory=WaitingRoom)
     incidents: list[Incident] = field(default_factory=list)
     store_trouble: str | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 
 from ..store.errors import OrdermillError
 from ..store.order import Order
@@ -50,9 +51,28 @@ def simulated(seconds: float) -> Handler:
     Args:
         seconds: how long; 0 returns at once.
     """
+    return partial(_simulate, seconds)
 
-    def simulate(order: Order) -> None:  # noqa: ARG001  # a handler takes the order
-        if seconds:
-            time.sleep(seconds)
 
-    return simulate
+def _simulate(seconds: float, order: Order) -> None:  # noqa: ARG001  # a handler takes the order
+    if seconds:
+        time.sleep(seconds)
+
+
+_MAX_TEXT_LENGTH = 500
+
+
+def describe(error: BaseException) -> str:
+    """An error as an order's history has it: its type and its text."""
+    text = shorten(error)
+    return shorten(f"{type(error).__name__}: {text}" if text else type(error).__name__)
+
+
+def shorten(value: object) -> str:
+    """The text of something of the user's, fit to be stored."""
+    try:
+        text = str(value)
+    except BaseException:  # of a class whose __str__ is broken
+        text = "(an error without a readable text)"
+    text = text.encode(errors="replace").decode()  # a lone surrogate cannot be stored
+    return text if len(text) <= _MAX_TEXT_LENGTH else text[: _MAX_TEXT_LENGTH - 1] + "…"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from ..store.errors import BacklogFull, EngineStopped
-from .actor import EngineActor, fail
+from ..store.errors import BacklogFull, EngineStopped, UserBacklogFull
+from .actor import EngineActor
+from .backlog import Backlog
 from .crew import Crew
 from .messages import BacklogRead, BacklogReleased, Close, ReadTotals, SubmitOrders
+from .reply import fail
 
 
 class IntakeActor(EngineActor):
@@ -13,13 +15,12 @@ class IntakeActor(EngineActor):
 
     Args:
         crew: the engine's actors and settings.
-        backlog: unfinished orders at the start.
+        backlog: unfinished orders.
     """
 
-    def __init__(self, crew: Crew, backlog: int) -> None:
+    def __init__(self, crew: Crew, backlog: Backlog) -> None:
         super().__init__(crew)
         self._backlog = backlog
-        self._sent = 0
         self._is_open = True
 
     def rebuild(self) -> None:
@@ -29,20 +30,24 @@ class IntakeActor(EngineActor):
     def receive(self, message: SubmitOrders | BacklogReleased | BacklogRead | Close) -> None:
         """Admit what fits, refuse what does not."""
         match message:
-            case SubmitOrders(orders, reply):
-                limit = self._crew.config.max_backlog
-                if not self._is_open:
-                    fail(reply, EngineStopped())
-                elif self._backlog + len(orders) > limit:
-                    fail(reply, BacklogFull(self._backlog, len(orders), limit))
-                else:
-                    self._backlog += len(orders)
-                    self._crew.recorder.tell(message)
-                    self._sent += len(orders)
-            case BacklogReleased(orders):
-                self._backlog -= orders
-            case BacklogRead(orders, received):
-                self._backlog = orders + self._sent - received
+            case SubmitOrders():
+                self._submit(message)
+            case BacklogReleased():
+                self._backlog.release(message)
+            case BacklogRead():
+                self._backlog.begin_anew(message)
             case Close(reply):
                 self._is_open = False
                 reply.set()
+
+    def _submit(self, message: SubmitOrders) -> None:
+        if not self._is_open:
+            fail(message.reply, EngineStopped())
+            return
+        try:
+            self._backlog.check(message.orders)
+        except (BacklogFull, UserBacklogFull) as error:
+            fail(message.reply, error)
+            return
+        self._crew.recorder.tell(message)
+        self._backlog.add(message.orders)

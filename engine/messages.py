@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from pykka import ActorRef, Future
 
+from ..store.idempotency import IdempotencyKey
 from ..store.ledger import Acceptance
 from ..store.lifecycle import OrderStatus
 from ..store.order import Order
@@ -23,6 +24,10 @@ class SubmitOrders(NamedTuple):
     """As they were handed in, duplicates and conflicts among them."""
     reply: Future[list[Acceptance]]
     """Set once they are on disk: an answer for each order, in the same sequence."""
+    request_ids: Sequence[str | None] = ()
+    """The request that brings each of them; empty where none does."""
+    idempotency: IdempotencyKey | None = None
+    """The client's name for that request, if it has one; it is one then."""
 
 
 class CancelOrder(NamedTuple):
@@ -32,6 +37,8 @@ class CancelOrder(NamedTuple):
     """Which one."""
     reply: Future[OrderRecord]
     """Set with the order as it is afterwards, once that is on disk."""
+    request_id: str | None = None
+    """The request that wants it, if one does."""
 
 
 class RetryOrder(NamedTuple):
@@ -41,6 +48,8 @@ class RetryOrder(NamedTuple):
     """Which one."""
     reply: Future[OrderRecord]
     """Set with the order as it is afterwards, once that is on disk."""
+    request_id: str | None = None
+    """The request that wants it, if one does."""
 
 
 class SettleOrder(NamedTuple):
@@ -54,6 +63,19 @@ class SettleOrder(NamedTuple):
     """Why, in the operator's words."""
     reply: Future[OrderRecord]
     """Set with the order as it is afterwards, once that is on disk."""
+    request_id: str | None = None
+    """The request that wants it, if one does."""
+
+
+class AwaitOrder(NamedTuple):
+    """To the waiting room, and to the recorder where the order is terminal already: tell when it may be terminal."""
+
+    order_id: str
+    """Which one."""
+    timeout: float | None
+    """Seconds after which to tell anyway; None tells nothing before something happens."""
+    reply: Future[None]
+    """Set when the order is worth a look."""
 
 
 class AssignOrders(NamedTuple):
@@ -119,6 +141,12 @@ class BacklogReleased(NamedTuple):
 
     orders: int
     """By how many."""
+    finished: int = 0
+    """How many orders were worked off; the others were not new."""
+    users: Counter[str] | None = None
+    """By how many for each user; None where users are not limited."""
+    received: int = 0
+    """How many orders the recorder had got from intake by then."""
 
 
 class LedgerCommitted(NamedTuple):
@@ -139,6 +167,8 @@ class BacklogRead(NamedTuple):
     """Orders that are Pending or Processing."""
     received: int
     """How many orders the recorder had got from intake by then, whatever became of them."""
+    users: Counter[str] | None = None
+    """The orders of each user; None where users are not limited."""
 
 
 class TotalsRead(NamedTuple):
@@ -190,3 +220,7 @@ class CheckTimeouts(NamedTuple):
 
 class WakeUp(NamedTuple):
     """From the clock to the pool or the recorder: a time has come that it asked to be called at."""
+
+
+Request = SubmitOrders | CancelOrder | RetryOrder | SettleOrder | AwaitOrder | TakeSnapshot | Drain
+"""What callers of an engine ask for: each has a `reply`."""

@@ -8,9 +8,10 @@ from pykka import Future
 
 from ..store import lifecycle
 from ..store.errors import EngineStopped
-from .actor import EngineActor, fail
+from .actor import EngineActor
 from .crew import Crew
 from .messages import Drain, LedgerCommitted, ReadTotals, TakeSnapshot, TotalsRead
+from .reply import fail
 from .snapshot import MetricsSnapshot
 
 

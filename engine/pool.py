@@ -146,6 +146,8 @@ class PoolActor(EngineActor):
             if not self._more_in_database and (next_us := queries.next_ready_us(self._database, now)) is not None:
                 self._wake_at(next_us)
         new = [record for record in found if record.sequence not in self._held]
+        if len(new) > window:  # some that are held were on their way to Processing when this was read
+            new, self._more_in_database = new[:window], True
         self._held.update(record.sequence for record in new)
         self._ready.extend(new)
 
@@ -199,12 +201,14 @@ class PoolActor(EngineActor):
                 self._give_up(processor, work, in_hand.record, now, timeout)
 
     def _give_up(self, processor: ActorRef[Any], work: Work, record: OrderRecord, now_us: int, timeout: float) -> None:
-        # Nothing can end a thread: the order moves on without it, and its late result is refused by its attempt.
+        # Nothing can end a thread: the order moves on without it, and its late result is refused by its attempt. A
+        # worker process can be killed: its processor takes its leave as soon as it has noticed.
         error = f"TimeoutError: the handler did not return within {timeout:g} s"
         self._crew.recorder.tell(OrdersHandled(deque([after_failure(record, now_us, error, self._crew.config)])))
         del self._busy[processor]
         self._assigned.extendleft(reversed(work.take_back()))
         self._abandoned.add(processor)
+        self._kill(processor)
         self._replace()
 
     def _take_leave(self, processor: ActorRef[Any]) -> None:
@@ -233,6 +237,12 @@ class PoolActor(EngineActor):
         self._return(in_hand, _ABANDONED)
         self._abandoned.update(self._busy)
         self._busy.clear()
+        for processor in self._abandoned:
+            self._kill(processor)
+
+    def _kill(self, processor: ActorRef[Any]) -> None:
+        if (bench := self._crew.benches.get(processor.actor_urn)) is not None:
+            bench.kill()
 
     def _return(self, records: list[OrderRecord], reason: str) -> None:
         if records:

@@ -14,10 +14,9 @@ from ..store.record import Move, OrderRecord, move
 from .actor import EngineActor
 from .config import EngineConfig
 from .crew import Crew
-from .handler import Reject
+from .executor import HandlerFailed, WorkerDied
+from .handler import Reject, describe, shorten
 from .messages import OrdersHandled, ProcessOrders, ProcessorIdle
-
-_MAX_REASON_LENGTH = 500
 
 
 class ProcessorActor(EngineActor):
@@ -30,6 +29,16 @@ class ProcessorActor(EngineActor):
     def __init__(self, crew: Crew) -> None:
         super().__init__(crew)
         self._results: deque[Move] = deque()
+        self._bench = crew.benches[self.actor_urn] = crew.make_bench()
+
+    def on_start(self) -> None:
+        """Get ready."""
+        self._bench.prepare()
+
+    def on_stop(self) -> None:
+        """Let go of where the handler ran."""
+        self._crew.benches.pop(self.actor_urn, None)
+        self._bench.close()
 
     def receive(self, message: ProcessOrders) -> None:
         """Put the orders through the handler, and tell each result at once."""
@@ -60,13 +69,15 @@ class ProcessorActor(EngineActor):
     def _handle(self, record: OrderRecord) -> Move:
         clock = self._crew.clock
         try:
-            self._crew.handler(record.order)
+            self._bench.run(record.order)
         except Reject as rejection:
-            reason = f"rejected: {_shorten(_text(rejection.reason))}"
+            reason = f"rejected: {shorten(rejection.reason)}"
             return move(record, lifecycle.FAIL, clock.now_us(), reason, failed=True)
+        except (HandlerFailed, WorkerDied) as error:
+            return after_failure(record, clock.now_us(), str(error), self._crew.config)
         except BaseException as error:  # a handler's SystemExit is a failed attempt like any other
             self._log.debug("order %s, attempt %d", record.order_id, record.attempts, exc_info=True)
-            return after_failure(record, clock.now_us(), _describe(error), self._crew.config)
+            return after_failure(record, clock.now_us(), describe(error), self._crew.config)
         return move(record, lifecycle.COMPLETE, clock.now_us())
 
     def _tell(self, result: Move) -> None:
@@ -114,20 +125,3 @@ def retry_delay_seconds(failures: int, config: EngineConfig) -> float:
     """
     delay = min(config.retry_max_seconds, config.retry_seconds * 2.0 ** (failures - 1))
     return delay * random.uniform(0.5, 1.0)  # spreads load, keeps no secret
-
-
-def _describe(error: BaseException) -> str:
-    text = _text(error)
-    return _shorten(f"{type(error).__name__}: {text}" if text else type(error).__name__)
-
-
-def _text(value: object) -> str:
-    try:
-        return str(value)
-    except BaseException:  # of a class of the user's whose __str__ is broken
-        return "(an error without a readable text)"
-
-
-def _shorten(text: str) -> str:
-    text = text.encode(errors="replace").decode()  # a lone surrogate cannot be stored
-    return text if len(text) <= _MAX_REASON_LENGTH else text[: _MAX_REASON_LENGTH - 1] + "…"

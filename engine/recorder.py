@@ -6,23 +6,34 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 
 from peewee import DatabaseError, SqliteDatabase
 
 from ..store import lifecycle, queries
-from ..store.errors import OrdermillError, OrderNotFound, StoreUnavailable, TransitionRefused
+from ..store.errors import (
+    IdempotencyKeyReused,
+    OrdermillError,
+    OrderNotFound,
+    StoreUnavailable,
+    TransitionRefused,
+)
+from ..store.idempotency import IdempotencyKey, is_reused
 from ..store.ledger import Ledger, Outcome, Recorded
 from ..store.lifecycle import Edge, OrderStatus
 from ..store.log import WriteAheadLog
 from ..store.order import Order
 from ..store.record import Move, OrderRecord, move
 from ..store.retention import Pruned, prune
-from .actor import BatchActor, answer, fail
+from .actor import BatchActor
+from .backlog import users_released
 from .crew import Crew
+from .journal import log_transitions
 from .messages import (
     AssignmentsFailed,
     AssignOrders,
+    AwaitOrder,
     BacklogRead,
     BacklogReleased,
     CancelOrder,
@@ -38,13 +49,14 @@ from .messages import (
     TotalsRead,
     WakeUp,
 )
+from .reply import answer, fail
 
 _WRITE_AGAIN_AFTER_US = 200_000
 _PRUNE_EVERY_US = 10_000_000
 _PRUNED_AT_ONCE = 200
 
 Command = CancelOrder | RetryOrder | SettleOrder
-Message = SubmitOrders | Command | AssignOrders | OrdersHandled | PruneOrders | ReadTotals | WakeUp
+Message = SubmitOrders | Command | AssignOrders | OrdersHandled | AwaitOrder | PruneOrders | ReadTotals | WakeUp
 
 
 @dataclass(kw_only=True)
@@ -59,6 +71,19 @@ class _Batch:
     @property
     def orders(self) -> list[Order]:
         return [order for submission in self.submissions for order in submission.orders]
+
+    @property
+    def request_ids(self) -> list[str | None]:
+        """The request that brought each of the orders."""
+        return [
+            request_id
+            for submission in self.submissions
+            for request_id in submission.request_ids or repeat(None, len(submission.orders))
+        ]
+
+    @property
+    def keys(self) -> list[IdempotencyKey]:
+        return [submission.idempotency for submission in self.submissions if submission.idempotency is not None]
 
     @property
     def moves(self) -> list[Move]:
@@ -95,6 +120,7 @@ class RecorderActor(BatchActor):
         self._log_file = WriteAheadLog(database)
         self._unrecorded: list[Move] = []
         self._received = 0
+        self._counts_users = crew.config.user_backlog is not None
 
     def on_stop(self) -> None:
         """Record what came before the stop, then close the database."""
@@ -140,13 +166,16 @@ class RecorderActor(BatchActor):
         for message in messages:
             match message:
                 case SubmitOrders():
-                    batch.submissions.append(message)
+                    if message.idempotency is None or self._is_first_use(message.idempotency, message, batch):
+                        batch.submissions.append(message)
                 case AssignOrders(moves):
                     batch.assignments += moves
                 case OrdersHandled(results):
                     with suppress(IndexError):
                         while True:
                             batch.handled.append(results.popleft())
+                case AwaitOrder(reply=reply):
+                    answer(reply, None)
                 case PruneOrders() | ReadTotals() | WakeUp():
                     pass
                 case _:
@@ -154,13 +183,26 @@ class RecorderActor(BatchActor):
                         batch.commands.append((message, step))
         return batch
 
+    def _is_first_use(self, given: IdempotencyKey, message: SubmitOrders, batch: _Batch) -> bool:
+        # Or a repetition of the same request, whose orders are duplicates.
+        beside = any(
+            other.key == given.key and other.user_id == given.user_id and other != given for other in batch.keys
+        )
+        try:
+            if not beside and not is_reused(self._database, given, self._crew.clock.now_us()):
+                return True
+            self._answer_with(_Batch(submissions=[message]), IdempotencyKeyReused(given.key))
+        except DatabaseError as error:
+            self._answer_with(_Batch(submissions=[message]), StoreUnavailable(error))
+        return False
+
     def _plan(self, command: Command) -> Move | None:
         try:
             record = queries.find(self._database, command.order_id)
             if record is None:
                 raise OrderNotFound(command.order_id)
             edge, reason = _edge(command, record)
-            return move(record, edge, self._crew.clock.now_us(), reason)
+            return move(record, edge, self._crew.clock.now_us(), reason)._replace(request_id=command.request_id)
         except OrdermillError as error:
             fail(command.reply, error)
         except DatabaseError as error:
@@ -168,10 +210,12 @@ class RecorderActor(BatchActor):
         return None
 
     def _record(self, batch: _Batch) -> None:
-        recorded = self._ledger.record(batch.orders, batch.moves, self._crew.clock.now_us())
+        orders = batch.orders
+        recorded = self._ledger.record(orders, batch.moves, self._crew.clock.now_us(), batch.request_ids, batch.keys)
+        log_transitions(recorded, batch.request_ids)
         had_trouble = self._crew.store_trouble is not None
         self._crew.store_trouble = None
-        self._tell(recorded)
+        self._tell(orders, recorded)
         if had_trouble:
             self._tell_anew()
         self._answer(batch, recorded)
@@ -205,17 +249,19 @@ class RecorderActor(BatchActor):
                 self._record_alone(_Batch(handled=[plain]))
 
     def _answer_with(self, batch: _Batch, error: Exception) -> None:
-        if batch.orders:
-            self._crew.intake.tell(BacklogReleased(len(batch.orders)))
+        if orders := batch.orders:
+            users = Counter(order.user_id for order in orders) if self._counts_users else None
+            self._crew.intake.tell(BacklogReleased(len(orders), 0, users, self._received))
         for waiting in (*batch.submissions, *(command for command, _ in batch.commands)):
             fail(waiting.reply, error)
 
-    def _tell(self, recorded: Recorded) -> None:
+    def _tell(self, orders: Sequence[Order], recorded: Recorded) -> None:
         ready = [record for outcome, record in recorded.acceptances if outcome is Outcome.ACCEPTED]
         released = len(recorded.acceptances) - len(ready)
         assigned: list[OrderRecord] = []
         finished: list[OrderRecord] = []
-        for before, after, _ in recorded.moved:
+        worked_off = 0
+        for before, after, _, _ in recorded.moved:
             if after.status is OrderStatus.PROCESSING:
                 assigned.append(after)
             elif after.status is OrderStatus.PENDING:
@@ -223,7 +269,8 @@ class RecorderActor(BatchActor):
                 released -= before.status not in lifecycle.BACKLOG
             else:
                 finished.append(after)
-                released += before.status in lifecycle.BACKLOG
+                worked_off += before.status in lifecycle.BACKLOG
+        released += worked_off
         refused: list[OrderRecord] = []
         unclear: list[Move] = []
         for step in recorded.refused:
@@ -233,8 +280,9 @@ class RecorderActor(BatchActor):
                 finished.append(step.after)  # or so it may be: whoever waits looks again
                 self._log.info("order %s moved on before: not recorded as %s", step.after.order_id, step.after.status)
         # Intake before the metrics: whoever learns from them that an order is over finds its room in the backlog free.
-        if released:
-            self._crew.intake.tell(BacklogReleased(released))
+        users = users_released(orders, recorded) if self._counts_users else None
+        if released or worked_off or users:
+            self._crew.intake.tell(BacklogReleased(released, worked_off, users, self._received))
         self._crew.metrics.tell(LedgerCommitted(recorded.changes))
         if ready:
             self._crew.pool.tell(OrdersReady(ready))
@@ -262,19 +310,22 @@ class RecorderActor(BatchActor):
         # After trouble, for one: what failed may have been stored all the same, and nobody was told.
         try:
             totals = queries.totals(self._database)
+            users = queries.backlog_by_user(self._database) if self._counts_users else None
         except DatabaseError as error:
             self._crew.store_trouble = str(StoreUnavailable(error))
             self._write_again_later()
             return
-        self._crew.intake.tell(BacklogRead(sum(totals[status] for status in lifecycle.BACKLOG), self._received))
+        backlog = sum(totals[status] for status in lifecycle.BACKLOG)
+        self._crew.intake.tell(BacklogRead(backlog, self._received, users))
         self._crew.metrics.tell(TotalsRead(totals))
         self._crew.pool.tell(WakeUp())
 
     def _answer(self, batch: _Batch, recorded: Recorded) -> None:
         position = 0
-        for orders, reply in batch.submissions:
-            answer(reply, recorded.acceptances[position : position + len(orders)])
-            position += len(orders)
+        for submission in batch.submissions:
+            end = position + len(submission.orders)
+            answer(submission.reply, recorded.acceptances[position:end])
+            position = end
         for command, step in batch.commands:
             if any(step is refused for refused in recorded.refused):
                 fail(command.reply, self._refusal(command, step))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -12,21 +14,24 @@ from typing import NamedTuple
 from filelock import FileLock
 from peewee import DatabaseError
 from playhouse.pool import PooledSqliteDatabase  # type: ignore[import-untyped]  # has no types
-from pykka import Future, ThreadingFuture, Timeout
+from pykka import Timeout
 
 from ..store import database as store
 from ..store import lifecycle, queries
 from ..store.errors import StoreUnavailable
 from . import messages
+from .backlog import Backlog
 from .clock import Clock, SystemClock
 from .config import EngineConfig
 from .crew import Crew
+from .executor import Bench
 from .handler import Handler
 from .intake import IntakeActor
 from .metrics import MetricsActor
 from .pool import PoolActor
 from .recorder import RecorderActor
 from .recovery import Recovered, recover
+from .reply import Reply
 
 _MAX_READERS = 32
 
@@ -47,13 +52,16 @@ class Running(NamedTuple):
     """What was found in hand of an engine that had died, and what became of it."""
 
 
-def put_up(path: Path, config: EngineConfig, handler: Handler, given_clock: Clock | None) -> Running:
+def put_up(
+    path: Path, config: EngineConfig, handler: Handler, make_bench: Callable[[], Bench], given_clock: Clock | None
+) -> Running:
     """Open the database, settle what an earlier engine left in hand, and start the actors.
 
     Args:
         path: the database file.
         config: the settings.
-        handler: called with each order; asked for its `probe`.
+        handler: asked for its `probe`.
+        make_bench: gives each processor a place to run the handler at.
         given_clock: where the time comes from; the machine's by default.
 
     Raises:
@@ -70,14 +78,16 @@ def put_up(path: Path, config: EngineConfig, handler: Handler, given_clock: Cloc
             clock = given_clock or SystemClock(floor_us=queries.last_transition_us(database))
             recovered = recover(database, config, clock, getattr(handler, "probe", None))
             totals = queries.totals(database)
+            users = Counter() if config.user_backlog is None else queries.backlog_by_user(database)
             readers = store.open_readers(path, _MAX_READERS)
-            crew = Crew(config=config, clock=clock, handler=handler)
+            crew = Crew(config=config, clock=clock, make_bench=make_bench)
             # It reads as well, so it is the first: where that fails, no actor is left behind.
             crew.recorder = RecorderActor.start(crew, open_database, database)
         except DatabaseError as error:
             raise StoreUnavailable(error) from error
         crew.metrics = MetricsActor.start(crew, totals)
-        crew.intake = IntakeActor.start(crew, sum(totals[status] for status in lifecycle.BACKLOG))
+        backlog = Backlog(config, clock, sum(totals[status] for status in lifecycle.BACKLOG), users)
+        crew.intake = IntakeActor.start(crew, backlog)
         crew.pool = PoolActor.start(crew, readers)
         undo.pop_all()
     crew.pool.tell(messages.WakeUp())
@@ -91,10 +101,10 @@ def take_down(running: Running) -> None:
     A function of its own, and no method: an engine that nobody refers to any more is taken down too.
     """
     crew = running.crew
-    closed: Future[None] = ThreadingFuture()
+    closed: Reply[None] = Reply()
     crew.intake.tell(messages.Close(closed))
     closed.get()
-    idle: Future[None] = ThreadingFuture()
+    idle: Reply[None] = Reply()
     crew.pool.tell(messages.StopWork(idle))
     try:
         idle.get(timeout=crew.config.stop_seconds)

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from ..engine import IdempotencyKey, Reply
+from .access import ANYBODY, Caller
+from .conditional import preferred_wait
+from .idempotency import read_idempotency_key
 from .parameters import P, parse_query
-from .problems import BodyTimeout, LengthRequired, TruncatedBody, UnsupportedMediaType
+from .problems import ContentTooLarge, LengthRequired, UnsupportedMediaType
 
 JSON = "application/json"
+Headers = tuple[tuple[str, str], ...]
+
+NO_PAGE: Headers = (
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("X-Content-Type-Options", "nosniff"),
+)
+"""Nobody is meant to look at JSON as at a page, still less inside of another one."""
+FORGET: Headers = (("Cache-Control", "no-store"), *NO_PAGE)
+"""The policy of answers that nobody keeps."""
+ASK_AGAIN: Headers = (("Cache-Control", "private, no-cache"), *NO_PAGE)
+"""The policy of answers that the client may keep, and has to ask about before it uses them again."""
 
 
 class Answer(NamedTuple):
@@ -16,9 +31,25 @@ class Answer(NamedTuple):
 
     body: bytes
     status: int = 200
-    headers: tuple[tuple[str, str], ...] = ()
-    """Beyond Content-Type and Content-Length."""
+    headers: Headers = ()
+    """Beyond Content-Type, Content-Length and the policy's."""
     content_type: str = JSON
+    policy: Headers = FORGET
+    """What others may do with it."""
+    packed: bytes | None = None
+    """The body as gzip, where that was made beforehand."""
+
+
+class Later(NamedTuple):
+    """An answer that is not there yet. No thread has to wait for it."""
+
+    reply: Reply[Any]
+    """Set when it is time to go on."""
+    go_on: Callable[[], Answer | Later]
+    """Gives the answer then, or what has to be waited for next."""
+
+
+Response = Answer | Later
 
 
 class Call:
@@ -28,20 +59,55 @@ class Call:
         environ: as PEP 3333 has it.
         query_string: the part of the address behind the question mark.
         order_id: the order that the path names, or the empty string.
+        caller: who sent it.
+        request_id: its name.
     """
 
-    __slots__ = ("_environ", "_query_string", "order_id")
+    __slots__ = ("_environ", "_query_string", "caller", "order_id", "request_id")
 
-    def __init__(self, environ: Mapping[str, Any], query_string: str, order_id: str) -> None:
+    def __init__(
+        self,
+        environ: Mapping[str, Any],
+        query_string: str,
+        order_id: str,
+        caller: Caller = ANYBODY,
+        request_id: str = "",
+    ) -> None:
         self._environ = environ
         self._query_string = query_string
         self.order_id = order_id
+        """The order that it is about, or the empty string; for the log too."""
+        self.caller = caller
+        self.request_id = request_id
 
     @property
     def accept(self) -> str:
         """The media types that the client prefers, as it wrote them."""
         value: str = self._environ.get("HTTP_ACCEPT", "")
         return value
+
+    @property
+    def if_none_match(self) -> str:
+        """The entity tags of what the client has, as it wrote them."""
+        value: str = self._environ.get("HTTP_IF_NONE_MATCH", "")
+        return value
+
+    @property
+    def preferred_wait(self) -> int | None:
+        """How many seconds the client prefers to wait; None where it does not say."""
+        return preferred_wait(self._environ)
+
+    def idempotency(self, body: bytes) -> IdempotencyKey | None:
+        """The client's name for this request; None where it has none.
+
+        Args:
+            body: of the request.
+
+        Raises:
+            MalformedRequest: it is no string of structured fields (RFC 9651), nor a plain word.
+        """
+        given: str | None = self._environ.get("HTTP_IDEMPOTENCY_KEY")
+        return None if given is None else read_idempotency_key(given, self.caller.user_id, body)
 
     def query(self, kind: type[P]) -> P:
         """The parameters of the query.
@@ -54,29 +120,37 @@ class Call:
         """
         return parse_query(self._query_string, kind) if self._query_string else kind()
 
-    def body(self, *media_types: str) -> tuple[bytes, str]:
+    def body(self, *media_types: str, max_bytes: int | None = None) -> tuple[bytes, str]:
         """The body, and which of the media types it has.
 
         Args:
             media_types: those that this call takes.
+            max_bytes: the largest body that this call takes; none for what the server takes.
 
         Raises:
-            UnsupportedMediaType: it has none of them.
+            UnsupportedMediaType: it has none of them, or is encoded in another way than UTF-8.
             LengthRequired: its length is not given.
-            BodyTimeout: it stopped coming.
-            TruncatedBody: it ended before its announced length.
+            ContentTooLarge: it is too large.
         """
-        media_type = self._environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
+        media_type = self._environ.get("CONTENT_TYPE", "")
         if media_type not in media_types:
-            raise UnsupportedMediaType(media_types)
-        length = self._environ.get("CONTENT_LENGTH")
-        if not length or self._environ.get("wsgi.input_terminated"):
+            media_type = _without_parameters(media_type)
+            if media_type not in media_types:
+                raise UnsupportedMediaType(f"Send the body with Content-Type: {' or '.join(media_types)}.")
+        if self._environ.get("HTTP_CONTENT_ENCODING", "identity") != "identity":
+            raise UnsupportedMediaType("Send the body as it is, without Content-Encoding.")
+        if "CONTENT_LENGTH" not in self._environ:
             raise LengthRequired
-        expected = int(length)
-        try:
-            body: bytes = self._environ["wsgi.input"].read(expected)
-        except OSError:
-            raise BodyTimeout from None
-        if len(body) < expected:
-            raise TruncatedBody(expected, len(body))
+        body: bytes = self._environ["wsgi.input"].read()
+        if max_bytes is not None and len(body) > max_bytes:
+            raise ContentTooLarge(f"The body has {len(body)} bytes; {max_bytes} are taken here at the most.")
         return body, media_type
+
+
+def _without_parameters(content_type: str) -> str:
+    media_type, *parameters = content_type.lower().split(";")
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "charset" and value.strip().strip('"') != "utf-8":
+            raise UnsupportedMediaType("Send the body in UTF-8: no other charset is taken.")
+    return media_type.strip()

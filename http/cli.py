@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import importlib
-import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -34,8 +34,10 @@ from ..store.audit import audit
 from ..store.backup import back_up
 from ..store.statements import run_script
 from ..store.totals import OrderMetrics
+from . import key_commands, logs
 from .client import move_order
 from .load import render, run_load
+from .logs import LogFormat
 from .options import settings_of, with_options
 from .payloads import history_payload, order_payload
 from .server import ServerConfig, serve
@@ -46,6 +48,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Ordermill takes orders over REST, keeps them safe and processes them in the background.",
 )
+app.add_typer(key_commands.app, name="keys")
 # No markup: what handlers and clients have written is shown as it is.
 _out = Console(markup=False, emoji=False)
 _err = Console(markup=False, emoji=False, stderr=True)
@@ -56,9 +59,11 @@ DatabaseOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 OrderArgument = Annotated[str, typer.Argument(help="The order.")]
 UrlOption = Annotated[str, typer.Option("--url", envvar="ORDERMILL_URL", help="Address of a running server.")]
+KeyOption = Annotated[
+    str | None, typer.Option("--key", envvar="ORDERMILL_KEY", help="Key to send along; the variable tells nobody.")
+]
 DEFAULT_DATABASE = "orders.db"
 DEFAULT_URL = "http://127.0.0.1:8080"
-_LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 @app.command("serve")
@@ -74,12 +79,20 @@ def serve_command(
         ),
     ] = None,
     log_level: Annotated[
-        str, typer.Option(envvar="ORDERMILL_LOG_LEVEL", help="debug, info (a line a request), warning or error.")
+        str,
+        typer.Option(
+            envvar="ORDERMILL_LOG_LEVEL",
+            help="debug (a line a transition), info (a line a request), warning or error.",
+        ),
     ] = "warning",
+    log_format: Annotated[
+        LogFormat, typer.Option(envvar="ORDERMILL_LOG_FORMAT", help="text, or json with an object a line.")
+    ] = LogFormat.TEXT,
     **settings: Any,
 ) -> None:
     """Serve the REST API until SIGTERM or SIGINT."""
-    _configure_logging(log_level)
+    set_up = partial(logs.configure, log_level, log_format)
+    set_up()
     engine = OrderEngine(
         db,
         handler=None if handler is None else load_handler(handler),
@@ -93,7 +106,7 @@ def serve_command(
         _out.print(line, highlight=False, soft_wrap=True)
         sys.stdout.flush()
 
-    serve(engine, config, announce)
+    serve(engine, config, announce, set_up)
 
 
 @app.command("load")
@@ -102,10 +115,11 @@ def load_command(
     orders: Annotated[int, typer.Option(min=1, help="Orders to send.")] = 1000,
     concurrency: Annotated[int, typer.Option(min=1, help="Connections that send at the same time.")] = 1000,
     timeout_seconds: Annotated[float, typer.Option(min=1, help="Give up after so many seconds.")] = 300.0,
+    key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Send orders from many connections at once, wait for all of them, and check the metrics against what was sent."""
-    report = run_load(url, orders, concurrency, _err if as_json else _out, timeout_seconds)
+    report = run_load(url, orders, concurrency, _err if as_json else _out, timeout_seconds, key)
     if as_json:
         _print_json(report)
     else:
@@ -193,15 +207,19 @@ def verify_command(db: DatabaseOption = DEFAULT_DATABASE, as_json: JsonOption = 
 
 
 @app.command("cancel")
-def cancel_command(order_id: OrderArgument, url: UrlOption = DEFAULT_URL, as_json: JsonOption = False) -> None:
+def cancel_command(
+    order_id: OrderArgument, url: UrlOption = DEFAULT_URL, key: KeyOption = None, as_json: JsonOption = False
+) -> None:
     """Have a running server cancel an order that is Pending."""
-    _show_moved(move_order(url, order_id, "cancel"), as_json)
+    _show_moved(move_order(url, order_id, "cancel", key=key), as_json)
 
 
 @app.command("retry")
-def retry_command(order_id: OrderArgument, url: UrlOption = DEFAULT_URL, as_json: JsonOption = False) -> None:
+def retry_command(
+    order_id: OrderArgument, url: UrlOption = DEFAULT_URL, key: KeyOption = None, as_json: JsonOption = False
+) -> None:
     """Have a running server put an order that is Failed or in Review back to Pending."""
-    _show_moved(move_order(url, order_id, "retry"), as_json)
+    _show_moved(move_order(url, order_id, "retry", key=key), as_json)
 
 
 @app.command("settle")
@@ -210,10 +228,11 @@ def settle_command(
     status: Annotated[OrderStatus, typer.Argument(help="Completed or Failed.")],
     reason: Annotated[str, typer.Option(help="Why; it goes into the order's history.")] = "settled by an operator",
     url: UrlOption = DEFAULT_URL,
+    key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Have a running server end the Review of an order."""
-    _show_moved(move_order(url, order_id, "settle", {"status": status, "reason": reason}), as_json)
+    _show_moved(move_order(url, order_id, "settle", {"status": status, "reason": reason}, key), as_json)
 
 
 @app.command("backup")
@@ -292,14 +311,6 @@ def _show_moved(order: dict[str, Any], as_json: bool) -> None:
         _print_json(order)
     else:
         _out.print(f"{order['order_id']} is {order['status']}.", highlight=False)
-
-
-def _configure_logging(level: str) -> None:
-    if level not in _LOG_LEVELS:
-        raise InvalidConfiguration(f"The log level is one of {', '.join(_LOG_LEVELS)}; {level!r} is not.")
-    logging.basicConfig(
-        level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
 
 
 def _print_json(value: object) -> None:

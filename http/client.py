@@ -19,7 +19,9 @@ class ServerRefused(OrdermillError):
     """The server cannot be reached, or does not do what was asked; the message has its reason."""
 
 
-def move_order(url: str, order_id: str, action: str, body: dict[str, str] | None = None) -> dict[str, Any]:
+def move_order(
+    url: str, order_id: str, action: str, body: dict[str, str] | None = None, key: str | None = None
+) -> dict[str, Any]:
     """Have a server cancel, retry or settle an order.
 
     Args:
@@ -27,6 +29,7 @@ def move_order(url: str, order_id: str, action: str, body: dict[str, str] | None
         order_id: the order.
         action: the last part of the call's path.
         body: what to send along.
+        key: the server's key to send along, if it needs one.
 
     Returns:
         The order as it is afterwards.
@@ -38,7 +41,7 @@ def move_order(url: str, order_id: str, action: str, body: dict[str, str] | None
         request = urllib.request.Request(
             f"{url.rstrip('/')}/orders/{quote(order_id, safe='')}/{action}",
             data=b"" if body is None else msgspec.json.encode(body),
-            headers={"Content-Type": JSON},
+            headers={"Content-Type": JSON, **authorization(key)},
             method="POST",
         )
         with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as answer:
@@ -48,6 +51,11 @@ def move_order(url: str, order_id: str, action: str, body: dict[str, str] | None
             raise ServerRefused(_detail(error.read()) or f"{url} answers {error.code} {error.reason}.") from None
     except (OSError, ValueError) as error:  # ValueError: an address that is none, an answer that is no JSON
         raise ServerRefused(f"Cannot ask {url}: {error}. Is it running? Start it with `ordermill serve`.") from error
+
+
+def authorization(key: str | None) -> dict[str, str]:
+    """The header that a key is sent in; none without one."""
+    return {} if key is None else {"Authorization": f"Bearer {key}"}
 
 
 def _detail(body: bytes) -> str | None:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from functools import partial
 from importlib.metadata import distribution
 from pathlib import Path
 
-from .call import Answer, Call
-from .parameters import NoParameters
+from .access import PUBLIC
+from .call import Headers
+from .document import Document
 from .route import Route
 
 _STATIC = Path(__file__).with_name("static")
 # Not by `importlib.resources`: to import that package is to read all of its viewers into memory.
 _VIEWER = Path(str(distribution("offapi").locate_file("offapi")))
 
-_HEADERS = (
+_POLICY: Headers = (
     (
         "Content-Security-Policy",
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -26,14 +26,8 @@ _HEADERS = (
 )
 _HTML, _CSS, _SCRIPT = (f"text/{kind}; charset=utf-8" for kind in ("html", "css", "javascript"))
 
-
-def _serve(file: Path, media_type: str, call: Call) -> Answer:
-    call.query(NoParameters)
-    return Answer(file.read_bytes(), headers=_HEADERS, content_type=media_type)
-
-
 ROUTES = tuple(
-    Route("GET", path, partial(_serve, file, media_type))
+    Route("GET", path, Document(file.read_bytes, _POLICY, media_type).read, PUBLIC)
     for path, file, media_type in (
         ("/docs", _STATIC / "docs.html", _HTML),
         ("/docs/docs.js", _STATIC / "docs.js", _SCRIPT),

@@ -19,6 +19,11 @@ MONEY_TEXT = re.compile(rf"[0-9]{{1,{len(str(int(MAX_TOTAL_AMOUNT)))}}}(\.[0-9]{
 CURSOR = re.compile(r"[1-9a-f][0-9a-f]{0,14}")
 """A cursor: the sequence of an order, in hexadecimal. Whatever matches fits into the database's integers."""
 
+MAX_REASON = 500
+"""Characters of the reason that an operator gives."""
+REASON = re.compile(rf"[^\x00-\x1f\x7f-\x9f]{{1,{MAX_REASON}}}")
+"""That reason: without control characters."""
+
 
 def whole(pattern: re.Pattern[str]) -> str:
     """A pattern that the whole text must match, as JSON Schema writes it."""
@@ -39,6 +44,7 @@ AmountRequest = Annotated[
         }
     ),
 ]
+Reason = Annotated[str, Meta(extra_json_schema={"pattern": whole(REASON)})]
 Amount = Annotated[str, Meta(extra_json_schema={"pattern": r"^[0-9]+\.[0-9]{2}$"})]
 Timestamp = Annotated[str, Meta(extra_json_schema={"format": "date-time", "pattern": r"\.[0-9]{6}Z$"})]
 Count = Annotated[int, Meta(extra_json_schema={"minimum": 0})]

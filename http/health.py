@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from http import HTTPStatus
 
 import msgspec
 
-from ..engine import OrderEngine
+from ..engine import Desk
 from .call import Answer, Call
 from .parameters import NoParameters
 from .payloads import encode
@@ -19,6 +20,8 @@ class HealthPayload(msgspec.Struct, omit_defaults=True):
     """`ok`, or `unavailable`."""
     reasons: tuple[str, ...]
     """What is wrong; empty where all is well."""
+    warnings: tuple[str, ...] = ()
+    """What an operator should mend although requests are served; left out where there is nothing."""
     incidents: dict[str, int] = {}
     """Unexpected errors since the start, by actor, which each of them has outlived; left out where there were none."""
 
@@ -27,24 +30,26 @@ class HealthCalls:
     """For load balancers and orchestrators.
 
     Args:
-        engine: the engine behind the facade.
+        desk: of the engine behind the facade.
+        warnings: asked what an operator should mend.
     """
 
-    def __init__(self, engine: OrderEngine) -> None:
-        self._engine = engine
+    def __init__(self, desk: Desk, warnings: Callable[[], tuple[str, ...]] = tuple) -> None:
+        self._desk = desk
+        self._warnings = warnings
 
     def live(self, call: Call) -> Answer:
         """200 while the process answers and its actors live; 503 tells an orchestrator to start it anew."""
         call.query(NoParameters)
-        return _answer(self._engine, self._engine.dead_actors())
+        return _answer(self._desk, self._desk.dead_actors())
 
     def ready(self, call: Call) -> Answer:
         """200 while orders are taken; 503 with the reasons otherwise."""
         call.query(NoParameters)
-        return _answer(self._engine, self._engine.trouble())
+        return _answer(self._desk, self._desk.trouble(), self._warnings())
 
 
-def _answer(engine: OrderEngine, reasons: tuple[str, ...]) -> Answer:
+def _answer(desk: Desk, reasons: tuple[str, ...], warnings: tuple[str, ...] = ()) -> Answer:
     status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
-    payload = HealthPayload("unavailable" if reasons else "ok", reasons, dict(engine.incidents()))
+    payload = HealthPayload("unavailable" if reasons else "ok", reasons, warnings, dict(desk.incidents()))
     return Answer(encode(payload), status)

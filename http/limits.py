@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 
 try:
     import resource
@@ -31,3 +32,11 @@ def allow_connections(wanted: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
     if allowed < needed:
         logging.getLogger("ordermill.http").warning("only %d files may be open, %d are wanted", allowed, needed)
+
+
+def connections_allowed() -> int:
+    """How many connections this process may have open at the same time."""
+    if resource is None:
+        return sys.maxsize
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else max(1, soft - _OTHER_FILES)

@@ -25,6 +25,7 @@ from rich.table import Table
 from ..store.errors import OrdermillError
 from ..store.lifecycle import COMPLETE, OrderStatus
 from ..store.totals import OrderMetrics
+from .client import authorization
 from .limits import allow_connections
 
 _WAIT_SECONDS = 30
@@ -68,7 +69,14 @@ class LoadReport(msgspec.Struct, frozen=True, kw_only=True):
         return not self.mismatches
 
 
-def run_load(url: str, orders: int, concurrency: int, console: Console, timeout_seconds: float = 300.0) -> LoadReport:
+def run_load(
+    url: str,
+    orders: int,
+    concurrency: int,
+    console: Console,
+    timeout_seconds: float = 300.0,
+    key: str | None = None,
+) -> LoadReport:
     """Send new orders, wait until processing is over for all, and compare the metrics with what was sent.
 
     Args:
@@ -77,6 +85,7 @@ def run_load(url: str, orders: int, concurrency: int, console: Console, timeout_
         concurrency: connections that send at the same time.
         console: where progress is shown.
         timeout_seconds: when to give up.
+        key: the server's key to send along, if it needs one; one that submits and reads for all users.
 
     Raises:
         LoadError: the address is none, the server cannot be reached or goes away, or it takes too long.
@@ -85,7 +94,7 @@ def run_load(url: str, orders: int, concurrency: int, console: Console, timeout_
     allow_connections(concurrency)
     with _Bars(console) as bars:
         try:
-            return asyncio.run(asyncio.wait_for(_Load(url, orders, concurrency, bars).run(), timeout_seconds))
+            return asyncio.run(asyncio.wait_for(_Load(url, orders, concurrency, bars, key).run(), timeout_seconds))
         except TimeoutError:
             raise LoadError(f"Not done within {timeout_seconds:g} s: send fewer orders, or allow more time.") from None
         except aiohttp.ClientError as error:
@@ -120,6 +129,7 @@ class _Load:
     orders: int
     concurrency: int
     bars: _Bars
+    key: str | None
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
     seconds: list[float] = field(default_factory=list)
     accepted: list[str] = field(default_factory=list)
@@ -130,7 +140,9 @@ class _Load:
     async def run(self) -> LoadReport:
         # An idle connection is given up before the server does, which would break the request that goes over it next.
         connector = aiohttp.TCPConnector(limit=self.concurrency, keepalive_timeout=_IDLE_SECONDS)
-        async with aiohttp.ClientSession(self.url, connector=connector, timeout=aiohttp.ClientTimeout()) as session:
+        async with aiohttp.ClientSession(
+            self.url, connector=connector, timeout=aiohttp.ClientTimeout(), headers=authorization(self.key)
+        ) as session:
             before = await _metrics(session)
             began = time.perf_counter()
             await self._send_all(session)

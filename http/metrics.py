@@ -11,8 +11,8 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
-from ..engine import MetricsSnapshot, OrderEngine
-from .call import JSON, Answer, Call
+from ..engine import Desk, MetricsSnapshot
+from .call import JSON, Answer, Call, Later
 from .parameters import NoParameters
 from .payloads import encode
 
@@ -23,22 +23,26 @@ class MetricsCalls:
     """How the engine is doing.
 
     Args:
-        engine: a running engine.
+        desk: of a running engine.
     """
 
-    def __init__(self, engine: OrderEngine) -> None:
-        self._engine = engine
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
 
-    def read(self, call: Call) -> Answer:
+    def read(self, call: Call) -> Later:
         """The metrics, as JSON unless the client prefers a Prometheus format."""
         call.query(NoParameters)
-        snapshot = self._engine.metrics()
-        if not _prefers_scraping(call.accept):
-            return Answer(encode(snapshot))
-        registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Exposition(snapshot))
-        encoder, content_type = choose_encoder(call.accept)
-        return Answer(encoder(registry), content_type=content_type)
+        snapshot = self._desk.begin_metrics()
+        return Later(snapshot, lambda: _show(snapshot.get(), call.accept))
+
+
+def _show(snapshot: MetricsSnapshot, accept: str) -> Answer:
+    if not _prefers_scraping(accept):
+        return Answer(encode(snapshot))
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Exposition(snapshot))
+    encoder, content_type = choose_encoder(accept)
+    return Answer(encoder(registry), content_type=content_type)
 
 
 class _Exposition(Collector):

@@ -5,70 +5,73 @@ from __future__ import annotations
 import inspect
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from functools import cached_property
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
 from ..engine import OrderNotFound
-from .call import Answer, Call
+from . import request_id
+from .access import Access
+from .conditional import COMPRESSED_FROM
+from .headers import header
 from .parameters import NoParameters, OrderPath, parameters_of
-from .payloads import encode
 from .problems import Problem
 from .refusals import refusals
-from .route import Content, Operation, Reply, Route
-from .schemas import components, header, schema
+from .route import Content, Operation, Result, Route
+from .schemas import components, schema
 
 API_VERSION = "1"
 """Rises where a client that keeps to the description would have to be changed."""
 
-_ABOUT = """Takes orders, acknowledges each only when it is safely on disk, and processes them in the background.
+_ABOUT = f"""Takes orders, acknowledges each only when it is safely on disk, and processes them in the background.
 
-Sending an order again is always safe. Answers that mean "later" are 503 with `Retry-After`. Every error is a problem
-(RFC 9457) whose `type` says which; where a request is no HTTP that the server understands, the `type` is `about:blank`.
+Sending an order again is always safe. Answers that mean "later" have a `Retry-After`. Every error is a problem
+(RFC 9457) whose `type` says which.
+
+Every path that takes GET takes HEAD as well, and any path answers OPTIONS with the methods that it takes. Answers of
+{COMPRESSED_FROM} bytes and more come as gzip where `Accept-Encoding` takes it.
 """
+_SCHEMES = {
+    "key": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "om_…",
+        "description": "A key of this server's; what it is good for is up to its roles, and to the user it may be "
+        "bound to: then there are no orders but those of that user.",
+    }
+}
 
 Tree = dict[str, Any]
 
 
-class DescriptionCalls:
-    """The description, for programs.
-
-    Args:
-        routes: what it describes.
-    """
-
-    def __init__(self, routes: Iterable[Route]) -> None:
-        self._routes = tuple(routes)
-
-    def read(self, call: Call) -> Answer:
-        """The OpenAPI description of this API."""
-        call.query(NoParameters)
-        return Answer(self._document)
-
-    @cached_property
-    def _document(self) -> bytes:
-        return encode(describe(self._routes))
-
-
-def describe(routes: Iterable[Route]) -> Tree:
+def describe(routes: Iterable[Route], *, needs_keys: bool = False) -> Tree:
     """The description as a tree of JSON.
 
     Args:
         routes: those without an operation are left out.
+        needs_keys: whether callers need keys.
     """
     described = [(route, route.operation) for route in routes if route.operation is not None]
     described += list(_hidden(described))
     paths: dict[str, Tree] = defaultdict(dict)
     for route, operation in described:
-        paths[route.path][route.method.lower()] = _operation(route, operation, described)
+        tree = _operation(route, operation, described)
+        for status, refusal in refusals(route, operation, needs_keys=needs_keys).items():
+            tree["responses"][status] = _either(tree["responses"].get(status), refusal)
+        if needs_keys:
+            tree["security"] = [{"key": [role]} for role in sorted(route.access.roles)]
+            tree["description"] = f"{tree['description']} {_needed(route.access)}".strip()
+        paths[route.path][route.method.lower()] = tree
     return {
         "openapi": "3.1.0",
         "info": {"title": "Ordermill", "version": API_VERSION, "description": _ABOUT, "license": {"name": "MIT"}},
         "tags": [{"name": tag} for tag in dict.fromkeys(operation.tag for _, operation in described)],
         "paths": paths,
-        "components": {"schemas": _components(operation for _, operation in described)},
+        "components": {
+            "schemas": _components(operation for _, operation in described),
+            **({"securitySchemes": _SCHEMES} if needs_keys else {}),
+        },
     }
 
 
@@ -100,16 +103,30 @@ def _operation(route: Route, operation: Operation, described: list[tuple[Route, 
         "description": operation.remark,
         "tags": [operation.tag],
         "parameters": [parameter for place, kind in places for parameter in _parameters(place, kind)],
-        "responses": {},
+        "responses": {
+            str(result.status.value): _result(result) | _links(route, result, described) for result in operation.results
+        },
     }
     if operation.bodies:
         tree["requestBody"] = {"required": True, "content": _contents(operation.bodies)}
-    for reply in operation.replies:
-        tree["responses"][str(reply.status.value)] = _reply(reply) | _links(route, reply, described)
-    for status, response in refusals(route, operation).items():
-        content = tree["responses"].setdefault(status, response).get("content", {})
-        content.update(response["content"])
     return tree
+
+
+def _either(result: Tree | None, refusal: Tree) -> Tree:
+    """The description of a status that stands for a result and for problems."""
+    if result is None:
+        return refusal
+    headers = {
+        name: {**result["headers"].get(name, {}), **refusal["headers"].get(name, {}), "required": False}
+        for name in (result["headers"] | refusal["headers"])
+    }
+    return result | {"content": result["content"] | refusal["content"], "headers": headers}
+
+
+def _needed(access: Access) -> str:
+    if not access.roles:
+        return "Needs no key."
+    return f"Needs a key with the role {access.words}{', not bound to a user' if access.of_all_users else ''}."
 
 
 def _parameters(place: str, kind: type[msgspec.Struct]) -> Iterator[Tree]:
@@ -122,7 +139,7 @@ def _parameters(place: str, kind: type[msgspec.Struct]) -> Iterator[Tree]:
         yield {"name": name, "in": place, "required": is_required, "description": description, "schema": tree}
 
 
-def _contents(contents: Any) -> Tree:
+def _contents(contents: Mapping[str, Content]) -> Tree:
     return {media_type: _content(content) for media_type, content in contents.items()}
 
 
@@ -130,19 +147,21 @@ def _content(content: Content) -> Tree:
     return {"schema": schema(content.kind), "example": msgspec.to_builtins(content.example)}
 
 
-def _reply(reply: Reply) -> Tree:
-    tree: Tree = {"description": reply.description, "content": _contents(reply.contents)}
-    if reply.headers:
-        tree["headers"] = {name: header(*declared) for name, declared in reply.headers.items()}
-    return tree
+def _result(result: Result) -> Tree:
+    headers = {request_id.HEADER: True, **result.headers}
+    tree: Tree = {
+        "description": result.description,
+        "headers": {name: header(name, is_required) for name, is_required in headers.items()},
+    }
+    return tree | ({"content": _contents(result.contents)} if result.contents else {})
 
 
-def _links(route: Route, reply: Reply, described: list[tuple[Route, Operation]]) -> Tree:
+def _links(route: Route, result: Result, described: list[tuple[Route, Operation]]) -> Tree:
     """Where a call may make an order: everything that can be asked about that order."""
     if (
         route.method != "POST"
         or "{order_id}" in route.path
-        or not any("order_id" in getattr(content.kind, "__struct_fields__", ()) for content in reply.contents.values())
+        or not any("order_id" in getattr(content.kind, "__struct_fields__", ()) for content in result.contents.values())
     ):
         return {}
     return {
@@ -158,7 +177,7 @@ def _components(operations: Iterable[Operation]) -> Tree:
     contents = [
         content
         for operation in operations
-        for body in (operation.bodies, *(reply.contents for reply in operation.replies))
+        for body in (operation.bodies, *(result.contents for result in operation.results))
         for content in body.values()
     ]
     return components([Problem, *(content.kind for content in contents)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Annotated
 
@@ -18,15 +19,18 @@ from ..engine import (
     OrderStatus,
     StoreUnavailable,
     TransitionRefused,
+    UserBacklogFull,
 )
 from ..store.lifecycle import ACCEPT, ASSIGN, COMPLETE, Edge
 from ..store.order import find_faults
 from .call import JSON
+from .headers import ReadHeaders, SubmitHeaders
 from .health import HealthPayload
 from .metrics import SCRAPER_TYPES
-from .orders import MAX_BULK, NDJSON
+from .orders import NDJSON
 from .parameters import OrderQuery, PageQuery
 from .payloads import (
+    MAX_BULK,
     REJECTED,
     BulkPayload,
     BulkResult,
@@ -39,8 +43,8 @@ from .payloads import (
     TransitionPayload,
     encode,
 )
-from .problems import ContentTooLarge
-from .route import Content, Header, Operation, Reply
+from .problems import TooManyOrders
+from .route import Content, Operation, Result
 
 _ORDERS, _OPERATORS, _OBSERVERS = "Orders", "Operators", "Observers"
 
@@ -73,11 +77,20 @@ _SCRAPED = """# HELP ordermill_orders_processed_total Orders that are Completed.
 ordermill_orders_processed_total 2.0
 """
 
+_RATE = {"RateLimit-Policy": '"user";q=10;w=2', "RateLimit": '"user";r=0;t=1'}
+_RATED = dict.fromkeys(_RATE, False)
+_TAGGED = {"ETag": True}
+_READ = _TAGGED | {"Preference-Applied": False}
+
 _FAULTY = InvalidOrder(find_faults(_REQUEST | {"item_ids": []}))
 _INCOMPLETE = str(InvalidOrder(find_faults(_BULK[1])))
-_FULL = BacklogFull(100_000, 1, 100_000)
-_STOPPED = EngineStopped()
-_FAILING = StoreUnavailable(OSError("database or disk is full"))
+_ASKING = (EngineStopped(), StoreUnavailable(OSError("database or disk is full")))
+_SENDING = (
+    TooManyOrders("User 'u-1' sends orders too fast: try again later.", 1, tuple(_RATE.items())),
+    UserBacklogFull("u-1", 1_000, 1, 1_000, 1),
+    BacklogFull(100_000, 1, 100_000),
+    *_ASKING,
+)
 
 BulkRequest = Annotated[
     list[msgspec.Raw],
@@ -95,47 +108,51 @@ BulkLines = Annotated[
 ]
 
 
-def _step(edge: Edge, at: str, attempt: int) -> TransitionPayload:
-    return TransitionPayload(edge.source, edge.target, at, attempt, edge.why)
+def _step(edge: Edge, at: str, attempt: int, request_id: str | None = None) -> TransitionPayload:
+    return TransitionPayload(edge.source, edge.target, at, attempt, edge.why, request_id)
 
 
 def _json(kind: object, example: object) -> dict[str, Content]:
     return {JSON: Content(kind, example)}
 
 
-def _ok(description: str, kind: object, example: object) -> Reply:
-    return Reply(HTTPStatus.OK, description, _json(kind, example))
+def _ok(description: str, kind: object, example: object, headers: Mapping[str, bool] = {}) -> Result:
+    return Result(HTTPStatus.OK, description, _json(kind, example), headers)
+
+
+def _order(description: str, example: OrderPayload, headers: Mapping[str, bool] = _TAGGED) -> Result:
+    return _ok(description, OrderPayload, example, headers)
 
 
 SUBMIT = Operation(
     "submitOrder",
     _ORDERS,
-    replies=(
-        Reply(
+    results=(
+        Result(
             HTTPStatus.CREATED,
             "The order is new, and safely on disk.",
             _json(OrderPayload, _PENDING),
-            {"Location": Header("The order's path.", Annotated[str, Meta(pattern="^/orders/.")])},
+            {"Location": True} | _TAGGED | _RATED,
         ),
-        _ok("The very same order was sent before: the order as it is by now.", OrderPayload, _COMPLETED),
+        _order("The very same order was sent before: the order as it is by now.", _COMPLETED, _TAGGED | _RATED),
     ),
-    problems=(_FAULTY, OrderConflict("o-1"), _FULL, _STOPPED, _FAILING),
+    problems=(_FAULTY, OrderConflict("o-1"), *_SENDING),
+    headers=SubmitHeaders,
     bodies=_json(OrderRequest, _REQUEST),
 )
 SUBMIT_BULK = Operation(
     "submitOrders",
     _ORDERS,
-    replies=(
+    results=(
         _ok(
             "What became of each, in the sequence that they were sent in.",
             BulkPayload,
             BulkPayload(1, 0, 1, [BulkResult("o-2", "accepted"), BulkResult("o-3", REJECTED, _INCOMPLETE)]),
+            _RATED,
         ),
     ),
-    problems=(
-        ContentTooLarge(f"{MAX_BULK + 1} orders were sent; send {MAX_BULK} at the most at once."),
-        *(_FULL, _STOPPED, _FAILING),
-    ),
+    problems=_SENDING,
+    headers=SubmitHeaders,
     bodies={
         JSON: Content(BulkRequest, _BULK),
         NDJSON: Content(BulkLines, "".join(f"{encode(order).decode()}\n" for order in _BULK)),
@@ -144,79 +161,88 @@ SUBMIT_BULK = Operation(
 LIST = Operation(
     "listOrders",
     _ORDERS,
-    replies=(_ok("A page.", PagePayload, PagePayload([_COMPLETED], "2")),),
-    problems=(_STOPPED, _FAILING),
+    results=(_ok("A page.", PagePayload, PagePayload([_COMPLETED], "2")),),
+    problems=_ASKING,
     query=PageQuery,
 )
 READ = Operation(
     "readOrder",
     _ORDERS,
-    replies=(_ok("The order.", OrderPayload, _COMPLETED),),
-    problems=(_STOPPED, _FAILING),
+    results=(
+        _order("The order.", _COMPLETED, _READ),
+        Result(HTTPStatus.NOT_MODIFIED, "The order has not changed.", headers=_READ),
+    ),
+    problems=_ASKING,
     query=OrderQuery,
+    headers=ReadHeaders,
 )
 READ_STATUS = Operation(
     "readStatus",
     _ORDERS,
-    replies=(_ok("Where it is.", StatusPayload, StatusPayload("o-1", OrderStatus.COMPLETED)),),
-    problems=(_STOPPED, _FAILING),
+    results=(_ok("Where it is.", StatusPayload, StatusPayload("o-1", OrderStatus.COMPLETED)),),
+    problems=_ASKING,
 )
 READ_HISTORY = Operation(
     "readHistory",
     _ORDERS,
-    replies=(
+    results=(
         _ok(
             "Its steps, oldest first.",
             HistoryPayload,
             HistoryPayload(
-                "o-1", [_step(ACCEPT, _CREATED, 0), _step(ASSIGN, _ASSIGNED, 1), _step(COMPLETE, _UPDATED, 1)]
+                "o-1",
+                [
+                    _step(ACCEPT, _CREATED, 0, "5f1d09a3c2b7-1"),
+                    _step(ASSIGN, _ASSIGNED, 1),
+                    _step(COMPLETE, _UPDATED, 1),
+                ],
             ),
         ),
     ),
-    problems=(_STOPPED, _FAILING),
+    problems=_ASKING,
 )
 CANCEL_ORDER = Operation(
     "cancelOrder",
     _ORDERS,
-    replies=(_ok("The order is Cancelled.", OrderPayload, _CANCELLED),),
-    problems=(TransitionRefused("o-1", OrderStatus.COMPLETED, OrderStatus.CANCELLED), _STOPPED, _FAILING),
+    results=(_order("The order is Cancelled.", _CANCELLED),),
+    problems=(TransitionRefused("o-1", OrderStatus.COMPLETED, OrderStatus.CANCELLED), *_ASKING),
 )
 RETRY = Operation(
     "retryOrder",
     _OPERATORS,
-    replies=(_ok("The order is Pending.", OrderPayload, _RETRIED),),
-    problems=(TransitionRefused("o-1", OrderStatus.COMPLETED, OrderStatus.PENDING), _STOPPED, _FAILING),
+    results=(_order("The order is Pending.", _RETRIED),),
+    problems=(TransitionRefused("o-1", OrderStatus.COMPLETED, OrderStatus.PENDING), *_ASKING),
 )
 SETTLE = Operation(
     "settleOrder",
     _OPERATORS,
-    replies=(_ok("The order is settled.", OrderPayload, _COMPLETED),),
+    results=(_order("The order is settled.", _COMPLETED),),
     problems=(
         InvalidOrder((FieldFault("/status", "must be Completed or Failed"),)),
         TransitionRefused("o-1", OrderStatus.PENDING, OrderStatus.COMPLETED),
-        *(_STOPPED, _FAILING),
+        *_ASKING,
     ),
     bodies=_json(SettleRequest, SettleRequest(OrderStatus.COMPLETED, "found paid")),
 )
 METRICS = Operation(
     "readMetrics",
     _OBSERVERS,
-    replies=(
-        Reply(
+    results=(
+        Result(
             HTTPStatus.OK,
             "The metrics; in a format of Prometheus where `Accept` prefers one.",
             _json(MetricsSnapshot, _METRICS) | dict.fromkeys(SCRAPER_TYPES, Content(str, _SCRAPED)),
         ),
     ),
-    problems=(_STOPPED,),
+    problems=(_ASKING[0],),
 )
 LIVE, READY = (
     Operation(
         name,
         _OBSERVERS,
-        replies=(
+        results=(
             _ok("All is well.", HealthPayload, HealthPayload("ok", ())),
-            Reply(
+            Result(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 "Something is wrong; the answer says what.",
                 _json(HealthPayload, HealthPayload("unavailable", (reason,))),

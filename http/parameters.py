@@ -22,18 +22,17 @@ DEFAULT_PAGE = 100
 P = TypeVar("P", bound=msgspec.Struct)
 
 
-def _rule(rule: str) -> dict[str, str]:
+def _rule(rule: str) -> dict[str, Any]:
     """What is told to a client that breaks it, behind the parameter's name."""
     return {"rule": rule}
 
 
 def _matching(pattern: re.Pattern[str], description: str, rule: str, example: str) -> Meta:
     return Meta(
-        # `$` also matches before a last line feed in Python, though not in JSON Schema.
-        pattern=rf"^{pattern.pattern}\Z",
         extra_json_schema={"pattern": whole(pattern)},
         description=description,
-        extra=_rule(rule),
+        # Not as a pattern of msgspec's: `$` also matches before a last line feed in Python, though not in JSON Schema.
+        extra=_rule(rule) | {"pattern": pattern},
         examples=[example],
     )
 
@@ -92,7 +91,7 @@ class OrderPath(msgspec.Struct, frozen=True):
 class OrderQuery(msgspec.Struct, frozen=True):
     """The parameters of reading an order."""
 
-    wait: WaitSeconds = 0.0
+    wait: WaitSeconds | UnsetType = UNSET
 
 
 class PageQuery(msgspec.Struct, frozen=True):
@@ -111,6 +110,9 @@ class Parameter(NamedTuple):
     type: Any
     """As msgspec takes it, with the parameter's `Meta`."""
     rule: str
+    """What it must be, behind its name; empty where nothing is checked."""
+    pattern: re.Pattern[str] | None
+    """What the whole text must match."""
     default: object
     """`msgspec.NODEFAULT` where it must be given, `UNSET` where leaving it out is like no value at all."""
 
@@ -139,14 +141,18 @@ def parse_query(query_string: str, kind: type[P]) -> P:
             raise InvalidParameter(name, f"is unknown here; known: {', '.join(known) or 'none'}")
         if name in found:
             raise InvalidParameter(name, "is given more than once")
+        parameter = known[name]
+        if parameter.pattern is not None and parameter.pattern.fullmatch(text) is None:
+            raise InvalidParameter(name, parameter.rule)
         try:
-            found[name] = msgspec.convert(text, known[name].type, strict=False)
+            found[name] = msgspec.convert(text, parameter.type, strict=False)
         except msgspec.ValidationError:
-            raise InvalidParameter(name, known[name].rule) from None
+            raise InvalidParameter(name, parameter.rule) from None
     return msgspec.convert(found, kind)
 
 
 def _parameter(field: msgspec.structs.FieldInfo, hint: Any) -> Parameter:
     annotated = get_args(hint)[0] if UnsetType in get_args(hint) else hint
-    (rule,) = (extra.extra["rule"] for extra in get_args(annotated) if isinstance(extra, Meta) and extra.extra)
-    return Parameter(field.encode_name, annotated, rule, field.default)
+    metas = (meta.extra or {} for meta in get_args(annotated) if isinstance(meta, Meta))
+    told = {name: value for extra in metas for name, value in extra.items()}
+    return Parameter(field.encode_name, annotated, told.get("rule", ""), told.get("pattern"), field.default)

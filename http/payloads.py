@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Iterable
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any
 
 import msgspec
@@ -11,11 +13,29 @@ import msgspec
 from ..engine import InvalidOrder, Order, OrderRecord, OrderStatus, Outcome, Transition
 from ..store.errors import FieldFault
 from ..store.lifecycle import SETTLE_COMPLETED, SETTLE_FAILED
-from ..store.order import find_faults, format_cents
+from ..store.order import FIELDS, MAX_ITEMS, find_faults, format_cents, pointer_to
 from ..store.record import rfc3339
-from .fields import MONEY_TEXT, Amount, AmountRequest, Count, Cursor, Identifier, ItemIds, SettledStatus, Timestamp
-from .problems import NotJson
+from .fields import (
+    MAX_REASON,
+    MONEY_TEXT,
+    REASON,
+    Amount,
+    AmountRequest,
+    Count,
+    Cursor,
+    Identifier,
+    ItemIds,
+    Reason,
+    SettledStatus,
+    Timestamp,
+)
+from .problems import ContentTooLarge, NotJson
 
+MAX_BULK = 10_000
+"""Orders that are taken at once."""
+
+_TOO_MANY = f"Send {MAX_BULK} orders at the most at once."
+_NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 encode = msgspec.json.Encoder().encode
 """Any of the shapes below as JSON."""
@@ -33,8 +53,15 @@ class OrderRequest(msgspec.Struct, forbid_unknown_fields=True):
     total_amount: AmountRequest
 
 
+def _decimal(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:  # an exponent that no decimal has: no amount either
+        return Decimal("NaN")
+
+
 _decode_request = msgspec.json.Decoder(OrderRequest).decode
-_decode_anything = msgspec.json.Decoder(float_hook=Decimal).decode
+_decode_anything = msgspec.json.Decoder(float_hook=_decimal).decode
 
 
 class OrderPayload(msgspec.Struct):
@@ -61,7 +88,7 @@ class StatusPayload(msgspec.Struct):
     status: OrderStatus
 
 
-class TransitionPayload(msgspec.Struct, rename={"source": "from", "target": "to"}):
+class TransitionPayload(msgspec.Struct, rename={"source": "from", "target": "to"}, omit_defaults=True):
     """One step of an order's history."""
 
     source: OrderStatus | None
@@ -72,6 +99,8 @@ class TransitionPayload(msgspec.Struct, rename={"source": "from", "target": "to"
     """The attempt that the step belongs to, 0 before the first."""
     reason: str
     """Why, in words for people."""
+    request_id: str | None = None
+    """The request that caused it; left out where none did."""
 
 
 class HistoryPayload(msgspec.Struct):
@@ -117,7 +146,7 @@ class SettleRequest(msgspec.Struct, forbid_unknown_fields=True):
     """How an operator ends the Review of an order."""
 
     status: SettledStatus
-    reason: str = SETTLE_COMPLETED.why
+    reason: Reason = SETTLE_COMPLETED.why
     """Why, in words for people; it goes into the history."""
 
 
@@ -130,20 +159,24 @@ def decode_order(body: bytes | msgspec.Raw) -> Order:
     """
     try:
         request = _decode_request(body)
-        amount = _amount(_decode_anything(request.total_amount))
+        value = _decode_anything(request.total_amount)
+        amount = _amount(value)
         if amount is not None:
-            return Order(
+            order = Order(
                 order_id=request.order_id,
                 user_id=request.user_id,
                 item_ids=request.item_ids,
                 total_amount=amount,
             )
-        raise InvalidOrder(_explain(body))
-    except msgspec.ValidationError:
-        # The fast decoder stops at the first fault: look at all of it.
-        raise InvalidOrder(_explain(body)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise NotJson(str(error)) from None
+            # No string of an order has a quotation mark in it. So a mark too many is one of a key that is there twice.
+            strings = 6 + len(order.item_ids) + isinstance(value, str)
+            if bytes(body).count(b'"') == 2 * strings:
+                return order
+    except (msgspec.ValidationError, InvalidOrder):
+        pass  # either stops at the first fault: look at all of it
+    except _NO_JSON as error:
+        raise _not_json(error) from None
+    raise InvalidOrder(_explain(body))
 
 
 def decode_settlement(body: bytes) -> SettleRequest:
@@ -151,17 +184,21 @@ def decode_settlement(body: bytes) -> SettleRequest:
 
     Raises:
         NotJson: it is no JSON.
-        InvalidOrder: a field is wrong.
+        InvalidOrder: a field is wrong; the error names every fault.
     """
-    try:
-        request = msgspec.json.decode(body, type=SettleRequest)
-    except msgspec.ValidationError as error:
-        raise InvalidOrder((FieldFault("", str(error)),)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise NotJson(str(error)) from None
-    if request.status not in (SETTLE_COMPLETED.target, SETTLE_FAILED.target):
-        raise InvalidOrder((FieldFault("/status", "must be Completed or Failed"),))
-    return request
+    fields, faults = _decode_object(body)
+    known = SettleRequest.__struct_fields__
+    faults += [FieldFault(pointer_to(name), "unknown field") for name in fields if name not in known]
+    if fields.get("status") not in (SETTLE_COMPLETED.target, SETTLE_FAILED.target):
+        faults.append(FieldFault("/status", "must be Completed or Failed"))
+    reason = fields.get("reason", SETTLE_COMPLETED.why)
+    if not (isinstance(reason, str) and REASON.fullmatch(reason)):
+        faults.append(
+            FieldFault("/reason", f"must be a string of 1 to {MAX_REASON} characters, none of them a control")
+        )
+    if faults:
+        raise InvalidOrder(tuple(faults))
+    return msgspec.convert(fields, SettleRequest)
 
 
 def split_array(body: bytes) -> list[bytes | msgspec.Raw]:
@@ -169,23 +206,33 @@ def split_array(body: bytes) -> list[bytes | msgspec.Raw]:
 
     Raises:
         NotJson: it is no JSON array.
+        ContentTooLarge: they are many more than a bulk has.
     """
+    # Counted before millions of elements are made of it.
+    if body.count(b",") > MAX_BULK * (len(FIELDS) + MAX_ITEMS):
+        raise ContentTooLarge(_TOO_MANY)
     try:
         return list(_decode_array(body))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except _NO_JSON as error:
         raise NotJson(f"{error}; a bulk is a JSON array of orders, or NDJSON with one order a line") from None
 
 
 def split_lines(body: bytes) -> list[bytes | msgspec.Raw]:
-    """The lines of NDJSON that are not blank."""
-    return [line for line in body.splitlines() if line.strip()]
+    """The lines of NDJSON that are not blank.
+
+    Raises:
+        ContentTooLarge: they are many more than a bulk has.
+    """
+    if body.count(b"\n") > 2 * MAX_BULK:
+        raise ContentTooLarge(_TOO_MANY)
+    return [line for line in body.split(b"\n") if line.strip()]
 
 
 def order_id_of(body: bytes | msgspec.Raw) -> str | None:
     """The id that a faulty order names, if it names one."""
     try:
         tree = _decode_anything(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except _NO_JSON:
         return None
     order_id = tree.get("order_id") if isinstance(tree, dict) else None
     return order_id if isinstance(order_id, str) else None
@@ -211,7 +258,9 @@ def history_payload(order_id: str, transitions: Iterable[Transition]) -> History
     return HistoryPayload(
         order_id,
         [
-            TransitionPayload(step.from_status, step.to_status, rfc3339(step.at_us), step.attempt, step.reason)
+            TransitionPayload(
+                step.from_status, step.to_status, rfc3339(step.at_us), step.attempt, step.reason, step.request_id
+            )
             for step in transitions
         ],
     )
@@ -244,12 +293,24 @@ def _amount(value: object) -> Decimal | None:
 
 
 def _explain(body: bytes | msgspec.Raw) -> tuple[FieldFault, ...]:
+    fields, faults = _decode_object(body)
+    if "total_amount" in fields:
+        fields["total_amount"] = _amount(fields["total_amount"])
+    return (*faults, *find_faults(fields)) or (FieldFault("", "is no order"),)
+
+
+def _decode_object(body: bytes | msgspec.Raw) -> tuple[dict[str, Any], list[FieldFault]]:
+    # Also the faults of fields that are given twice: the decoder keeps the last of them and says nothing.
     try:
-        tree: Any = _decode_anything(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise NotJson(str(error)) from None
-    if not isinstance(tree, dict):
-        return (FieldFault("", "must be a JSON object"),)
-    if "total_amount" in tree:
-        tree["total_amount"] = _amount(tree["total_amount"])
-    return find_faults(tree) or (FieldFault("", "is no order"),)
+        fields = _decode_anything(body)
+        if not isinstance(fields, dict):
+            raise InvalidOrder((FieldFault("", "must be a JSON object"),))
+        pairs = json.loads(bytes(body), object_pairs_hook=list, parse_int=str, parse_float=str)
+    except _NO_JSON as error:
+        raise _not_json(error) from None
+    counts = Counter(name for name, _ in pairs)
+    return fields, [FieldFault(pointer_to(name), "is given more than once") for name in counts if counts[name] > 1]
+
+
+def _not_json(error: Exception) -> NotJson:
+    return NotJson("it is nested too deeply" if isinstance(error, RecursionError) else str(error))

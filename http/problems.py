@@ -10,16 +10,20 @@ import msgspec
 from ..engine import (
     BacklogFull,
     EngineStopped,
+    IdempotencyKeyReused,
     InvalidOrder,
     OrderConflict,
     OrdermillError,
     OrderNotFound,
     StoreUnavailable,
     TransitionRefused,
+    UserBacklogFull,
 )
 from ..store.errors import FieldFault
+from ..store.order import pointer_to
 
 MEDIA_TYPE = "application/problem+json"
+_CHALLENGE = 'Bearer realm="ordermill"'
 
 
 class HttpError(OrdermillError):
@@ -48,6 +52,30 @@ class MethodNotAllowed(HttpError):
         super().__init__(f"This path allows {allow}.")
 
 
+class MalformedRequest(HttpError):
+    """The head of the request breaks a rule of HTTP.
+
+    Args:
+        detail: which.
+        header: the field of the header that does, if it is one.
+    """
+
+    def __init__(self, detail: str, header: str = "") -> None:
+        self.faults = (FieldFault(f"/header/{header}", detail),) if header else ()
+        super().__init__(detail)
+
+
+class TargetTooLong(HttpError):
+    """The path and the query are longer than any of ours."""
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(f"The target is longer than {max_bytes} bytes.")
+
+
+class HeadTooLarge(HttpError):
+    """The header has too many fields or bytes."""
+
+
 class LengthRequired(HttpError):
     """The body's length is not given."""
 
@@ -55,11 +83,20 @@ class LengthRequired(HttpError):
         super().__init__("Send the length of the body in Content-Length; chunked bodies are not taken.")
 
 
-class BodyTimeout(HttpError):
-    """The body stopped coming before its announced length."""
+class RequestTimeout(HttpError):
+    """The rest of the request did not come in time."""
 
     def __init__(self) -> None:
-        super().__init__("The body did not come in time.")
+        super().__init__("The request did not come in time: send it faster, or without a pause.")
+
+
+class ServerBusy(HttpError):
+    """Too much is being sent at the same time."""
+
+    retry_after_seconds = 1
+
+    def __init__(self) -> None:
+        super().__init__("Too many large requests are being sent: try again later.")
 
 
 class TruncatedBody(HttpError):
@@ -76,23 +113,63 @@ class ContentTooLarge(HttpError):
 class UnsupportedMediaType(HttpError):
     """The body is announced as something that this path does not take."""
 
-    def __init__(self, allowed: tuple[str, ...]) -> None:
-        super().__init__(f"Send the body with Content-Type: {' or '.join(allowed)}.")
-
 
 class InvalidParameter(HttpError):
     """A parameter of the query is unknown or has a bad value."""
 
     def __init__(self, name: str, detail: str) -> None:
-        self.faults = (FieldFault(f"/query/{name}", detail),)
+        self.faults = (FieldFault("/query" + pointer_to(name), detail),)
         super().__init__(f"The parameter {name!r} {detail}.")
+
+
+class KeyRequired(HttpError):
+    """No key was sent, or one that is none.
+
+    Args:
+        detail: which of the two.
+        code: the error as RFC 6750 names it; none where no key was sent.
+    """
+
+    def __init__(self, detail: str = "Send a key: `Authorization: Bearer om_…`.", code: str = "") -> None:
+        super().__init__(detail)
+        self.headers = (("WWW-Authenticate", f'Bearer realm="ordermill", error="{code}"' if code else _CHALLENGE),)
+
+
+class KeyNotEnough(HttpError):
+    """The key is not good for this."""
+
+    headers = (("WWW-Authenticate", 'Bearer realm="ordermill", error="insufficient_scope"'),)
+
+
+class TooManyOrders(HttpError):
+    """A user sends more orders than its limit allows.
+
+    Args:
+        detail: who, and what to do.
+        retry_after_seconds: when to try again.
+        headers: what is told of the limit.
+    """
+
+    def __init__(self, detail: str, retry_after_seconds: int, headers: tuple[tuple[str, str], ...]) -> None:
+        self.retry_after_seconds = retry_after_seconds
+        self.headers = headers
+        super().__init__(detail)
+
+
+class IdempotencyKeyBusy(HttpError):
+    """A request of this idempotency key is being answered."""
+
+    retry_after_seconds = 1
+
+    def __init__(self) -> None:
+        super().__init__("A request with this idempotency key is being answered: wait for its answer.")
 
 
 class ProblemFault(msgspec.Struct):
     """One thing that is wrong with a request."""
 
     pointer: str
-    """Where: a JSON pointer (RFC 6901) into the body; `/query/NAME` for a parameter."""
+    """Where: a JSON pointer (RFC 6901) into the body; `/query/NAME` for a parameter, `/header/NAME` for a header."""
     detail: str
 
 
@@ -114,11 +191,21 @@ class _Kind(NamedTuple):
 
 _KINDS: dict[type[Exception], _Kind] = {
     NotJson: _Kind(HTTPStatus.BAD_REQUEST, "not-json", "The body is not JSON"),
-    BodyTimeout: _Kind(HTTPStatus.REQUEST_TIMEOUT, "body-timeout", "The body did not come in time"),
+    MalformedRequest: _Kind(HTTPStatus.BAD_REQUEST, "malformed-request", "The request is malformed"),
+    RequestTimeout: _Kind(HTTPStatus.REQUEST_TIMEOUT, "request-timeout", "The request did not come in time"),
+    TargetTooLong: _Kind(HTTPStatus.REQUEST_URI_TOO_LONG, "target-too-long", "The target is too long"),
+    HeadTooLarge: _Kind(
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "header-too-large", "The header of the request is too large"
+    ),
     TruncatedBody: _Kind(HTTPStatus.BAD_REQUEST, "truncated-body", "The body is incomplete"),
+    KeyRequired: _Kind(HTTPStatus.UNAUTHORIZED, "key-required", "A key is required"),
+    KeyNotEnough: _Kind(HTTPStatus.FORBIDDEN, "key-not-enough", "The key is not good for this"),
     NoSuchResource: _Kind(HTTPStatus.NOT_FOUND, "no-such-resource", "Nothing is here"),
     OrderNotFound: _Kind(HTTPStatus.NOT_FOUND, "order-not-found", "There is no such order"),
     MethodNotAllowed: _Kind(HTTPStatus.METHOD_NOT_ALLOWED, "method-not-allowed", "The method is not allowed here"),
+    IdempotencyKeyBusy: _Kind(
+        HTTPStatus.CONFLICT, "idempotency-key-busy", "A request of this idempotency key is being answered"
+    ),
     OrderConflict: _Kind(HTTPStatus.CONFLICT, "order-conflict", "The order id is taken by another order"),
     TransitionRefused: _Kind(HTTPStatus.CONFLICT, "transition-refused", "The order's status does not allow this"),
     LengthRequired: _Kind(HTTPStatus.LENGTH_REQUIRED, "length-required", "The length of the body is required"),
@@ -128,6 +215,14 @@ _KINDS: dict[type[Exception], _Kind] = {
     ),
     InvalidOrder: _Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-order", "The order is not valid"),
     InvalidParameter: _Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-parameter", "A parameter is not valid"),
+    ServerBusy: _Kind(HTTPStatus.SERVICE_UNAVAILABLE, "busy", "Too much is being sent"),
+    IdempotencyKeyReused: _Kind(
+        HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency-key-reused", "The idempotency key was used for another request"
+    ),
+    TooManyOrders: _Kind(HTTPStatus.TOO_MANY_REQUESTS, "too-many-orders", "The user sends orders too fast"),
+    UserBacklogFull: _Kind(
+        HTTPStatus.TOO_MANY_REQUESTS, "user-backlog-full", "Too many orders of the user are unfinished"
+    ),
     BacklogFull: _Kind(HTTPStatus.SERVICE_UNAVAILABLE, "backlog-full", "Too many orders are unfinished"),
     EngineStopped: _Kind(HTTPStatus.SERVICE_UNAVAILABLE, "stopping", "The service is stopping"),
     StoreUnavailable: _Kind(HTTPStatus.SERVICE_UNAVAILABLE, "store-unavailable", "The database fails"),
@@ -153,11 +248,9 @@ def answer_for(error: Exception) -> ProblemAnswer:
         return answer_for_status(HTTPStatus.INTERNAL_SERVER_ERROR, "An unexpected error; it has been logged.")
     faults = [ProblemFault(pointer, detail) for pointer, detail in getattr(error, "faults", ())]
     problem = Problem(f"urn:ordermill:problem:{kind.slug}", kind.title, kind.status, str(error), faults)
-    headers: list[tuple[str, str]] = []
+    headers: list[tuple[str, str]] = [*getattr(error, "headers", ())]
     if isinstance(error, MethodNotAllowed):
         headers.append(("Allow", error.allow))
-    if isinstance(error, BodyTimeout):
-        headers.append(("Connection", "close"))
     if (seconds := getattr(error, "retry_after_seconds", None)) is not None:
         headers.append(("Retry-After", str(seconds)))
     return ProblemAnswer(kind.status, _encode(problem), tuple(headers))

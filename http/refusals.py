@@ -4,66 +4,103 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from ..engine import OrderNotFound
-from . import problems
+from ..engine import IdempotencyKeyReused, OrderNotFound
+from . import problems, request_id
 from .call import JSON
+from .headers import SubmitHeaders, header
 from .parameters import parameters_of
 from .problems import (
-    BodyTimeout,
+    ContentTooLarge,
+    HeadTooLarge,
+    IdempotencyKeyBusy,
     InvalidParameter,
+    KeyNotEnough,
+    KeyRequired,
     LengthRequired,
+    MalformedRequest,
     NotJson,
     Problem,
     ProblemAnswer,
+    RequestTimeout,
+    ServerBusy,
+    TargetTooLong,
     TruncatedBody,
     UnsupportedMediaType,
 )
 from .route import Operation, Route
-from .schemas import header, schema
+from .schemas import schema
 
-_HEADERS = {"Retry-After": ("Seconds after which to try again.", int)}
+# What is answered before anybody looks at the path. Such an answer does not name the request.
+_UNROUTED = (
+    MalformedRequest("A request of HTTP/1.1 names its host.", "Host"),
+    TruncatedBody(116, 58),
+    RequestTimeout(),
+    LengthRequired(),
+    ContentTooLarge("The body has 16777217 bytes; 16777216 are taken at the most."),
+    TargetTooLong(8192),
+    HeadTooLarge("The header has more than 100 fields."),
+    ServerBusy(),
+)
 
 Tree = dict[str, Any]
 
 
-def refusals(route: Route, operation: Operation) -> dict[str, Tree]:
-    """The descriptions of all problems that a route may answer with, by status."""
-    answers = [problems.answer_for(example) for example in _examples(route, operation)]
-    answers.append(problems.answer_for(RuntimeError()))
-    if operation.bodies:
-        status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-        answers.append(problems.answer_for_status(status, status.description))
+class _Refusal(NamedTuple):
+    problem: ProblemAnswer
+    headers: frozenset[str]
+
+
+def refusals(route: Route, operation: Operation, *, needs_keys: bool) -> dict[str, Tree]:
+    """The descriptions of all problems that a route may answer with, by status.
+
+    Args:
+        route: it.
+        operation: what it takes and gives.
+        needs_keys: whether there are keys at all.
+    """
+    routed = [*_examples(route, operation, needs_keys), RuntimeError()]
     by_status = defaultdict(list)
-    for answer in sorted(answers):
-        by_status[str(answer.status.value)].append(answer)
-    return {status: _refusal(int(status), those) for status, those in by_status.items()}
+    for refusal in sorted([_refusal(error) for error in _UNROUTED] + [_refusal(e, request_id.HEADER) for e in routed]):
+        by_status[str(refusal.problem.status.value)].append(refusal)
+    return {status: _describe(int(status), those) for status, those in by_status.items()}
 
 
-def _examples(route: Route, operation: Operation) -> Iterator[Exception]:
+def _refusal(error: Exception, *headers: str) -> _Refusal:
+    answer = problems.answer_for(error)
+    return _Refusal(answer, frozenset(headers).union(name for name, _ in answer.headers))
+
+
+def _examples(route: Route, operation: Operation, needs_keys: bool) -> Iterator[Exception]:
     """One of each kind: what follows from the path and from the body, and what is the operation's own."""
+    if needs_keys and route.access.roles:
+        yield KeyRequired()
+        yield KeyNotEnough(f"This needs a key with the role {route.access.words}.")
     yield InvalidParameter("page", f"is unknown here; known: {', '.join(parameters_of(operation.query)) or 'none'}")
     if "{order_id}" in route.path:
         yield OrderNotFound("o-1")
     if operation.bodies:
-        yield UnsupportedMediaType(tuple(operation.bodies))
         yield LengthRequired()
-        yield BodyTimeout()
-        yield TruncatedBody(116, 58)
+        yield ContentTooLarge("More was sent than is taken here at once.")
+        yield UnsupportedMediaType(f"Send the body with Content-Type: {' or '.join(operation.bodies)}.")
     if JSON in operation.bodies:
         yield NotJson("Input data was truncated")
+    if issubclass(operation.headers, SubmitHeaders):
+        yield IdempotencyKeyBusy()
+        yield IdempotencyKeyReused("8e03978e-40d5-43e8-bc93-6894a57f9324")
     yield from operation.problems
 
 
-def _refusal(status: int, answers: list[ProblemAnswer]) -> Tree:
-    examples = [msgspec.json.decode(answer.body) for answer in answers]
+def _describe(status: int, refused: list[_Refusal]) -> Tree:
+    examples = [msgspec.json.decode(refusal.problem.body) for refusal in refused]
     types = list(dict.fromkeys(example["type"] for example in examples))
     kind = schema(Problem) | {"properties": {"type": {"enum": types}, "status": {"const": status}}}
-    tree: Tree = {
+    always = frozenset.intersection(*(refusal.headers for refusal in refused))
+    ever = frozenset.union(*(refusal.headers for refusal in refused))
+    return {
         "description": ", or: ".join(dict.fromkeys(example["title"] for example in examples)) + ".",
         "content": {
             problems.MEDIA_TYPE: {
@@ -74,11 +111,5 @@ def _refusal(status: int, answers: list[ProblemAnswer]) -> Tree:
                 },
             }
         },
+        "headers": {name: header(name, name in always) for name in sorted(ever)},
     }
-    sent = [{name for name, _ in answer.headers} for answer in answers]
-    headers = {
-        name: header(*_HEADERS[name], all(name in names for names in sent))
-        for name in _HEADERS
-        if any(name in names for names in sent)
-    }
-    return tree | ({"headers": headers} if headers else {})

@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from .call import Answer, Call
+from .access import Access
+from .call import Call, Response
+from .headers import RequestHeaders
 from .parameters import NoParameters
 
 
@@ -20,23 +22,15 @@ class Content(NamedTuple):
     example: object
 
 
-class Header(NamedTuple):
-    """A header of an answer."""
-
-    description: str
-    kind: Any
-    """The type of its value, as msgspec takes it."""
-    is_required: bool = True
-
-
-class Reply(NamedTuple):
+class Result(NamedTuple):
     """An answer that is no problem."""
 
     status: HTTPStatus
     description: str
-    contents: Mapping[str, Content]
+    contents: Mapping[str, Content] = {}
     """By media type."""
-    headers: Mapping[str, Header] = {}
+    headers: Mapping[str, bool] = {}
+    """By name, whether every such answer has it; those that all answers have are left out."""
 
 
 class Operation(NamedTuple):
@@ -46,12 +40,12 @@ class Operation(NamedTuple):
     """A name of its own, for programs that are made from the description."""
     tag: str
     """The group that it is shown in."""
-    replies: tuple[Reply, ...]
+    results: tuple[Result, ...]
     problems: tuple[Exception, ...] = ()
     """An example of each that is this route's own; those that follow from its path and its body are left out."""
     query: type[msgspec.Struct] = NoParameters
     """The parameters that the handler asks the call for."""
-    headers: type[msgspec.Struct] = NoParameters
+    headers: type[msgspec.Struct] = RequestHeaders
     """The headers of requests, likewise; a field is renamed to its header."""
     bodies: Mapping[str, Content] = {}
     """By media type; empty where no body is taken."""
@@ -65,7 +59,9 @@ class Route(NamedTuple):
     method: str
     path: str
     """`{order_id}` stands for one segment."""
-    handler: Callable[[Call], Answer]
+    handler: Callable[[Call], Response]
     """The first line of its docstring is the summary."""
+    access: Access
+    """What it asks of its callers."""
     operation: Operation | None = None
     """None for the pages about the API, which are no part of it."""

@@ -28,17 +28,6 @@ def schema(kind: Any) -> dict[str, Any]:
     return found
 
 
-def header(description: str, kind: Any, is_required: bool) -> dict[str, Any]:
-    """A header of an answer.
-
-    Args:
-        description: what it says.
-        kind: the type of its value, as msgspec takes it.
-        is_required: whether every such answer has it.
-    """
-    return {"description": description, "required": is_required, "schema": schema(kind)}
-
-
 def components(kinds: Iterable[Any]) -> dict[str, dict[str, Any]]:
     """The schemas of all named types that these types consist of, by name, with descriptions of their fields."""
     types = tuple(kinds)

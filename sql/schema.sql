@@ -2,7 +2,7 @@
 -- Times are integer microseconds since 1970-01-01T00:00:00Z. Money is integer cents.
 
 PRAGMA application_id = 1330793804;  -- 'ORML' in ASCII: tells this file from any other SQLite database
-PRAGMA user_version = 1;             -- the version of this schema
+PRAGMA user_version = 2;             -- the version of this schema
 
 BEGIN;
 
@@ -44,6 +44,7 @@ CREATE TABLE transitions (
   attempt     INTEGER NOT NULL                  -- the attempt it belongs to, 0 before the first
               CHECK (attempt >= 0),
   reason      TEXT    NOT NULL,                 -- why, in words for people
+  request_id  TEXT,                             -- the request that caused it; NULL where none did
   CHECK (CASE                                   -- the legal edges, as in the lifecycle table of the store
     WHEN from_status IS NULL        THEN to_status = 'Pending'
     WHEN from_status = 'Pending'    THEN to_status IN ('Processing', 'Cancelled')
@@ -56,6 +57,18 @@ CREATE TABLE transitions (
 
 -- An attempt enters a status once at the most: the database itself refuses to record anything twice.
 CREATE UNIQUE INDEX transitions_once ON transitions (sequence, attempt, to_status);
+
+-- What clients call their requests (Idempotency-Key), for a day: the same name for another request is a mistake.
+CREATE TABLE idempotency_keys (
+  id          INTEGER PRIMARY KEY,
+  key         TEXT    NOT NULL,                 -- the client's name for the request
+  user_id     TEXT    NOT NULL,                 -- whose: each user has names of its own; '' where no user is known
+  fingerprint TEXT    NOT NULL,                 -- hash of the request's body
+  created_at  INTEGER NOT NULL,                 -- when it was first used
+  UNIQUE (key, user_id)
+) STRICT;
+
+CREATE INDEX idempotency_keys_by_age ON idempotency_keys (created_at);        -- what to forget next
 
 -- Running counts, changed in the same transaction as the orders, so that nobody counts millions of rows to answer
 -- a metrics request. Each equals a recount at any moment.

@@ -20,11 +20,11 @@ from .statements import run, run_script
 
 APPLICATION_ID = 1330793804
 """The `application_id` that sql/schema.sql gives a database: 'ORML' in ASCII."""
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """The `user_version` that this code works with."""
 
 _BUSY_TIMEOUT_SECONDS = 5
-_WRITER_CACHE_KIBIBYTES = 64 * 1024
+_WRITER_CACHE_KIBIBYTES = 8 * 1024
 
 
 class Durability(StrEnum):
@@ -62,7 +62,7 @@ def locate(address: str | os.PathLike[str]) -> Path:
 
 
 def open_writer(path: Path, durability: Durability) -> SqliteDatabase:
-    """The one connection that writes; the schema is made where the file is new.
+    """The one connection that writes; the schema is made where the file is new, and upgraded where it is old.
 
     It may be handed from thread to thread, and be used by one at a time.
 
@@ -88,6 +88,8 @@ def open_writer(path: Path, durability: Durability) -> SqliteDatabase:
         database.connect()
         if _is_empty(database):
             run_script(database, sql.read("schema.sql"))
+        for version in range(int(database.pragma("user_version")) + 1, SCHEMA_VERSION + 1):
+            run_script(database, sql.read(f"upgrade-{version}.sql"))
     except (DatabaseError, sqlite3.Error) as error:  # Peewee translates the errors of its own calls only
         database.close()
         raise DatabaseRefused(f"Cannot use {path} as a database: {error}.") from error
@@ -157,6 +159,11 @@ def _check_ours(path: Path, *, may_be_empty: bool = True) -> None:
         return
     if application_id != APPLICATION_ID:
         raise DatabaseRefused(f"{path} is not an Ordermill database: name another file.")
+    if version < SCHEMA_VERSION and not may_be_empty:
+        raise DatabaseRefused(
+            f"{path} has schema version {version}, this Ordermill reads {SCHEMA_VERSION}: "
+            "upgrade it with `ordermill init-db`, or by starting an engine."
+        )
     if version > SCHEMA_VERSION:
         raise DatabaseRefused(
             f"{path} has schema version {version}, this Ordermill knows {SCHEMA_VERSION}: use a newer Ordermill."

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class OrdermillError(Exception):
-    """The base of all errors of this package."""
+    """The base of all errors of this package. They may be pickled: an error may happen in another process."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An exception is pickled with its message as the only argument; ours are made of other ones.
+        return _rebuild, (type(self), self.args, self.__dict__)
 
 
 class FieldFault(NamedTuple):
@@ -55,14 +59,33 @@ class TransitionRefused(OrdermillError):
         super().__init__(f"Order {order_id!r} is {status}, which does not allow it to become {wanted}.")
 
 
+class IdempotencyKeyReused(OrdermillError):
+    """The idempotency key was given to another request before; nothing of this one was stored."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"The idempotency key {key!r} was sent with another body before: send a new key with this one."
+        )
+
+
 class BacklogFull(OrdermillError):
     """Too many accepted orders are unfinished; nothing of the submission was stored."""
 
-    retry_after_seconds = 1
-
-    def __init__(self, backlog: int, wanted: int, max_backlog: int) -> None:
+    def __init__(self, backlog: int, wanted: int, max_backlog: int, retry_after_seconds: int = 1) -> None:
+        self.retry_after_seconds = retry_after_seconds
         super().__init__(
             f"{backlog} orders are unfinished and {wanted} more would pass the limit of {max_backlog}: try again later."
+        )
+
+
+class UserBacklogFull(OrdermillError):
+    """Too many accepted orders of one user are unfinished; nothing of the submission was stored."""
+
+    def __init__(self, user_id: str, backlog: int, wanted: int, limit: int, retry_after_seconds: int) -> None:
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(
+            f"{backlog} orders of user {user_id!r} are unfinished and {wanted} more would pass the limit of {limit}: "
+            "try again later."
         )
 
 
@@ -90,3 +113,10 @@ class StoreUnavailable(OrdermillError):
 
     def __init__(self, cause: BaseException) -> None:
         super().__init__(f"The database failed ({cause}): nothing was changed, try again.")
+
+
+def _rebuild(kind: type[OrdermillError], args: tuple[object, ...], attributes: dict[str, object]) -> OrdermillError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(attributes)
+    return error

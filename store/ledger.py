@@ -6,51 +6,74 @@ import sqlite3
 from collections import Counter
 from collections.abc import Sequence
 from enum import StrEnum
-from itertools import chain, starmap
+from itertools import starmap, zip_longest
 from typing import NamedTuple
 
 import msgspec
-from peewee import Database, DatabaseError, IntegrityError
+from peewee import SQL, Database, DatabaseError, Field, Insert, IntegrityError, Model, Select, ValuesList
 
 from . import lifecycle, queries
 from .errors import StoreUnavailable
+from .idempotency import IdempotencyKey, remember
 from .lifecycle import OrderStatus
 from .models import OrderModel, TransitionModel
 from .order import Order
 from .record import Move, OrderRecord
-from .statements import run, run_for_each, to_sql, write_transaction
+from .statements import ManyRows, run, run_for_each, to_sql, write_transaction
 from .totals import ADD_TO_TOTAL, PROCESSING_MICROSECONDS, TIMED_ORDERS
 
 _encode_items = msgspec.json.Encoder().encode
 
-_INSERT_ORDER = to_sql(OrderModel.insert(dict.fromkeys(OrderModel._meta.sorted_fields, 0)).on_conflict(action="ignore"))
-_INSERT_TRANSITION = to_sql(
-    TransitionModel.insert(
-        dict.fromkeys(
-            (
-                TransitionModel.sequence,
-                TransitionModel.order_id,
-                TransitionModel.from_status,
-                TransitionModel.to_status,
-                TransitionModel.at,
-                TransitionModel.attempt,
-                TransitionModel.reason,
-            ),
-            0,
+_ORDER_COLUMNS = OrderModel._meta.sorted_fields
+_TRANSITION_COLUMNS = (
+    TransitionModel.sequence,
+    TransitionModel.order_id,
+    TransitionModel.from_status,
+    TransitionModel.to_status,
+    TransitionModel.at,
+    TransitionModel.attempt,
+    TransitionModel.reason,
+    TransitionModel.request_id,
+)
+
+
+def _values(size: int, width: int) -> ValuesList:
+    # SQLite itself names the columns of a list of values: column1, column2, …
+    return ValuesList([(0,) * width] * size, alias="given")
+
+
+def _insert(model: type[Model], columns: Sequence[Field], size: int) -> Insert:
+    values = _values(size, len(columns))
+    return model.insert_from(Select([values], [SQL("*")]).where(SQL("given.column1 IS NOT NULL")), columns)
+
+
+_insert_orders = ManyRows(
+    lambda size: to_sql(_insert(OrderModel, _ORDER_COLUMNS, size).on_conflict(action="ignore")), len(_ORDER_COLUMNS)
+)
+_insert_transitions = ManyRows(
+    lambda size: to_sql(_insert(TransitionModel, _TRANSITION_COLUMNS, size)), len(_TRANSITION_COLUMNS)
+)
+
+
+def _update(size: int) -> str:
+    value = [SQL(f"given.column{number}") for number in range(9)]  # in the sequence of `_guarded_update`
+    return to_sql(
+        OrderModel.update(
+            {
+                OrderModel.status: value[1],
+                OrderModel.attempts: value[2],
+                OrderModel.failures: value[3],
+                OrderModel.updated_at: value[4],
+                OrderModel.ready_at: value[5],
+            }
         )
+        .from_(_values(size, 8))
+        .where((OrderModel.sequence == value[6]) & (OrderModel.status == value[7]) & (OrderModel.attempts == value[8]))
     )
-)
-_UPDATE_ORDER = to_sql(
-    OrderModel.update(
-        {
-            OrderModel.status: "",
-            OrderModel.attempts: 0,
-            OrderModel.failures: 0,
-            OrderModel.updated_at: 0,
-            OrderModel.ready_at: 0,
-        }
-    ).where((OrderModel.sequence == 0) & (OrderModel.status == "") & (OrderModel.attempts == 0))
-)
+
+
+_update_orders = ManyRows(_update, 8)
+_UPDATE_ORDER = _update(1)
 _SEQUENCES_FROM = to_sql(OrderModel.select(OrderModel.sequence).where(OrderModel.sequence >= 0))
 
 
@@ -101,13 +124,22 @@ class Ledger:
         self._database = database
         self._next_sequence = queries.last_sequence(database) + 1
 
-    def record(self, orders: Sequence[Order], moves: Sequence[Move], at_us: int) -> Recorded:
+    def record(
+        self,
+        orders: Sequence[Order],
+        moves: Sequence[Move],
+        at_us: int,
+        request_ids: Sequence[str | None] = (),
+        keys: Sequence[IdempotencyKey] = (),
+    ) -> Recorded:
         """Store everything in one transaction, or nothing.
 
         Args:
             orders: new orders, duplicates and conflicts alike.
             moves: steps of orders stored before, at most one for each order.
             at_us: the time that new orders are accepted, microseconds since 1970-01-01T00:00:00Z.
+            request_ids: the request that brought each of the orders; empty where none did.
+            keys: idempotency keys of these requests.
 
         Raises:
             StoreUnavailable: the database did not take the transaction; nothing was stored.
@@ -115,9 +147,9 @@ class Ledger:
         """
         try:
             try:
-                recorded = self._transaction(orders, moves, at_us, step_by_step=False)
+                recorded = self._transaction(orders, moves, at_us, request_ids, keys, step_by_step=False)
             except _GuardFailed:
-                recorded = self._transaction(orders, moves, at_us, step_by_step=True)
+                recorded = self._transaction(orders, moves, at_us, request_ids, keys, step_by_step=True)
         except (IntegrityError, sqlite3.IntegrityError):
             raise
         except (DatabaseError, sqlite3.Error) as error:  # Peewee translates the errors of its own calls only
@@ -125,20 +157,31 @@ class Ledger:
         self._next_sequence += len(orders)
         return recorded
 
-    def _transaction(self, orders: Sequence[Order], moves: Sequence[Move], at_us: int, step_by_step: bool) -> Recorded:
+    def _transaction(
+        self,
+        orders: Sequence[Order],
+        moves: Sequence[Move],
+        at_us: int,
+        request_ids: Sequence[str | None],
+        keys: Sequence[IdempotencyKey],
+        step_by_step: bool,
+    ) -> Recorded:
         with write_transaction(self._database):
             acceptances = self._insert(orders, at_us) if orders else []
-            accepted = [record for outcome, record in acceptances if outcome is Outcome.ACCEPTED]
+            accepted = [
+                (record, request_id)
+                for (outcome, record), request_id in zip_longest(acceptances, request_ids)
+                if outcome is Outcome.ACCEPTED
+            ]
             moved, refused = self._update_each(moves) if step_by_step else self._update(moves)
-            run_for_each(
-                self._database,
-                _INSERT_TRANSITION,
-                chain(
-                    (_transition(None, record, lifecycle.ACCEPT.why) for record in accepted),
-                    starmap(_transition, moved),
-                ),
-            )
-            changes = _changes(accepted, moved)
+            transitions = [
+                _transition(None, record, lifecycle.ACCEPT.why, request_id) for record, request_id in accepted
+            ]
+            transitions += starmap(_transition, moved)
+            _insert_transitions.run(self._database, transitions)
+            if keys:
+                remember(self._database, keys, at_us)
+            changes = _changes(len(accepted), moved)
             run_for_each(self._database, ADD_TO_TOTAL, [(value, name) for name, value in changes.items() if value])
         return Recorded(acceptances, moved, refused, changes)
 
@@ -164,7 +207,7 @@ class Ledger:
             )
             for record in records
         ]
-        inserted = run_for_each(self._database, _INSERT_ORDER, rows)
+        inserted = _insert_orders.run(self._database, rows)
         if inserted == len(records):
             return [Acceptance(Outcome.ACCEPTED, record) for record in records]
         new = {sequence for (sequence,) in run(self._database, _SEQUENCES_FROM, (first,)).fetchall()}
@@ -181,7 +224,7 @@ class Ledger:
 
     def _update(self, moves: Sequence[Move]) -> tuple[list[Move], list[Move]]:
         if moves:
-            changed = run_for_each(self._database, _UPDATE_ORDER, map(_guarded_update, moves))
+            changed = _update_orders.run(self._database, [_guarded_update(step) for step in moves])
             if changed != len(moves):
                 raise _GuardFailed
         return list(moves), []
@@ -202,7 +245,9 @@ def _origin(error: BaseException) -> BaseException:
     return error
 
 
-def _transition(before: OrderRecord | None, after: OrderRecord, reason: str) -> tuple[object, ...]:
+def _transition(
+    before: OrderRecord | None, after: OrderRecord, reason: str, request_id: str | None
+) -> tuple[object, ...]:
     return (
         after.sequence,
         after.order.order_id,
@@ -211,11 +256,12 @@ def _transition(before: OrderRecord | None, after: OrderRecord, reason: str) -> 
         after.updated_us,
         after.attempts,
         reason,
+        request_id,
     )
 
 
 def _guarded_update(step: Move) -> tuple[object, ...]:
-    before, after, _ = step
+    before, after = step.before, step.after
     return (
         after.status,
         after.attempts,
@@ -228,11 +274,11 @@ def _guarded_update(step: Move) -> tuple[object, ...]:
     )
 
 
-def _changes(accepted: list[OrderRecord], moved: list[Move]) -> Counter[str]:
+def _changes(accepted: int, moved: list[Move]) -> Counter[str]:
     changes: Counter[str] = Counter()
     if accepted:
-        changes[OrderStatus.PENDING] = len(accepted)
-    for before, after, _ in moved:
+        changes[OrderStatus.PENDING] = accepted
+    for before, after, _, _ in moved:
         changes[before.status] -= 1
         changes[after.status] += 1
         if after.status is OrderStatus.COMPLETED and before.status is OrderStatus.PROCESSING:

@@ -39,9 +39,23 @@ class TransitionModel(Model):
     at = IntegerField()
     attempt = IntegerField()
     reason = TextField()
+    request_id = TextField(null=True)
 
     class Meta:
         table_name = "transitions"
+
+
+class IdempotencyKeyModel(Model):
+    """A row of `idempotency_keys`."""
+
+    id = IntegerField(primary_key=True)
+    key = TextField()
+    user_id = TextField()
+    fingerprint = TextField()
+    created_at = IntegerField()
+
+    class Meta:
+        table_name = "idempotency_keys"
 
 
 class TotalModel(Model):

@@ -11,8 +11,9 @@ import msgspec
 
 from .errors import FieldFault, InvalidOrder
 
-IDENTIFIER = re.compile(r"[A-Za-z0-9._:-]{1,64}")
-IDENTIFIER_RULE = "1 to 64 characters of A-Z a-z 0-9 . _ : -"
+# Clients and proxies resolve . and .. in a path: an order of that name could be sent and never be asked for.
+IDENTIFIER = re.compile(r"(?!\.+$)[A-Za-z0-9._:-]{1,64}")
+IDENTIFIER_RULE = "1 to 64 characters of A-Z a-z 0-9 . _ : -, and not of dots alone"
 MAX_ITEMS = 100
 MAX_TOTAL_AMOUNT = Decimal("9999999999.99")
 MONEY_RULE = f"a decimal amount from 0 to {MAX_TOTAL_AMOUNT} with at most two fraction digits"
@@ -28,7 +29,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """
 
     order_id: str
-    """The client's name for the order, unique for ever: 1 to 64 characters of A-Z a-z 0-9 . _ : -"""
+    """The client's name for the order, unique for ever: 1 to 64 characters of A-Z a-z 0-9 . _ : -, not of dots alone"""
     user_id: str
     """Who orders, written like `order_id`."""
     item_ids: tuple[str, ...]
@@ -77,13 +78,13 @@ def find_faults(fields: Mapping[str, Any]) -> tuple[FieldFault, ...]:
     Args:
         fields: what a client sent, by field name; values of any type.
     """
-    faults = [FieldFault(_pointer(name), "unknown field") for name in fields if name not in FIELDS]
+    faults = [FieldFault(pointer_to(name), "unknown field") for name in fields if name not in FIELDS]
     for name in FIELDS:
         if name not in fields:
-            faults.append(FieldFault(_pointer(name), "missing"))
+            faults.append(FieldFault(pointer_to(name), "missing"))
     for name in ("order_id", "user_id"):
         if name in fields and not _is_sound_identifier(fields[name]):
-            faults.append(FieldFault(_pointer(name), f"must be a string of {IDENTIFIER_RULE}"))
+            faults.append(FieldFault(pointer_to(name), f"must be a string of {IDENTIFIER_RULE}"))
     if "item_ids" in fields:
         faults.extend(_item_faults(fields["item_ids"]))
     if "total_amount" in fields and not _is_sound_amount(fields["total_amount"]):
@@ -99,6 +100,11 @@ def amount_from_cents(cents: int) -> Decimal:
 def format_cents(cents: int) -> str:
     """Money as it is written in answers: `19.99`."""
     return f"{cents // 100}.{cents % 100:02d}"
+
+
+def pointer_to(name: str) -> str:
+    """The JSON pointer (RFC 6901) to a field."""
+    return "/" + name.replace("~", "~0").replace("/", "~1")
 
 
 def _is_money(amount: Decimal) -> bool:
@@ -130,7 +136,3 @@ def _item_faults(items: object) -> list[FieldFault]:
         for index, item in enumerate(items)
         if not _is_sound_identifier(item)
     ]
-
-
-def _pointer(name: str) -> str:
-    return "/" + name.replace("~", "~0").replace("/", "~1")

@@ -66,6 +66,7 @@ def history(database: Database, order_id: str) -> tuple[Transition, ...]:
             TransitionModel.at,
             TransitionModel.attempt,
             TransitionModel.reason,
+            TransitionModel.request_id,
         )
         .where(TransitionModel.sequence == order)
         .order_by(TransitionModel.id)
@@ -73,8 +74,8 @@ def history(database: Database, order_id: str) -> tuple[Transition, ...]:
         .execute(database)
     )
     return tuple(
-        Transition(None if source is None else _STATUSES[source], _STATUSES[target], at, attempt, reason)
-        for source, target, at, attempt, reason in rows
+        Transition(None if source is None else _STATUSES[source], _STATUSES[target], *more)
+        for source, target, *more in rows
     )
 
 
@@ -136,6 +137,17 @@ def oldest(database: Database, status: OrderStatus, limit: int) -> list[OrderRec
         .limit(limit)
     )
     return [_record(row) for row in query.tuples().execute(database)]
+
+
+def backlog_by_user(database: Database) -> Counter[str]:
+    """How many unfinished orders each user has. Reads the whole backlog."""
+    backlog = [status.value for status in lifecycle.BACKLOG]
+    counts = (
+        OrderModel.select(OrderModel.user_id, fn.COUNT(SQL("*")))
+        .where(OrderModel.status.in_(backlog))
+        .group_by(OrderModel.user_id)
+    )
+    return Counter(dict(counts.tuples().execute(database)))
 
 
 def last_sequence(database: Database) -> int:

@@ -60,6 +60,8 @@ class Transition(msgspec.Struct, frozen=True):
     """The attempt that the step belongs to, 0 before the first."""
     reason: str
     """Why, in words for people."""
+    request_id: str | None = None
+    """The request that caused it; None where none did."""
 
     @property
     def at(self) -> datetime:
@@ -74,6 +76,8 @@ class Move(NamedTuple):
     """The order as the mover knows it; recorded only if its status and attempt are still these."""
     after: OrderRecord
     reason: str
+    request_id: str | None = None
+    """The request that causes it; None where none does."""
 
 
 def move(

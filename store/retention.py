@@ -103,6 +103,7 @@ def _exported(record: OrderRecord, history: Sequence[Transition]) -> dict[str, o
                 "at": rfc3339(step.at_us),
                 "attempt": step.attempt,
                 "reason": step.reason,
+                "request_id": step.request_id,
             }
             for step in history
         ],

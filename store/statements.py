@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import chain
 from typing import Any
 
 from peewee import Database, Query, SqliteDatabase
+
+_MOST_ROWS = 1024
+"""Rows of one statement at the most. SQLite takes 32,766 values, and our widest row has 11."""
 
 _DIALECT: Any = SqliteDatabase(None)
 
@@ -37,7 +41,7 @@ def run(database: Database, statement: str, parameters: Sequence[object] = ()) -
 
 
 def run_for_each(database: Database, statement: str, rows: Iterable[Sequence[object]]) -> int:
-    """Run a statement that writes once for each row of parameters, much faster than one by one.
+    """Run a statement that writes once for each row of parameters, faster than one by one.
 
     Args:
         database: connected in this thread, in a transaction.
@@ -53,6 +57,47 @@ def run_for_each(database: Database, statement: str, rows: Iterable[Sequence[obj
     connected: Any = database
     changed: int = connected.connection().executemany(statement, rows).rowcount
     return changed
+
+
+class ManyRows:
+    """A statement that writes many rows in few calls.
+
+    `executemany` lets go of the interpreter's lock for each row, and has to get it back from the threads that want it
+    too. One call for many rows does so once, and SQLite itself takes a third less time for it.
+
+    Args:
+        build: gives the text of the statement for so many rows; it must do nothing for a row of NULLs.
+        width: values in a row.
+    """
+
+    def __init__(self, build: Callable[[int], str], width: int) -> None:
+        # Powers of two, so that there are few texts, and sqlite3 keeps all of them prepared; rows of NULLs fill up.
+        self._statements = {size: build(size) for size in (2**power for power in range(_MOST_ROWS.bit_length()))}
+        self._width = width
+
+    def run(self, database: Database, rows: Sequence[Sequence[object]]) -> int:
+        """Run it.
+
+        Args:
+            database: connected in this thread, in a transaction.
+            rows: the values.
+
+        Returns:
+            How many rows of the table were changed.
+
+        Raises:
+            sqlite3.Error: it failed: unlike with `run`, this is not translated to Peewee's errors.
+        """
+        connected: Any = database
+        execute = connected.connection().execute
+        changed = 0
+        for begin in range(0, len(rows), _MOST_ROWS):
+            part = rows[begin : begin + _MOST_ROWS]
+            size = 1 << (len(part) - 1).bit_length()
+            values = list(chain.from_iterable(part))
+            values += [None] * ((size - len(part)) * self._width)
+            changed += execute(self._statements[size], values).rowcount
+        return changed
 
 
 def run_script(database: Database, script: str) -> None:

@@ -30,8 +30,8 @@ INSERT = f"""
       SELECT number, 'o-' || number, 'u-' || number % 1000, '["sku-1","sku-2"]', 1999, 'Pending', 0, 0,
         1767225600000000 + number, 1767225600000000 + number, 1767225600000000 + number
       FROM numbers;
-    INSERT INTO transitions
-      SELECT NULL, sequence, order_id, NULL, 'Pending', created_at, 0, 'accepted' FROM orders ORDER BY sequence;
+    INSERT INTO transitions (sequence, order_id, from_status, to_status, at, attempt, reason)
+      SELECT sequence, order_id, NULL, 'Pending', created_at, 0, 'accepted' FROM orders ORDER BY sequence;
     UPDATE totals SET value = {ORDERS} WHERE name = 'Pending';
     COMMIT;
 """

@@ -88,7 +88,9 @@ def test_settings_come_from_the_environment(
     status, problem = server.request("POST", "/orders/bulk", [order(f"o-{number}") for number in range(8)])
     assert (status, problem["type"]) == (503, "urn:ordermill:problem:backlog-full")
     server.stop()
-    assert re.search(r"INFO ordermill.http.access: POST /orders/bulk 503 \d+\.\d ms\n", server.errors)
+    assert re.search(
+        r"INFO ordermill.http.access: POST /orders/bulk 503 \d+\.\d ms \[request_id=\S+\]\n", server.errors
+    )
 
 
 @pytest.mark.slow

@@ -90,12 +90,12 @@ def test_clients_that_wait_are_answered_and_an_order_that_does_not_end_is_pendin
     number: signal.Signals,
 ) -> None:
     (tmp_path / "endless.py").write_text(ENDLESS)
-    server = start_server("--handler", "endless:wait", "--threads", "4", "--stop-seconds", "0.1")
+    server = start_server("--handler", "endless:wait", "--max-waiting", "2", "--stop-seconds", "0.1")
     server.request("POST", "/orders", order("o-1"))
     assert server.read_line() == "o-1\n"
     with ThreadPoolExecutor() as pool:
         waiting = [pool.submit(server.get, "/orders/o-1?wait=30") for _ in range(3)]
-        # Two of four threads may wait: once one of the three is answered, the others do wait.
+        # Two may wait: once one of the three is answered, the others do wait.
         next(as_completed(waiting, timeout=20))
 
         server.signal(number)

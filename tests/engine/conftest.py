@@ -76,12 +76,12 @@ class HeldLedger:
     def hold(self, when: Callable[[Sequence[Order], Sequence[Move]], bool]) -> None:
         """Hold up each transaction of these orders and moves until the release."""
 
-        def record(ledger: Ledger, orders: Sequence[Order], moves: Sequence[Move], at_us: int) -> Recorded:
+        def record(ledger: Ledger, orders: Sequence[Order], moves: Sequence[Move], *more: Any) -> Recorded:
             self.transactions.append((len(orders), len(moves)))
             if when(orders, moves) and not self._released.is_set():
                 self._reached.set()
                 assert self._released.wait(20), "the test has not released the ledger"
-            return self._original(ledger, orders, moves, at_us)
+            return self._original(ledger, orders, moves, *more)
 
         self._patch.setattr(Ledger, "record", record)
 
@@ -97,10 +97,10 @@ class HeldLedger:
         """Have the first transaction of such orders and moves fail."""
         errors = [error]
 
-        def record(ledger: Ledger, orders: Sequence[Order], moves: Sequence[Move], at_us: int) -> Recorded:
+        def record(ledger: Ledger, orders: Sequence[Order], moves: Sequence[Move], *more: Any) -> Recorded:
             if errors and when(orders, moves):
                 raise errors.pop()
-            return self._original(ledger, orders, moves, at_us)
+            return self._original(ledger, orders, moves, *more)
 
         self._patch.setattr(Ledger, "record", record)
 
@@ -164,7 +164,7 @@ def leave_in_hand(database: Path) -> Callable[..., list[OrderRecord]]:
         def step(edge: lifecycle.Edge, **more: Any) -> None:
             moves = [move(record, edge, at, **more) for record in records]
             assert ledger.record([], moves, at).refused == []
-            records[:] = [after for _, after, _ in moves]
+            records[:] = [step.after for step in moves]
 
         for _ in range(failures):
             step(lifecycle.ASSIGN)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import pytest
 from pykka import ActorRef, Future, ThreadingFuture
 
-from ordermill.engine import EngineConfig
+from ordermill.engine import EngineConfig, OrderEngine
 from ordermill.engine.actor import BatchActor, EngineActor, fail
 from ordermill.engine.crew import Crew
-from ordermill.engine.testing import ManualClock
+from ordermill.engine.executor import Bench
+from ordermill.engine.intake import IntakeActor
+from ordermill.engine.testing import ManualClock, make_order
 
 
 class Divide(NamedTuple):
@@ -59,7 +61,7 @@ class BatchDivider(BatchActor):
 @pytest.fixture
 def crew(clock: ManualClock) -> Crew:
     """A crew that nobody works in."""
-    return Crew(config=EngineConfig(), clock=clock, handler=lambda _: None)
+    return Crew(config=EngineConfig(), clock=clock, make_bench=Bench)
 
 
 @pytest.fixture
@@ -191,3 +193,18 @@ def test_an_actor_that_has_ended_is_told_nothing(crew: Crew, clock: ManualClock)
     clock.advance(1)
 
     assert crew.incidents == []
+
+
+def test_an_incident_names_the_requests_whose_messages_were_in_hand(
+    start_engine: Callable[..., OrderEngine], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    engine = start_engine()
+    with monkeypatch.context() as patch:
+        patch.setattr(IntakeActor, "receive", fail)
+        with pytest.raises(ZeroDivisionError):
+            engine.begin_submit([make_order()], "r-1").get(timeout=5)
+
+    assert "r-1" in [record.__dict__.get("request_id") for record in caplog.records if record.levelname == "ERROR"]

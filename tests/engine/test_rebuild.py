@@ -61,8 +61,9 @@ def test_intake_knows_the_backlog_after_a_bug_of_its_own(
     engine = start_engine(max_backlog=1)
     with pytest.raises(ZeroDivisionError):
         engine.submit(make_order("first"))
-    with pytest.raises(OrderNotFound):
-        engine.cancel("none")  # answered by the recorder, once it has what intake sent
+    for _ in range(2):  # the second one is answered after the transaction of what intake has sent
+        with pytest.raises(OrderNotFound):
+            engine.cancel("none")
     engine.drain(timeout=5)
 
     for number in range(5):

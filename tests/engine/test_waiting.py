@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from ordermill.engine.testing import START_US, make_order
+import pytest
+from pykka import Timeout
+
+from ordermill.engine import EngineStopped, Reply
+from ordermill.engine.messages import AwaitOrder
+from ordermill.engine.testing import START_US, ManualClock, make_order
 from ordermill.engine.waiting import WaitingRoom
 from ordermill.store.lifecycle import OrderStatus
 from ordermill.store.record import OrderRecord
@@ -12,56 +17,67 @@ def done(order_id: str) -> OrderRecord:
     return OrderRecord(make_order(order_id), 1, OrderStatus.COMPLETED, 1, 0, START_US, START_US, None)
 
 
+def enter(
+    room: WaitingRoom, order_id: str, timeout: float | None = None, clock: ManualClock | None = None
+) -> Reply[None]:
+    reply: Reply[None] = Reply()
+    room.enter(AwaitOrder(order_id, timeout, reply), clock or ManualClock())
+    return reply
+
+
 def test_all_who_wait_for_an_order_are_woken() -> None:
     room = WaitingRoom()
-    with room.place("a") as first, room.place("a") as second:
-        room.wake([done("b"), done("a")])
+    first, second = enter(room, "a"), enter(room, "a")
+    room.wake([done("b"), done("a")])
 
-        assert first(0)
-        assert second(0)
+    assert first.get(timeout=0) is None
+    assert second.get(timeout=0) is None
 
 
 def test_who_waits_for_another_order_is_not_woken() -> None:
     room = WaitingRoom()
-    with room.place("a") as woken:
-        room.wake([done("b")])
+    reply = enter(room, "a")
+    room.wake([done("b")])
 
-        assert not woken(0)
+    with pytest.raises(Timeout):
+        reply.get(timeout=0)
 
 
 def test_who_comes_later_is_not_woken_by_what_was_before() -> None:
     room = WaitingRoom()
     room.wake([done("a")])
 
-    with room.place("a") as woken:
-        assert not woken(0)
+    assert not enter(room, "a").is_done
 
 
-def test_a_place_is_given_back() -> None:
-    room = WaitingRoom()
-    with room.place("a"), room.place("a"):
-        pass
+def test_who_waits_for_some_time_is_told_when_it_is_over() -> None:
+    room, clock = WaitingRoom(), ManualClock()
+    patient, impatient = enter(room, "a", 5, clock), enter(room, "a", 1, clock)
+    clock.advance(1)
 
+    assert impatient.is_done
+    assert not patient.is_done
+    assert room._waiting == {"a": [patient]}
+
+
+def test_no_place_is_kept_for_those_who_were_woken_or_have_left() -> None:
+    room, clock = WaitingRoom(), ManualClock()
+    enter(room, "a", 1, clock)
+    room.wake([done("a")])
+    wish = AwaitOrder("b", None, Reply())
+    room.enter(wish, clock)
+
+    assert room.leave(wish)
+    assert not room.leave(wish)
     assert room._waiting == {}
+    clock.advance(2)
 
 
-def test_a_place_is_given_back_after_an_error() -> None:
+def test_a_closed_room_sends_everybody_away_now_and_from_now_on() -> None:
     room = WaitingRoom()
-    try:
-        with room.place("a"):
-            raise TimeoutError
-    except TimeoutError:
-        pass
+    before = enter(room, "a")
+    room.close()
 
-    assert room._waiting == {}
-
-
-def test_a_closed_room_wakes_everybody_now_and_from_now_on() -> None:
-    room = WaitingRoom()
-    with room.place("a") as before:
-        assert not room.is_closed
-        room.close()
-        with room.place("b") as after:
-            assert room.is_closed
-            assert before(0)
-            assert after(0)
+    with pytest.raises(EngineStopped):
+        before.get(timeout=0)
+    assert not room.enter(AwaitOrder("b", None, Reply()), ManualClock())

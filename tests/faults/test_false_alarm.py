@@ -24,9 +24,9 @@ def test_whichever_transaction_it_is(
     transactions = 0
     handled: list[str] = []
 
-    def record_and_deny(self: Ledger, orders: Sequence[Order], moves: Sequence[Any], at_us: int) -> Recorded:
+    def record_and_deny(self: Ledger, orders: Sequence[Order], moves: Sequence[Any], *more: Any) -> Recorded:
         nonlocal transactions
-        recorded = record(self, orders, moves, at_us)
+        recorded = record(self, orders, moves, *more)
         transactions += 1
         if transactions == false_alarm:
             raise StoreUnavailable(OSError("disk I/O error"))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import json
+import os
 import queue
 import re
 import socket
@@ -12,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from functools import cache
+from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,36 +23,66 @@ from jsonschema import Draft202012Validator
 
 from ordermill.engine import Order, OrderEngine
 from ordermill.http.app import routes
+from ordermill.http.channel import FacadeLine, RemoteDesk
 from ordermill.http.openapi import describe
 from ordermill.http.payloads import encode
+from ordermill.http.protection import UNPROTECTED
 from ordermill.http.server import FacadeServer, ServerConfig
 
+IS_REMOTE = os.environ.get("ORDERMILL_TEST_DESK") == "remote"
+"""Whether the facade reaches the engine over a channel, as one in a process of its own does."""
+
+
+@pytest.fixture(autouse=True)
+def at_hand(request: pytest.FixtureRequest) -> None:
+    """Leave out what looks behind the desk, where the engine is in another process."""
+    if IS_REMOTE and request.node.get_closest_marker("engine_at_hand"):
+        pytest.skip("looks behind the desk")
+
+
 JSON_HEADERS = {"Content-Type": "application/json"}
+PROTOCOL = {"connection", "content-encoding", "content-length", "content-type", "date", "server", "vary"}
+"""Headers of HTTP itself, which a description says nothing about."""
+POLICY = {"cache-control", "content-security-policy", "x-content-type-options"}
+POLICY |= {f"access-control-{name}" for name in ("allow-origin", "expose-headers")}
+"""Headers for browsers, likewise."""
+REQUEST_LINE = re.compile(rb"([A-Z]+) (/[!-~]*) HTTP/1\.[01]\r\n")
 
 
 @cache
-def document() -> dict[str, Any]:
-    """The description of the API."""
-    table = routes(OrderEngine("never-opened.db"), max_waiting=1)
-    tree: dict[str, Any] = json.loads(encode(describe(table)))
+def document(needs_keys: bool) -> dict[str, Any]:
+    """The description of the API, of a server with keys or without."""
+    table = routes(OrderEngine("never-opened.db"), 1, UNPROTECTED)
+    tree: dict[str, Any] = json.loads(encode(describe(table, needs_keys=needs_keys)))
     return tree
 
 
-def check_described(method: str, path: str, reply: Reply) -> None:
-    """An answer is one that the description of the API has, where it has the call."""
+def check_described(described: dict[str, Any], method: str, path: str, reply: Reply) -> None:
+    """An answer is one that the description has, where it has the call; HEAD is described with GET."""
     path = path.partition("?")[0]
-    paths = document()["paths"]
-    item = paths.get(path) or paths.get(re.sub(r"^/orders/[^/]+", "/orders/{order_id}", path), {})
-    if method.lower() not in item:
+    wanted = method.lower().replace("head", "get")
+    item = described["paths"].get(path, {})
+    if wanted not in item:
+        item = described["paths"].get(re.sub(r"^/orders/[^/]+", "/orders/{order_id}", path), {})
+    if wanted not in item:
         return
-    responses = item[method.lower()]["responses"]
+    responses = item[wanted]["responses"]
     assert str(reply.status) in responses, f"{method} {path} is not described to answer {reply.status}"
-    response, media_type = responses[str(reply.status)], reply.headers.get_content_type()
-    body = json.loads(reply.body) if media_type.endswith("json") else reply.body.decode()
+    response = responses[str(reply.status)]
+    for name, header in response["headers"].items():
+        assert name in reply.headers or not header["required"], f"{name} is missing"
+        if name in reply.headers and header["schema"]["type"] == "string":
+            Draft202012Validator(header["schema"]).validate(reply.headers[name])
+    told = {name.lower() for name in response["headers"]} | PROTOCOL | POLICY
+    assert {name.lower() for name in reply.headers} <= told
+    if method == "HEAD" or "content" not in response:
+        assert reply.body == b""
+        return
+    media_type = reply.headers.get_content_type()
+    text = gzip.decompress(reply.body) if "Content-Encoding" in reply.headers else reply.body
+    body = json.loads(text) if media_type.endswith("json") else text.decode()
     schema = response["content"][media_type]["schema"]
-    Draft202012Validator(schema | {"components": document()["components"]}).validate(body)
-    for name, header in response.get("headers", {}).items():
-        assert name in reply.headers or not header["required"]
+    Draft202012Validator(schema | {"components": described["components"]}).validate(body)
 
 
 class Reply(NamedTuple):
@@ -67,21 +100,34 @@ class Reply(NamedTuple):
 
 
 class Client:
-    """Sends requests to a server, each over a connection of its own."""
+    """Sends requests to a server, each over a connection of its own.
 
-    def __init__(self, server: FacadeServer, engine: OrderEngine) -> None:
+    Every answer must be one that the API's description has.
+    """
+
+    def __init__(self, server: FacadeServer, engine: OrderEngine, needs_keys: bool = False) -> None:
         self.address: tuple[str, int] = server.bind_addr
         self.server = server
         self.engine = engine
+        self.needs_keys = needs_keys
 
     def send(self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Reply:
-        """Send a request and read the answer, which must be one that the API's description has."""
+        """Send a request and read the answer."""
         with closing(http.client.HTTPConnection(*self.address, timeout=40)) as connection:
             connection.request(method, path, body, headers or {})
             with connection.getresponse() as response:
                 reply = Reply(response.status, response.headers, response.read())
-        check_described(method, path, reply)
+        self.check(method, path, reply)
         return reply
+
+    def check(self, method: str, path: str, reply: Reply) -> None:
+        """An answer is one that the API's description has."""
+        check_described(document(self.needs_keys), method, path, reply)
+
+    def check_raw(self, request: bytes, reply: Reply) -> None:
+        """The answer to these bytes is one that the API's description has, if their first line names a call of it."""
+        if (line := REQUEST_LINE.match(request)) is not None:
+            self.check(line[1].decode(), line[2].decode(), reply)
 
     def get(self, path: str, **headers: str) -> Reply:
         """GET."""
@@ -93,15 +139,16 @@ class Client:
             return self.send("POST", path)
         return self.send("POST", path, json.dumps(content).encode(), JSON_HEADERS)
 
+    def send_json(self, method: str, path: str, content: object, headers: dict[str, str]) -> Reply:
+        """Send something as JSON, with headers; without it, no body."""
+        if content is None:
+            return self.send(method, path, headers=headers)
+        return self.send(method, path, json.dumps(content).encode(), JSON_HEADERS | headers)
+
     def post_text(self, text: str | bytes, path: str = "/orders", media_type: str = "application/json") -> Reply:
         """POST a body as it stands."""
         body = text.encode() if isinstance(text, str) else text
         return self.send("POST", path, body, {"Content-Type": media_type})
-
-    @staticmethod
-    def check(method: str, path: str, reply: Reply) -> None:
-        """An answer that came otherwise must be one that the API's description has, too."""
-        check_described(method, path, reply)
 
     @contextmanager
     def raw(self) -> Iterator[socket.socket]:
@@ -115,9 +162,11 @@ class Client:
             connection.sendall(request)
             if is_all:
                 connection.shutdown(socket.SHUT_WR)
-            with closing(http.client.HTTPResponse(connection)) as response:
+            with closing(http.client.HTTPResponse(connection, method=request.partition(b" ")[0].decode())) as response:
                 response.begin()
-                return Reply(response.status, response.headers, response.read())
+                reply = Reply(response.status, response.headers, response.read())
+        self.check_raw(request, reply)
+        return reply
 
 
 class Gate:
@@ -146,6 +195,22 @@ def gate() -> Gate:
     return Gate()
 
 
+@contextmanager
+def remote_desk(engine: OrderEngine) -> Iterator[RemoteDesk]:
+    """The desk of an engine as a facade in another process has it."""
+    ours, theirs = Pipe()
+    line, desk = FacadeLine(engine, ours), RemoteDesk(theirs, engine.path)
+    asking, answering = threading.Thread(target=desk.serve), threading.Thread(target=line.serve)
+    for thread in (asking, answering):
+        thread.start()
+    yield desk
+    line.end()
+    asking.join()
+    desk.close()
+    answering.join()
+    line.close()
+
+
 @pytest.fixture
 def start_server(start_engine: Callable[..., OrderEngine], gate: Gate) -> Iterator[Callable[..., Client]]:
     """Starts a server around an engine; the handler returns at once, settings are the server's or the engine's."""
@@ -154,14 +219,15 @@ def start_server(start_engine: Callable[..., OrderEngine], gate: Gate) -> Iterat
         def start(handler: Callable[[Order], object] = lambda _: None, **settings: Any) -> Client:
             own = {name: settings.pop(name) for name in ServerConfig.__struct_fields__ if name in settings}
             engine = start_engine(handler, **settings)
-            server = FacadeServer(engine, ServerConfig.of({"port": 0, "threads": 4} | own))
+            desk = servers.enter_context(remote_desk(engine)) if IS_REMOTE else engine
+            server = FacadeServer(desk, ServerConfig.of({"port": 0, "threads": 4, "max_waiting": 2} | own))
             server.expiration_interval = 0.01  # how long its stop may take
             server.prepare()
             thread = threading.Thread(target=server.serve)
             thread.start()
             for step in (thread.join, server.stop, engine.interrupt_waits):
                 servers.callback(step)
-            return Client(server, engine)
+            return Client(server, engine, needs_keys="keys_file" in own)
 
         servers.callback(gate.open)
         yield start

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ordermill.http.app import Route, Router
+from ordermill.http.access import PUBLIC
+from ordermill.http.app import Router
 from ordermill.http.call import Answer, Call
 from ordermill.http.problems import MethodNotAllowed, NoSuchResource
+from ordermill.http.route import Route
 
 if TYPE_CHECKING:
     from tests.http.conftest import Client
@@ -32,6 +34,8 @@ PATHS = [
     ("/metrics", READ),
     ("/healthz", READ),
     ("/readyz", READ),
+    ("/openapi.json", READ),
+    ("/docs", READ),
 ]
 
 
@@ -45,7 +49,7 @@ def router() -> Router:
     """A router of some paths, each with the handler that answers with its name."""
     paths = [("GET", "/orders"), ("POST", "/orders/bulk"), ("GET", "/orders/{order_id}")]
     paths += [("GET", "/orders/{order_id}/status"), ("POST", "/orders/{order_id}/status"), ("GET", "/metrics")]
-    return Router(Route(method, path, answer(f"{method} {path}")) for method, path in paths)
+    return Router(Route(method, path, answer(f"{method} {path}"), PUBLIC) for method, path in paths)
 
 
 @pytest.mark.parametrize(
@@ -62,16 +66,16 @@ def router() -> Router:
     ],
 )
 def test_a_path_leads_to_its_handler(router: Router, method: str, path: str, found: str, order_id: str) -> None:
-    handler, order_id_found = router.find(method, path)
+    route, order_id_found = router.find(method, path)
 
-    assert handler(Call({}, "", order_id_found)).body == found.encode()
+    assert route.handler(Call({}, "", order_id_found)).body == found.encode()
     assert order_id_found == order_id
 
 
 @pytest.mark.parametrize(
     "path",
     [
-        *["", "/", "*", "orders", "/order", "/Orders", "/orders/", "/orders//status", "/orders/o-1/"],
+        *["", "/", "orders", "/order", "/Orders", "/orders/", "/orders//status", "/orders/o-1/"],
         *["/orders/o-1/status/", "/orders/o-1/a/b", "/metrics/", "/metrics/o-1", "/{order_id}"],
     ],
 )
@@ -125,6 +129,12 @@ def test_options_says_which_methods_a_path_takes(client: Client, path: str, allo
     assert "Content-Type" not in reply.headers
 
 
+def test_options_for_all_there_is_says_every_method(client: Client) -> None:
+    reply = client.send("OPTIONS", "*")
+
+    assert (reply.status, reply.headers["Allow"]) == (HTTPStatus.NO_CONTENT, BOTH)
+
+
 @pytest.mark.parametrize("path", ["/orders", "/orders/o-1", "/orders/o-1/status", "/orders/o-1/history", "/healthz"])
 def test_head_is_get_without_the_body(client: Client, order: MakeOrder, path: str) -> None:
     client.post("/orders", order())
@@ -140,7 +150,7 @@ def test_head_is_get_without_the_body(client: Client, order: MakeOrder, path: st
 @pytest.mark.parametrize(("path", "status"), [("/healthz", b"200"), ("/orders/nobody", b"404"), ("/nothing", b"404")])
 def test_nothing_follows_the_headers_of_an_answer_to_head(client: Client, path: str, status: bytes) -> None:
     with client.raw() as connection:
-        connection.sendall(b"HEAD %b HTTP/1.1\r\nConnection: close\r\n\r\n" % path.encode())
+        connection.sendall(b"HEAD %b HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n" % path.encode())
 
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
 

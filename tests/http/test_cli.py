@@ -28,7 +28,20 @@ class Done(NamedTuple):
 
 
 Run = Callable[..., Done]
-COMMANDS = ["serve", "load", "init-db", "seed", "status", "metrics", "verify", "cancel", "retry", "settle", "backup"]
+COMMANDS = [
+    "serve",
+    "load",
+    "init-db",
+    "seed",
+    "status",
+    "metrics",
+    "verify",
+    "cancel",
+    "retry",
+    "settle",
+    "backup",
+    "keys",
+]
 
 
 @pytest.fixture
@@ -326,7 +339,7 @@ def test_reading_beside_a_running_engine_is_fine(run: Run, command: list[str]) -
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        (["--threads", "1"], "ServerConfig: Expected `int` >= 4 - at `$.threads`."),
+        (["--threads", "0"], "ServerConfig: Expected `int` >= 1 - at `$.threads`."),
         (["--processors", "0"], "EngineConfig: Expected `int` >= 1 - at `$.processors`."),
         (["--max-backlog", "0"], "EngineConfig: Expected `int` >= 1 - at `$.max_backlog`."),
         (["--log-level", "loud"], "The log level is one of debug, info, warning, error; 'loud' is not."),
@@ -376,3 +389,39 @@ def test_a_handler_that_is_not_there_is_refused(handlers: Path, name: str, text:
         load_handler(name)
 
     assert str(error.value).startswith(text)
+
+
+def test_a_key_is_printed_once_and_listed_without_its_secret(run: Run) -> None:
+    made = run("keys", "create", "--keys-file", "keys", "--role", "submit", "--role", "read", "--user", "u-1")
+    listed = run("keys", "list", "--keys-file", "keys")
+    shown = json.loads(run("keys", "list", "--keys-file", "keys", "--json").out)
+
+    key_id, secret = made.out.strip().split("_")[1:]
+    assert (made.code, made.err) == (0, "")
+    assert key_id in listed.out
+    assert "u-1" in listed.out
+    assert secret not in listed.out
+    assert shown[0].pop("created_at")
+    assert shown == [{"id": key_id, "roles": ["read", "submit"], "user": "u-1", "name": None}]
+
+
+def test_a_key_is_revoked(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORDERMILL_KEYS_FILE", "keys")
+    key_id = run("keys", "create", "--role", "operate", "--name", "me").out.split("_")[1]
+
+    assert run("keys", "revoke", key_id).out == f"The key {key_id} is revoked.\n"
+    assert refused(run("keys", "revoke", key_id)).startswith(f"There is no key '{key_id}' in keys")
+    assert json.loads(run("keys", "list", "--json").out) == []
+
+
+@pytest.mark.parametrize("arguments", [["create"], ["create", "--keys-file", "keys"], ["list"], ["revoke", "x"]])
+def test_keys_need_a_file_and_a_role(run: Run, arguments: list[str]) -> None:
+    done = run("keys", *arguments)
+
+    assert done.code == 2
+    assert "Missing option" in done.err
+
+
+def test_a_server_that_others_could_reach_does_not_start_without_keys(run: Run) -> None:
+    assert "say --allow-anonymous" in refused(run("serve", "--host", "0.0.0.0", "--port", "0"))
+    assert not Path("orders.db").exists()

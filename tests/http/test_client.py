@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from ordermill.engine import OrderStatus, Reject
 from ordermill.engine.testing import make_order
 from ordermill.http.cli import main
 from ordermill.http.client import ServerRefused, move_order
+from ordermill.http.keys import Role, create_key
 
 Run = Callable[..., int]
 
@@ -79,3 +81,23 @@ def test_a_server_that_cannot_be_reached_is_a_clear_error(url: str) -> None:
 def test_an_order_id_cannot_lead_to_another_path(client: Any) -> None:
     with pytest.raises(ServerRefused, match="no order"):
         move_order(client.server.url, "../orders/bulk?x=", "cancel")
+
+
+def test_an_operator_sends_a_key_where_one_is_needed(
+    start_server: Any, tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = tmp_path / "keys"
+    operator, reader = create_key(keys, [Role.OPERATE]), create_key(keys, [Role.READ])
+
+    def reject(_: Any) -> None:
+        raise Reject("no")
+
+    client = start_server(reject, keys_file=str(keys))
+    client.engine.submit(make_order("o-1")).wait(timeout=5)
+
+    assert run("retry", "o-1", "--url", client.server.url) == 1
+    assert "Send a key" in capsys.readouterr().err
+    assert run("retry", "o-1", "--url", client.server.url, "--key", reader) == 1
+    assert "a key with the role operate" in capsys.readouterr().err
+    monkeypatch.setenv("ORDERMILL_KEY", operator)
+    assert run("retry", "o-1", "--url", client.server.url) == 0

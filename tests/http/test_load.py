@@ -8,12 +8,14 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import web
 from rich.console import Console
 
+from ordermill.http.keys import Role, create_key
 from ordermill.http.load import LoadError, LoadReport, render, run_load
 from ordermill.store.lifecycle import OrderStatus
 
@@ -163,6 +165,15 @@ def test_a_load_agrees_with_a_real_server(client: Client, load: Load) -> None:
     assert report.sent == report.accepted == 40
     assert report.statuses == {OrderStatus.COMPLETED: 40}
     assert client.engine.metrics().total_orders_processed == 40
+
+
+def test_a_load_sends_a_key_where_one_is_needed(start_server: Callable[..., Client], tmp_path: Path) -> None:
+    key = create_key(tmp_path / "keys", [Role.SUBMIT, Role.READ])
+    client = start_server(keys_file=str(tmp_path / "keys"))
+
+    report = run_load(client.server.url, 20, 5, Console(quiet=True), 30, key)
+
+    assert (report.ok, report.accepted) == (True, 20)
 
 
 def test_as_many_orders_are_in_flight_together_as_there_are_connections(facade: FakeFacade, load: Load) -> None:

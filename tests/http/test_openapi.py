@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -13,11 +14,13 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from ordermill.engine import OrderEngine, OrderStatus
-from ordermill.http import problems
+from ordermill.http.access import PUBLIC
 from ordermill.http.app import routes
 from ordermill.http.call import Answer
+from ordermill.http.keys import Role, create_key
 from ordermill.http.openapi import describe
 from ordermill.http.payloads import encode
+from ordermill.http.protection import UNPROTECTED
 from ordermill.http.route import Operation, Route
 from ordermill.store.order import IDENTIFIER, MAX_ITEMS
 
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from tests.http.conftest import Client
 
 Tree = dict[str, Any]
+NAME = "X-Request-ID"
 
 
 def read(body: bytes) -> Any:
@@ -32,8 +36,9 @@ def read(body: bytes) -> Any:
     return json.loads(body, parse_float=Decimal)
 
 
-TABLE = routes(OrderEngine("never-opened.db"), max_waiting=1)
+TABLE = routes(OrderEngine("never-opened.db"), 1, UNPROTECTED)
 DOCUMENT = read(encode(describe(TABLE)))
+GUARDED = read(encode(describe(TABLE, needs_keys=True)))
 OPERATIONS = [(path, method, tree) for path, item in DOCUMENT["paths"].items() for method, tree in item.items()]
 SCHEMAS = DOCUMENT["components"]["schemas"]
 
@@ -46,7 +51,7 @@ def contents(operation: Tree) -> Iterator[Tree]:
     """Every body that a call takes or gives, with its schema and its examples."""
     yield from operation.get("requestBody", {}).get("content", {}).values()
     for response in operation["responses"].values():
-        yield from response["content"].values()
+        yield from response.get("content", {}).values()
 
 
 def test_the_description_is_served_as_it_is_made(client: Client) -> None:
@@ -57,8 +62,30 @@ def test_the_description_is_served_as_it_is_made(client: Client) -> None:
     assert client.get("/openapi.json?format=yaml").status == 422
 
 
-def test_the_description_is_valid_openapi() -> None:
-    assert list(OpenAPIV31SpecValidator(DOCUMENT).iter_errors()) == []
+@pytest.mark.parametrize("document", [DOCUMENT, GUARDED], ids=["open", "guarded"])
+def test_the_description_is_valid_openapi(document: Tree) -> None:
+    assert list(OpenAPIV31SpecValidator(document).iter_errors()) == []
+
+
+def test_a_server_with_keys_describes_who_may_do_what(start_server: Callable[..., Client], tmp_path: Path) -> None:
+    create_key(tmp_path / "keys", [Role.READ])
+
+    reply = start_server(keys_file=str(tmp_path / "keys")).get("/openapi.json")
+
+    assert (reply.status, read(reply.body)) == (200, GUARDED)
+    assert GUARDED["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
+    for route in TABLE:
+        if route.operation is not None:
+            tree = GUARDED["paths"][route.path][route.method.lower()]
+            assert tree["security"] == [{"key": [role]} for role in sorted(route.access.roles)]
+            assert {"401", "403"} & tree["responses"].keys() == ({"401", "403"} if route.access.roles else set())
+    assert "not bound to a user" in GUARDED["paths"]["/metrics"]["get"]["description"]
+
+
+def test_a_server_without_keys_describes_none() -> None:
+    assert "securitySchemes" not in DOCUMENT["components"]
+    assert all(not {"401", "403"} & tree["responses"].keys() for *_, tree in OPERATIONS)
+    assert all("security" not in tree for *_, tree in OPERATIONS)
 
 
 def test_every_route_but_the_pages_about_the_api_is_described() -> None:
@@ -91,7 +118,10 @@ def test_a_call_is_described_whole(path: str, method: str, operation: Tree) -> N
     assert operation["summary"]
     assert operation["tags"][0] in {tag["name"] for tag in DOCUMENT["tags"]}
     assert any(status.startswith("2") for status in operation["responses"])
-    assert {"422", "500"} <= operation["responses"].keys()
+    assert {"400", "408", "411", "413", "414", "422", "431", "500", "503"} <= operation["responses"].keys()
+    assert NAME in {parameter["name"] for parameter in operation["parameters"]}
+    unnamed = {status for status, response in operation["responses"].items() if not response["headers"].get(NAME)}
+    assert unnamed == {"408", "414", "431"} | ({"400", "411", "413"} if "requestBody" not in operation else set())
     assert ("404" in operation["responses"]) == path.startswith("/orders/") * (
         path != "/orders/bulk" or method == "get"
     )
@@ -154,9 +184,9 @@ def test_the_description_of_money_takes_what_the_server_takes(client: Client, am
 
 def test_what_is_sent_later_tells_when_to_come_back() -> None:
     for *_, operation in OPERATIONS:
-        later = operation["responses"].get("503", {})
-        if problems.MEDIA_TYPE in later.get("content", {}):
-            assert later["headers"]["Retry-After"]["required"] is True
+        for status in {"429", "503"} & operation["responses"].keys():
+            later = operation["responses"][status]
+            assert later["headers"]["Retry-After"]["required"] is ("application/json" not in later["content"])
 
 
 def test_an_order_that_was_sent_leads_to_everything_that_can_be_asked_about_it() -> None:
@@ -165,15 +195,24 @@ def test_an_order_that_was_sent_leads_to_everything_that_can_be_asked_about_it()
     assert links.keys() == {tree["operationId"] for path, _, tree in OPERATIONS if "{order_id}" in path}
 
 
+def test_a_description_asks_for_no_more_than_what_has_changed(client: Client) -> None:
+    first = client.get("/openapi.json")
+
+    again = client.get("/openapi.json", **{"If-None-Match": first.headers["ETag"]})
+
+    assert (again.status, again.body) == (304, b"")
+    assert first.headers["Cache-Control"] == "public, no-cache"
+
+
 class Headers(msgspec.Struct, rename={"key": "Idempotency-Key"}):
     """The headers of a call that there is not."""
 
-    key: Annotated[str, msgspec.Meta(description="A key.", extra={"rule": "must be there"}, examples=["k-1"])]
+    key: Annotated[str, msgspec.Meta(description="A key.", examples=["k-1"])]
 
 
 def test_the_headers_of_a_request_are_described_where_a_route_declares_them() -> None:
-    operation = Operation("send", "Tag", replies=(), headers=Headers)
-    route = Route("POST", "/send", lambda _: Answer(b""), operation)
+    operation = Operation("send", "Tag", results=(), headers=Headers)
+    route = Route("POST", "/send", lambda _: Answer(b""), PUBLIC, operation)
 
     (described,) = describe([route])["paths"]["/send"]["post"]["parameters"]
 

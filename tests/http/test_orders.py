@@ -124,7 +124,7 @@ def test_the_status_call_says_where_an_order_is(held: Client, gate: Gate, order:
 
 def test_the_history_tells_every_step(start_server: Callable[..., Client], order: MakeOrder) -> None:
     client = start_server(clock=ManualClock())
-    client.post("/orders", order())
+    client.send_json("POST", "/orders", order(), {"X-Request-ID": "r-1"})
     client.get("/orders/o-1?wait=30")
 
     reply = client.get("/orders/o-1/history")
@@ -134,7 +134,7 @@ def test_the_history_tells_every_step(start_server: Callable[..., Client], order
     assert reply.json == {
         "order_id": "o-1",
         "transitions": [
-            {"from": None, "to": "Pending", "at": at, "attempt": 0, "reason": "accepted"},
+            {"from": None, "to": "Pending", "at": at, "attempt": 0, "reason": "accepted", "request_id": "r-1"},
             {"from": "Pending", "to": "Processing", "at": at, "attempt": 1, "reason": "assigned to a processor"},
             {"from": "Processing", "to": "Completed", "at": at, "attempt": 1, "reason": "the handler returned"},
         ],
@@ -267,10 +267,13 @@ def test_only_an_order_in_review_is_settled(client: Client, order: MakeOrder) ->
     [
         ({"status": "Pending"}, "/status"),
         ({"status": "Cancelled"}, "/status"),
-        ({"status": "Done"}, ""),
-        ({"reason": "no status"}, ""),
-        ({"status": "Failed", "reason": 5}, ""),
-        ({"status": "Failed", "order_id": "o-2"}, ""),
+        ({"status": "Done"}, "/status"),
+        ({"reason": "no status"}, "/status"),
+        ({"status": "Failed", "reason": 5}, "/reason"),
+        ({"status": "Failed", "reason": ""}, "/reason"),
+        ({"status": "Failed", "reason": "a" * 501}, "/reason"),
+        ({"status": "Failed", "reason": "a\nb"}, "/reason"),
+        ({"status": "Failed", "order_id": "o-2"}, "/order_id"),
         (["Failed"], ""),
     ],
 )
@@ -399,7 +402,7 @@ def test_a_user_that_cannot_be_is_refused_by_name(client: Client, user_id: str) 
     reply = client.get(f"/orders?user_id={user_id}")
 
     assert identity(reply) == (422, "invalid-parameter")
-    detail = "must be 1 to 64 characters of A-Z a-z 0-9 . _ : -"
+    detail = "must be 1 to 64 characters of A-Z a-z 0-9 . _ : -, and not of dots alone"
     assert reply.json["errors"] == [{"pointer": "/query/user_id", "detail": detail}]
 
 
@@ -435,13 +438,14 @@ def test_an_unknown_parameter_keeps_an_order_where_it_is(
 def test_a_full_backlog_is_503_with_a_time_to_come_back(
     start_server: Callable[..., Client], gate: Gate, order: MakeOrder
 ) -> None:
-    client = start_server(gate, max_backlog=1)
+    client = start_server(gate, max_backlog=1, clock=ManualClock())
     client.post("/orders", order())
     gate.wait_until_entered()
 
-    for reply in (client.post("/orders", order("o-2")), client.post("/orders/bulk", [order("o-2"), order("o-3")])):
+    for bulk, seconds in ([order("o-2")], "1"), ([order("o-2"), order("o-3")], "2"):
+        reply = client.post("/orders/bulk", bulk)
         assert identity(reply) == (503, "backlog-full")
-        assert reply.headers["Retry-After"] == "1"
+        assert reply.headers["Retry-After"] == seconds
     assert client.get("/orders/o-2").status == 404
 
     gate.open()
@@ -449,6 +453,7 @@ def test_a_full_backlog_is_503_with_a_time_to_come_back(
     assert client.post("/orders", order("o-2")).status == 201
 
 
+@pytest.mark.engine_at_hand
 def test_a_stopped_engine_is_503_with_a_time_to_come_back(client: Client, order: MakeOrder) -> None:
     client.engine.stop()
 

@@ -12,7 +12,7 @@ from ordermill.http.problems import InvalidParameter
 
 def test_what_is_left_out_has_its_default() -> None:
     assert parse_query("", PageQuery) == PageQuery(status=UNSET, user_id=UNSET, limit=100, cursor=UNSET)
-    assert parse_query("", OrderQuery).wait == 0
+    assert parse_query("", OrderQuery).wait is UNSET
 
 
 def test_each_is_read_as_its_type() -> None:

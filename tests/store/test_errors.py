@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from typing import Any
 
 import pytest
 
@@ -34,8 +35,14 @@ def test_all_errors_have_one_base() -> None:
     assert all(issubclass(kind, errors.OrdermillError) for kind in classes)
 
 
-@pytest.mark.parametrize("kind", [errors.BacklogFull, errors.EngineStopped, errors.StoreUnavailable])
-def test_errors_that_pass_say_when_to_try_again(
-    kind: type[errors.BacklogFull | errors.EngineStopped | errors.StoreUnavailable],
-) -> None:
-    assert kind.retry_after_seconds > 0
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.BacklogFull(5, 1, 5),
+        errors.UserBacklogFull("u-1", 5, 1, 5, 3),
+        errors.EngineStopped(),
+        errors.StoreUnavailable(OSError("disk full")),
+    ],
+)
+def test_errors_that_pass_say_when_to_try_again(error: Any) -> None:
+    assert error.retry_after_seconds > 0

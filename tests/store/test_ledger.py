@@ -12,6 +12,7 @@ from ordermill.engine.testing import make_order
 from ordermill.store import lifecycle, queries
 from ordermill.store.audit import audit
 from ordermill.store.errors import StoreUnavailable
+from ordermill.store.idempotency import IdempotencyKey
 from ordermill.store.ledger import Ledger, Outcome
 from ordermill.store.lifecycle import OrderStatus
 from ordermill.store.record import Move, OrderRecord, move
@@ -28,7 +29,7 @@ def step(ledger: Ledger, *moves: Move) -> list[OrderRecord]:
     recorded = ledger.record([], moves, 0)
     assert recorded.moved == list(moves)
     assert recorded.refused == []
-    return [after for _, after, _ in recorded.moved]
+    return [step.after for step in recorded.moved]
 
 
 def assert_sound(database: SqliteDatabase) -> None:
@@ -165,7 +166,7 @@ def test_a_step_whose_order_moved_on_is_refused_and_the_rest_recorded(writer: Sq
     moves = [move(record, lifecycle.ASSIGN, 20) for record in (a, b, c)]
     recorded = ledger.record([make_order("d")], moves, 20)
 
-    assert [after.order_id for _, after, _ in recorded.moved] == ["a", "c"]
+    assert [step.after.order_id for step in recorded.moved] == ["a", "c"]
     assert recorded.refused == [moves[1]]
     assert [outcome for outcome, _ in recorded.acceptances] == [Outcome.ACCEPTED]
     assert len(queries.history(writer, "b")) == 2
@@ -273,3 +274,27 @@ def test_a_long_batch_is_stored_whole(writer: SqliteDatabase, ledger: Ledger) ->
 
     assert queries.totals(writer)["processing_microseconds"] == 3000 * 5
     assert_sound(writer)
+
+
+def test_the_request_that_caused_a_step_is_in_the_history(writer: SqliteDatabase, ledger: Ledger) -> None:
+    orders = [make_order("a"), make_order("b"), make_order("a")]
+    recorded = ledger.record(orders, [], 1, ["r-1", None, "r-2"])
+    cancel = move(recorded.acceptances[0].record, lifecycle.CANCEL, 2)._replace(request_id="r-3")
+    step(ledger, cancel)
+
+    assert [transition.request_id for transition in queries.history(writer, "a")] == ["r-1", "r-3"]
+    assert [transition.request_id for transition in queries.history(writer, "b")] == [None]
+
+
+def test_a_key_is_stored_with_its_orders_or_not_at_all(writer: SqliteDatabase, ledger: Ledger) -> None:
+    given = IdempotencyKey("k-1", "u-1", "print")
+    taken = move(accept(ledger, "o-1")[0], lifecycle.CANCEL, 2)
+    run(writer, "CREATE TRIGGER full AFTER INSERT ON idempotency_keys BEGIN SELECT RAISE(ABORT, 'full'); END")
+    with pytest.raises(sqlite3.IntegrityError):
+        ledger.record([make_order("o-2")], [taken], 5, (), [given])
+    run(writer, "DROP TRIGGER full")
+    assert queries.find(writer, "o-2") is None
+
+    ledger.record([make_order("o-2")], [], 5, (), [given])
+
+    assert run(writer, "SELECT key, user_id, fingerprint, created_at FROM idempotency_keys").fetchall() == [(*given, 5)]

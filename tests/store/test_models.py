@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from peewee import Model, SqliteDatabase
 
-from ordermill.store.models import OrderModel, TotalModel, TransitionModel
+from ordermill.store.models import IdempotencyKeyModel, OrderModel, TotalModel, TransitionModel
 from ordermill.store.statements import run
 
-MODELS: list[Any] = [OrderModel, TransitionModel, TotalModel]
+MODELS: list[Any] = [IdempotencyKeyModel, OrderModel, TransitionModel, TotalModel]
 
 
 def columns_of(model: type[Model]) -> list[tuple[str, str, bool, bool]]:

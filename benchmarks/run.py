@@ -1,0 +1,23 @@
+"""All benchmarks: `python benchmarks/run.py --help`."""
+
+from __future__ import annotations
+
+import backlog_size
+import embedded
+import executors
+import http_bulk
+import http_orders
+import table_size
+from command import run
+
+if __name__ == "__main__":
+    run(
+        (
+            *embedded.BENCHMARKS,
+            *http_orders.BENCHMARKS,
+            *http_bulk.BENCHMARKS,
+            *table_size.BENCHMARKS,
+            *backlog_size.BENCHMARKS,
+            *executors.BENCHMARKS,
+        )
+    )

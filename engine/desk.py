@@ -1,0 +1,302 @@
+"""Desk: what an engine does for its callers, be it in this process or in another."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from functools import partial
+from time import monotonic
+from typing import TypeVar
+
+from peewee import Database
+from pykka import Timeout
+
+from ..store import lifecycle, queries
+from ..store.errors import InvalidConfiguration, OrderConflict, OrderNotFound
+from ..store.idempotency import IdempotencyKey
+from ..store.ledger import Acceptance, Outcome
+from ..store.lifecycle import OrderStatus
+from ..store.order import Order
+from ..store.record import OrderRecord, Transition
+from . import messages
+from .messages import Request
+from .receipt import Receipt
+from .reply import Reply
+from .snapshot import MetricsSnapshot
+
+T = TypeVar("T")
+
+
+class Desk(ABC):
+    """Takes what callers want, and answers. All methods may be called from any thread.
+
+    Those that begin with `begin_` do not wait: they give a `Reply`, which raises on `get` what the others raise.
+    """
+
+    def submit(self, order: Order) -> Receipt:
+        """Accept an order. Returns when it is safely on disk.
+
+        The very same order may be submitted again: it is stored and handled once.
+
+        Raises:
+            OrderConflict: its id is taken by an order with other content.
+            BacklogFull: too many orders are unfinished.
+            StoreUnavailable: the database did not take it.
+            EngineStopped: the engine is not running.
+        """
+        (receipt,) = self.submit_many((order,))
+        if receipt.outcome is Outcome.CONFLICT:
+            raise OrderConflict(order.order_id)
+        return receipt
+
+    def submit_many(self, orders: Iterable[Order]) -> list[Receipt]:
+        """Accept orders in one transaction. Returns when all are safely on disk.
+
+        Returns:
+            A receipt for each, in the same sequence. One whose id is taken by other content has the outcome
+            `conflict` and does not keep the others out.
+
+        Raises:
+            BacklogFull: there is no room for all of them; none was accepted.
+            StoreUnavailable: the database did not take them; none was accepted.
+            EngineStopped: the engine is not running.
+        """
+        return [Receipt(acceptance, self.wait) for acceptance in self.begin_submit(tuple(orders)).get()]
+
+    def begin_submit(
+        self,
+        orders: Sequence[Order],
+        request_id: str | None = None,
+        idempotency: IdempotencyKey | None = None,
+    ) -> Reply[list[Acceptance]]:
+        """As `submit_many`: an acceptance for each order, once all are safely on disk.
+
+        Args:
+            orders: what is submitted.
+            request_id: what caused it; it goes into the history of the orders.
+            idempotency: the client's name for that request. The reply raises IdempotencyKeyReused where another
+                request had it before.
+        """
+        if orders:
+            return self._ask(
+                partial(messages.SubmitOrders, orders, request_ids=(request_id,) * len(orders), idempotency=idempotency)
+            )
+        nothing: Reply[list[Acceptance]] = Reply()
+        nothing.set([])
+        return nothing
+
+    def cancel(self, order_id: str) -> OrderRecord:
+        """Cancel an order that is Pending.
+
+        Returns:
+            The order as it is afterwards.
+
+        Raises:
+            OrderNotFound: there is none of that id.
+            TransitionRefused: it is not Pending.
+            StoreUnavailable: the database did not take it.
+            EngineStopped: the engine is not running.
+        """
+        return self.begin_cancel(order_id).get()
+
+    def begin_cancel(self, order_id: str, request_id: str | None = None) -> Reply[OrderRecord]:
+        """As `cancel`; the id of the request that caused it goes into the history."""
+        return self._ask(partial(messages.CancelOrder, order_id, request_id=request_id))
+
+    def retry(self, order_id: str) -> OrderRecord:
+        """Put an order that is Failed or in Review back to Pending. If the attempts are used up it gets one more.
+
+        Returns:
+            The order as it is afterwards.
+
+        Raises:
+            As `cancel`.
+        """
+        return self.begin_retry(order_id).get()
+
+    def begin_retry(self, order_id: str, request_id: str | None = None) -> Reply[OrderRecord]:
+        """As `retry`; the id of the request that caused it goes into the history."""
+        return self._ask(partial(messages.RetryOrder, order_id, request_id=request_id))
+
+    def settle(self, order_id: str, status: OrderStatus, reason: str = "settled by an operator") -> OrderRecord:
+        """End the Review of an order.
+
+        Args:
+            order_id: the order.
+            status: Completed or Failed.
+            reason: why; it goes into the history.
+
+        Returns:
+            The order as it is afterwards.
+
+        Raises:
+            InvalidConfiguration: `status` is neither Completed nor Failed.
+            As `cancel`.
+        """
+        return self.begin_settle(order_id, status, reason).get()
+
+    def begin_settle(
+        self,
+        order_id: str,
+        status: OrderStatus,
+        reason: str = "settled by an operator",
+        request_id: str | None = None,
+    ) -> Reply[OrderRecord]:
+        """As `settle`; the id of the request that caused it goes into the history."""
+        if status not in (lifecycle.SETTLE_COMPLETED.target, lifecycle.SETTLE_FAILED.target):
+            raise InvalidConfiguration(f"An order is settled as Completed or Failed, not as {status}.")
+        return self._ask(partial(messages.SettleOrder, order_id, status, reason, request_id=request_id))
+
+    def order(self, order_id: str) -> OrderRecord:
+        """An order and where it is.
+
+        Raises:
+            OrderNotFound: there is none of that id.
+            StoreUnavailable: the database did not answer.
+            EngineStopped: the engine is not running.
+        """
+        record = self._read(lambda database: queries.find(database, order_id))
+        if record is None:
+            raise OrderNotFound(order_id)
+        return record
+
+    def status(self, order_id: str) -> OrderStatus:
+        """Where an order is; raises as `order`."""
+        return self.order(order_id).status
+
+    def history(self, order_id: str) -> tuple[Transition, ...]:
+        """How an order got there, oldest first; raises as `order`."""
+        transitions = self._read(lambda database: queries.history(database, order_id))
+        if not transitions:
+            raise OrderNotFound(order_id)
+        return transitions
+
+    def orders(
+        self,
+        *,
+        status: OrderStatus | None = None,
+        user_id: str | None = None,
+        before: int | None = None,
+        limit: int = 100,
+    ) -> list[OrderRecord]:
+        """Orders, newest first.
+
+        Args:
+            status: only these.
+            user_id: only this user's.
+            before: only those with a `sequence` below this one: the last of a page leads to the next page.
+            limit: how many at the most.
+
+        Raises:
+            EngineStopped: the engine is not running.
+        """
+        return self._read(partial(queries.page, status=status, user_id=user_id, before=before, limit=limit))
+
+    def wait(self, order_id: str, timeout: float | None = None) -> OrderStatus:
+        """Wait until processing is over for an order.
+
+        Args:
+            order_id: the order.
+            timeout: seconds; None waits for ever.
+
+        Returns:
+            Completed, Failed or Cancelled.
+
+        Raises:
+            TimeoutError: it was not over in time.
+            OrderNotFound: there is no order of that id.
+            EngineStopped: the engine is not running, or stopped meanwhile.
+        """
+        deadline = None if timeout is None else monotonic() + timeout
+        while True:
+            remaining = None if deadline is None else max(0.0, deadline - monotonic())
+            moved = self.begin_wait(order_id, remaining)
+            with suppress(Timeout):
+                moved.get(timeout=remaining)
+            if (status := self.status(order_id)).is_terminal:
+                return status
+            if deadline is not None and monotonic() >= deadline:
+                raise TimeoutError(f"Order {order_id!r} is still {status} after {timeout} s.")
+
+    def begin_wait(self, order_id: str, timeout: float | None = None) -> Reply[None]:
+        """Be told when processing may be over for an order: look it up then. At once, if it is over already.
+
+        Args:
+            order_id: the order.
+            timeout: seconds after which to be told anyway.
+
+        Raises:
+            OrderNotFound, StoreUnavailable, EngineStopped: as `order`; a reply may raise EngineStopped too.
+        """
+        return self._ask(partial(messages.AwaitOrder, order_id, timeout))
+
+    def drain(self, timeout: float | None = None) -> MetricsSnapshot:
+        """Wait until nothing is Pending or Processing.
+
+        Args:
+            timeout: seconds; None waits for ever.
+
+        Returns:
+            The metrics of that moment.
+
+        Raises:
+            TimeoutError: that did not happen in time.
+            EngineStopped: the engine is not running, or stopped meanwhile.
+        """
+        drained: Reply[MetricsSnapshot] = self._ask(messages.Drain)
+        try:
+            return drained.get(timeout=timeout)
+        except Timeout:
+            raise TimeoutError(f"{self.metrics().backlog} orders are unfinished after {timeout} s.") from None
+
+    def metrics(self) -> MetricsSnapshot:
+        """How the engine is doing. Whatever was acknowledged before is in it.
+
+        Raises:
+            EngineStopped: the engine is not running.
+        """
+        return self.begin_metrics().get()
+
+    def begin_metrics(self) -> Reply[MetricsSnapshot]:
+        """As `metrics`."""
+        return self._ask(messages.TakeSnapshot)
+
+    @abstractmethod
+    def trouble(self) -> tuple[str, ...]:
+        """Why the engine is not ready to take orders, in words for people; empty while it is."""
+
+    @abstractmethod
+    def dead_actors(self) -> tuple[str, ...]:
+        """Actors that have died, which none should, in words for people; empty while all live."""
+
+    @abstractmethod
+    def incidents(self) -> Counter[str]:
+        """Unexpected errors since the start, by actor; each was logged, and the actor went on."""
+
+    @abstractmethod
+    def interrupt_waits(self) -> None:
+        """Have every wait end with EngineStopped, now and from now on: for a door that is about to close."""
+
+    @abstractmethod
+    def send(self, request: Request) -> None:
+        """Pass on a request, whose reply will be set.
+
+        Raises:
+            EngineStopped: the engine is not running.
+        """
+
+    @abstractmethod
+    def _read(self, query: Callable[[Database], T]) -> T:
+        """Read from the database.
+
+        Raises:
+            StoreUnavailable: it did not answer.
+            EngineStopped: the engine is not running.
+        """
+
+    def _ask(self, request: Callable[[Reply[T]], Request]) -> Reply[T]:
+        reply: Reply[T] = Reply()
+        self.send(request(reply))
+        return reply

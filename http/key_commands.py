@@ -1,0 +1,59 @@
+"""`ordermill keys …`: making, listing and revoking the keys of a server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from .keys import Role, create_key, read_keys, revoke_key
+
+app = typer.Typer(no_args_is_help=True, help="Make, list and revoke the keys of a server.")
+_out = Console(markup=False, emoji=False)
+
+FileOption = Annotated[Path, typer.Option("--keys-file", envvar="ORDERMILL_KEYS_FILE", help="File of the keys.")]
+
+
+@app.command("create")
+def create_command(
+    keys_file: FileOption,
+    role: Annotated[list[Role], typer.Option(help="What the key is good for; give it again for a further role.")],
+    user: Annotated[str | None, typer.Option(help="The only user whose orders it is good for.")] = None,
+    name: Annotated[str | None, typer.Option(help="What people call it.")] = None,
+) -> None:
+    """Make a key and print it, once: the file holds its hash only."""
+    # Not through rich, which would wrap it.
+    print(create_key(keys_file, role, user, name))
+
+
+@app.command("list")
+def list_command(
+    keys_file: FileOption, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
+) -> None:
+    """Show the keys: their ids, and what they are good for."""
+    entries = read_keys(keys_file).values()
+    if as_json:
+        rows = [{name: getattr(entry, name) for name in _SHOWN} for entry in entries]
+        print(msgspec.json.format(msgspec.json.encode(rows), indent=2).decode())
+        return
+    table = Table("Id", "Roles", "User", "Name", "Created")
+    for entry in entries:
+        table.add_row(entry.id, ", ".join(entry.roles), entry.user or "all", entry.name or "", entry.created_at)
+    _out.print(table)
+
+
+@app.command("revoke")
+def revoke_command(
+    key_id: Annotated[str, typer.Argument(metavar="ID", help="The key's id, as `ordermill keys list` shows it.")],
+    keys_file: FileOption,
+) -> None:
+    """Remove a key; a running server takes notice within a second or two."""
+    revoke_key(keys_file, key_id)
+    _out.print(f"The key {key_id} is revoked.", highlight=False)
+
+
+_SHOWN = ("id", "roles", "user", "name", "created_at")

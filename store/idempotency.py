@@ -1,0 +1,75 @@
+"""Idempotency keys: a client's names for its requests, kept so that none is used for a second one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from peewee import Database
+
+from .models import IdempotencyKeyModel
+from .statements import run, run_for_each, to_sql
+
+LIFETIME_US = 24 * 3600 * 1_000_000
+"""How long a key is kept, in microseconds."""
+
+_FORGOTTEN_AT_ONCE = 100
+
+_KEY = (IdempotencyKeyModel.key == "") & (IdempotencyKeyModel.user_id == "")
+_FIND = to_sql(
+    IdempotencyKeyModel.select(IdempotencyKeyModel.fingerprint).where(_KEY & (IdempotencyKeyModel.created_at > 0))
+)
+_REMEMBER = to_sql(
+    IdempotencyKeyModel.insert(
+        {
+            IdempotencyKeyModel.key: "",
+            IdempotencyKeyModel.user_id: "",
+            IdempotencyKeyModel.fingerprint: "",
+            IdempotencyKeyModel.created_at: 0,
+        }
+    ).on_conflict(action="ignore")
+)
+_FORGET_ONE = to_sql(IdempotencyKeyModel.delete().where(_KEY & (IdempotencyKeyModel.created_at <= 0)))
+_OLDEST = (
+    IdempotencyKeyModel.select(IdempotencyKeyModel.id)
+    .where(IdempotencyKeyModel.created_at <= 0)
+    .order_by(IdempotencyKeyModel.created_at)
+    .limit(1)
+)
+_FORGET_OLD = to_sql(IdempotencyKeyModel.delete().where(IdempotencyKeyModel.id.in_(_OLDEST)))
+
+
+class IdempotencyKey(NamedTuple):
+    """A client's name for a request."""
+
+    key: str
+    user_id: str
+    """Whose it is: the user that the client's key is bound to, or the empty string. Others may use the same."""
+    fingerprint: str
+    """What tells the request from others: a hash of its body."""
+
+
+def is_reused(database: Database, given: IdempotencyKey, now_us: int) -> bool:
+    """Whether the key was given to another request before.
+
+    Args:
+        database: connected in this thread.
+        given: the key and the request that it comes with.
+        now_us: microseconds since 1970-01-01T00:00:00Z.
+    """
+    row = run(database, _FIND, (given.key, given.user_id, now_us - LIFETIME_US)).fetchone()
+    return row is not None and row[0] != given.fingerprint
+
+
+def remember(database: Database, keys: Sequence[IdempotencyKey], now_us: int) -> None:
+    """Keep keys, and forget some that are old: more than are kept, so that there are never many of them.
+
+    Args:
+        database: in a transaction that writes.
+        keys: none of them reused.
+        now_us: microseconds since 1970-01-01T00:00:00Z.
+    """
+    before_us = now_us - LIFETIME_US
+    run_for_each(database, _FORGET_ONE, [(key, user_id, before_us) for key, user_id, _ in keys])
+    run_for_each(database, _REMEMBER, [(*given, now_us) for given in keys])
+    run(database, _FORGET_OLD, (before_us, _FORGOTTEN_AT_ONCE + len(keys)))

@@ -1,0 +1,72 @@
+"""Lines of the log, as text and as JSON."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+
+import pytest
+
+from ordermill.engine import InvalidConfiguration
+from ordermill.http.logs import LogFormat, configure, formatter
+
+
+def record(message: str = "moved", *, error: BaseException | None = None, **extra: object) -> logging.LogRecord:
+    """An event that is logged."""
+    info = None if error is None else (type(error), error, error.__traceback__)
+    made = logging.LogRecord("ordermill.http", logging.INFO, "file.py", 1, message, None, info)
+    made.__dict__.update(extra)
+    return made
+
+
+def test_a_line_of_text_ends_with_what_it_is_about() -> None:
+    line = formatter(LogFormat.TEXT).format(record(request_id="r-1", order_id="o-1", attempt=2, key_id=None))
+
+    assert line.endswith(" INFO ordermill.http: moved [request_id=r-1 order_id=o-1 attempt=2]")
+
+
+def test_a_line_of_text_about_nothing_ends_with_its_message() -> None:
+    assert formatter(LogFormat.TEXT).format(record(order_id="")).endswith(" INFO ordermill.http: moved")
+
+
+def test_a_line_of_json_has_a_member_for_each_thing() -> None:
+    line = json.loads(formatter(LogFormat.JSON).format(record("a\nb", request_id="r-1", order_id="o-1", attempt=2)))
+
+    assert line.pop("at").endswith("Z")
+    assert line == {
+        "level": "INFO",
+        "logger": "ordermill.http",
+        "message": "a\nb",
+        "request_id": "r-1",
+        "order_id": "o-1",
+        "attempt": 2,
+    }
+
+
+def test_a_traceback_is_in_the_same_line_of_json() -> None:
+    try:
+        raise ZeroDivisionError("unexpected")
+    except ZeroDivisionError as error:
+        line = formatter(LogFormat.JSON).format(record(error=error))
+
+    assert line.count("\n") == 0
+    assert "ZeroDivisionError: unexpected" in json.loads(line)["exc_info"]
+
+
+def test_a_level_that_is_none_is_refused() -> None:
+    with pytest.raises(
+        InvalidConfiguration, match="The log level is one of debug, info, warning, error; 'loud' is not"
+    ):
+        configure("loud")
+
+
+def test_lines_go_to_standard_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    root = logging.Logger("root")
+    monkeypatch.setattr(logging, "root", root)
+    configure("info", LogFormat.JSON)
+
+    root.info("hello", extra={"request_id": "r-1"})
+
+    assert json.loads(capsys.readouterr().err)["request_id"] == "r-1"
+    assert root.handlers[0].stream is sys.stderr  # type: ignore[attr-defined]  # a StreamHandler

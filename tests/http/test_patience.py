@@ -1,0 +1,254 @@
+"""Slow clients: they hold up nobody, are served at their own speed, and not for ever."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ordermill.http.limits import allow_connections
+from ordermill.http.memory import OWN_BYTES, Memory
+
+if TYPE_CHECKING:
+    from tests.http.conftest import Client, Gate
+
+    MakeOrder = Callable[..., dict[str, Any]]
+
+THREADS = 4
+HEAD = b"Host: test\r\nContent-Type: application/json\r\n"
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n"
+
+
+def post(body: bytes, path: bytes = b"/orders", *lines: bytes) -> bytes:
+    """A request that sends this."""
+    more = b"".join(line + b"\r\n" for line in lines)
+    return b"POST %b HTTP/1.1\r\n%bContent-Length: %d\r\n%b\r\n%b" % (path, HEAD, len(body), more, body)
+
+
+def read_answer(connection: socket.socket) -> tuple[int, bytes]:
+    """The status and the body of the next answer."""
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        head += (byte := connection.recv(1))
+        assert byte, head
+    length = re.search(rb"Content-Length: (\d+)", head)
+    assert length is not None
+    body = b""
+    while len(body) < int(length[1]):
+        body += (part := connection.recv(int(length[1]) - len(body)))
+        assert part
+    return int(head.split()[1]), body
+
+
+def read_all(connection: socket.socket) -> bytes:
+    """All that comes until the server ends the connection."""
+    return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def listen_small(client: Client, stack: ExitStack) -> socket.socket:
+    """A connection that takes a few kilobytes at once."""
+    connection = stack.enter_context(socket.socket())
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.settimeout(40)
+    connection.connect(client.address)
+    return connection
+
+
+@pytest.fixture
+def full(client: Client, order: MakeOrder) -> Client:
+    """A client of a server with a thousand orders: a listing of all has more bytes than the buffers on the way take."""
+    reply = client.post("/orders/bulk", [order(f"o-{number}") for number in range(1000)])
+    assert reply.json["accepted"] == 1000
+    client.engine.drain(timeout=60)
+    return client
+
+
+LISTING = b"GET /orders?limit=1000 HTTP/1.1\r\nHost: test\r\n\r\n"
+
+
+def test_a_request_may_come_byte_by_byte(client: Client, order: MakeOrder) -> None:
+    with client.raw() as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in post(json.dumps(order()).encode()):
+            connection.sendall(bytes([byte]))
+        status, body = read_answer(connection)
+        connection.sendall(HEALTH)
+
+        assert (status, json.loads(body)["order_id"]) == (201, "o-1")
+        assert read_answer(connection)[0] == 200
+
+
+@pytest.mark.parametrize(
+    "beginning", [b"", b"G", HEALTH[:-1], post(b"")[:-1], post(b"1234567890")[:-5]], ids=lambda part: str(len(part))
+)
+def test_requests_that_have_only_begun_do_not_hold_up_others(client: Client, beginning: bytes) -> None:
+    with ExitStack() as slow:
+        for _ in range(4 * THREADS):
+            slow.enter_context(client.raw()).sendall(beginning)
+
+        with client.raw() as busy:
+            busy.settimeout(client.server.timeout / 2)  # a thread would wait longer than that
+            for _ in range(10):
+                busy.sendall(HEALTH)
+                assert read_answer(busy)[0] == 200
+
+
+def test_answers_that_are_not_read_do_not_hold_up_others_and_are_whole_at_last(full: Client) -> None:
+    with ExitStack() as stack:
+        slow = [listen_small(full, stack) for _ in range(4 * THREADS)]
+        for connection in slow:
+            connection.sendall(2 * LISTING)
+
+        with full.raw() as busy:
+            busy.settimeout(full.server.timeout / 2)
+            for _ in range(10):
+                busy.sendall(HEALTH)
+                assert read_answer(busy)[0] == 200
+
+        for connection in slow[:3]:
+            for _ in range(2):
+                status, body = read_answer(connection)
+                assert (status, len(json.loads(body)["orders"])) == (200, 1000)
+
+
+def test_answers_that_are_not_read_are_held_only_as_far_as_memory_goes(full: Client) -> None:
+    full.server.memory = Memory(0)
+    with ExitStack() as stack:
+        unread = listen_small(full, stack)
+        unread.sendall(4 * LISTING)
+        while len(full.server.open_connections) > 1:  # until the server has given it up
+            full.get("/healthz")
+
+        answers = read_all(unread)
+        assert answers.count(b"HTTP/1.1 200 OK") < 4
+        assert not answers.endswith(b'"next_cursor":null}')  # it is cut off, and whoever reads it can tell
+        assert full.get("/orders?limit=100").status == 200
+
+
+def test_large_bodies_are_taken_only_as_far_as_memory_goes(client: Client, order: MakeOrder) -> None:
+    client.server.memory = memory = Memory(2 * OWN_BYTES)
+    large = post(json.dumps([order()]).encode().ljust(3 * OWN_BYTES), b"/orders/bulk")
+    with client.raw() as first, client.raw() as second:
+        first.sendall(large[:-1])
+        while memory.take(OWN_BYTES):  # until the server has taken so much of the first
+            memory.give_back(OWN_BYTES)
+            client.get("/healthz")
+        second.sendall(large)
+
+        status, body = read_answer(second)
+        assert (status, json.loads(body)["type"]) == (503, "urn:ordermill:problem:busy")
+        assert client.post("/orders", order("o-2")).status == 201
+        first.sendall(large[-1:])
+        assert read_answer(first)[0] == 200
+    assert client.post_text(large[-3 * OWN_BYTES :], "/orders/bulk").status == 200
+
+
+def test_a_client_that_leaves_in_the_middle_leaves_nothing(client: Client) -> None:
+    for part in (b"", b"G", HEALTH, post(b"1234567890")[:-5], post(b"1")):
+        with client.raw() as connection:
+            connection.sendall(part)
+
+    while client.server.open_connections:
+        with client.raw() as connection:
+            connection.sendall(HEALTH.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+            read_all(connection)
+
+
+def test_a_client_that_asks_whether_it_may_send_is_told_before_the_rest_is_there(client: Client) -> None:
+    head, body = post(b"[]", b"/orders/bulk", b"Expect: 100-continue").split(b"\r\n\r\n")
+    with client.raw() as connection:
+        connection.sendall(head + b"\r\n\r\n")
+        assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(body[:1])
+        connection.sendall(body[1:])
+
+        assert read_answer(connection)[0] == 200
+
+
+def test_those_that_have_waited_longest_make_room_for_new_connections(client: Client) -> None:
+    client.server._connections._max_open = 40
+    with ExitStack() as stack:
+        first = [stack.enter_context(client.raw()) for _ in range(20)]
+        half = stack.enter_context(client.raw())
+        half.sendall(HEALTH[:-1])
+        for _ in range(40):
+            stack.enter_context(client.raw()).sendall(b"")
+
+        assert client.get("/healthz").status == 200
+        assert [connection.recv(1) for connection in first] == [b""] * 20
+        assert read_all(half) == b""
+        assert len(client.server.open_connections) <= 40
+
+
+def test_requests_that_wait_leave_threads_for_all_others(held: Client, gate: Gate, order: MakeOrder) -> None:
+    held.post("/orders", order())
+    gate.wait_until_entered()
+    with ThreadPoolExecutor(5 * THREADS) as pool:
+        waiting = [pool.submit(held.get, "/orders/o-1?wait=30") for _ in range(5 * THREADS)]
+        # As many as may wait do; whoever comes beyond that is told at once where the order is.
+        at_once = list(islice(as_completed(waiting, 30), 5 * THREADS - THREADS // 2))
+
+        assert [future.result().json["status"] for future in at_once] == ["Processing"] * len(at_once)
+        assert held.post("/orders", order("o-2")).status == 201
+        assert held.get("/orders/o-2").status == 200
+        gate.open()
+        assert {future.result(30).json["status"] for future in set(waiting) - set(at_once)} == {"Completed"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "beginning", [b"GET /healthz HTTP/1.1\r\nX: ", post(b"a" * 10_000)[:-10_000]], ids=["head", "body"]
+)
+def test_a_request_that_takes_too_long_is_refused_though_it_never_pauses(
+    start_server: Callable[..., Client], beginning: bytes
+) -> None:
+    client = start_server(request_seconds=1)
+    with client.raw() as connection:
+        connection.sendall(beginning)
+        connection.settimeout(0.05)
+        answer = b""
+        while not answer:
+            connection.sendall(b"a")
+            try:
+                answer = connection.recv(65536)
+            except TimeoutError:
+                continue
+        connection.settimeout(20)
+        answer += read_all(connection)
+
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"urn:ordermill:problem:request-timeout" in answer
+    assert b"\r\nConnection: close\r\n" in answer
+
+
+@pytest.mark.slow
+def test_an_answer_that_is_never_read_is_given_up(start_server: Callable[..., Client], order: MakeOrder) -> None:
+    client = start_server(socket_seconds=1)
+    client.post("/orders/bulk", [order(f"o-{number}") for number in range(1000)])
+    with ExitStack() as stack:
+        listen_small(client, stack).sendall(4 * LISTING)
+        client.get("/healthz")
+        while client.server.open_connections:
+            client.get("/orders/nobody")
+
+
+@pytest.mark.slow
+def test_two_thousand_idle_connections_are_kept_and_hold_up_nobody(client: Client) -> None:
+    allow_connections(5000)
+    with ExitStack() as stack:
+        idle = [stack.enter_context(client.raw()) for _ in range(2000)]
+        for connection in idle:
+            connection.sendall(HEALTH)
+        assert {read_answer(connection)[0] for connection in idle} == {200}
+
+        assert client.get("/healthz").status == 200
+        for connection in idle:
+            connection.sendall(HEALTH)
+        assert {read_answer(connection)[0] for connection in idle} == {200}

@@ -1,0 +1,159 @@
+"""TLS: whole exchanges over it, clients that dawdle over it, and files that are none."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+import trustme
+
+from ordermill.engine import InvalidConfiguration
+from ordermill.http.tls import PatientTls
+
+if TYPE_CHECKING:
+    from tests.http.conftest import Client
+
+MakeOrder = Callable[..., dict[str, Any]]
+
+
+class Files(NamedTuple):
+    """A certificate, its key, and a client's trust in it."""
+
+    certificate: Path
+    key: Path
+    trust: ssl.SSLContext
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    """A certificate for 127.0.0.1."""
+    folder = tmp_path_factory.mktemp("tls")
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    issued.private_key_pem.write_to_path(folder / "key.pem")
+    issued.cert_chain_pems[0].write_to_path(folder / "certificate.pem")
+    trust = ssl.create_default_context()
+    authority.configure_trust(trust)
+    return Files(folder / "certificate.pem", folder / "key.pem", trust)
+
+
+@pytest.fixture
+def secure(start_server: Callable[..., Client], files: Files) -> Client:
+    """A client of a server that speaks TLS."""
+    return start_server(tls_cert=str(files.certificate), tls_key=str(files.key))
+
+
+@pytest.fixture
+def connection(secure: Client, files: Files) -> Iterator[http.client.HTTPSConnection]:
+    """A connection that is kept open."""
+    with closing(http.client.HTTPSConnection(*secure.address, timeout=20, context=files.trust)) as opened:
+        yield opened
+
+
+def exchange(connection: http.client.HTTPSConnection, method: str, path: str, body: object = None) -> Any:
+    """Send a request and read the answer."""
+    data = None if body is None else json.dumps(body).encode()
+    connection.request(method, path, data, {"Content-Type": "application/json"})
+    return json.loads(connection.getresponse().read())
+
+
+def test_the_address_says_that_it_is_tls(secure: Client) -> None:
+    assert secure.server.url.startswith("https://127.0.0.1:")
+
+
+def test_orders_go_over_one_connection(connection: http.client.HTTPSConnection, order: MakeOrder) -> None:
+    for number in range(20):
+        assert exchange(connection, "POST", "/orders", order(f"o-{number}"))["order_id"] == f"o-{number}"
+        assert exchange(connection, "GET", f"/orders/o-{number}?wait=20")["status"] == "Completed"
+
+
+def test_bodies_larger_than_any_record_go_through(connection: http.client.HTTPSConnection, order: MakeOrder) -> None:
+    sent = [order(f"o-{number}", item_ids=["x" * 64] * 20) for number in range(2_000)]
+
+    assert exchange(connection, "POST", "/orders/bulk", sent)["accepted"] == 2_000
+    assert len(exchange(connection, "GET", "/orders?limit=1000")["orders"]) == 1_000
+
+
+def test_requests_that_come_in_one_record_are_all_answered(secure: Client, files: Files, order: MakeOrder) -> None:
+    body = json.dumps(order()).encode()
+    post = b"POST /orders HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(
+        body
+    )
+    get = b"GET /healthz HTTP/1.1\r\nHost: h\r\n%b\r\n"
+    padded = get % (b"X-Padding: " + b"x" * 7_900 + b"\r\n")
+    with secure.raw() as bare, files.trust.wrap_socket(bare, server_hostname="127.0.0.1") as connection:
+        connection.sendall(post + body + padded + padded + get % b"Connection: close\r\n")
+        answers = b"".join(iter(lambda: connection.recv(65536), b""))
+
+    assert answers.count(b"HTTP/1.1 201 Created\r\n") == 1
+    assert answers.count(b"HTTP/1.1 200 OK\r\n") == 3
+
+
+def test_a_request_in_the_record_of_the_body_before_it_is_answered(
+    secure: Client, files: Files, order: MakeOrder
+) -> None:
+    body = json.dumps(order()).encode()
+    head = b"POST /orders HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nExpect: 100-continue\r\n"
+    head += b"Content-Length: %d\r\n\r\n" % len(body)
+    with secure.raw() as bare, files.trust.wrap_socket(bare, server_hostname="127.0.0.1") as connection:
+        connection.sendall(head)
+        assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(body + b"GET /healthz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        answers = b"".join(iter(lambda: connection.recv(65536), b""))
+
+    assert answers.count(b"HTTP/1.1 201 Created\r\n") == 1
+    assert answers.count(b"HTTP/1.1 200 OK\r\n") == 1
+
+
+def test_clients_that_do_not_shake_hands_hold_up_nobody(
+    secure: Client, connection: http.client.HTTPSConnection, order: MakeOrder
+) -> None:
+    silent = [socket.create_connection(secure.address) for _ in range(20)]
+    for dawdler in silent[:10]:
+        dawdler.sendall(b"\x16\x03\x01")
+
+    assert exchange(connection, "POST", "/orders", order())["order_id"] == "o-1"
+    for dawdler in silent:
+        dawdler.close()
+
+
+def test_plain_http_gets_no_answer_and_harms_nobody(secure: Client, connection: http.client.HTTPSConnection) -> None:
+    with secure.raw() as plain:
+        plain.sendall(b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n")
+        answer = b"".join(iter(lambda: plain.recv(65536), b""))
+
+    assert b"HTTP/1.1 200" not in answer
+    assert exchange(connection, "GET", "/healthz")["status"] == "ok"
+
+
+def test_old_versions_of_tls_are_not_spoken(secure: Client) -> None:
+    assert secure.server.ssl_adapter.context.minimum_version >= ssl.TLSVersion.TLSv1_2
+
+
+@pytest.mark.parametrize("setting", ["tls_cert", "tls_key"])
+def test_one_file_without_the_other_is_refused(start_server: Callable[..., Client], files: Files, setting: str) -> None:
+    with pytest.raises(InvalidConfiguration, match="TLS needs both --tls-cert and --tls-key"):
+        start_server(**{setting: str(files.key)})
+
+
+def test_a_file_that_is_not_there_is_named(files: Files, tmp_path: Path) -> None:
+    with pytest.raises(InvalidConfiguration, match=r"Cannot read .*none\.pem: No such file"):
+        PatientTls(str(files.certificate), str(tmp_path / "none.pem"))
+
+
+def test_files_that_are_none_or_do_not_fit_are_refused(files: Files, tmp_path: Path) -> None:
+    other = tmp_path / "other.pem"
+    trustme.CA().issue_cert("127.0.0.1").private_key_pem.write_to_path(other)
+    nonsense = tmp_path / "nonsense.pem"
+    nonsense.write_text("nonsense")
+
+    for certificate, key in ((files.certificate, other), (nonsense, files.key), (files.certificate, nonsense)):
+        with pytest.raises(InvalidConfiguration, match="are no certificate and its key"):
+            PatientTls(str(certificate), str(key))
