@@ -99,7 +99,7 @@ def _operation(route: Route, operation: Operation, described: list[tuple[Route, 
     places = (("path", path), ("query", operation.query), ("header", operation.headers))
     tree: Tree = {
         "operationId": operation.name,
-        "summary": (inspect.getdoc(route.handler) or "").partition("\n")[0].removesuffix("."),
+        "summary": (inspect.getdoc(route.handler) or "").partition("\n")[0].removesuffix(".").replace("`", ""),
         "description": operation.remark,
         "tags": [operation.tag],
         "parameters": [parameter for place, kind in places for parameter in _parameters(place, kind)],

@@ -32,7 +32,7 @@ def components(kinds: Iterable[Any]) -> dict[str, dict[str, Any]]:
     """The schemas of all named types that these types consist of, by name, with descriptions of their fields."""
     types = tuple(kinds)
     _, found = msgspec.json.schema_components(types, ref_template=_REF)
-    for info in _named(msgspec.inspect.multi_type_info(types)):
+    for info in {info.cls: info for info in _named(msgspec.inspect.multi_type_info(types))}.values():
         tree, said = found[info.cls.__name__], attribute_docstrings(info.cls)
         if isinstance(info, EnumType):
             lines = [f"- `{member.value}`: {said[member.name]}" for member in info.cls]

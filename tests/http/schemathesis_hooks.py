@@ -1,7 +1,25 @@
-"""What schemathesis has to be told about the API: how NDJSON, which is a string to it, goes over the wire."""
+"""What schemathesis has to be told about the API."""
 
 from __future__ import annotations
 
+import itertools
+from typing import Any
+
 import schemathesis
 
+from ordermill.http.idempotency import FORM
+
+# NDJSON is a string to it, which goes over the wire as it is.
 schemathesis.serializer.alias("application/x-ndjson", "text/plain")
+
+_HEADER = "Idempotency-Key"
+_numbers = itertools.count(1)
+
+
+@schemathesis.hook
+def before_call(_: schemathesis.HookContext, case: schemathesis.Case, __: dict[str, Any]) -> None:
+    """Give each request a key of its own: the same key with another body is refused, as it must be."""
+    key = (case.headers or {}).get(_HEADER)
+    if key and FORM.fullmatch(key):
+        fresh = f"{key[0]}{next(_numbers):x}.{key[1:]}"
+        case.headers[_HEADER] = fresh if FORM.fullmatch(fresh) else f'"{next(_numbers):x}"'

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ordermill.engine import Order, Reject
+from ordermill.http.keys import Role, create_key
 
 if TYPE_CHECKING:
     from tests.http.conftest import Client
@@ -27,15 +28,19 @@ def judge(order: Order) -> None:
 
 
 @pytest.mark.slow
-def test_the_api_keeps_to_its_description(start_server: Callable[..., Client], tmp_path: Path) -> None:
-    url = start_server(judge, threads=16).server.url
+@pytest.mark.parametrize("needs_keys", [False, True], ids=["open", "guarded"])
+def test_the_api_keeps_to_its_description(
+    start_server: Callable[..., Client], tmp_path: Path, needs_keys: bool
+) -> None:
+    key = create_key(tmp_path / "keys", [Role.OPERATE])
+    url = start_server(judge, **({"keys_file": str(tmp_path / "keys")} if needs_keys else {})).server.url
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIGURATION), "run"]
     options = ["--checks", "all", "--max-examples", "40", "--seed", "1", "--generation-database", "none", "--no-color"]
 
     done = subprocess.run(
         [*command, f"{url}/openapi.json", *options],
         cwd=tmp_path,
-        env=os.environ | {"SCHEMATHESIS_HOOKS": str(HOOKS)},
+        env=os.environ | {"SCHEMATHESIS_HOOKS": str(HOOKS), "ORDERMILL_KEY": key},
         capture_output=True,
         encoding="utf-8",
         check=False,

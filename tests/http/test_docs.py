@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
@@ -83,3 +84,21 @@ def test_nothing_else_is_served(client: Client, path: str) -> None:
 
 def test_the_page_takes_no_parameters(client: Client) -> None:
     assert client.get("/docs?url=//elsewhere/openapi.json").status == 422
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_a_file_is_sent_again_only_when_it_has_changed(client: Client, path: str) -> None:
+    first = client.get(path)
+
+    again = client.get(path, **{"If-None-Match": first.headers["ETag"]})
+
+    assert first.headers["Cache-Control"] == again.headers["Cache-Control"] == "public, no-cache"
+    assert (again.status, again.body) == (304, b"")
+
+
+def test_a_file_that_is_packed_is_the_same(client: Client) -> None:
+    plain, packed = client.get("/docs/swagger.js"), client.get("/docs/swagger.js", **{"Accept-Encoding": "gzip"})
+
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(packed.body) == plain.body
+    assert len(packed.body) < len(plain.body) / 2
