@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import cheroot.server
 
 from ..engine import Reply
-from . import problems
+from . import problems, request_id
 from .framing import Head, find_end, read_head
 from .memory import Loan
 from .problems import (
@@ -151,12 +151,11 @@ class Inbox:
             if not end:
                 self._looked_at = len(self._received)
                 return False
-            head = read_head(self._received[:end])
+            self.head = head = read_head(self._received[:end])
             if head.length > self._max_body_bytes:
                 raise ContentTooLarge(
                     f"The body has {head.length} bytes; {self._max_body_bytes} are taken at the most."
                 )
-            self.head = head
             self.body = self._received[end : end + head.length]
             self._received = self._received[end + head.length :]
             if len(self.body) < head.length:
@@ -278,16 +277,22 @@ class Request(cheroot.server.HTTPRequest):
     def _refuse(self, problem: ProblemAnswer) -> None:
         # What follows may be the rest of this request or the next one: nobody can tell.
         self.close_connection = True
+        head = self.conn.rfile.head
+        request = request_id.sound_or_new(
+            "" if head is None else head.fields.get(b"X-Request-Id", b"").decode("latin-1")
+        )
         self.status = b"%d %s" % (problem.status.value, problem.status.phrase.encode())  # type: ignore[assignment]  # it is bytes
-        _access_log.info("refused before it could be routed: %d", problem.status)
+        _access_log.info("refused before it could be routed: %d", problem.status, extra={"request_id": request})
         headers = {
             "Content-Type": problems.MEDIA_TYPE,
             "Content-Length": str(len(problem.body)),
+            request_id.HEADER: request,
             **dict(problem.headers),
         }
         self.outheaders = [(name.encode(), value.encode()) for name, value in headers.items()]
         self.ensure_headers_sent()
-        self.write(problem.body)
+        if head is None or head.method != b"HEAD":
+            self.write(problem.body)
 
 
 @lru_cache(maxsize=2)

@@ -544,6 +544,7 @@ def check(case: Case, answers: list[Answer]) -> None:
         assert problem["title"]
         assert problem["detail"]
         assert tuple(error["pointer"] for error in problem.get("errors", ())) == case.pointers
+    assert first.header["X-Request-ID"]
     if not case.is_kept and b"HTTP/1.0" not in case.request:
         assert first.header["Connection"] == "close"
 
