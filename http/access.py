@@ -36,6 +36,11 @@ class Access(NamedTuple):
     of_all_users: bool = False
     """Whether a key that is bound to one user is not enough."""
 
+    @property
+    def words(self) -> str:
+        """The roles, in words."""
+        return " or ".join(sorted(self.roles))
+
 
 PUBLIC = Access()
 SUBMITTING = Access(frozenset({Role.SUBMIT, Role.OPERATE}))
@@ -53,6 +58,11 @@ class Doorkeeper:
 
     def __init__(self, keyring: Keyring | None) -> None:
         self._keyring = keyring
+
+    @property
+    def needs_keys(self) -> bool:
+        """Whether there are keys at all."""
+        return self._keyring is not None
 
     def admit(self, access: Access, environ: Mapping[str, Any]) -> Caller:
         """Who calls.
@@ -74,7 +84,7 @@ class Doorkeeper:
         if entry is None:
             raise KeyRequired("The key is none of this server's, or was revoked.", "invalid_token")
         if not access.roles.intersection(entry.roles):
-            raise KeyNotEnough(f"This needs a key with the role {' or '.join(sorted(access.roles))}.")
+            raise KeyNotEnough(f"This needs a key with the role {access.words}.")
         if access.of_all_users and entry.user is not None:
             raise KeyNotEnough("This needs a key that is not bound to a user.")
         return Caller(frozenset(entry.roles), entry.user, entry.id)

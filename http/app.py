@@ -9,41 +9,34 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
 
 from ..engine import Desk, OrdermillError, Reply
-from . import problems
-from .access import OPERATING, OVERVIEW, PUBLIC, READING, SUBMITTING, Access
-from .call import Answer, Call, Later, Response
+from . import docs, operations, problems
+from .access import OPERATING, OVERVIEW, PUBLIC, READING, SUBMITTING
+from .call import NO_PAGE, Answer, Call, Later, Response
+from .document import Document
 from .envelope import seal
 from .health import HealthCalls
 from .metrics import MetricsCalls
+from .openapi import describe
 from .orders import OrderCalls
+from .payloads import encode
 from .problems import MethodNotAllowed, NoSuchResource
 from .protection import UNPROTECTED, Protection
 from .request_id import request_id_of
+from .route import Route
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 _log = logging.getLogger("ordermill.http")
 _access_log = logging.getLogger("ordermill.http.access")
-
-
-class Route(NamedTuple):
-    """What answers a method at a path."""
-
-    method: str
-    path: str
-    """`{order_id}` stands for one segment."""
-    handler: Callable[[Call], Response]
-    access: Access
-    """What it asks of its callers."""
 
 
 def routes(desk: Desk, max_waiting: int, protection: Protection) -> tuple[Route, ...]:
@@ -57,20 +50,23 @@ def routes(desk: Desk, max_waiting: int, protection: Protection) -> tuple[Route,
     orders = OrderCalls(desk, max_waiting, protection.user_rate)
     metrics = MetricsCalls(desk)
     health = HealthCalls(desk, protection.doorkeeper.trouble)
-    return (
-        Route("POST", "/orders", orders.submit, SUBMITTING),
-        Route("GET", "/orders", orders.list, READING),
-        Route("POST", "/orders/bulk", orders.submit_bulk, SUBMITTING),
-        Route("GET", "/orders/{order_id}", orders.read, READING),
-        Route("GET", "/orders/{order_id}/status", orders.read_status, READING),
-        Route("GET", "/orders/{order_id}/history", orders.read_history, READING),
-        Route("POST", "/orders/{order_id}/cancel", orders.cancel, SUBMITTING),
-        Route("POST", "/orders/{order_id}/retry", orders.retry, OPERATING),
-        Route("POST", "/orders/{order_id}/settle", orders.settle, OPERATING),
-        Route("GET", "/metrics", metrics.read, OVERVIEW),
-        Route("GET", "/healthz", health.live, PUBLIC),
-        Route("GET", "/readyz", health.ready, PUBLIC),
+    api = (
+        Route("POST", "/orders", orders.submit, SUBMITTING, operations.SUBMIT),
+        Route("GET", "/orders", orders.list, READING, operations.LIST),
+        Route("POST", "/orders/bulk", orders.submit_bulk, SUBMITTING, operations.SUBMIT_BULK),
+        Route("GET", "/orders/{order_id}", orders.read, READING, operations.READ),
+        Route("GET", "/orders/{order_id}/status", orders.read_status, READING, operations.READ_STATUS),
+        Route("GET", "/orders/{order_id}/history", orders.read_history, READING, operations.READ_HISTORY),
+        Route("POST", "/orders/{order_id}/cancel", orders.cancel, SUBMITTING, operations.CANCEL_ORDER),
+        Route("POST", "/orders/{order_id}/retry", orders.retry, OPERATING, operations.RETRY),
+        Route("POST", "/orders/{order_id}/settle", orders.settle, OPERATING, operations.SETTLE),
+        Route("GET", "/metrics", metrics.read, OVERVIEW, operations.METRICS),
+        Route("GET", "/healthz", health.live, PUBLIC, operations.LIVE),
+        Route("GET", "/readyz", health.ready, PUBLIC, operations.READY),
     )
+    needs_keys = protection.doorkeeper.needs_keys
+    description = Document(lambda: encode(describe(api, needs_keys=needs_keys)), NO_PAGE)
+    return (*api, Route("GET", "/openapi.json", description.read, PUBLIC), *docs.ROUTES)
 
 
 class Router:

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl
 
 from ..engine import IdempotencyKey, Reply
 from .access import ANYBODY, Caller
 from .conditional import preferred_wait
 from .idempotency import read_idempotency_key
-from .problems import ContentTooLarge, InvalidParameter, LengthRequired, UnsupportedMediaType
+from .parameters import P, parse_query
+from .problems import ContentTooLarge, LengthRequired, UnsupportedMediaType
 
 JSON = "application/json"
 Headers = tuple[tuple[str, str], ...]
 
-# Nobody is meant to look at JSON as at a page, still less inside of another one.
-_NO_PAGE: Headers = (
+NO_PAGE: Headers = (
     ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
     ("X-Content-Type-Options", "nosniff"),
 )
-FORGET: Headers = (("Cache-Control", "no-store"), *_NO_PAGE)
+"""Nobody is meant to look at JSON as at a page, still less inside of another one."""
+FORGET: Headers = (("Cache-Control", "no-store"), *NO_PAGE)
 """The policy of answers that nobody keeps."""
-ASK_AGAIN: Headers = (("Cache-Control", "private, no-cache"), *_NO_PAGE)
+ASK_AGAIN: Headers = (("Cache-Control", "private, no-cache"), *NO_PAGE)
 """The policy of answers that the client may keep, and has to ask about before it uses them again."""
 
 
@@ -36,6 +36,8 @@ class Answer(NamedTuple):
     content_type: str = JSON
     policy: Headers = FORGET
     """What others may do with it."""
+    packed: bytes | None = None
+    """The body as gzip, where that was made beforehand."""
 
 
 class Later(NamedTuple):
@@ -107,26 +109,16 @@ class Call:
         given: str | None = self._environ.get("HTTP_IDEMPOTENCY_KEY")
         return None if given is None else read_idempotency_key(given, self.caller.user_id, body)
 
-    def query(self, *allowed: str) -> dict[str, str]:
+    def query(self, kind: type[P]) -> P:
         """The parameters of the query.
 
         Args:
-            allowed: the names that this call knows.
+            kind: those that this call knows; each has a default.
 
         Raises:
-            InvalidParameter: a name is unknown, or given twice.
+            InvalidParameter: one is unknown, given twice, or breaks its rule.
         """
-        if not self._query_string:
-            return {}
-        found: dict[str, str] = {}
-        for name, value in parse_qsl(self._query_string, keep_blank_values=True):
-            if name not in allowed:
-                known = ", ".join(allowed) or "none"
-                raise InvalidParameter(name, f"is unknown here; known: {known}")
-            if name in found:
-                raise InvalidParameter(name, "is given more than once")
-            found[name] = value
-        return found
+        return parse_query(self._query_string, kind) if self._query_string else kind()
 
     def body(self, *media_types: str, max_bytes: int | None = None) -> tuple[bytes, str]:
         """The body, and which of the media types it has.

@@ -37,14 +37,20 @@ def matches(if_none_match: str, tag: str) -> bool:
     return any(candidate.strip().removeprefix("W/") == opaque for candidate in if_none_match.split(","))
 
 
-def compress(body: bytes, accept_encoding: str) -> bytes | None:
+def compress(body: bytes, accept_encoding: str, packed: bytes | None = None) -> bytes | None:
     """The body as gzip, or None where the client does not take it.
 
     Args:
         body: what there is.
         accept_encoding: the header, or the empty string.
+        packed: the body as gzip, where that was made beforehand.
     """
-    return gzip.compress(body, _LEVEL, mtime=0) if _takes_gzip(accept_encoding) else None
+    return (packed or pack(body)) if _takes_gzip(accept_encoding) else None
+
+
+def pack(body: bytes) -> bytes:
+    """A body as gzip."""
+    return gzip.compress(body, _LEVEL, mtime=0)
 
 
 def preferred_wait(environ: Mapping[str, Any]) -> int | None:

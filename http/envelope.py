@@ -23,7 +23,7 @@ def seal(answer: Answer, environ: Mapping[str, Any], request: str, cors: Cors) -
         request: its id.
         cors: which origins may call.
     """
-    body, status, own, content_type, policy = answer
+    body, status, own, content_type, policy, ready = answer
     headers = [*own, *policy, (request_id.HEADER, request)]
     if cors.is_on:
         headers += cors.headers(environ)
@@ -33,7 +33,7 @@ def seal(answer: Answer, environ: Mapping[str, Any], request: str, cors: Cors) -
         return b"", headers
     if len(body) >= COMPRESSED_FROM:
         headers.append(("Vary", "Accept-Encoding"))
-        packed = compress(body, environ.get("HTTP_ACCEPT_ENCODING", ""))
+        packed = compress(body, environ.get("HTTP_ACCEPT_ENCODING", ""), ready)
         if packed is not None:
             headers.append(("Content-Encoding", "gzip"))
             body = packed

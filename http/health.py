@@ -9,6 +9,7 @@ import msgspec
 
 from ..engine import Desk
 from .call import Answer, Call
+from .parameters import NoParameters
 from .payloads import encode
 
 
@@ -39,12 +40,12 @@ class HealthCalls:
 
     def live(self, call: Call) -> Answer:
         """200 while the process answers and its actors live; 503 tells an orchestrator to start it anew."""
-        call.query()
+        call.query(NoParameters)
         return _answer(self._desk, self._desk.dead_actors())
 
     def ready(self, call: Call) -> Answer:
         """200 while orders are taken; 503 with the reasons otherwise."""
-        call.query()
+        call.query(NoParameters)
         return _answer(self._desk, self._desk.trouble(), self._warnings())
 
 

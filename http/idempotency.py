@@ -10,6 +10,8 @@ from .problems import MalformedRequest
 
 _STRING = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\]){1,255})"')
 _WORD = re.compile(r"[!#-+\--:<-~]{1,255}")  # visible, without quotes, commas and semicolons
+FORM = re.compile(f"(?:{_STRING.pattern}|{_WORD.pattern})")
+"""Both forms that the header may have."""
 _ESCAPE = re.compile(r"\\(.)")
 
 

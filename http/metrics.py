@@ -13,9 +13,10 @@ from prometheus_client.registry import Collector
 
 from ..engine import Desk, MetricsSnapshot
 from .call import JSON, Answer, Call, Later
+from .parameters import NoParameters
 from .payloads import encode
 
-_SCRAPER_TYPES = ("text/plain", "application/openmetrics-text")
+SCRAPER_TYPES = ("text/plain", "application/openmetrics-text")
 
 
 class MetricsCalls:
@@ -30,7 +31,7 @@ class MetricsCalls:
 
     def read(self, call: Call) -> Later:
         """The metrics, as JSON unless the client prefers a Prometheus format."""
-        call.query()
+        call.query(NoParameters)
         snapshot = self._desk.begin_metrics()
         return Later(snapshot, lambda: _show(snapshot.get(), call.accept))
 
@@ -82,7 +83,7 @@ def _prefers_scraping(accept: str) -> bool:
     except cherrypy.HTTPError:  # a weight that is no number
         return False
     for media_type in wanted:
-        if media_type in _SCRAPER_TYPES:
+        if media_type in SCRAPER_TYPES:
             return True
         if media_type in (JSON, "*/*", "application/*"):
             return False

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 
 import msgspec
+from msgspec import UNSET
 
 from ..engine import (
     Desk,
@@ -18,28 +18,23 @@ from ..engine import (
     OrderConflict,
     OrderNotFound,
     OrderRecord,
-    OrderStatus,
     Outcome,
     Reply,
 )
 from ..store.ledger import Acceptance
-from ..store.order import IDENTIFIER, IDENTIFIER_RULE
+from ..store.order import IDENTIFIER
 from . import payloads
 from .access import Caller
 from .call import ASK_AGAIN, JSON, Answer, Call, Headers, Later, Response
 from .conditional import entity_tag, matches
 from .fair_use import UserRate
-from .payloads import MAX_BULK, BulkResult, PagePayload, StatusPayload, encode, order_payload
-from .problems import ContentTooLarge, IdempotencyKeyBusy, InvalidParameter, KeyNotEnough, NotJson
+from .parameters import MAX_WAIT_SECONDS, NoParameters, OrderQuery, PageQuery
+from .payloads import MAX_BULK, REJECTED, BulkResult, PagePayload, StatusPayload, encode, order_payload
+from .problems import ContentTooLarge, IdempotencyKeyBusy, KeyNotEnough, NotJson
 
 NDJSON = "application/x-ndjson"
 MAX_ORDER_BYTES = 1024 * 1024
 """Of a body with a single order, or without one: more than an order needs with any blanks in it."""
-MAX_WAIT_SECONDS = 30
-MAX_PAGE = 1_000
-DEFAULT_PAGE = 100
-
-_PLAIN_SECONDS = re.compile(r"[0-9]{1,4}(\.[0-9]{1,9})?")
 
 
 class OrderCalls:
@@ -59,6 +54,7 @@ class OrderCalls:
 
     def submit(self, call: Call) -> Later:
         """Accept an order: 201 when it is new, 200 when the very same order was sent before."""
+        call.query(NoParameters)
         body, _ = call.body(JSON, max_bytes=MAX_ORDER_BYTES)
         order = payloads.decode_order(body)
         call.order_id = order.order_id
@@ -70,6 +66,7 @@ class OrderCalls:
 
     def submit_bulk(self, call: Call) -> Later:
         """Accept many orders in one transaction; a bad one does not keep the others out."""
+        call.query(NoParameters)
         body, media_type = call.body(JSON, NDJSON)
         lines = payloads.split_lines(body) if media_type == NDJSON else payloads.split_array(body)
         if len(lines) > MAX_BULK:
@@ -97,12 +94,12 @@ class OrderCalls:
 
     def read(self, call: Call) -> Response:
         """An order; with `wait`, or where the client prefers to wait, as soon as processing is over for it."""
-        seconds = _seconds(call.query("wait").get("wait"))
+        seconds = call.query(OrderQuery).wait
         headers: Headers = ()
-        if seconds is None and (preferred := call.preferred_wait) is not None:
+        if seconds is UNSET and (preferred := call.preferred_wait) is not None:
             seconds = min(preferred, MAX_WAIT_SECONDS)
             headers = (("Preference-Applied", f"wait={seconds}"),)
-        deadline = None if seconds is None else time.monotonic() + seconds
+        deadline = None if seconds is UNSET else time.monotonic() + seconds
         return self._look(call, deadline, headers)
 
     def _look(self, call: Call, deadline: float | None, headers: Headers) -> Response:
@@ -128,45 +125,44 @@ class OrderCalls:
 
     def read_status(self, call: Call) -> Answer:
         """Where an order is."""
-        call.query()
+        call.query(NoParameters)
         return Answer(encode(StatusPayload(call.order_id, self._find(call).status)))
 
     def read_history(self, call: Call) -> Answer:
         """How an order got there."""
-        call.query()
+        call.query(NoParameters)
         transitions = self._desk.history(self._visible(call))
         return Answer(encode(payloads.history_payload(call.order_id, transitions)))
 
     def list(self, call: Call) -> Answer:
         """Orders, newest first, a page at a time."""
-        query = call.query("status", "user_id", "limit", "cursor")
-        limit = _limit(query.get("limit"))
-        user_id = _user_id(query.get("user_id")) or call.caller.user_id
+        query = call.query(PageQuery)
+        user_id = query.user_id or call.caller.user_id
         if user_id is not None and not call.caller.may_see(user_id):
             return Answer(encode(PagePayload([], None)))
         records = self._desk.orders(
-            status=_status(query.get("status")),
+            status=query.status or None,
             user_id=user_id,
-            before=payloads.decode_cursor(query["cursor"]) if "cursor" in query else None,
-            limit=limit + 1,
+            before=payloads.decode_cursor(query.cursor) if query.cursor else None,
+            limit=query.limit + 1,
         )
-        page = records[:limit]
-        cursor = payloads.encode_cursor(page[-1].sequence) if len(records) > limit else None
+        page = records[: query.limit]
+        cursor = payloads.encode_cursor(page[-1].sequence) if len(records) > query.limit else None
         return Answer(encode(PagePayload([order_payload(record) for record in page], cursor)))
 
     def cancel(self, call: Call) -> Later:
         """Cancel an order that is Pending."""
-        call.query()
+        call.query(NoParameters)
         return _moved(self._desk.begin_cancel(self._visible(call), call.request_id))
 
     def retry(self, call: Call) -> Later:
         """Put an order that is Failed or in Review back to Pending."""
-        call.query()
+        call.query(NoParameters)
         return _moved(self._desk.begin_retry(self._visible(call), call.request_id))
 
     def settle(self, call: Call) -> Later:
         """End the Review of an order."""
-        call.query()
+        call.query(NoParameters)
         request = payloads.decode_settlement(call.body(JSON, max_bytes=MAX_ORDER_BYTES)[0])
         order_id = self._visible(call)
         return _moved(self._desk.begin_settle(order_id, request.status, request.reason, call.request_id))
@@ -212,7 +208,7 @@ def _submitted_bulk(read: list[Order | BulkResult], acceptances: Iterable[Accept
             continue
         outcome, _ = next(remaining)
         if outcome is Outcome.CONFLICT:
-            results.append(BulkResult(entry.order_id, "rejected", "an order of this id exists with other content"))
+            results.append(BulkResult(entry.order_id, REJECTED, "an order of this id exists with other content"))
         else:
             results.append(BulkResult(entry.order_id, outcome))
     return Answer(encode(payloads.bulk_payload(results)), headers=headers)
@@ -227,41 +223,12 @@ def _read(line: bytes | msgspec.Raw, caller: Caller) -> Order | BulkResult:
         order = payloads.decode_order(line)
         if caller.may_see(order.user_id):
             return order
-        return BulkResult(order.order_id, "rejected", "the key is good for the orders of its own user only")
+        return BulkResult(order.order_id, REJECTED, "the key is good for the orders of its own user only")
     except (InvalidOrder, NotJson) as error:
-        return BulkResult(payloads.order_id_of(line), "rejected", str(error))
+        return BulkResult(payloads.order_id_of(line), REJECTED, str(error))
 
 
 def _known_form(order_id: str) -> str:
     if IDENTIFIER.fullmatch(order_id) is None:
         raise OrderNotFound(order_id)
     return order_id
-
-
-def _seconds(text: str | None) -> float | None:
-    if text is None:
-        return None
-    if not (_PLAIN_SECONDS.fullmatch(text) and float(text) <= MAX_WAIT_SECONDS):
-        raise InvalidParameter("wait", f"must be a number of seconds from 0 to {MAX_WAIT_SECONDS}")
-    return float(text)
-
-
-def _limit(text: str | None) -> int:
-    if text is None:
-        return DEFAULT_PAGE
-    if not (text.isascii() and text.isdecimal() and len(text) <= 6 and 1 <= int(text) <= MAX_PAGE):
-        raise InvalidParameter("limit", f"must be a whole number from 1 to {MAX_PAGE}")
-    return int(text)
-
-
-def _status(text: str | None) -> OrderStatus | None:
-    try:
-        return None if text is None else OrderStatus(text)
-    except ValueError:
-        raise InvalidParameter("status", f"must be one of {', '.join(OrderStatus)}") from None
-
-
-def _user_id(text: str | None) -> str | None:
-    if text is not None and IDENTIFIER.fullmatch(text) is None:
-        raise InvalidParameter("user_id", f"must be {IDENTIFIER_RULE}")
-    return text

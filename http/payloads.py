@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
@@ -15,20 +12,30 @@ import msgspec
 
 from ..engine import InvalidOrder, Order, OrderRecord, OrderStatus, Outcome, Transition
 from ..store.errors import FieldFault
+from ..store.lifecycle import SETTLE_COMPLETED, SETTLE_FAILED
 from ..store.order import FIELDS, MAX_ITEMS, find_faults, format_cents, pointer_to
 from ..store.record import rfc3339
-from .problems import ContentTooLarge, InvalidParameter, NotJson
+from .fields import (
+    MAX_REASON,
+    MONEY_TEXT,
+    REASON,
+    Amount,
+    AmountRequest,
+    Count,
+    Cursor,
+    Identifier,
+    ItemIds,
+    Reason,
+    SettledStatus,
+    Timestamp,
+)
+from .problems import ContentTooLarge, NotJson
 
 MAX_BULK = 10_000
 """Orders that are taken at once."""
-MAX_REASON = 500
-"""Characters of the reason that an operator gives."""
 
 _TOO_MANY = f"Send {MAX_BULK} orders at the most at once."
 _NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-# Python reads more as a number than a decimal number as people write it: "1_0", " 1 ", digits of other scripts.
-_PLAIN_DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?")
-_REASON = re.compile(rf"[^\x00-\x1f\x7f-\x9f]{{1,{MAX_REASON}}}")
 _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 encode = msgspec.json.Encoder().encode
 """Any of the shapes below as JSON."""
@@ -37,11 +44,13 @@ encode = msgspec.json.Encoder().encode
 class OrderRequest(msgspec.Struct, forbid_unknown_fields=True):
     """An order as clients send it."""
 
-    order_id: str
-    user_id: str
-    item_ids: tuple[str, ...]
-    total_amount: msgspec.Raw
-    """A decimal number with at most two fraction digits, or a string of one."""
+    order_id: Identifier
+    """The client's name for the order, unique for ever."""
+    user_id: Identifier
+    """Who orders."""
+    item_ids: ItemIds
+    """What is ordered; repeats and sequence are kept."""
+    total_amount: AmountRequest
 
 
 def _decimal(text: str) -> Decimal:
@@ -58,23 +67,24 @@ _decode_anything = msgspec.json.Decoder(float_hook=_decimal).decode
 class OrderPayload(msgspec.Struct):
     """An order as clients see it."""
 
-    order_id: str
-    user_id: str
-    item_ids: tuple[str, ...]
-    total_amount: str
+    order_id: Identifier
+    user_id: Identifier
+    item_ids: ItemIds
+    total_amount: Amount
     """A decimal number with two fraction digits."""
     status: OrderStatus
-    attempts: int
-    created_at: str
+    attempts: Count
+    """How often a processor was given the order."""
+    created_at: Timestamp
     """RFC 3339, UTC, with microseconds."""
-    updated_at: str
+    updated_at: Timestamp
     """When the status last changed, likewise."""
 
 
 class StatusPayload(msgspec.Struct):
     """Where an order is."""
 
-    order_id: str
+    order_id: Identifier
     status: OrderStatus
 
 
@@ -84,9 +94,11 @@ class TransitionPayload(msgspec.Struct, rename={"source": "from", "target": "to"
     source: OrderStatus | None
     """null where the order was accepted."""
     target: OrderStatus
-    at: str
-    attempt: int
+    at: Timestamp
+    attempt: Count
+    """The attempt that the step belongs to, 0 before the first."""
     reason: str
+    """Why, in words for people."""
     request_id: str | None = None
     """The request that caused it; left out where none did."""
 
@@ -94,7 +106,7 @@ class TransitionPayload(msgspec.Struct, rename={"source": "from", "target": "to"
 class HistoryPayload(msgspec.Struct):
     """How an order got where it is, oldest step first."""
 
-    order_id: str
+    order_id: Identifier
     transitions: list[TransitionPayload]
 
 
@@ -102,8 +114,13 @@ class PagePayload(msgspec.Struct):
     """Some orders, newest first."""
 
     orders: list[OrderPayload]
-    next_cursor: str | None
+    next_cursor: Cursor | None
     """Send it as `cursor` for the next page; null on the last."""
+
+
+REJECTED = "rejected"
+BULK_OUTCOMES: tuple[str, ...] = (Outcome.ACCEPTED, Outcome.DUPLICATE, REJECTED)
+"""What may become of one order of many."""
 
 
 class BulkResult(msgspec.Struct, omit_defaults=True):
@@ -111,8 +128,7 @@ class BulkResult(msgspec.Struct, omit_defaults=True):
 
     order_id: str | None
     """null where the order names none."""
-    outcome: str
-    """accepted, duplicate or rejected."""
+    outcome: Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(map(str, BULK_OUTCOMES))})]
     detail: str | None = None
     """Why it was rejected."""
 
@@ -120,19 +136,18 @@ class BulkResult(msgspec.Struct, omit_defaults=True):
 class BulkPayload(msgspec.Struct):
     """What became of many orders; results are in the sequence that they were sent in."""
 
-    accepted: int
-    duplicates: int
-    rejected: int
+    accepted: Count
+    duplicates: Count
+    rejected: Count
     results: list[BulkResult]
 
 
 class SettleRequest(msgspec.Struct, forbid_unknown_fields=True):
     """How an operator ends the Review of an order."""
 
-    status: OrderStatus
-    """Completed or Failed."""
-    reason: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_REASON)] = "settled by an operator"
-    """Without control characters."""
+    status: SettledStatus
+    reason: Reason = SETTLE_COMPLETED.why
+    """Why, in words for people; it goes into the history."""
 
 
 def decode_order(body: bytes | msgspec.Raw) -> Order:
@@ -174,10 +189,10 @@ def decode_settlement(body: bytes) -> SettleRequest:
     fields, faults = _decode_object(body)
     known = SettleRequest.__struct_fields__
     faults += [FieldFault(pointer_to(name), "unknown field") for name in fields if name not in known]
-    if fields.get("status") not in (OrderStatus.COMPLETED, OrderStatus.FAILED):
+    if fields.get("status") not in (SETTLE_COMPLETED.target, SETTLE_FAILED.target):
         faults.append(FieldFault("/status", "must be Completed or Failed"))
-    reason = fields.get("reason", "-")
-    if not (isinstance(reason, str) and _REASON.fullmatch(reason)):
+    reason = fields.get("reason", SETTLE_COMPLETED.why)
+    if not (isinstance(reason, str) and REASON.fullmatch(reason)):
         faults.append(
             FieldFault("/reason", f"must be a string of 1 to {MAX_REASON} characters, none of them a control")
         )
@@ -253,35 +268,25 @@ def history_payload(order_id: str, transitions: Iterable[Transition]) -> History
 
 def bulk_payload(results: list[BulkResult]) -> BulkPayload:
     """The results of a bulk, counted."""
-    count = dict.fromkeys((Outcome.ACCEPTED, Outcome.DUPLICATE, "rejected"), 0)
+    count = dict.fromkeys(BULK_OUTCOMES, 0)
     for result in results:
         count[result.outcome] += 1
-    return BulkPayload(count[Outcome.ACCEPTED], count[Outcome.DUPLICATE], count["rejected"], results)
+    return BulkPayload(count[Outcome.ACCEPTED], count[Outcome.DUPLICATE], count[REJECTED], results)
 
 
 def encode_cursor(sequence: int) -> str:
     """Where a page of orders ended; clients send it back and need not understand it."""
-    return base64.urlsafe_b64encode(str(sequence).encode()).decode().rstrip("=")
+    return f"{sequence:x}"
 
 
 def decode_cursor(cursor: str) -> int:
-    """The sequence in a cursor.
-
-    Raises:
-        InvalidParameter: we never gave that cursor.
-    """
-    try:
-        sequence = int(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
-    except (binascii.Error, ValueError):
-        sequence = 0
-    if not 0 < sequence < 2**63 or encode_cursor(sequence) != cursor:
-        raise InvalidParameter("cursor", "is none that a page has given: start without one")
-    return sequence
+    """The sequence in a cursor."""
+    return int(cursor, 16)
 
 
 def _amount(value: object) -> Decimal | None:
     if isinstance(value, str):
-        return Decimal(value) if _PLAIN_DECIMAL.fullmatch(value) else None
+        return Decimal(value) if MONEY_TEXT.fullmatch(value) else None
     if isinstance(value, int) and not isinstance(value, bool):
         return Decimal(value)
     return value if isinstance(value, Decimal) else None

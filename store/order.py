@@ -13,8 +13,9 @@ from msgspec.structs import force_setattr
 
 from .errors import FieldFault, InvalidOrder
 
-IDENTIFIER = re.compile(r"[A-Za-z0-9._:-]{1,64}")
-IDENTIFIER_RULE = "1 to 64 characters of A-Z a-z 0-9 . _ : -"
+# Clients and proxies resolve . and .. in a path: an order of that name could be sent and never be asked for.
+IDENTIFIER = re.compile(r"(?!\.+$)[A-Za-z0-9._:-]{1,64}")
+IDENTIFIER_RULE = "1 to 64 characters of A-Z a-z 0-9 . _ : -, and not of dots alone"
 MAX_ITEMS = 100
 MAX_TOTAL_AMOUNT = Decimal("9999999999.99")
 MONEY_RULE = f"a decimal amount from 0 to {MAX_TOTAL_AMOUNT} with at most two fraction digits"
@@ -31,7 +32,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """
 
     order_id: str
-    """The client's name for the order, unique for ever: 1 to 64 characters of A-Z a-z 0-9 . _ : -"""
+    """The client's name for the order, unique for ever: 1 to 64 characters of A-Z a-z 0-9 . _ : -, not of dots alone"""
     user_id: str
     """Who orders, written like `order_id`."""
     item_ids: tuple[str, ...]

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import json
 import os
 import queue
+import re
 import socket
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from functools import cache
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from ordermill.engine import Order, OrderEngine
+from ordermill.http.app import routes
 from ordermill.http.channel import FacadeLine, RemoteDesk
+from ordermill.http.openapi import describe
+from ordermill.http.payloads import encode
+from ordermill.http.protection import UNPROTECTED
 from ordermill.http.server import FacadeServer, ServerConfig
 
 IS_REMOTE = os.environ.get("ORDERMILL_TEST_DESK") == "remote"
@@ -33,6 +41,48 @@ def at_hand(request: pytest.FixtureRequest) -> None:
 
 
 JSON_HEADERS = {"Content-Type": "application/json"}
+PROTOCOL = {"connection", "content-encoding", "content-length", "content-type", "date", "server", "vary"}
+"""Headers of HTTP itself, which a description says nothing about."""
+POLICY = {"cache-control", "content-security-policy", "x-content-type-options"}
+POLICY |= {f"access-control-{name}" for name in ("allow-origin", "expose-headers")}
+"""Headers for browsers, likewise."""
+REQUEST_LINE = re.compile(rb"([A-Z]+) (/[!-~]*) HTTP/1\.[01]\r\n")
+
+
+@cache
+def document(needs_keys: bool) -> dict[str, Any]:
+    """The description of the API, of a server with keys or without."""
+    table = routes(OrderEngine("never-opened.db"), 1, UNPROTECTED)
+    tree: dict[str, Any] = json.loads(encode(describe(table, needs_keys=needs_keys)))
+    return tree
+
+
+def check_described(described: dict[str, Any], method: str, path: str, reply: Reply) -> None:
+    """An answer is one that the description has, where it has the call; HEAD is described with GET."""
+    path = path.partition("?")[0]
+    wanted = method.lower().replace("head", "get")
+    item = described["paths"].get(path, {})
+    if wanted not in item:
+        item = described["paths"].get(re.sub(r"^/orders/[^/]+", "/orders/{order_id}", path), {})
+    if wanted not in item:
+        return
+    responses = item[wanted]["responses"]
+    assert str(reply.status) in responses, f"{method} {path} is not described to answer {reply.status}"
+    response = responses[str(reply.status)]
+    for name, header in response["headers"].items():
+        assert name in reply.headers or not header["required"], f"{name} is missing"
+        if name in reply.headers and header["schema"]["type"] == "string":
+            Draft202012Validator(header["schema"]).validate(reply.headers[name])
+    told = {name.lower() for name in response["headers"]} | PROTOCOL | POLICY
+    assert {name.lower() for name in reply.headers} <= told
+    if method == "HEAD" or "content" not in response:
+        assert reply.body == b""
+        return
+    media_type = reply.headers.get_content_type()
+    text = gzip.decompress(reply.body) if "Content-Encoding" in reply.headers else reply.body
+    body = json.loads(text) if media_type.endswith("json") else text.decode()
+    schema = response["content"][media_type]["schema"]
+    Draft202012Validator(schema | {"components": described["components"]}).validate(body)
 
 
 class Reply(NamedTuple):
@@ -50,19 +100,34 @@ class Reply(NamedTuple):
 
 
 class Client:
-    """Sends requests to a server, each over a connection of its own."""
+    """Sends requests to a server, each over a connection of its own.
 
-    def __init__(self, server: FacadeServer, engine: OrderEngine) -> None:
+    Every answer must be one that the API's description has.
+    """
+
+    def __init__(self, server: FacadeServer, engine: OrderEngine, needs_keys: bool = False) -> None:
         self.address: tuple[str, int] = server.bind_addr
         self.server = server
         self.engine = engine
+        self.needs_keys = needs_keys
 
     def send(self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Reply:
         """Send a request and read the answer."""
         with closing(http.client.HTTPConnection(*self.address, timeout=40)) as connection:
             connection.request(method, path, body, headers or {})
             with connection.getresponse() as response:
-                return Reply(response.status, response.headers, response.read())
+                reply = Reply(response.status, response.headers, response.read())
+        self.check(method, path, reply)
+        return reply
+
+    def check(self, method: str, path: str, reply: Reply) -> None:
+        """An answer is one that the API's description has."""
+        check_described(document(self.needs_keys), method, path, reply)
+
+    def check_raw(self, request: bytes, reply: Reply) -> None:
+        """The answer to these bytes is one that the API's description has, if their first line names a call of it."""
+        if (line := REQUEST_LINE.match(request)) is not None:
+            self.check(line[1].decode(), line[2].decode(), reply)
 
     def get(self, path: str, **headers: str) -> Reply:
         """GET."""
@@ -91,14 +156,17 @@ class Client:
         with socket.create_connection(self.address, timeout=40) as connection:
             yield connection
 
-    def talk(self, request: bytes) -> Reply:
-        """Send bytes as they stand, say that no more follow, and read the first answer."""
+    def talk(self, request: bytes, *, is_all: bool = True) -> Reply:
+        """Send bytes as they stand, say that no more follow if that is so, and read the first answer."""
         with self.raw() as connection:
             connection.sendall(request)
-            connection.shutdown(socket.SHUT_WR)
-            with closing(http.client.HTTPResponse(connection)) as response:
+            if is_all:
+                connection.shutdown(socket.SHUT_WR)
+            with closing(http.client.HTTPResponse(connection, method=request.partition(b" ")[0].decode())) as response:
                 response.begin()
-                return Reply(response.status, response.headers, response.read())
+                reply = Reply(response.status, response.headers, response.read())
+        self.check_raw(request, reply)
+        return reply
 
 
 class Gate:
@@ -159,7 +227,7 @@ def start_server(start_engine: Callable[..., OrderEngine], gate: Gate) -> Iterat
             thread.start()
             for step in (thread.join, server.stop, engine.interrupt_waits):
                 servers.callback(step)
-            return Client(server, engine)
+            return Client(server, engine, needs_keys="keys_file" in own)
 
         servers.callback(gate.open)
         yield start
@@ -197,3 +265,24 @@ def sql(database: Path) -> Callable[[str], list[Any]]:
             return connection.execute(statement).fetchall()
 
     return run
+
+
+@pytest.fixture
+def reviewed(
+    start_server: Callable[..., Client],
+    order: Callable[..., dict[str, Any]],
+    sql: Callable[[str], list[Any]],
+    gate: Gate,
+) -> Client:
+    """A client of a server that found o-1 in hand of an engine that had died."""
+    first = start_server(gate)
+    first.post("/orders", order(item_ids=["sku-1", "sku-2"]))
+    gate.wait_until_entered()
+    gate.open()
+    first.get("/orders/o-1?wait=30")
+    first.engine.stop()
+    # As it was before the handler returned.
+    sql("UPDATE orders SET status = 'Processing', updated_at = (SELECT at FROM transitions WHERE id = 2)")
+    sql("DELETE FROM transitions WHERE id = 3")
+    sql("UPDATE totals SET value = name = 'Processing'")
+    return start_server(on_interrupted="review")

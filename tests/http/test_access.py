@@ -33,7 +33,13 @@ ALLOWED = {
     ("POST", "/orders/{order_id}/settle"): {OPERATE},
     ("GET", "/metrics"): {READ, OPERATE},
 }
-PUBLIC = [("GET", "/healthz"), ("GET", "/readyz")]
+PUBLIC = [
+    ("GET", path)
+    for path in (
+        *("/healthz", "/readyz", "/openapi.json"),
+        *("/docs", "/docs/docs.js", "/docs/docs.css", "/docs/swagger.js", "/docs/swagger.css"),
+    )
+]
 SETS_OF_ROLES = [set(roles) for size in (1, 2, 3) for roles in itertools.combinations(Role, size)]
 
 
@@ -113,7 +119,7 @@ def test_a_key_is_good_for_what_its_roles_allow(
 
 
 @pytest.mark.parametrize(("method", "path"), PUBLIC)
-def test_health_needs_no_key(guarded: Guarded, method: str, path: str) -> None:
+def test_what_is_public_needs_no_key(guarded: Guarded, method: str, path: str) -> None:
     assert guarded.send(None, method, path).status == 200
     assert guarded.send("nonsense", method, path).status == 200
 

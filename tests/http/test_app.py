@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ordermill.http.access import PUBLIC
-from ordermill.http.app import Route, Router
+from ordermill.http.app import Router
 from ordermill.http.call import Answer, Call
 from ordermill.http.problems import MethodNotAllowed, NoSuchResource
+from ordermill.http.route import Route
 
 if TYPE_CHECKING:
     from tests.http.conftest import Client
@@ -33,6 +34,8 @@ PATHS = [
     ("/metrics", READ),
     ("/healthz", READ),
     ("/readyz", READ),
+    ("/openapi.json", READ),
+    ("/docs", READ),
 ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Callable
 from decimal import Decimal
@@ -13,7 +12,8 @@ import pytest
 
 from ordermill.engine import InvalidOrder
 from ordermill.http import payloads
-from ordermill.http.problems import InvalidParameter, NotJson
+from ordermill.http.fields import CURSOR
+from ordermill.http.problems import NotJson
 from ordermill.store.record import rfc3339
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     MakeOrder = Callable[..., dict[str, Any]]
 
 MONEY = "must be a decimal amount from 0 to 9999999999.99 with at most two fraction digits"
-IDENTIFIER = "must be a string of 1 to 64 characters of A-Z a-z 0-9 . _ : -"
+IDENTIFIER = "must be a string of 1 to 64 characters of A-Z a-z 0-9 . _ : -, and not of dots alone"
 
 
 @pytest.fixture
@@ -118,6 +118,9 @@ def test_a_number_that_json_does_not_know_is_not_json(client: Client, text: Call
         ("order_id", "a b", "/order_id", IDENTIFIER),
         ("order_id", "o-1\n", "/order_id", IDENTIFIER),
         ("order_id", "café", "/order_id", IDENTIFIER),
+        ("order_id", ".", "/order_id", IDENTIFIER),  # no path leads to such an order
+        ("order_id", "..", "/order_id", IDENTIFIER),
+        ("order_id", "...", "/order_id", IDENTIFIER),
         ("order_id", 5, "/order_id", IDENTIFIER),
         ("order_id", None, "/order_id", IDENTIFIER),
         ("user_id", "a/b", "/user_id", IDENTIFIER),
@@ -219,21 +222,12 @@ def test_times_are_rfc_3339_in_utc_with_microseconds() -> None:
     assert rfc3339(1_767_225_600_000_001) == "2026-01-01T00:00:00.000001Z"
 
 
-@pytest.mark.parametrize("sequence", [1, 2, 63, 10**6, 2**63 - 1])
+@pytest.mark.parametrize("sequence", [1, 2, 15, 16, 10**6, 16**15 - 1])
 def test_a_cursor_leads_back_to_its_sequence(sequence: int) -> None:
     cursor = payloads.encode_cursor(sequence)
 
-    assert cursor.isascii()
-    assert cursor.replace("-", "").replace("_", "").isalnum()
+    assert CURSOR.fullmatch(cursor)
     assert payloads.decode_cursor(cursor) == sequence
-
-
-@pytest.mark.parametrize("number", ["0", "-1", str(2**63), pytest.param("9" * 5000, id="5000 digits")])
-def test_a_number_that_no_order_has_is_no_cursor(number: str) -> None:
-    cursor = base64.urlsafe_b64encode(number.encode()).decode().rstrip("=")
-
-    with pytest.raises(InvalidParameter):
-        payloads.decode_cursor(cursor)
 
 
 @pytest.mark.parametrize(
@@ -244,7 +238,9 @@ def test_a_faulty_line_is_known_by_its_id_if_it_has_one(line: bytes, order_id: s
     assert payloads.order_id_of(line) == order_id
 
 
-@pytest.mark.parametrize("amount", ["1_0", " 1", "1 ", "\uff11", "1e2", "+1", ".5", "5.", "NaN", "Infinity", "0x1", ""])
+@pytest.mark.parametrize(
+    "amount", ["1_0", " 1", "1 ", "\uff11", "1e2", "+1", ".5", "5.", "NaN", "Infinity", "0x1", "", "-0"]
+)
 def test_a_string_of_money_is_a_plain_decimal_number(amount: str) -> None:
     body = msgspec.json.encode({"order_id": "o", "user_id": "u", "item_ids": ["i"], "total_amount": amount})
 

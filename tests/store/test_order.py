@@ -12,7 +12,7 @@ from ordermill.engine.testing import make_order
 from ordermill.store.errors import FieldFault, InvalidOrder
 from ordermill.store.order import FIELDS, Order, amount_from_cents, find_faults, format_cents
 
-IDENTIFIER_FAULT = "must be a string of 1 to 64 characters of A-Z a-z 0-9 . _ : -"
+IDENTIFIER_FAULT = "must be a string of 1 to 64 characters of A-Z a-z 0-9 . _ : -, and not of dots alone"
 MONEY_FAULT = "must be a decimal amount from 0 to 9999999999.99 with at most two fraction digits"
 
 

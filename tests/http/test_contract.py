@@ -1,0 +1,45 @@
+"""Schemathesis tries the API against its description: with what it allows, with what it forbids, in sequences."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ordermill.engine import Order, Reject
+
+if TYPE_CHECKING:
+    from tests.http.conftest import Client
+
+CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
+HOOKS = Path(__file__).with_name("schemathesis_hooks.py")
+
+
+def judge(order: Order) -> None:
+    """A handler that rejects some, so that there is something to retry."""
+    if len(order.item_ids) % 2:
+        raise Reject("an odd number of items")
+
+
+@pytest.mark.slow
+def test_the_api_keeps_to_its_description(start_server: Callable[..., Client], tmp_path: Path) -> None:
+    url = start_server(judge, threads=16).server.url
+    command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIGURATION), "run"]
+    options = ["--checks", "all", "--max-examples", "40", "--seed", "1", "--generation-database", "none", "--no-color"]
+
+    done = subprocess.run(
+        [*command, f"{url}/openapi.json", *options],
+        cwd=tmp_path,
+        env=os.environ | {"SCHEMATHESIS_HOOKS": str(HOOKS)},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+        timeout=300,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr

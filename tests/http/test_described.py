@@ -1,0 +1,347 @@
+"""What the description says is what happens: its examples are sent, and each of its problems is provoked."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from ordermill.engine import Desk, Order, OrderEngine, Reject, StoreUnavailable
+from ordermill.http.app import routes
+from ordermill.http.channel import RemoteDesk
+from ordermill.http.connection import Connection
+from ordermill.http.framing import MAX_FIELDS, MAX_TARGET_BYTES
+from ordermill.http.keys import Role, create_key
+from ordermill.http.memory import Memory
+from ordermill.http.openapi import describe
+from ordermill.http.payloads import encode
+from ordermill.http.protection import UNPROTECTED
+from ordermill.store import queries
+from ordermill.store.ledger import Ledger
+
+if TYPE_CHECKING:
+    from tests.http.conftest import Client, Gate, Reply
+
+    Start = Callable[..., Client]
+    Provoke = Callable[[str, "Request"], Reply]
+
+Tree = dict[str, Any]
+
+TABLE = routes(OrderEngine("never-opened.db"), 1, UNPROTECTED)
+DOCUMENT, GUARDED = (json.loads(encode(describe(TABLE, needs_keys=needed))) for needed in (False, True))
+OPERATIONS = {tree["operationId"]: (p, m, tree) for p, item in DOCUMENT["paths"].items() for m, tree in item.items()}
+ORDER = OPERATIONS["submitOrder"][2]["requestBody"]["content"]["application/json"]["example"]
+REQUEST_ID = OPERATIONS["submitOrder"][2]["parameters"][0]["schema"]["examples"][0]
+PROBLEM = "application/problem+json"
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+
+
+class Request:
+    """The example of a call, as a request."""
+
+    def __init__(self, name: str) -> None:
+        path, method, self.operation = OPERATIONS[name]
+        self.method = method.upper()
+        examples = {p["name"]: p["schema"]["examples"][0] for p in self.operation["parameters"]}
+        self.path = path.format_map(examples)
+        self.query, self.headers = (
+            {p["name"]: p["schema"]["examples"][0] for p in self.operation["parameters"] if p["in"] == place}
+            for place in ("query", "header")
+        )
+        self.bodies = self.operation.get("requestBody", {}).get("content", {})
+
+    def body(self, media_type: str) -> bytes:
+        """The body, as it is sent."""
+        example = self.bodies[media_type]["example"]
+        return (example if isinstance(example, str) else json.dumps(example)).encode()
+
+    def send(self, client: Client, query: str = "", media_type: str = "application/json", **headers: str) -> Reply:
+        """Send it; with a body where the call takes one."""
+        path = f"{self.path}?{query}" if query else self.path
+        if not self.bodies:
+            return client.send(self.method, path, headers=headers)
+        return client.send(self.method, path, self.body(media_type), {"Content-Type": media_type} | headers)
+
+    def talk(self, client: Client, *lines: str, body: bytes = b"", query: str = "", is_all: bool = True) -> Reply:
+        """Send it with these lines in its head, and a body that need not fit."""
+        head = [f"{self.method} {self.path}{query} HTTP/1.1", "Host: test", "Content-Type: application/json", *lines]
+        return client.talk("\r\n".join([*head, "", ""]).encode() + body, is_all=is_all)
+
+
+def completed(client: Client, *order_ids: str) -> Client:
+    """The same client, when these orders are Completed or Failed."""
+    for order_id in order_ids:
+        client.send_json("POST", "/orders", ORDER | {"order_id": order_id}, {"X-Request-ID": REQUEST_ID})
+        client.get(f"/orders/{order_id}?wait=30")
+    return client
+
+
+def reject(_: Order) -> None:
+    """A handler."""
+    raise Reject("nothing to pay")
+
+
+@pytest.fixture
+def begin(start_server: Start, gate: Gate, request: pytest.FixtureRequest) -> Callable[[str], Client]:
+    """Starts a server that is in the state which the example of a call begins with."""
+
+    def start(name: str) -> Client:
+        match name:
+            case "submitOrder" | "submitOrders":
+                return start_server()
+            case "cancelOrder":
+                client = start_server(gate, processors=1)
+                client.post("/orders", ORDER | {"order_id": "o-0"})
+                gate.wait_until_entered()
+                client.post("/orders", ORDER)
+                return client
+            case "retryOrder":
+                return completed(start_server(reject), "o-1")
+            case "settleOrder":
+                reviewed: Client = request.getfixturevalue("reviewed")
+                return reviewed
+            case "readOrderBulk":
+                return completed(start_server(), "bulk")
+            case _:
+                return completed(start_server(), "o-0", "o-1")
+
+    return start
+
+
+def cases(*names: str) -> pytest.MarkDecorator:
+    """Every call, or these, by name."""
+    return pytest.mark.parametrize("name", names or OPERATIONS)
+
+
+@cases()
+def test_the_example_of_a_call_is_answered_as_described(begin: Callable[[str], Client], name: str) -> None:
+    request, client = Request(name), begin(name)
+
+    reply = request.send(client, urlencode(request.query), **request.headers)
+
+    assert reply.status < 300
+    assert reply.headers["X-Request-ID"] == request.headers["X-Request-ID"]
+    answer = reply.json
+    example = request.operation["responses"][str(reply.status)]["content"]["application/json"]["example"]
+    if name == "readMetrics":  # whose numbers are of the moment
+        assert answer.keys() == example.keys()
+    elif name == "readOrderBulk":
+        assert answer["order_id"] == "bulk"
+    else:
+        assert TIME.sub("TIME", json.dumps(answer)) == TIME.sub("TIME", json.dumps(example))
+
+
+def test_an_order_that_is_sent_again_is_answered_as_described(client: Client) -> None:
+    request = Request("submitOrder")
+    completed(client, "o-1")
+
+    reply = request.send(client)
+
+    assert reply.status == 200
+    assert reply.json["status"] == "Completed"
+
+
+def test_many_orders_are_taken_in_every_media_type_as_described(client: Client) -> None:
+    request = Request("submitOrders")
+
+    replies = [request.send(client, media_type=media_type).json for media_type in request.bodies]
+
+    assert [(reply["accepted"], reply["duplicates"], reply["rejected"]) for reply in replies] == [(1, 0, 1), (0, 1, 1)]
+
+
+@pytest.mark.parametrize("media_type", OPERATIONS["readMetrics"][2]["responses"]["200"]["content"])
+def test_metrics_are_given_in_every_media_type_as_described(client: Client, media_type: str) -> None:
+    request = Request("readMetrics")
+
+    reply = request.send(client, Accept=media_type)
+
+    assert reply.headers.get_content_type() == media_type
+
+
+@cases("readLiveness", "readReadiness")
+def test_what_is_not_well_is_answered_as_described(client: Client, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    for desk in (OrderEngine, RemoteDesk):
+        monkeypatch.setattr(desk, "trouble", lambda _: ("the pool actor has died",))
+        monkeypatch.setattr(desk, "dead_actors", lambda _: ("the pool actor has died",))
+    request = Request(name)
+
+    reply = request.send(client)
+
+    assert reply.status == 503
+    assert reply.json["reasons"] == ["the pool actor has died"]
+
+
+@cases()
+def test_a_call_takes_the_parameters_that_are_described_and_no_others(client: Client, name: str) -> None:
+    request = Request(name)
+
+    (error,) = request.send(client, "nothing=1").json["errors"]
+
+    assert error["detail"] == f"is unknown here; known: {', '.join(request.query) or 'none'}"
+
+
+@pytest.mark.parametrize(
+    ("name", "parameter"), [(name, parameter) for name in OPERATIONS for parameter in Request(name).query]
+)
+def test_a_parameter_is_checked_as_described(client: Client, name: str, parameter: str) -> None:
+    schemas = {p["name"]: p["schema"] for p in Request(name).operation["parameters"]}
+    schema = schemas[parameter] | {"components": DOCUMENT["components"]}
+    for value in ("0", "1", "30", "31", "1000", "1001", "-1", "a", "A", "a b", "Completed", "null", "true", ""):
+        number = json.loads(value) if re.fullmatch(r"-?[0-9]+", value) else value
+        is_number = {"integer", "number"} & {schema.get("type")}
+
+        reply = Request(name).send(client, urlencode({parameter: value}))
+
+        expected = Draft202012Validator(schema).is_valid(number if is_number else value)
+        assert (reply.status != 422) == expected, value
+
+
+UNROUTED = {"malformed-request", "target-too-long", "header-too-large", "length-required", "truncated-body"}
+UNROUTED |= {"request-timeout", "busy", "content-too-large"}
+"""Problems that are answered before anybody looks at the path."""
+
+
+def problems(name: str) -> list[tuple[str, str, int]]:
+    """Every problem that a call is described to answer with, and its status."""
+    path, method, _ = OPERATIONS[name]
+    return [
+        (name, kind.rpartition(":")[2], int(status))
+        for status, response in GUARDED["paths"][path][method]["responses"].items()
+        if PROBLEM in response.get("content", {})
+        for kind in response["content"][PROBLEM]["schema"]["properties"]["type"]["enum"]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "status"),
+    [
+        # A facade reads by itself, until it is told that the engine of the other process has stopped.
+        pytest.param(*problem, marks=pytest.mark.engine_at_hand if problem[1] == "stopping" else ())
+        for name in OPERATIONS
+        for problem in problems(name)
+    ],
+)
+def test_every_problem_that_is_described_can_be_met(provoke: Provoke, name: str, kind: str, status: int) -> None:
+    reply = provoke(kind, Request(name))
+
+    assert reply.status == status
+    assert reply.json["type"].rpartition(":")[2] == kind
+
+
+@pytest.fixture
+def provoke(start_server: Start, gate: Gate, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Provoke:
+    """Has a call answered with a problem of some kind."""
+    keyed = {"Idempotency-Key": "k-1"}
+
+    def with_key(call: Request, role: Role | None) -> Reply:
+        key = create_key(tmp_path / "keys", [role or Role.READ])
+        client = start_server(keys_file=str(tmp_path / "keys"))
+        return call.send(client, **({} if role is None else {"Authorization": f"Bearer {key}"}))
+
+    def full(call: Request, **settings: Any) -> Reply:
+        client = start_server(gate, **settings)
+        client.post("/orders", ORDER | {"order_id": "o-0"})
+        return call.send(client)
+
+    def broken(kind: str, call: Request) -> Reply:
+        client = start_server()
+        match kind:
+            case "malformed-request":
+                return call.talk(client, "no colon")
+            case "target-too-long":
+                return call.talk(client, query="?" + "a" * MAX_TARGET_BYTES)
+            case "header-too-large":
+                return call.talk(client, *["X: a"] * MAX_FIELDS)
+            case "length-required":
+                return call.talk(client, "Transfer-Encoding: chunked")
+            case "truncated-body":
+                return call.talk(client, "Content-Length: 2", body=b"{")
+            case "request-timeout":
+                monkeypatch.setattr(Connection, "is_overdue", lambda conn, _: conn.is_in_request)
+                return call.talk(client, "Content-Length: 2", body=b"{", is_all=False)
+            case "busy":
+                monkeypatch.setattr(Memory, "take", lambda *_: False)
+                return call.talk(client, "Content-Length: 100000", body=b" " * 50_000, is_all=False)
+            case _:
+                assert kind == "content-too-large"
+                return call.talk(client, f"Content-Length: {client.server.max_request_body_size + 1}")
+
+    def refused(kind: str, call: Request) -> Reply:
+        client = start_server()
+        match kind:
+            case "invalid-parameter":
+                return call.send(client, "nothing=1")
+            case "unsupported-media-type":
+                return client.send(call.method, call.path, b"x", {"Content-Type": "text/csv"})
+            case "not-json":
+                return call.talk(client, "Content-Length: 1", body=b"{")
+            case "invalid-order":
+                return call.talk(client, "Content-Length: 2", body=b"{}")
+            case "idempotency-key-reused":
+                client.send_json("POST", "/orders", ORDER | {"order_id": "o-0"}, keyed)
+                return call.send(client, **keyed)
+            case "idempotency-key-busy":
+                orders = client.server.wsgi_app._router.find("POST", "/orders")[0].handler.__self__
+                orders._in_flight["", "k-1"] = object()
+                return call.send(client, **keyed)
+            case "order-conflict":
+                client.post("/orders", ORDER | {"item_ids": ["sku-3"]})
+            case "transition-refused":
+                completed(client, "o-1")
+            case _:
+                assert kind == "order-not-found"
+        return call.send(client)
+
+    def failing(kind: str, call: Request) -> Reply:
+        client = completed(start_server(), "o-1")
+        match kind:
+            case "stopping":
+                client.engine.stop()
+            case "store-unavailable":
+                fail_with(StoreUnavailable(OSError("database or disk is full")), monkeypatch, Ledger, "record")
+                fail_with(StoreUnavailable(OSError("disk I/O error")), monkeypatch, queries, "find", "history", "page")
+            case _:
+                assert kind == "blank"
+                calls = ("submit", "wait", "cancel", "retry", "settle", "metrics")
+                fail_with(RuntimeError(), monkeypatch, Desk, *(f"begin_{name}" for name in calls))
+                fail_with(RuntimeError(), monkeypatch, Desk, "order", "history", "orders")
+                for desk in (OrderEngine, RemoteDesk):
+                    fail_with(RuntimeError(), monkeypatch, desk, "trouble", "dead_actors")
+        return call.send(client)
+
+    def answer(kind: str, call: Request) -> Reply:
+        match kind:
+            case "key-required":
+                return with_key(call, None)
+            case "key-not-enough":
+                return with_key(call, Role.READ if call.method == "POST" else Role.SUBMIT)
+            case "too-many-orders":
+                return full(call, user_rate=0.001, user_burst=1)
+            case "user-backlog-full":
+                return full(call, user_backlog=1)
+            case "backlog-full":
+                return full(call, max_backlog=1)
+            case "stopping" | "store-unavailable" | "blank":
+                return failing(kind, call)
+            case _ if kind in UNROUTED:
+                return broken(kind, call)
+            case _:
+                return refused(kind, call)
+
+    return answer
+
+
+def fail_with(error: Exception, monkeypatch: pytest.MonkeyPatch, target: object, *names: str) -> None:
+    """Have these functions raise an error."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    for name in names:
+        monkeypatch.setattr(target, name, fail)
