@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from math import ceil
 from typing import Any
 
 from peewee import Database
@@ -29,9 +30,11 @@ from .messages import (
 from .processor import ProcessorActor, after_failure
 from .work import Work
 
-_AHEAD_SECONDS = 0.005
-"""Work that may lie ready for a processor beyond the order in its hand: only quick handlers get any."""
-_MAX_AHEAD = 64
+_SHARE_SECONDS = 0.005
+"""Work that a processor is given at a time: more than one order only where the handler is quick."""
+_MAX_SHARE = 64
+_ASSIGNMENT_SECONDS = 0.010
+"""What recording an assignment may take: so much work of all processors is assigned ahead, to keep them busy."""
 _PAUSE_US = 500_000
 _UNBEGUN = "the engine stopped before it was begun"
 _ABANDONED = "the engine stopped before the handler returned"
@@ -152,8 +155,7 @@ class PoolActor(EngineActor):
         self._ready.extend(new)
 
     def _assign(self) -> None:
-        ahead = self._ahead()
-        wanted = len(self._idle) * max(1, ahead) + self._crew.config.processors * ahead
+        wanted = len(self._idle) * self._share() + assigned_ahead(self._crew.config.processors, self._order_seconds)
         count = min(wanted - self._assigning - len(self._assigned), len(self._ready))
         if count > 0:
             now = self._crew.clock.now_us()
@@ -162,7 +164,7 @@ class PoolActor(EngineActor):
             self._crew.recorder.tell(AssignOrders(moves))
 
     def _dispatch(self) -> None:
-        most = max(1, self._ahead())
+        most = self._share()
         while self._idle and self._assigned:
             share = min(most, -(-len(self._assigned) // len(self._idle)))
             work = Work([self._assigned.popleft() for _ in range(share)])
@@ -171,8 +173,8 @@ class PoolActor(EngineActor):
             processor.tell(ProcessOrders(work))
         self._watch()
 
-    def _ahead(self) -> int:
-        return min(_MAX_AHEAD, int(_AHEAD_SECONDS / max(self._order_seconds, 1e-9)))
+    def _share(self) -> int:
+        return max(1, min(_MAX_SHARE, int(_SHARE_SECONDS / max(self._order_seconds, 1e-9))))
 
     def _take_back(self, idle: ProcessorIdle) -> None:
         work = self._busy.pop(idle.processor)
@@ -259,3 +261,18 @@ class PoolActor(EngineActor):
         if self._wake_us is None or at_us < self._wake_us:
             self._wake_us = at_us
             self.tell_self_at(at_us, WakeUp())
+
+
+def assigned_ahead(processors: int, order_seconds: float) -> int:
+    """How many orders lie assigned beyond those in hand, so that no processor waits for an assignment's commit.
+
+    As many as end while one is recorded: the number in a system is its rate times the time that each one spends in it
+    (J. D. C. Little, "A Proof for the Queuing Formula: L = λW", Operations Research 9, 1961). None where it would be
+    less than one in ten: an order that is Processing and not in hand yet tells a lie, if a short one.
+
+    Args:
+        processors: each with one order in hand.
+        order_seconds: what the handler takes for one, in seconds.
+    """
+    ending = processors * _ASSIGNMENT_SECONDS / max(order_seconds, 1e-9)
+    return min(_MAX_SHARE * processors, ceil(ending - 0.1))

@@ -253,7 +253,7 @@ def load_handler(name: str) -> Handler:
         name: `module:function`.
 
     Raises:
-        InvalidConfiguration: there is no such module or function.
+        InvalidConfiguration: there is no such module or function, or the module is no Python.
     """
     module_name, separator, attribute = name.partition(":")
     if not (module_name and separator and attribute):
@@ -261,7 +261,7 @@ def load_handler(name: str) -> Handler:
     sys.path.insert(0, str(Path.cwd()))
     try:
         module = importlib.import_module(module_name)
-    except (ImportError, TypeError) as error:  # TypeError: a relative name
+    except (ImportError, SyntaxError, TypeError) as error:  # TypeError: a relative name
         raise InvalidConfiguration(f"Cannot import the handler's module {module_name!r}: {error}.") from error
     handler: Handler | None = getattr(module, attribute, None)
     if not callable(handler):

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from cheroot.connections import ConnectionManager
 
-from .connection import Connection, Step
+from .connection import Connection
+from .inbox import Step
 
 if TYPE_CHECKING:
     from .server import FacadeServer

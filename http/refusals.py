@@ -34,7 +34,7 @@ from .problems import (
 from .route import Operation, Route
 from .schemas import schema
 
-# What is answered before anybody looks at the path. Such an answer does not name the request.
+# What is answered before anybody looks at the path.
 _UNROUTED = (
     MalformedRequest("A request of HTTP/1.1 names its host.", "Host"),
     TruncatedBody(116, 58),
@@ -62,16 +62,16 @@ def refusals(route: Route, operation: Operation, *, needs_keys: bool) -> dict[st
         operation: what it takes and gives.
         needs_keys: whether there are keys at all.
     """
-    routed = [*_examples(route, operation, needs_keys), RuntimeError()]
+    errors = (*_UNROUTED, *_examples(route, operation, needs_keys), RuntimeError())
     by_status = defaultdict(list)
-    for refusal in sorted([_refusal(error) for error in _UNROUTED] + [_refusal(e, request_id.HEADER) for e in routed]):
+    for refusal in sorted(map(_refusal, errors)):
         by_status[str(refusal.problem.status.value)].append(refusal)
     return {status: _describe(int(status), those) for status, those in by_status.items()}
 
 
-def _refusal(error: Exception, *headers: str) -> _Refusal:
+def _refusal(error: Exception) -> _Refusal:
     answer = problems.answer_for(error)
-    return _Refusal(answer, frozenset(headers).union(name for name, _ in answer.headers))
+    return _Refusal(answer, frozenset({request_id.HEADER, *(name for name, _ in answer.headers)}))
 
 
 def _examples(route: Route, operation: Operation, needs_keys: bool) -> Iterator[Exception]:

@@ -22,7 +22,9 @@ def request_id_of(environ: Mapping[str, Any]) -> str:
     Args:
         environ: the request, as PEP 3333 has it.
     """
-    given: str | None = environ.get("HTTP_X_REQUEST_ID")
-    if given is not None and _is_sound(given):
-        return given
-    return f"{_prefix}-{next(_numbers):x}"
+    return sound_or_new(environ.get("HTTP_X_REQUEST_ID", ""))
+
+
+def sound_or_new(given: str) -> str:
+    """This id, where it can be written down; a new one otherwise."""
+    return given if _is_sound(given) else f"{_prefix}-{next(_numbers):x}"

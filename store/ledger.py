@@ -10,7 +10,7 @@ from itertools import starmap, zip_longest
 from typing import NamedTuple
 
 import msgspec
-from peewee import SQL, Database, DatabaseError, Field, Insert, IntegrityError, Model, Select, ValuesList
+from peewee import SQL, Database, DatabaseError, Field, Insert, IntegrityError, Model, Select
 
 from . import lifecycle, queries
 from .errors import StoreUnavailable
@@ -19,8 +19,8 @@ from .lifecycle import OrderStatus
 from .models import OrderModel, TransitionModel
 from .order import Order
 from .record import Move, OrderRecord
-from .statements import ManyRows, run, run_for_each, to_sql, write_transaction
-from .totals import ADD_TO_TOTAL, PROCESSING_MICROSECONDS, TIMED_ORDERS
+from .statements import ManyRows, given_values, run, to_sql, write_transaction
+from .totals import PROCESSING_MICROSECONDS, TIMED_ORDERS, add_to_totals
 
 _encode_items = msgspec.json.Encoder().encode
 
@@ -37,13 +37,8 @@ _TRANSITION_COLUMNS = (
 )
 
 
-def _values(size: int, width: int) -> ValuesList:
-    # SQLite itself names the columns of a list of values: column1, column2, …
-    return ValuesList([(0,) * width] * size, alias="given")
-
-
 def _insert(model: type[Model], columns: Sequence[Field], size: int) -> Insert:
-    values = _values(size, len(columns))
+    values = given_values(size, len(columns))
     return model.insert_from(Select([values], [SQL("*")]).where(SQL("given.column1 IS NOT NULL")), columns)
 
 
@@ -67,7 +62,7 @@ def _update(size: int) -> str:
                 OrderModel.ready_at: value[5],
             }
         )
-        .from_(_values(size, 8))
+        .from_(given_values(size, 8))
         .where((OrderModel.sequence == value[6]) & (OrderModel.status == value[7]) & (OrderModel.attempts == value[8]))
     )
 
@@ -182,7 +177,7 @@ class Ledger:
             if keys:
                 remember(self._database, keys, at_us)
             changes = _changes(len(accepted), moved)
-            run_for_each(self._database, ADD_TO_TOTAL, [(value, name) for name, value in changes.items() if value])
+            add_to_totals(self._database, changes)
         return Recorded(acceptances, moved, refused, changes)
 
     def _insert(self, orders: Sequence[Order], at_us: int) -> list[Acceptance]:
@@ -198,7 +193,7 @@ class Ledger:
                 record.order.user_id,
                 _encode_items(record.order.item_ids).decode(),
                 record.order.total_cents,
-                record.status,
+                record.status.value,
                 0,
                 0,
                 at_us,
@@ -251,8 +246,8 @@ def _transition(
     return (
         after.sequence,
         after.order.order_id,
-        None if before is None else before.status,
-        after.status,
+        None if before is None else before.status.value,
+        after.status.value,
         after.updated_us,
         after.attempts,
         reason,
@@ -263,13 +258,13 @@ def _transition(
 def _guarded_update(step: Move) -> tuple[object, ...]:
     before, after = step.before, step.after
     return (
-        after.status,
+        after.status.value,
         after.attempts,
         after.failures,
         after.updated_us,
         after.ready_us,
         after.sequence,
-        before.status,
+        before.status.value,
         before.attempts,
     )
 

@@ -11,7 +11,7 @@ from peewee import SQL, Database, fn
 from . import lifecycle
 from .lifecycle import OrderStatus
 from .models import OrderModel, TotalModel, TransitionModel
-from .order import Order, amount_from_cents
+from .order import Order
 from .record import OrderRecord, Transition
 from .statements import run, to_sql
 from .totals import (
@@ -194,10 +194,5 @@ def recount(database: Database) -> Counter[str]:
 
 def _record(row: Any) -> OrderRecord:
     order_id, user_id, item_ids, total_cents, sequence, status, attempts, failures, created, updated, ready_at = row
-    order = Order(
-        order_id=order_id,
-        user_id=user_id,
-        item_ids=_decode_items(item_ids),
-        total_amount=amount_from_cents(total_cents),
-    )
+    order = Order.stored(order_id, user_id, _decode_items(item_ids), total_cents)
     return OrderRecord(order, sequence, _STATUSES[status], attempts, failures, created, updated, ready_at)

@@ -15,7 +15,7 @@ from .order import Order
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class OrderRecord(msgspec.Struct, frozen=True):
+class OrderRecord(msgspec.Struct, frozen=True, gc=False):
     """An order and where it is. Times are microseconds since 1970-01-01T00:00:00Z."""
 
     order: Order

@@ -20,10 +20,10 @@ from .order import format_cents
 from .record import OrderRecord, Transition, rfc3339
 from .statements import run_for_each, to_sql, write_transaction
 from .totals import (
-    ADD_TO_TOTAL,
     PRUNED_COMPLETED,
     PRUNED_PROCESSING_MICROSECONDS,
     PRUNED_TIMED_ORDERS,
+    add_to_totals,
 )
 
 _DELETE_TRANSITIONS = to_sql(TransitionModel.delete().where(TransitionModel.sequence == 0))
@@ -70,7 +70,7 @@ def prune(database: Database, before_us: int, limit: int, export: Path | None) -
             run_for_each(database, _DELETE_TRANSITIONS, sequences)
             run_for_each(database, _DELETE_ORDER, sequences)
             changes = _changes(records, histories)
-            run_for_each(database, ADD_TO_TOTAL, [(value, name) for name, value in changes.items()])
+            add_to_totals(database, changes)
     except (DatabaseError, sqlite3.Error, OSError) as error:
         raise StoreUnavailable(error) from error
     return Pruned(len(records), changes)

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from itertools import chain
 from typing import Any
 
-from peewee import Database, Query, SqliteDatabase
+from peewee import Database, Query, SqliteDatabase, ValuesList
 
 _MOST_ROWS = 1024
 """Rows of one statement at the most. SQLite takes 32,766 values, and our widest row has 11."""
@@ -57,6 +57,12 @@ def run_for_each(database: Database, statement: str, rows: Iterable[Sequence[obj
     connected: Any = database
     changed: int = connected.connection().executemany(statement, rows).rowcount
     return changed
+
+
+def given_values(size: int, width: int) -> ValuesList:
+    """A table of so many rows of parameters, for a query of `ManyRows`: it is called "given"."""
+    # SQLite itself names the columns of a list of values: column1, column2, …
+    return ValuesList([(0,) * width] * size, alias="given")
 
 
 class ManyRows:

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 import msgspec
+from peewee import SQL, Database
 
 from .lifecycle import OrderStatus
 from .models import TotalModel
-from .statements import to_sql
+from .statements import ManyRows, given_values, to_sql
 
 TIMED_ORDERS = "timed_orders"
 """The name in `totals` of the number of Processing → Completed transitions."""
@@ -23,8 +24,24 @@ PRUNED_PROCESSING_MICROSECONDS = "pruned_processing_microseconds"
 """The name in `totals` of how much of PROCESSING_MICROSECONDS belongs to removed orders."""
 
 
-ADD_TO_TOTAL = to_sql(TotalModel.update({TotalModel.value: TotalModel.value + 0}).where(TotalModel.name == ""))
-"""SQL that adds its first parameter to the total that its second one names."""
+_add = ManyRows(
+    lambda size: to_sql(
+        TotalModel.update({TotalModel.value: TotalModel.value + SQL("given.column1")})
+        .from_(given_values(size, 2))
+        .where(TotalModel.name == SQL("given.column2"))
+    ),
+    2,
+)
+
+
+def add_to_totals(database: Database, changes: Mapping[str, int]) -> None:
+    """Add to the running totals.
+
+    Args:
+        database: connected in this thread, in the transaction that changes the orders.
+        changes: what to add, by the names of the totals.
+    """
+    _add.run(database, [(value, name) for name, value in changes.items() if value])
 
 
 class OrderMetrics(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ import pytest
 
 from ordermill.engine import Order, OrderEngine, OrderStatus
 from ordermill.engine.messages import OrdersReady
-from ordermill.engine.pool import PoolActor
+from ordermill.engine.pool import PoolActor, assigned_ahead
 from ordermill.engine.testing import make_order
 from ordermill.store import queries
 
@@ -84,6 +84,16 @@ def test_as_many_orders_are_in_hand_as_there_are_processors(start_engine: StartE
     assert engine.metrics().orders_by_status[OrderStatus.PROCESSING] == 3
     assert engine.metrics().orders_by_status[OrderStatus.PENDING] == 7
     assert not held.has_begun_more()
+
+
+@pytest.mark.parametrize(
+    ("processors", "order_seconds", "ahead"),
+    [(4, 1.0, 0), (4, 60.0, 0), (64, 1.0, 1), (1, 0.01, 1), (2, 0.01, 2), (8, 0.01, 8), (2, 0.001, 20), (2, 0.0, 128)],
+)
+def test_the_quicker_the_handler_the_more_orders_are_assigned_ahead(
+    processors: int, order_seconds: float, ahead: int
+) -> None:
+    assert assigned_ahead(processors, order_seconds) == ahead
 
 
 def test_a_slow_order_does_not_hold_up_the_others(start_engine: StartEngine, held: Held) -> None:

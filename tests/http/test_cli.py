@@ -391,6 +391,13 @@ def test_a_handler_that_is_not_there_is_refused(handlers: Path, name: str, text:
     assert str(error.value).startswith(text)
 
 
+def test_a_handlers_module_that_is_no_python_is_refused(handlers: Path) -> None:
+    handlers.write_text("def charge(order)\n")
+
+    with pytest.raises(InvalidConfiguration, match=r"expected ':' \(handlers_of_this_test.py, line 1\)"):
+        load_handler("handlers_of_this_test:charge")
+
+
 def test_a_key_is_printed_once_and_listed_without_its_secret(run: Run) -> None:
     made = run("keys", "create", "--keys-file", "keys", "--role", "submit", "--role", "read", "--user", "u-1")
     listed = run("keys", "list", "--keys-file", "keys")

@@ -549,6 +549,7 @@ def check(case: Case, answers: list[Answer]) -> None:
         assert problem["title"]
         assert problem["detail"]
         assert tuple(error["pointer"] for error in problem.get("errors", ())) == case.pointers
+    assert first.headers["X-Request-ID"]
     if not case.is_kept and b"HTTP/1.0" not in case.request:
         assert first.headers["Connection"] == "close"
 
