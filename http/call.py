@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..engine import IdempotencyKey, Reply
@@ -11,8 +11,10 @@ from .conditional import preferred_wait
 from .idempotency import read_idempotency_key
 from .parameters import P, parse_query
 from .problems import ContentTooLarge, LengthRequired, UnsupportedMediaType
+from .wire.message import WireRequest
 
 JSON = "application/json"
+_UTF_8 = ("utf-8", "utf8")  # the second is no name of it that is registered, but a common one
 Headers = tuple[tuple[str, str], ...]
 
 NO_PAGE: Headers = (
@@ -47,6 +49,8 @@ class Later(NamedTuple):
     """Set when it is time to go on."""
     go_on: Callable[[], Answer | Later]
     """Gives the answer then, or what has to be waited for next."""
+    hurry: Callable[[], object] | None = None
+    """Sets the reply now, where the client may have gone and the answer would do as it is; None where it would not."""
 
 
 Response = Answer | Later
@@ -56,25 +60,18 @@ class Call:
     """One request.
 
     Args:
-        environ: as PEP 3333 has it.
-        query_string: the part of the address behind the question mark.
+        request: as it came over the wire.
         order_id: the order that the path names, or the empty string.
         caller: who sent it.
         request_id: its name.
     """
 
-    __slots__ = ("_environ", "_query_string", "caller", "order_id", "request_id")
+    __slots__ = ("_request", "caller", "order_id", "request_id")
 
     def __init__(
-        self,
-        environ: Mapping[str, Any],
-        query_string: str,
-        order_id: str,
-        caller: Caller = ANYBODY,
-        request_id: str = "",
+        self, request: WireRequest, order_id: str, caller: Caller = ANYBODY, request_id: str = ""
     ) -> None:
-        self._environ = environ
-        self._query_string = query_string
+        self._request = request
         self.order_id = order_id
         """The order that it is about, or the empty string; for the log too."""
         self.caller = caller
@@ -83,19 +80,17 @@ class Call:
     @property
     def accept(self) -> str:
         """The media types that the client prefers, as it wrote them."""
-        value: str = self._environ.get("HTTP_ACCEPT", "")
-        return value
+        return self._request.fields.get("Accept", "")
 
     @property
     def if_none_match(self) -> str:
         """The entity tags of what the client has, as it wrote them."""
-        value: str = self._environ.get("HTTP_IF_NONE_MATCH", "")
-        return value
+        return self._request.fields.get("If-None-Match", "")
 
     @property
     def preferred_wait(self) -> int | None:
         """How many seconds the client prefers to wait; None where it does not say."""
-        return preferred_wait(self._environ)
+        return preferred_wait(self._request.fields)
 
     def idempotency(self, body: bytes) -> IdempotencyKey | None:
         """The client's name for this request; None where it has none.
@@ -106,7 +101,7 @@ class Call:
         Raises:
             MalformedRequest: it is no string of structured fields (RFC 9651), nor a plain word.
         """
-        given: str | None = self._environ.get("HTTP_IDEMPOTENCY_KEY")
+        given = self._request.fields.get("Idempotency-Key")
         return None if given is None else read_idempotency_key(given, self.caller.user_id, body)
 
     def query(self, kind: type[P]) -> P:
@@ -118,7 +113,7 @@ class Call:
         Raises:
             InvalidParameter: one is unknown, given twice, or breaks its rule.
         """
-        return parse_query(self._query_string, kind) if self._query_string else kind()
+        return parse_query(self._request.query, kind) if self._request.query else kind()
 
     def body(self, *media_types: str, max_bytes: int | None = None) -> tuple[bytes, str]:
         """The body, and which of the media types it has.
@@ -132,25 +127,26 @@ class Call:
             LengthRequired: its length is not given.
             ContentTooLarge: it is too large.
         """
-        media_type = self._environ.get("CONTENT_TYPE", "")
+        fields = self._request.fields
+        media_type = fields.get("Content-Type", "")
         if media_type not in media_types:
             media_type = _without_parameters(media_type)
             if media_type not in media_types:
                 raise UnsupportedMediaType(f"Send the body with Content-Type: {' or '.join(media_types)}.")
-        if self._environ.get("HTTP_CONTENT_ENCODING", "identity") != "identity":
+        if fields.get("Content-Encoding", "identity") != "identity":
             raise UnsupportedMediaType("Send the body as it is, without Content-Encoding.")
-        if "CONTENT_LENGTH" not in self._environ:
+        body = self._request.body
+        if body is None:
             raise LengthRequired
-        body: bytes = self._environ["wsgi.input"].read()
         if max_bytes is not None and len(body) > max_bytes:
             raise ContentTooLarge(f"The body has {len(body)} bytes; {max_bytes} are taken here at the most.")
-        return body, media_type
+        return bytes(body), media_type
 
 
 def _without_parameters(content_type: str) -> str:
     media_type, *parameters = content_type.lower().split(";")
     for parameter in parameters:
         name, _, value = parameter.partition("=")
-        if name.strip() == "charset" and value.strip().strip('"') != "utf-8":
+        if name.strip() == "charset" and value.strip().strip('"') not in _UTF_8:
             raise UnsupportedMediaType("Send the body in UTF-8: no other charset is taken.")
     return media_type.strip()

@@ -20,7 +20,7 @@ from ..engine.reply import answer, fail
 from .channel import FacadeLine, RemoteDesk
 
 if TYPE_CHECKING:
-    from .server import ServerConfig
+    from .config import ServerConfig
 
 _START_SECONDS = 30.0
 _STOP_SECONDS = 10.0
@@ -135,17 +135,20 @@ def run_facade(connection: Connection, config: ServerConfig, path: Path, set_up:
         path: the engine's database.
         set_up: called first.
     """
-    from .server import FacadeServer, tune_process
+    import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
+
+    from .server import http_server
+    from .transport.tuning import tune_process
 
     # The engine's process says when to stop: a signal to the whole group must not end the facades before it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     set_up()
-    tune_process(config)
+    tune_process(config.max_idle_connections)
     desk = RemoteDesk(connection, path)
-    server = FacadeServer(desk, config)
+    server = http_server(desk, config, cherrypy.tree)
     server.prepare()
-    thread = threading.Thread(target=server.serve, name="ordermill-http")
+    thread = threading.Thread(target=server.start, name="ordermill-http")
     thread.start()
     desk.announce()
     desk.serve()

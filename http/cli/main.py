@@ -11,7 +11,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from ...engine import EngineConfig, Handler, InvalidConfiguration, OrderEngine, OrdermillError
-from ..server import ServerConfig, serve
+from ..config import ServerConfig
+from ..server import serve
 from . import database, keys, logs, operate
 from .console import DEFAULT_DATABASE, DatabaseOption, out, stop
 from .logs import LogFormat

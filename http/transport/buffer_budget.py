@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-
 OWN_BYTES = 16 * 1024
 """What each connection may hold without asking: more than the largest order."""
 
 
-class Memory:
+class BufferBudget:
     """What all connections may hold together, beyond the little that each may hold anyway.
 
     Args:
@@ -17,43 +15,32 @@ class Memory:
 
     def __init__(self, max_bytes: int) -> None:
         self._free = max_bytes
-        self._lock = threading.Lock()
 
     def take(self, size: int) -> bool:
-        """Take so many bytes, if they are free."""
-        with self._lock:
-            if size > self._free:
-                return False
-            self._free -= size
-            return True
-
-    def give_back(self, size: int) -> None:
-        """Let others take these bytes."""
-        with self._lock:
-            self._free += size
+        """Take so many bytes, if they are free; fewer than none gives some back."""
+        if size > self._free:
+            return False
+        self._free -= size
+        return True
 
 
-class Loan:
+class Reservation:
     """What one connection holds.
 
     Args:
-        memory: where it is from.
+        budget: what it is from.
     """
 
-    def __init__(self, memory: Memory) -> None:
-        self._memory = memory
-        self._size = 0
+    def __init__(self, budget: BufferBudget) -> None:
+        self._budget = budget
+        self._taken = 0
 
-    def grow(self, size: int) -> bool:
-        """Hold so many bytes more, if there is memory for them."""
-        wanted = self._size + size
-        if wanted > OWN_BYTES and not self._memory.take(wanted - max(self._size, OWN_BYTES)):
+    def hold(self, size: int) -> bool:
+        """Hold so many bytes in all, more or fewer than before; False, and as before, where there is no memory."""
+        wanted = max(0, size - OWN_BYTES)
+        if wanted == self._taken:
+            return True
+        if not self._budget.take(wanted - self._taken):
             return False
-        self._size = wanted
+        self._taken = wanted
         return True
-
-    def end(self) -> None:
-        """Hold nothing any more."""
-        if self._size > OWN_BYTES:
-            self._memory.give_back(self._size - OWN_BYTES)
-        self._size = 0

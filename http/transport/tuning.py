@@ -1,16 +1,26 @@
-"""The operating system's limit of open files, which is a limit of connections."""
+"""What a process that serves asks of the system and of the interpreter."""
 
 from __future__ import annotations
 
 import logging
+import resource
 import sys
 
-try:
-    import resource
-except ImportError:  # there is no such limit on Windows
-    resource = None  # type: ignore[assignment]  # the module, where there is one
-
 _OTHER_FILES = 256
+_SWITCH_INTERVAL_SECONDS = 0.0005
+
+_log = logging.getLogger("ordermill.http")
+
+
+def tune_process(max_connections: int) -> None:
+    """Prepare this process to serve: for many short tasks in few threads, and for many connections.
+
+    Args:
+        max_connections: open at the same time.
+    """
+    # Threads that have little to do each time should not wait 5 ms for the interpreter's lock.
+    sys.setswitchinterval(_SWITCH_INTERVAL_SECONDS)
+    allow_connections(max_connections)
 
 
 def allow_connections(wanted: int) -> None:
@@ -21,8 +31,6 @@ def allow_connections(wanted: int) -> None:
     Args:
         wanted: connections.
     """
-    if resource is None:
-        return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = wanted + _OTHER_FILES
     if soft == resource.RLIM_INFINITY or soft >= needed:
@@ -31,12 +39,17 @@ def allow_connections(wanted: int) -> None:
     if allowed > soft:
         resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
     if allowed < needed:
-        logging.getLogger("ordermill.http").warning("only %d files may be open, %d are wanted", allowed, needed)
+        _log.warning(
+            "only %d files may be open, %d are wanted: %d connections are served at the same time, not %d; "
+            "`ulimit -n` allows more",
+            allowed,
+            needed,
+            connections_allowed(),
+            wanted,
+        )
 
 
 def connections_allowed() -> int:
-    """How many connections this process may have open at the same time."""
-    if resource is None:
-        return sys.maxsize
+    """How many connections this process may have open at the same time, so that some files are left for all else."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return sys.maxsize if soft == resource.RLIM_INFINITY else max(1, soft - _OTHER_FILES)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft - min(_OTHER_FILES, soft // 2)

@@ -31,7 +31,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ordermill.http.limits import allow_connections
+from ordermill.http.transport.tuning import allow_connections
 
 _SECONDS = 60  # nothing takes longer, or it hangs
 _READY = re.compile(r"Ordermill serves http://[^:]+:(\d+) ")

@@ -1,0 +1,114 @@
+"""The desk of an engine as handlers in a loop see it."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+from peewee import Database
+
+from ..engine import Desk, EngineStopped, Reply, StoreUnavailable
+from ..engine.messages import Request, SubmitOrders
+from ..engine.reply import answer, fail
+
+T = TypeVar("T")
+
+
+class LoopDesk(Desk):
+    """Passes on to another desk what its callers want, and has all replies come in the loop.
+
+    The single orders that are submitted in one turn of the loop become one message, and one transaction's replies come
+    back with one wake-up: under load, hardly anything is left to do for each of them but to read and to write it.
+
+    Args:
+        desk: of the engine, in this process or in another.
+        call_in_loop: has a function called in the loop, in its next turn; from any thread.
+    """
+
+    def __init__(self, desk: Desk, call_in_loop: Callable[[Callable[[], object]], object]) -> None:
+        self._desk = desk
+        self._call_in_loop = call_in_loop
+        self._gathered: deque[SubmitOrders] = deque()
+        self._is_gathering = False
+
+    def send(self, request: Request) -> None:
+        """Pass on a request, whose reply will be set in the loop.
+
+        Raises:
+            EngineStopped: the engine is not running; for an order that goes with others, its reply says so.
+        """
+        if isinstance(request, SubmitOrders) and len(request.orders) == 1 and request.idempotency is None:
+            self._gathered.append(request)
+            if not self._is_gathering:
+                self._is_gathering = True
+                self._call_in_loop(self._send_gathered)
+            return
+        self._send_alone(request)
+
+    def trouble(self) -> tuple[str, ...]:
+        """Why the engine is not ready to take orders, in words for people; empty while it is."""
+        return self._desk.trouble()
+
+    def dead_actors(self) -> tuple[str, ...]:
+        """Actors that have died, which none should, in words for people; empty while all live."""
+        return self._desk.dead_actors()
+
+    def incidents(self) -> Counter[str]:
+        """Unexpected errors since the start, by actor; each was logged, and the actor went on."""
+        return self._desk.incidents()
+
+    def interrupt_waits(self) -> None:
+        """Have every wait end with EngineStopped, now and from now on: for a door that is about to close."""
+        self._desk.interrupt_waits()
+
+    def _read(self, query: Callable[[Database], T]) -> T:
+        return self._desk._read(query)
+
+    def _send_alone(self, request: Request) -> None:
+        outer = request.reply
+        inner: Reply[Any] = Reply()
+        inner.when_done(lambda: self._call_in_loop(partial(_pass_on, inner, outer)))
+        self._desk.send(request._replace(reply=inner))
+
+    def _send_gathered(self) -> None:
+        self._is_gathering = False
+        batch = [self._gathered.popleft() for _ in range(len(self._gathered))]
+        together: Reply[Any] = Reply()
+        together.when_done(lambda: self._call_in_loop(partial(self._share_out, batch, together)))
+        orders = tuple(request.orders[0] for request in batch)
+        request_ids = tuple(request.request_ids[0] if request.request_ids else None for request in batch)
+        try:
+            self._desk.send(SubmitOrders(orders, together, request_ids))
+        except EngineStopped as error:
+            for request in batch:
+                fail(request.reply, error)
+
+    def _share_out(self, batch: Sequence[SubmitOrders], together: Reply[Any]) -> None:
+        try:
+            acceptances = together.get()
+        except (EngineStopped, StoreUnavailable) as error:
+            for request in batch:
+                fail(request.reply, error)
+        except Exception as error:  # there is no room for all of them, or one cannot be stored: each for itself
+            if len(batch) == 1:
+                fail(batch[0].reply, error)
+                return
+            for request in batch:
+                try:
+                    self._send_alone(request)
+                except EngineStopped as stopped:
+                    fail(request.reply, stopped)
+        else:
+            for request, acceptance in zip(batch, acceptances, strict=True):
+                answer(request.reply, [acceptance])
+
+
+def _pass_on(inner: Reply[Any], outer: Any) -> None:
+    try:
+        result = inner.get()
+    except Exception as error:  # it belongs to whoever asked
+        fail(outer, error)
+    else:
+        answer(outer, result)
