@@ -12,6 +12,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 from pykka import ActorDeadError, ActorRef, ThreadingActor
 
+from .clock import Timer
 from .crew import Crew, Incident
 from .reply import fail
 
@@ -88,15 +89,17 @@ class EngineActor(ThreadingActor):
         with suppress(ActorDeadError):
             self.actor_ref.tell(message)
 
-    def tell_self_at(self, at_us: int, message: object) -> None:
-        """Tell oneself a message when a time has come; nothing happens if the actor has ended by then.
+    def tell_self_after(self, seconds: float, message: object) -> Timer:
+        """Tell oneself a message when some time has passed; nothing happens if the actor has ended by then.
 
         Args:
-            at_us: microseconds since 1970-01-01T00:00:00Z.
+            seconds: how much.
             message: what to tell.
-        """
 
-        self._crew.clock.call_at(at_us, partial(self.tell_self, message))
+        Returns:
+            What the clock can cancel.
+        """
+        return self._crew.clock.call_after(seconds, partial(self.tell_self, message))
 
     def rebuild(self) -> None:
         """Make the state anew after a message could not be handled; nothing to do for an actor without state."""

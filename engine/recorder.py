@@ -55,8 +55,8 @@ from .messages import (
 )
 from .reply import answer, fail
 
-_WRITE_AGAIN_AFTER_US = 200_000
-_PRUNE_EVERY_US = 10_000_000
+_WRITE_AGAIN_AFTER_SECONDS = 0.2
+_PRUNE_EVERY_SECONDS = 10.0
 _PRUNED_AT_ONCE = 200
 _LEAST_PATIENCE_SECONDS = 0.5
 
@@ -235,7 +235,8 @@ class RecorderActor(BatchActor):
             if record is None:
                 raise OrderNotFound(command.order_id)
             edge, reason = _edge(command, record)
-            return move(record, edge, self._crew.clock.now_us(), reason)._replace(request_id=command.request_id)
+            at_us, queue_us = self._crew.now()
+            return move(record, edge, at_us, reason, ready_us=queue_us)._replace(request_id=command.request_id)
         except OrdermillError as error:
             fail(command.reply, error)
         except DatabaseError as error:
@@ -244,7 +245,8 @@ class RecorderActor(BatchActor):
 
     def _record(self, batch: _Batch) -> None:
         orders = batch.orders
-        recorded = self._ledger.record(orders, batch.moves, self._crew.clock.now_us(), batch.request_ids, batch.keys)
+        at_us, queue_us = self._crew.now()
+        recorded = self._ledger.record(orders, batch.moves, at_us, batch.request_ids, batch.keys, queue_us)
         log_transitions(recorded, batch.request_ids)
         had_trouble = self._crew.store_trouble is not None
         self._crew.store_trouble = None
@@ -399,10 +401,10 @@ class RecorderActor(BatchActor):
             self._crew.metrics.tell(LedgerCommitted(pruned.changes))
             self.tell_self(PruneOrders())
         else:
-            self.tell_self_at(now + _PRUNE_EVERY_US, PruneOrders())
+            self.tell_self_after(_PRUNE_EVERY_SECONDS, PruneOrders())
 
     def _write_again_later(self) -> None:
-        self.tell_self_at(self._crew.clock.now_us() + _WRITE_AGAIN_AFTER_US, WakeUp())
+        self.tell_self_after(_WRITE_AGAIN_AFTER_SECONDS, WakeUp())
 
 
 def _edge(command: Command, record: OrderRecord) -> tuple[Edge, str | None]:

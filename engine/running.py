@@ -73,12 +73,16 @@ def put_up(
         database = open_database()
         undo.callback(database.close)
         try:
-            clock = given_clock or SystemClock(floor_us=queries.last_transition_us(database))
-            recovered = recover(database, config, clock, getattr(handler, "probe", None))
+            clock = given_clock or SystemClock()
+            crew = Crew(
+                config=config, clock=clock, make_bench=make_bench, last_step_us=queries.last_transition_us(database)
+            )
+            for warning in crew.warnings():
+                _log.warning("%s", warning)
+            recovered = recover(database, crew, getattr(handler, "probe", None))
             totals = queries.totals(database)
             users = Counter() if config.user_backlog is None else queries.backlog_by_user(database)
             readers = store.open_readers(path, _MAX_READERS)
-            crew = Crew(config=config, clock=clock, make_bench=make_bench)
             # It reads as well, so it is the first: where that fails, no actor is left behind.
             crew.recorder = RecorderActor.start(crew, open_database, database)
             undo.callback(crew.recorder.stop)

@@ -125,6 +125,11 @@ class OrderEngine(Desk):
             trouble.append(f"{crew.abandoned} handlers have overrun their time: {crew.missing} processors are missing")
         return tuple(trouble)
 
+    def warnings(self) -> tuple[str, ...]:
+        """What an operator should mend although orders are taken, in words for people; empty where there is nothing."""
+        running = self._running
+        return () if running is None else running.crew.warnings()
+
     def incidents(self) -> Counter[str]:
         """Unexpected errors since the start, by actor; each was logged, and the actor went on."""
         running = self._life.running
@@ -173,7 +178,7 @@ class OrderEngine(Desk):
 
     def _await(self, wish: AwaitOrder, crew: Crew) -> None:
         room = crew.waiting_room
-        may_wait = room.enter(wish, crew.clock)
+        may_wait = room.enter(wish)
         try:
             is_over = self.status(wish.order_id).is_terminal
         except BaseException:
