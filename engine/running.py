@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -34,6 +35,8 @@ from .reply import Reply
 
 _MAX_READERS = 32
 _WRITE_AGAIN_SECONDS = 0.2
+
+_log = logging.getLogger("ordermill.engine")
 
 
 class Running(NamedTuple):

@@ -127,7 +127,7 @@ class OrderEngine(Desk):
 
     def warnings(self) -> tuple[str, ...]:
         """What an operator should mend although orders are taken, in words for people; empty where there is nothing."""
-        running = self._running
+        running = self._life.running
         return () if running is None else running.crew.warnings()
 
     def incidents(self) -> Counter[str]:
