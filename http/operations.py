@@ -249,5 +249,5 @@ LIVE, READY = (
             ),
         ),
     )
-    for name, reason in (("readLiveness", "the pool actor has died"), ("readReadiness", "the engine is stopping"))
+    for name, reason in (("readLiveness", "the pool actor has died"), ("readReadiness", "the engine is not running"))
 )
