@@ -51,6 +51,10 @@ class LoopDesk(Desk):
         """Why the engine is not ready to take orders, in words for people; empty while it is."""
         return self._desk.trouble()
 
+    def warnings(self) -> tuple[str, ...]:
+        """What an operator should mend although orders are taken, in words for people; empty where there is nothing."""
+        return self._desk.warnings()
+
     def dead_actors(self) -> tuple[str, ...]:
         """Actors that have died, which none should, in words for people; empty while all live."""
         return self._desk.dead_actors()

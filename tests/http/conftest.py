@@ -18,16 +18,19 @@ from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cherrypy
 import pytest
 from jsonschema import Draft202012Validator
 
 from ordermill.engine import Order, OrderEngine
 from ordermill.http.app import routes
 from ordermill.http.channel import FacadeLine, RemoteDesk
+from ordermill.http.config import ServerConfig
 from ordermill.http.openapi import describe
 from ordermill.http.payloads import encode
 from ordermill.http.protection import UNPROTECTED
-from ordermill.http.server import FacadeServer, ServerConfig
+from ordermill.http.server import http_server
+from ordermill.http.transport.server import HttpServer
 
 IS_REMOTE = os.environ.get("ORDERMILL_TEST_DESK") == "remote"
 """Whether the facade reaches the engine over a channel, as one in a process of its own does."""
@@ -105,8 +108,8 @@ class Client:
     Every answer must be one that the API's description has.
     """
 
-    def __init__(self, server: FacadeServer, engine: OrderEngine, needs_keys: bool = False) -> None:
-        self.address: tuple[str, int] = server.bind_addr
+    def __init__(self, server: HttpServer, engine: OrderEngine, needs_keys: bool = False) -> None:
+        self.address: tuple[str, int] = server.address
         self.server = server
         self.engine = engine
         self.needs_keys = needs_keys
@@ -220,10 +223,11 @@ def start_server(start_engine: Callable[..., OrderEngine], gate: Gate) -> Iterat
             own = {name: settings.pop(name) for name in ServerConfig.__struct_fields__ if name in settings}
             engine = start_engine(handler, **settings)
             desk = servers.enter_context(remote_desk(engine)) if IS_REMOTE else engine
-            server = FacadeServer(desk, ServerConfig.of({"port": 0, "threads": 4, "max_waiting": 2} | own))
-            server.expiration_interval = 0.01  # how long its stop may take
+            config = ServerConfig.of({"port": 0, "threads": 4, "max_waiting": 2} | own)
+            server = http_server(desk, config, type(cherrypy.tree)())
+            
             server.prepare()
-            thread = threading.Thread(target=server.serve)
+            thread = threading.Thread(target=server.start)
             thread.start()
             for step in (thread.join, server.stop, engine.interrupt_waits):
                 servers.callback(step)
