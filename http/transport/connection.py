@@ -164,7 +164,7 @@ class Connection(asyncio.Protocol):
         if not self._is_ending and not unsent and self._reader.has_begun:
             self._refuse(RequestTimeout(), self._reader.head)
         else:
-            self._transport.abort() if unsent or self._is_ending else self.close()
+            self.abort() if unsent or self._is_ending else self.close()
 
     def close(self) -> None:
         """End it, when what was answered has been sent."""
@@ -173,6 +173,7 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """End it at once."""
+        self._server.connections.discard(self)  # not when the loop gets round to it: others wait for its place
         self._transport.abort()
 
     # Requests, and their answers.
@@ -298,7 +299,7 @@ class Connection(asyncio.Protocol):
 
     def _hold_unsent(self) -> None:
         if self._is_paused and not self._reservation.hold(self._transport.get_write_buffer_size()):
-            self._transport.abort()
+            self.abort()
 
 
 @lru_cache(maxsize=2)

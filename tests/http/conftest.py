@@ -23,7 +23,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from ordermill.engine import Order, OrderEngine
-from ordermill.http.app import routes
+from ordermill.http.app import Facade, routes
 from ordermill.http.channel import FacadeLine, RemoteDesk
 from ordermill.http.config import ServerConfig
 from ordermill.http.openapi import describe
@@ -108,9 +108,12 @@ class Client:
     Every answer must be one that the API's description has.
     """
 
-    def __init__(self, server: HttpServer, engine: OrderEngine, needs_keys: bool = False) -> None:
+    def __init__(
+        self, server: HttpServer, application: Facade, engine: OrderEngine, needs_keys: bool = False
+    ) -> None:
         self.address: tuple[str, int] = server.address
         self.server = server
+        self.application = application
         self.engine = engine
         self.needs_keys = needs_keys
 
@@ -224,14 +227,14 @@ def start_server(start_engine: Callable[..., OrderEngine], gate: Gate) -> Iterat
             engine = start_engine(handler, **settings)
             desk = servers.enter_context(remote_desk(engine)) if IS_REMOTE else engine
             config = ServerConfig.of({"port": 0, "threads": 4, "max_waiting": 2} | own)
-            server = http_server(desk, config, type(cherrypy.tree)())
-            
+            tree = type(cherrypy.tree)()  # not the one of all servers in this process
+            server = http_server(desk, config, tree)
             server.prepare()
             thread = threading.Thread(target=server.start)
             thread.start()
             for step in (thread.join, server.stop, engine.interrupt_waits):
                 servers.callback(step)
-            return Client(server, engine, needs_keys="keys_file" in own)
+            return Client(server, tree.apps[""], engine, needs_keys="keys_file" in own)
 
         servers.callback(gate.open)
         yield start

@@ -15,10 +15,10 @@ from jsonschema import Draft202012Validator
 from ordermill.engine import Desk, Order, OrderEngine, Reject, StoreUnavailable
 from ordermill.http.app import routes
 from ordermill.http.channel import RemoteDesk
-from ordermill.http.connection import Connection
-from ordermill.http.framing import MAX_FIELDS, MAX_TARGET_BYTES
+from ordermill.http.transport.connection import Connection
+from ordermill.http.wire.request_head import MAX_FIELDS, MAX_TARGET_BYTES
 from ordermill.http.keys import Role, create_key
-from ordermill.http.memory import Memory
+from ordermill.http.transport.buffer_budget import BufferBudget
 from ordermill.http.openapi import describe
 from ordermill.http.payloads import encode
 from ordermill.http.protection import UNPROTECTED
@@ -266,7 +266,7 @@ def provoke(start_server: Start, gate: Gate, monkeypatch: pytest.MonkeyPatch, tm
                 monkeypatch.setattr(Connection, "is_overdue", lambda conn, _: conn.is_in_request)
                 return call.talk(client, "Content-Length: 2", body=b"{", is_all=False)
             case "busy":
-                monkeypatch.setattr(Memory, "take", lambda *_: False)
+                monkeypatch.setattr(BufferBudget, "take", lambda *_: False)
                 return call.talk(client, "Content-Length: 100000", body=b" " * 50_000, is_all=False)
             case _:
                 assert kind == "content-too-large"

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from ordermill.engine import InvalidConfiguration, OrderEngine
-from ordermill.http.server import FacadeServer, ServerConfig
+from ordermill.engine import InvalidConfiguration
+from ordermill.http.config import ServerConfig
+from ordermill.http.transport.server import HttpServer
 
 if TYPE_CHECKING:
     from tests.http.conftest import Client
@@ -114,7 +115,7 @@ def test_connections_on_which_nothing_is_sent_do_not_hold_up_others(client: Clie
         for _ in range(8):  # twice as many as there are threads
             silent.enter_context(client.raw())
         with client.raw() as busy:
-            busy.settimeout(client.server.timeout / 2)  # that long a silent connection would hold a thread, and longer
+            busy.settimeout(client.server.socket_seconds / 2)  # that long a silent connection would hold a thread, and longer
             busy.sendall(b"GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n")
 
             assert busy.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
@@ -138,8 +139,8 @@ def test_a_free_port_is_taken_and_told(client: Client) -> None:
     assert client.server.url == f"http://127.0.0.1:{port}"
 
 
-def test_an_ipv6_address_is_in_brackets(start_engine: Callable[..., OrderEngine]) -> None:
-    assert FacadeServer(start_engine(), ServerConfig(host="::1", port=8080)).url == "http://[::1]:8080"
+def test_an_ipv6_address_is_in_brackets() -> None:
+    assert HttpServer({}, ServerConfig(host="::1", port=8080)).url == "http://[::1]:8080"
 
 
 def test_a_stopped_server_takes_no_connections(client: Client) -> None:

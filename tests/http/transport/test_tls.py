@@ -15,7 +15,7 @@ import pytest
 import trustme
 
 from ordermill.engine import InvalidConfiguration
-from ordermill.http.tls import PatientTls
+from ordermill.http.transport.tls import Tls
 
 if TYPE_CHECKING:
     from tests.http.conftest import Client
@@ -134,7 +134,7 @@ def test_plain_http_gets_no_answer_and_harms_nobody(secure: Client, connection: 
 
 
 def test_old_versions_of_tls_are_not_spoken(secure: Client) -> None:
-    assert secure.server.ssl_adapter.context.minimum_version >= ssl.TLSVersion.TLSv1_2
+    assert secure.server.tls.context.minimum_version >= ssl.TLSVersion.TLSv1_2
 
 
 @pytest.mark.parametrize("setting", ["tls_cert", "tls_key"])
@@ -145,7 +145,7 @@ def test_one_file_without_the_other_is_refused(start_server: Callable[..., Clien
 
 def test_a_file_that_is_not_there_is_named(files: Files, tmp_path: Path) -> None:
     with pytest.raises(InvalidConfiguration, match=r"Cannot read .*none\.pem: No such file"):
-        PatientTls(str(files.certificate), str(tmp_path / "none.pem"))
+        Tls(str(files.certificate), str(tmp_path / "none.pem"))
 
 
 def test_files_that_are_none_or_do_not_fit_are_refused(files: Files, tmp_path: Path) -> None:
@@ -156,4 +156,4 @@ def test_files_that_are_none_or_do_not_fit_are_refused(files: Files, tmp_path: P
 
     for certificate, key in ((files.certificate, other), (nonsense, files.key), (files.certificate, nonsense)):
         with pytest.raises(InvalidConfiguration, match="are no certificate and its key"):
-            PatientTls(str(certificate), str(key))
+            Tls(str(certificate), str(key))

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ordermill.http.limits import allow_connections
-from ordermill.http.memory import OWN_BYTES, Memory
+from ordermill.http.transport.buffer_budget import OWN_BYTES, BufferBudget
+from ordermill.http.transport.tuning import allow_connections
 
 if TYPE_CHECKING:
     from tests.http.conftest import Client, Gate
@@ -94,7 +94,7 @@ def test_requests_that_have_only_begun_do_not_hold_up_others(client: Client, beg
             slow.enter_context(client.raw()).sendall(beginning)
 
         with client.raw() as busy:
-            busy.settimeout(client.server.timeout / 2)  # a thread would wait longer than that
+            busy.settimeout(client.server.socket_seconds / 2)  # a thread would wait longer than that
             for _ in range(10):
                 busy.sendall(HEALTH)
                 assert read_answer(busy)[0] == 200
@@ -107,7 +107,7 @@ def test_answers_that_are_not_read_do_not_hold_up_others_and_are_whole_at_last(f
             connection.sendall(2 * LISTING)
 
         with full.raw() as busy:
-            busy.settimeout(full.server.timeout / 2)
+            busy.settimeout(full.server.socket_seconds / 2)
             for _ in range(10):
                 busy.sendall(HEALTH)
                 assert read_answer(busy)[0] == 200
@@ -119,11 +119,11 @@ def test_answers_that_are_not_read_do_not_hold_up_others_and_are_whole_at_last(f
 
 
 def test_answers_that_are_not_read_are_held_only_as_far_as_memory_goes(full: Client) -> None:
-    full.server.memory = Memory(0)
+    full.server.buffer_budget = BufferBudget(0)
     with ExitStack() as stack:
         unread = listen_small(full, stack)
         unread.sendall(4 * LISTING)
-        while len(full.server.open_connections) > 1:  # until the server has given it up
+        while len(full.server.connections) > 1:  # until the server has given it up
             full.get("/healthz")
 
         answers = read_all(unread)
@@ -133,12 +133,12 @@ def test_answers_that_are_not_read_are_held_only_as_far_as_memory_goes(full: Cli
 
 
 def test_large_bodies_are_taken_only_as_far_as_memory_goes(client: Client, order: MakeOrder) -> None:
-    client.server.memory = memory = Memory(2 * OWN_BYTES)
+    client.server.buffer_budget = budget = BufferBudget(2 * OWN_BYTES)
     large = post(json.dumps([order()]).encode().ljust(3 * OWN_BYTES), b"/orders/bulk")
     with client.raw() as first, client.raw() as second:
         first.sendall(large[:-1])
-        while memory.take(OWN_BYTES):  # until the server has taken so much of the first
-            memory.give_back(OWN_BYTES)
+        while budget.take(OWN_BYTES):  # until the server has taken so much of the first
+            budget.take(-OWN_BYTES)
             client.get("/healthz")
         second.sendall(large)
 
@@ -155,7 +155,7 @@ def test_a_client_that_leaves_in_the_middle_leaves_nothing(client: Client) -> No
         with client.raw() as connection:
             connection.sendall(part)
 
-    while client.server.open_connections:
+    while client.server.connections:
         with client.raw() as connection:
             connection.sendall(HEALTH.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
             read_all(connection)
@@ -173,7 +173,7 @@ def test_a_client_that_asks_whether_it_may_send_is_told_before_the_rest_is_there
 
 
 def test_those_that_have_waited_longest_make_room_for_new_connections(client: Client) -> None:
-    client.server._connections._max_open = 40
+    client.server.max_connections = 40
     with ExitStack() as stack:
         first = [stack.enter_context(client.raw()) for _ in range(20)]
         half = stack.enter_context(client.raw())
@@ -184,7 +184,7 @@ def test_those_that_have_waited_longest_make_room_for_new_connections(client: Cl
         assert client.get("/healthz").status == 200
         assert [connection.recv(1) for connection in first] == [b""] * 20
         assert read_all(half) == b""
-        assert len(client.server.open_connections) <= 40
+        assert len(client.server.connections) <= 40
 
 
 def test_requests_that_wait_leave_threads_for_all_others(held: Client, gate: Gate, order: MakeOrder) -> None:
@@ -235,7 +235,7 @@ def test_an_answer_that_is_never_read_is_given_up(start_server: Callable[..., Cl
     with ExitStack() as stack:
         listen_small(client, stack).sendall(4 * LISTING)
         client.get("/healthz")
-        while client.server.open_connections:
+        while client.server.connections:
             client.get("/orders/nobody")
 
 
