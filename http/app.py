@@ -67,7 +67,9 @@ def routes(
         Route("POST", "/orders/bulk", orders.submit_bulk, SUBMITTING, operations.SUBMIT_BULK, may_block=True),
         Route("GET", "/orders/{order_id}", orders.read, READING, operations.READ),
         Route("GET", "/orders/{order_id}/status", orders.read_status, READING, operations.READ_STATUS),
-        Route("GET", "/orders/{order_id}/history", orders.read_history, READING, operations.READ_HISTORY, may_block=True),
+        Route(
+            "GET", "/orders/{order_id}/history", orders.read_history, READING, operations.READ_HISTORY, may_block=True
+        ),
         Route("POST", "/orders/{order_id}/cancel", orders.cancel, SUBMITTING, operations.CANCEL_ORDER),
         Route("POST", "/orders/{order_id}/retry", orders.retry, OPERATING, operations.RETRY),
         Route("POST", "/orders/{order_id}/settle", orders.settle, OPERATING, operations.SETTLE),
@@ -189,9 +191,7 @@ class Facade(cherrypy.Application):  # type: ignore[misc]  # CherryPy has no typ
         start_response(_STATUS_LINES[status], list(headers))
         return [body] if body else []
 
-    def begin(
-        self, request: WireRequest, respond: Callable[[WireResponse], object], aside: RunAside
-    ) -> Exchange:
+    def begin(self, request: WireRequest, respond: Callable[[WireResponse], object], aside: RunAside) -> Exchange:
         """Begin to answer a request in a loop; see `LoopApplication`. What the desk replies has to come in the loop."""
         exchange = Exchange(self._router, self._protection, request)
         exchange.begin(respond, aside)

@@ -68,9 +68,7 @@ class Call:
 
     __slots__ = ("_request", "caller", "order_id", "request_id")
 
-    def __init__(
-        self, request: WireRequest, order_id: str, caller: Caller = ANYBODY, request_id: str = ""
-    ) -> None:
+    def __init__(self, request: WireRequest, order_id: str, caller: Caller = ANYBODY, request_id: str = "") -> None:
         self._request = request
         self.order_id = order_id
         """The order that it is about, or the empty string; for the log too."""

@@ -85,7 +85,7 @@ class LoopDesk(Desk):
         request_ids = tuple(request.request_ids[0] if request.request_ids else None for request in batch)
         try:
             self._desk.send(SubmitOrders(orders, together, request_ids))
-        except EngineStopped as error:
+        except Exception as error:
             for request in batch:
                 fail(request.reply, error)
 
@@ -102,8 +102,8 @@ class LoopDesk(Desk):
             for request in batch:
                 try:
                     self._send_alone(request)
-                except EngineStopped as stopped:
-                    fail(request.reply, stopped)
+                except Exception as its_own:
+                    fail(request.reply, its_own)
         else:
             for request, acceptance in zip(batch, acceptances, strict=True):
                 answer(request.reply, [acceptance])

@@ -118,7 +118,9 @@ def serve(
     server = http_server(engine, config, cherrypy.tree)  # first: it refuses what is wrong with the settings
     engine.start()
     try:
-        url, steps = _open_one(engine, server, bus) if config.facades == 1 else _open_many(engine, server, config, set_up)
+        url, steps = (
+            _open_one(engine, server, bus) if config.facades == 1 else _open_many(engine, server, config, set_up)
+        )
     except BaseException:
         engine.stop()
         raise

@@ -38,9 +38,7 @@ class RunAside(Protocol):
 class LoopApplication(Protocol):
     """An application that does not block, and so is called in the loop."""
 
-    def begin(
-        self, request: WireRequest, respond: Callable[[WireResponse], object], aside: RunAside
-    ) -> PendingAnswer:
+    def begin(self, request: WireRequest, respond: Callable[[WireResponse], object], aside: RunAside) -> PendingAnswer:
         """Begin to answer a request.
 
         Args:

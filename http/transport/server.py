@@ -228,7 +228,7 @@ class HttpServer:
                 connection.abort()
             elif connection.is_idle:
                 connection.close()
-        if not self.connections and not self._opening or now >= self._ends_at + 1:
+        if (not self.connections and not self._opening) or now >= self._ends_at + 1:
             self.loop.stop()
         else:
             self.loop.call_later(_CHECK_AT_THE_END_SECONDS, self._check)

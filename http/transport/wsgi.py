@@ -140,9 +140,7 @@ def request_of(environ: Mapping[str, Any]) -> WireRequest:
     Args:
         environ: as PEP 3333 has it.
     """
-    fields = {
-        name[5:].replace("_", "-").title(): value for name, value in environ.items() if name.startswith("HTTP_")
-    }
+    fields = {name[5:].replace("_", "-").title(): value for name, value in environ.items() if name.startswith("HTTP_")}
     if content_type := environ.get("CONTENT_TYPE"):
         fields["Content-Type"] = content_type
     body: bytes | None = None

@@ -108,9 +108,7 @@ class Client:
     Every answer must be one that the API's description has.
     """
 
-    def __init__(
-        self, server: HttpServer, application: Facade, engine: OrderEngine, needs_keys: bool = False
-    ) -> None:
+    def __init__(self, server: HttpServer, application: Facade, engine: OrderEngine, needs_keys: bool = False) -> None:
         self.address: tuple[str, int] = server.address
         self.server = server
         self.application = application

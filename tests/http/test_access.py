@@ -263,7 +263,9 @@ def test_readiness_warns_of_a_broken_file_without_a_word_about_its_inside(guarde
     reply = guarded.client.get("/readyz")
 
     assert (reply.status, reply.json["status"]) == (200, "ok")
-    assert reply.json["warnings"] == ["the file of the keys cannot be read again, what was read before holds: the log says why"]
+    assert reply.json["warnings"] == [
+        "the file of the keys cannot be read again, what was read before holds: the log says why"
+    ]
     assert guarded.send(key, "GET", "/orders").status == 200
 
 

@@ -122,8 +122,11 @@ def test_answers_that_are_not_read_are_held_only_as_far_as_memory_goes(full: Cli
     full.server.buffer_budget = BufferBudget(0)
     with ExitStack() as stack:
         unread = listen_small(full, stack)
-        unread.sendall(4 * LISTING)
-        while len(full.server.connections) > 1:  # until the server has given it up
+        unread.sendall(LISTING)
+        full.get("/healthz")  # by then it is open
+        (its_end,) = full.server.connections
+        unread.sendall(3 * LISTING)
+        while its_end in full.server.connections:  # until the server has given it up
             full.get("/healthz")
 
         answers = read_all(unread)
@@ -178,6 +181,7 @@ def test_those_that_have_waited_longest_make_room_for_new_connections(client: Cl
         first = [stack.enter_context(client.raw()) for _ in range(20)]
         half = stack.enter_context(client.raw())
         half.sendall(HEALTH[:-1])
+        client.get("/healthz")  # by then it has come
         for _ in range(40):
             stack.enter_context(client.raw()).sendall(b"")
 

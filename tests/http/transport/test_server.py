@@ -115,7 +115,9 @@ def test_connections_on_which_nothing_is_sent_do_not_hold_up_others(client: Clie
         for _ in range(8):  # twice as many as there are threads
             silent.enter_context(client.raw())
         with client.raw() as busy:
-            busy.settimeout(client.server.socket_seconds / 2)  # that long a silent connection would hold a thread, and longer
+            busy.settimeout(
+                client.server.socket_seconds / 2
+            )  # that long a silent connection would hold a thread, and longer
             busy.sendall(b"GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n")
 
             assert busy.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
