@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from .executor import Bench
 
 
+_LATEST_INCIDENTS = 100
+
+
 class Incident(NamedTuple):
     """An error that nobody expected, in one of the actors. It was logged, and the actor went on."""
 
@@ -25,6 +30,31 @@ class Incident(NamedTuple):
     """The actor's class."""
     error: str
     """The error's type and text."""
+
+
+class Incidents:
+    """How many incidents each actor has had since the start, and the latest of them. For any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+        self._latest: deque[Incident] = deque(maxlen=_LATEST_INCIDENTS)
+
+    def note(self, incident: Incident) -> None:
+        """Count one."""
+        with self._lock:
+            self._counts[incident.actor] += 1
+            self._latest.append(incident)
+
+    def counts(self) -> Counter[str]:
+        """How many there were, by actor."""
+        with self._lock:
+            return self._counts.copy()
+
+    def latest(self) -> list[Incident]:
+        """The last hundred, oldest first."""
+        with self._lock:
+            return list(self._latest)
 
 
 @dataclass(kw_only=True)
@@ -38,7 +68,7 @@ class Crew:
     benches: dict[str, Bench] = field(default_factory=dict)
     """By the processors' names (URNs)."""
     waiting_room: WaitingRoom = field(default_factory=WaitingRoom)
-    incidents: list[Incident] = field(default_factory=list)
+    incidents: Incidents = field(default_factory=Incidents)
     store_trouble: str | None = None
     """Why the database does not take writes, as the recorder saw it last; None while it does."""
     abandoned: int = 0
