@@ -8,12 +8,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import islice
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 from pykka import ActorDeadError, ActorRef, Future, ThreadingActor
 
 from ..store.order import Order
 from ..store.record import Move, OrderRecord
+from .clock import Timer
 from .crew import Crew, Incident
 from .handler import describe
 from .logger import EngineLogger
@@ -45,6 +46,13 @@ class EngineActor(ThreadingActor):
     def _create_actor_inbox() -> Any:
         # Pykka's own is a queue.Queue, whose lock and condition are Python code that runs for each message.
         return queue.SimpleQueue()
+
+    @classmethod
+    def start(cls, *args: Any, **kwargs: Any) -> ActorRef[Self]:
+        """Start an actor that only its engine stops, in order: Pykka's registry does not know it."""
+        actor = cls(*args, **kwargs)
+        actor._start_actor_loop()
+        return actor.actor_ref
 
     def __init__(self, crew: Crew) -> None:
         super().__init__()
@@ -81,8 +89,8 @@ class EngineActor(ThreadingActor):
         self._crew.incidents.note(Incident(type(self).__name__, describe(error)))
         with suppress(BaseException):  # it is counted: a log that cannot be written must not end the actor
             in_hand = self._in_hand if messages is None else messages
-            order_ids = ", ".join(_some(_order_ids(in_hand))) or "(none)"
-            extra = {"request_id": " ".join(_some(_request_ids(in_hand)))}
+            order_ids = ", ".join(some(_order_ids(in_hand))) or "(none)"
+            extra = {"request_id": " ".join(some(_request_ids(in_hand)))}
             self._log.error("unexpected error on orders %s", order_ids, exc_info=error, extra=extra)
 
     def tell(self, actor: ActorRef[Any], message: object) -> None:
@@ -94,15 +102,17 @@ class EngineActor(ThreadingActor):
         """Tell oneself a message, to be handled after what waits in the mailbox; nothing happens at the end of life."""
         self.tell(self.actor_ref, message)
 
-    def tell_self_at(self, at_us: int, message: object) -> None:
-        """Tell oneself a message when a time has come; nothing happens if the actor has ended by then.
+    def tell_self_after(self, seconds: float, message: object) -> Timer:
+        """Tell oneself a message when some time has passed; nothing happens if the actor has ended by then.
 
         Args:
-            at_us: microseconds since 1970-01-01T00:00:00Z.
+            seconds: how much.
             message: what to tell.
-        """
 
-        self._crew.clock.call_at(at_us, partial(self.tell_self, message))
+        Returns:
+            What the clock can cancel.
+        """
+        return self._crew.clock.call_after(seconds, partial(self.tell_self, message))
 
     def rebuild(self) -> None:
         """Make the state anew after a message could not be handled; nothing to do for an actor without state."""
@@ -172,6 +182,7 @@ def _request_ids(messages: Iterable[object]) -> dict[str, None]:
     return dict.fromkeys(request_id for request_id in found if isinstance(request_id, str))
 
 
-def _some(names: Iterable[str]) -> list[str]:
+def some(names: Iterable[str]) -> list[str]:
+    """These names for a line of the log, which has room for so many."""
     first = list(islice(names, _LOGGED_AT_MOST + 1))
     return first if len(first) <= _LOGGED_AT_MOST else [*first[:-1], "…"]
