@@ -44,9 +44,7 @@ from .payloads import (
     encode,
 )
 from .problems import TooManyOrders
-from .route import Content, Operation, Result
-
-_ORDERS, _OPERATORS, _OBSERVERS = "Orders", "Operators", "Observers"
+from .route import Content, Operation, Result, Tag
 
 _CREATED, _ASSIGNED, _UPDATED = (f"2026-11-23T06:39:00.{part}Z" for part in ("090788", "092502", "145536"))
 _REQUEST: dict[str, object] = {
@@ -126,7 +124,7 @@ def _order(description: str, example: OrderPayload, headers: Mapping[str, bool] 
 
 SUBMIT = Operation(
     "submitOrder",
-    _ORDERS,
+    Tag.ORDERS,
     results=(
         Result(
             HTTPStatus.CREATED,
@@ -142,7 +140,7 @@ SUBMIT = Operation(
 )
 SUBMIT_BULK = Operation(
     "submitOrders",
-    _ORDERS,
+    Tag.ORDERS,
     results=(
         _ok(
             "What became of each, in the sequence that they were sent in.",
@@ -160,14 +158,14 @@ SUBMIT_BULK = Operation(
 )
 LIST = Operation(
     "listOrders",
-    _ORDERS,
+    Tag.ORDERS,
     results=(_ok("A page.", PagePayload, PagePayload([_COMPLETED], "2")),),
     problems=_ASKING,
     query=PageQuery,
 )
 READ = Operation(
     "readOrder",
-    _ORDERS,
+    Tag.ORDERS,
     results=(
         _order("The order.", _COMPLETED, _READ),
         Result(HTTPStatus.NOT_MODIFIED, "The order has not changed.", headers=_READ),
@@ -178,13 +176,13 @@ READ = Operation(
 )
 READ_STATUS = Operation(
     "readStatus",
-    _ORDERS,
+    Tag.ORDERS,
     results=(_ok("Where it is.", StatusPayload, StatusPayload("o-1", OrderStatus.COMPLETED)),),
     problems=_ASKING,
 )
 READ_HISTORY = Operation(
     "readHistory",
-    _ORDERS,
+    Tag.ORDERS,
     results=(
         _ok(
             "Its steps, oldest first.",
@@ -203,19 +201,19 @@ READ_HISTORY = Operation(
 )
 CANCEL_ORDER = Operation(
     "cancelOrder",
-    _ORDERS,
+    Tag.ORDERS,
     results=(_order("The order is Cancelled.", _CANCELLED),),
     problems=(TransitionRefused("o-1", OrderStatus.COMPLETED, OrderStatus.CANCELLED), *_ASKING),
 )
 RETRY = Operation(
     "retryOrder",
-    _OPERATORS,
+    Tag.OPERATORS,
     results=(_order("The order is Pending.", _RETRIED),),
     problems=(TransitionRefused("o-1", OrderStatus.COMPLETED, OrderStatus.PENDING), *_ASKING),
 )
 SETTLE = Operation(
     "settleOrder",
-    _OPERATORS,
+    Tag.OPERATORS,
     results=(_order("The order is settled.", _COMPLETED),),
     problems=(
         InvalidOrder((FieldFault("/status", "must be Completed or Failed"),)),
@@ -226,7 +224,7 @@ SETTLE = Operation(
 )
 METRICS = Operation(
     "readMetrics",
-    _OBSERVERS,
+    Tag.OBSERVERS,
     results=(
         Result(
             HTTPStatus.OK,
@@ -239,7 +237,7 @@ METRICS = Operation(
 LIVE, READY = (
     Operation(
         name,
-        _OBSERVERS,
+        Tag.OBSERVERS,
         results=(
             _ok("All is well.", HealthPayload, HealthPayload("ok", ())),
             Result(

@@ -67,6 +67,17 @@ def test_the_description_is_valid_openapi(document: Tree) -> None:
     assert list(OpenAPIV31SpecValidator(document).iter_errors()) == []
 
 
+@pytest.mark.parametrize("document", [DOCUMENT, GUARDED], ids=["open", "guarded"])
+def test_the_description_says_where_the_api_is_what_keys_it_needs_and_what_its_groups_hold(document: Tree) -> None:
+    operations = [operation for item in document["paths"].values() for operation in item.values()]
+
+    assert document["servers"][0]["url"] == "/"
+    assert document["security"] == []
+    assert document["info"]["license"]["identifier"] == "MIT"
+    assert all(tag["description"] for tag in document["tags"])
+    assert {tag for operation in operations for tag in operation["tags"]} == {tag["name"] for tag in document["tags"]}
+
+
 def test_a_server_with_keys_describes_who_may_do_what(start_server: Callable[..., Client], tmp_path: Path) -> None:
     create_key(tmp_path / "keys", [Role.READ])
 
