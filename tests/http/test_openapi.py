@@ -21,7 +21,7 @@ from ordermill.http.keys import Role, create_key
 from ordermill.http.openapi import describe
 from ordermill.http.payloads import encode
 from ordermill.http.protection import UNPROTECTED
-from ordermill.http.route import Operation, Route
+from ordermill.http.route import Operation, Route, Tag
 from ordermill.store.order import IDENTIFIER, MAX_ITEMS
 
 if TYPE_CHECKING:
@@ -221,7 +221,7 @@ class Headers(msgspec.Struct, rename={"key": "Idempotency-Key"}):
 
 
 def test_the_headers_of_a_request_are_described_where_a_route_declares_them() -> None:
-    operation = Operation("send", "Tag", results=(), headers=Headers)
+    operation = Operation("send", Tag.ORDERS, results=(), headers=Headers)
     route = Route("POST", "/send", lambda _: Answer(b""), PUBLIC, operation)
 
     (described,) = describe([route])["paths"]["/send"]["post"]["parameters"]
