@@ -28,7 +28,7 @@ from ..store.ledger import Ledger, Outcome, Recorded
 from ..store.lifecycle import Edge, OrderStatus
 from ..store.log import WriteAheadLog
 from ..store.order import Order
-from ..store.record import Move, OrderRecord, move
+from ..store.record import ENGINE, Cause, Move, OrderRecord, move
 from ..store.retention import Pruned, prune
 from ..store.statements import run
 from .actor import BatchActor, fail_message
@@ -95,17 +95,20 @@ class _Batch:
         return [order for submission in self.submissions for order in submission.orders]
 
     @property
-    def request_ids(self) -> list[str | None]:
-        """The request that brought each of the orders."""
+    def causes(self) -> list[Cause]:
+        """Who brought each of the orders."""
         return [
-            request_id
+            cause
             for submission in self.submissions
-            for request_id in submission.request_ids or repeat(None, len(submission.orders))
+            for cause in submission.causes or repeat(ENGINE, len(submission.orders))
         ]
 
     @property
-    def keys(self) -> list[IdempotencyKey]:
-        return [submission.idempotency for submission in self.submissions if submission.idempotency is not None]
+    def keys(self) -> list[IdempotencyKey | None]:
+        """The idempotency key that came with each of the orders; empty where none did."""
+        if all(submission.idempotency is None for submission in self.submissions):
+            return []
+        return [submission.idempotency for submission in self.submissions for _ in submission.orders]
 
     @property
     def moves(self) -> list[Move]:
@@ -240,7 +243,8 @@ class RecorderActor(BatchActor):
     def _is_first_use(self, given: IdempotencyKey, message: SubmitOrders, batch: _Batch) -> bool:
         # Or a repetition of the same request, whose orders are duplicates.
         beside = any(
-            other.key == given.key and other.user_id == given.user_id and other != given for other in batch.keys
+            other is not None and other[:2] == given[:2] and other != given
+            for other in (submission.idempotency for submission in batch.submissions)
         )
         try:
             if not beside and not is_reused(self._database, given, self._crew.clock.now_us()):
@@ -251,13 +255,13 @@ class RecorderActor(BatchActor):
         return False
 
     def _plan(self, command: Command) -> Move | None:
+        at_us, queue_us = self._crew.now()
         try:
             record = queries.find(self._database, command.order_id)
             if record is None:
                 raise OrderNotFound(command.order_id)
-            edge, reason = _edge(command, record)
-            at_us, queue_us = self._crew.now()
-            return move(record, edge, at_us, reason, ready_us=queue_us)._replace(request_id=command.request_id)
+            edge = _edge(command, record, queue_us)
+            return move(record, edge, at_us, command.reason, ready_us=queue_us, cause=command.cause)
         except OrdermillError as error:
             fail(command.reply, error)
         except DatabaseError as error:
@@ -292,7 +296,7 @@ class RecorderActor(BatchActor):
         if self._database.is_closed():
             self._reopen()
         at_us, queue_us = self._crew.now()
-        return self._ledger.record(batch.orders, batch.moves, at_us, batch.request_ids, batch.keys, queue_us)
+        return self._ledger.record(batch.orders, batch.moves, at_us, batch.causes, batch.keys, queue_us)
 
     def _reopen(self) -> None:
         self._database.close()
@@ -313,7 +317,7 @@ class RecorderActor(BatchActor):
             self.tell(self._crew.pool, AssignmentsFailed(batch.assignments))
         self._guard(partial(self._tell_others, batch.orders, recorded))
         self._guard(partial(self._wake, recorded))
-        self._guard(partial(log_transitions, recorded, batch.request_ids))
+        self._guard(partial(log_transitions, recorded, batch.causes))
 
     def _guard(self, step: Callable[[], None]) -> BaseException | None:
         """Do something of which others must not suffer if it fails. Returns the error."""
@@ -350,7 +354,7 @@ class RecorderActor(BatchActor):
                 self._unrecorded.append(step)
                 self._write_again_later()
             else:
-                plain = move(step.before, lifecycle.FAIL, self._crew.clock.now_us(), reason, failed=True)
+                plain = move(step.before, lifecycle.FAIL, self._crew.clock.now_us(), reason, error=reason)
                 self._unsettled.append(_Batch(handled=[plain], is_part=True))
 
     def _answer_with(self, batch: _Batch, error: BaseException) -> None:
@@ -494,13 +498,15 @@ class RecorderActor(BatchActor):
             self._write_again_seconds = min(2 * self._write_again_seconds, _WRITE_AGAIN_AT_THE_LATEST_SECONDS)
 
 
-def _edge(command: Command, record: OrderRecord) -> tuple[Edge, str | None]:
+def _edge(command: Command, record: OrderRecord, now_us: int) -> Edge:
     match command:
         case CancelOrder():
-            return lifecycle.CANCEL, None
+            return lifecycle.CANCEL
+        case RetryOrder() if record.status is OrderStatus.REVIEW:
+            return lifecycle.RETRY_REVIEWED
+        case RetryOrder() if record.ready_us is not None and record.ready_us > now_us:
+            return lifecycle.HURRY
         case RetryOrder():
-            in_review = record.status is OrderStatus.REVIEW
-            return (lifecycle.RETRY_REVIEWED if in_review else lifecycle.RETRY_FAILED), None
-        case SettleOrder(status=status, reason=reason):
-            completed = status is OrderStatus.COMPLETED
-            return (lifecycle.SETTLE_COMPLETED if completed else lifecycle.SETTLE_FAILED), reason
+            return lifecycle.RETRY_FAILED
+        case SettleOrder(status=status):
+            return lifecycle.SETTLE_COMPLETED if status is OrderStatus.COMPLETED else lifecycle.SETTLE_FAILED

@@ -316,7 +316,7 @@ def test_a_command_that_makes_no_sense_keeps_nothing_of_its_batch_out(
     commanded: list[Future[OrderRecord]] = [ThreadingFuture() for _ in range(3)]
     for command, reply in zip((CancelOrder, RetryOrder), commanded, strict=False):
         recorder_of(engine).tell(command(order_id, reply))
-    recorder_of(engine).tell(SettleOrder(order_id, OrderStatus.FAILED, "no", commanded[2]))
+    recorder_of(engine).tell(SettleOrder(order_id, OrderStatus.FAILED, commanded[2]))
     recorder_of(engine).tell(SubmitOrders([make_order("innocent")], submitted))
     ledger.release()
 
