@@ -16,7 +16,8 @@ from typing import Any, Self, TypeVar
 from peewee import Database, DatabaseError
 from playhouse.pool import MaxConnectionsExceeded  # type: ignore[import-untyped]  # has no types
 
-from ..store import database as store
+from ..store.address import locate
+from ..store.descriptor import keep_for_ever
 from ..store.errors import EngineStopped, InvalidConfiguration, StoreUnavailable
 from .clock import Clock
 from .config import EngineConfig
@@ -30,12 +31,19 @@ from .running import Running, put_up, take_down, take_down_forgotten
 
 T = TypeVar("T")
 
+_IS_PARENTS = (
+    "The engine was started before this process was forked, and runs in the parent only: "
+    "submit there, or make an engine after the fork."
+)
+_started: weakref.WeakSet[OrderEngine] = weakref.WeakSet()
+
 
 class OrderEngine(Desk):
     """Takes orders, keeps them safe, and puts each through a handler.
 
     Use it in a `with` block, or call `start` and `stop`. All methods may be called from any thread. An engine that is
-    not stopped is stopped when the program ends, or when nothing refers to it any more.
+    not stopped is stopped when the program ends, or when nothing refers to it any more. A child that is forked from the
+    process while the engine runs does not have it: there every call raises EngineStopped.
 
     Args:
         database: a path, or a URL such as `sqlite:///orders.db`; created where it does not exist.
@@ -60,7 +68,7 @@ class OrderEngine(Desk):
         own = executor if isinstance(executor, Executor) else None
         self.config = EngineConfig.of(settings if own is not None else {**settings, "executor": executor})
         """The settings in force."""
-        self.path = store.locate(database)
+        self.path = locate(database)
         """The database file."""
         self.recovered = Recovered()
         """What the last start found in hand of an engine that had died, and did with it."""
@@ -72,6 +80,7 @@ class OrderEngine(Desk):
         self._lifecycle = threading.Lock()
         self._gate = threading.Lock()
         self._running: Running | None = None
+        self._is_parents = False
         self._at_exit = partial(_stop_at_exit, weakref.ref(self))
 
     def __enter__(self) -> Self:
@@ -89,7 +98,10 @@ class OrderEngine(Desk):
         Raises:
             DatabaseRefused: the database is not usable, or another engine works on it.
             StoreUnavailable: the database does not take writes.
+            EngineStopped: it was started before this process was forked.
         """
+        if self._is_parents:
+            raise EngineStopped(_IS_PARENTS)
         with self._lifecycle:
             if self._running is None:
                 running = put_up(self.path, self.config, self._handler, self._make_bench, self._given_clock)
@@ -99,6 +111,7 @@ class OrderEngine(Desk):
                 self._when_forgotten = weakref.finalize(self, take_down_forgotten, running)
                 self._when_forgotten.atexit = False
                 atexit.register(self._at_exit)
+                _started.add(self)
 
     def stop(self) -> None:
         """Take no more orders, wait for those in hand, then end all actors; nothing if it is not running.
@@ -109,6 +122,7 @@ class OrderEngine(Desk):
             with self._gate:
                 running, self._running = self._running, None
             if running is not None:
+                _started.discard(self)
                 self._when_forgotten.detach()
                 atexit.unregister(self._at_exit)
                 take_down(running)
@@ -153,8 +167,19 @@ class OrderEngine(Desk):
     def _need(self) -> Running:
         running = self._running
         if running is None:
+            if self._is_parents:
+                raise EngineStopped(_IS_PARENTS)
             raise EngineStopped("The engine is not running: use it in a `with` block, or call start() first.")
         return running
+
+    def _leave_to_parent(self) -> None:
+        # In a forked child. The threads of the actors are not there, and others may have held the locks.
+        self._lifecycle, self._gate = threading.Lock(), threading.Lock()
+        running, self._running = self._running, None
+        self._is_parents = True
+        self._when_forgotten.detach()
+        # Nothing of it may be closed here, nor by the collector: its connections and threads are the parent's.
+        keep_for_ever(running)
 
     def send(self, request: Request) -> None:
         """Pass on a request, whose reply will be set.
@@ -206,3 +231,12 @@ class OrderEngine(Desk):
 def _stop_at_exit(engine: weakref.ref[OrderEngine]) -> None:
     if (running := engine()) is not None:
         running.stop()
+
+
+def _leave_to_parent() -> None:
+    for engine in list(_started):
+        engine._leave_to_parent()
+    _started.clear()
+
+
+os.register_at_fork(after_in_child=_leave_to_parent)

@@ -17,8 +17,10 @@ from ... import sql
 from ...engine import Durability, OrderNotFound
 from ...store import database as store
 from ...store import queries
+from ...store.address import locate
 from ...store.audit import audit
 from ...store.backup import back_up
+from ...store.lock import EngineLock
 from ...store.statements import run_script
 from ...store.totals import OrderMetrics
 from ..payloads import history_payload, order_payload
@@ -30,20 +32,20 @@ app = typer.Typer()
 @app.command("init-db")
 def init_command(db: DatabaseOption = DEFAULT_DATABASE) -> None:
     """Create an empty database; nothing happens to one that exists."""
-    path = store.locate(db)
+    path = locate(db)
     with _writer(path):
-        out.print(f"{path} is ready.", highlight=False)
+        out.print(f"{path} is ready.", highlight=False, soft_wrap=True)
 
 
 @app.command("seed")
 def seed_command(db: DatabaseOption = DEFAULT_DATABASE) -> None:
     """Fill an empty database with sample orders."""
-    path = store.locate(db)
+    path = locate(db)
     with _writer(path) as database:
         if queries.last_sequence(database):
             stop(f"{path} has orders already: sample orders go into an empty database only.")
         run_script(database, sql.read("sample_data.sql"))
-        out.print(f"{path} has {queries.last_sequence(database)} sample orders.", highlight=False)
+        out.print(f"{path} has {queries.last_sequence(database)} sample orders.", highlight=False, soft_wrap=True)
 
 
 @app.command("status")
@@ -113,12 +115,12 @@ def backup_command(
     with _reader(db) as database, Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
         task = progress.add_task("Pages", total=None)
         back_up(database, target, lambda done, total: progress.update(task, completed=done, total=total))
-    out.print(f"{target} is a copy of {store.locate(db)}; check it with `ordermill verify`.", highlight=False)
+    out.print(f"{target} is a copy of {locate(db)}; check it with `ordermill verify`.", highlight=False, soft_wrap=True)
 
 
 @contextmanager
 def _writer(path: Path) -> Iterator[SqliteDatabase]:
-    lock = store.lock_for_engine(path)
+    lock = EngineLock(path)
     try:
         database = store.open_writer(path, Durability.FULL)
         try:
@@ -131,7 +133,7 @@ def _writer(path: Path) -> Iterator[SqliteDatabase]:
 
 @contextmanager
 def _reader(address: str) -> Iterator[Database]:
-    database = store.open_readers(store.locate(address), max_connections=1)
+    database = store.open_readers(locate(address), max_connections=1)
     try:
         with database.connection_context():
             yield database
