@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import repeat
 from pathlib import Path
+from time import monotonic
 
 from peewee import DatabaseError, SqliteDatabase
 
@@ -24,8 +25,9 @@ from ..store.ledger import Ledger, Outcome, Recorded
 from ..store.lifecycle import Edge, OrderStatus
 from ..store.log import WriteAheadLog
 from ..store.order import Order
-from ..store.record import Move, OrderRecord, move
+from ..store.record import ENGINE, Cause, Move, OrderRecord, move
 from ..store.retention import Pruned, prune
+from ..store.statements import run
 from .actor import BatchActor
 from .backlog import users_released
 from .crew import Crew
@@ -37,12 +39,14 @@ from .messages import (
     BacklogRead,
     BacklogReleased,
     CancelOrder,
+    EndBy,
     LedgerCommitted,
     OrdersAssigned,
     OrdersHandled,
     OrdersReady,
     PruneOrders,
     ReadTotals,
+    RecordRest,
     RetryOrder,
     SettleOrder,
     SubmitOrders,
@@ -54,9 +58,21 @@ from .reply import answer, fail
 _WRITE_AGAIN_AFTER_SECONDS = 0.2
 _PRUNE_EVERY_SECONDS = 10.0
 _PRUNED_AT_ONCE = 200
+_LEAST_PATIENCE_SECONDS = 0.5
 
 Command = CancelOrder | RetryOrder | SettleOrder
-Message = SubmitOrders | Command | AssignOrders | OrdersHandled | AwaitOrder | PruneOrders | ReadTotals | WakeUp
+Message = (
+    SubmitOrders
+    | Command
+    | AssignOrders
+    | OrdersHandled
+    | AwaitOrder
+    | PruneOrders
+    | ReadTotals
+    | WakeUp
+    | EndBy
+    | RecordRest
+)
 
 
 @dataclass(kw_only=True)
@@ -73,17 +89,20 @@ class _Batch:
         return [order for submission in self.submissions for order in submission.orders]
 
     @property
-    def request_ids(self) -> list[str | None]:
-        """The request that brought each of the orders."""
+    def causes(self) -> list[Cause]:
+        """Who brought each of the orders."""
         return [
-            request_id
+            cause
             for submission in self.submissions
-            for request_id in submission.request_ids or repeat(None, len(submission.orders))
+            for cause in submission.causes or repeat(ENGINE, len(submission.orders))
         ]
 
     @property
-    def keys(self) -> list[IdempotencyKey]:
-        return [submission.idempotency for submission in self.submissions if submission.idempotency is not None]
+    def keys(self) -> list[IdempotencyKey | None]:
+        """The idempotency key that came with each of the orders; empty where none did."""
+        if all(submission.idempotency is None for submission in self.submissions):
+            return []
+        return [submission.idempotency for submission in self.submissions for _ in submission.orders]
 
     @property
     def moves(self) -> list[Move]:
@@ -120,6 +139,7 @@ class RecorderActor(BatchActor):
         self._log_file = WriteAheadLog(database)
         self._unrecorded: list[Move] = []
         self._received = 0
+        self._end_by: float | None = None
         self._counts_users = crew.config.user_backlog is not None
 
     def on_stop(self) -> None:
@@ -128,7 +148,11 @@ class RecorderActor(BatchActor):
             self._batch.append(WakeUp())
         super().on_stop()
         if self._unrecorded:
-            self._log.error("%d results were never recorded: their orders are still Processing", len(self._unrecorded))
+            self._log.error(
+                "the database took no writes until the stop was over: %d results are not recorded,"
+                " and the next start settles these orders as after a crash",
+                len(self._unrecorded),
+            )
         self._database.close()
 
     def rebuild(self) -> None:
@@ -144,6 +168,7 @@ class RecorderActor(BatchActor):
         # First of all, since whatever goes wrong then, these are no longer under way.
         self._received += sum(len(message.orders) for message in messages if isinstance(message, SubmitOrders))
         batch = self._gather(messages)
+        self._limit_patience()
         # After trouble an empty transaction is tried as well: it tells when the trouble is over.
         if batch.orders or batch.moves or self._crew.store_trouble is not None:
             try:
@@ -158,6 +183,9 @@ class RecorderActor(BatchActor):
             self._tell_anew()
         if any(isinstance(message, PruneOrders) for message in messages):
             self._prune()
+        for message in messages:
+            if isinstance(message, RecordRest):
+                answer(message.reply, len(self._unrecorded))
         self._bound_log()
 
     def _gather(self, messages: Sequence[Message]) -> _Batch:
@@ -176,17 +204,26 @@ class RecorderActor(BatchActor):
                             batch.handled.append(results.popleft())
                 case AwaitOrder(reply=reply):
                     answer(reply, None)
-                case PruneOrders() | ReadTotals() | WakeUp():
+                case EndBy(deadline):
+                    self._end_by = deadline
+                case PruneOrders() | ReadTotals() | WakeUp() | RecordRest():
                     pass
                 case _:
                     if (step := self._plan(message)) is not None:
                         batch.commands.append((message, step))
         return batch
 
+    def _limit_patience(self) -> None:
+        if self._end_by is not None:
+            seconds = min(self._database.timeout, max(_LEAST_PATIENCE_SECONDS, self._end_by - monotonic()))
+            with suppress(DatabaseError):  # whatever is wrong, the next statement says so
+                run(self._database, f"PRAGMA busy_timeout = {round(seconds * 1000)}")
+
     def _is_first_use(self, given: IdempotencyKey, message: SubmitOrders, batch: _Batch) -> bool:
         # Or a repetition of the same request, whose orders are duplicates.
         beside = any(
-            other.key == given.key and other.user_id == given.user_id and other != given for other in batch.keys
+            other is not None and other[:2] == given[:2] and other != given
+            for other in (submission.idempotency for submission in batch.submissions)
         )
         try:
             if not beside and not is_reused(self._database, given, self._crew.clock.now_us()):
@@ -197,13 +234,13 @@ class RecorderActor(BatchActor):
         return False
 
     def _plan(self, command: Command) -> Move | None:
+        at_us, queue_us = self._crew.now()
         try:
             record = queries.find(self._database, command.order_id)
             if record is None:
                 raise OrderNotFound(command.order_id)
-            edge, reason = _edge(command, record)
-            at_us, queue_us = self._crew.now()
-            return move(record, edge, at_us, reason, ready_us=queue_us)._replace(request_id=command.request_id)
+            edge = _edge(command, record, queue_us)
+            return move(record, edge, at_us, command.reason, ready_us=queue_us, cause=command.cause)
         except OrdermillError as error:
             fail(command.reply, error)
         except DatabaseError as error:
@@ -213,8 +250,8 @@ class RecorderActor(BatchActor):
     def _record(self, batch: _Batch) -> None:
         orders = batch.orders
         at_us, queue_us = self._crew.now()
-        recorded = self._ledger.record(orders, batch.moves, at_us, batch.request_ids, batch.keys, queue_us)
-        log_transitions(recorded, batch.request_ids)
+        recorded = self._ledger.record(orders, batch.moves, at_us, batch.causes, batch.keys, queue_us)
+        log_transitions(recorded, batch.causes)
         had_trouble = self._crew.store_trouble is not None
         self._crew.store_trouble = None
         self._tell(orders, recorded)
@@ -246,7 +283,7 @@ class RecorderActor(BatchActor):
         self._answer_with(part, error)
         for step in part.handled:
             reason = f"its result cannot be recorded: {type(error).__name__}"
-            plain = move(step.before, lifecycle.FAIL, self._crew.clock.now_us(), reason, failed=True)
+            plain = move(step.before, lifecycle.FAIL, self._crew.clock.now_us(), reason, error=reason)
             if step.reason != reason:  # once is enough
                 self._record_alone(_Batch(handled=[plain]))
 
@@ -374,13 +411,15 @@ class RecorderActor(BatchActor):
         self.tell_self_after(_WRITE_AGAIN_AFTER_SECONDS, WakeUp())
 
 
-def _edge(command: Command, record: OrderRecord) -> tuple[Edge, str | None]:
+def _edge(command: Command, record: OrderRecord, now_us: int) -> Edge:
     match command:
         case CancelOrder():
-            return lifecycle.CANCEL, None
+            return lifecycle.CANCEL
+        case RetryOrder() if record.status is OrderStatus.REVIEW:
+            return lifecycle.RETRY_REVIEWED
+        case RetryOrder() if record.ready_us is not None and record.ready_us > now_us:
+            return lifecycle.HURRY
         case RetryOrder():
-            in_review = record.status is OrderStatus.REVIEW
-            return (lifecycle.RETRY_REVIEWED if in_review else lifecycle.RETRY_FAILED), None
-        case SettleOrder(status=status, reason=reason):
-            completed = status is OrderStatus.COMPLETED
-            return (lifecycle.SETTLE_COMPLETED if completed else lifecycle.SETTLE_FAILED), reason
+            return lifecycle.RETRY_FAILED
+        case SettleOrder(status=status):
+            return lifecycle.SETTLE_COMPLETED if status is OrderStatus.COMPLETED else lifecycle.SETTLE_FAILED

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-import threading
+import sqlite3
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from time import monotonic, sleep
 from typing import NamedTuple
 
 from peewee import DatabaseError
@@ -16,7 +16,7 @@ from playhouse.pool import PooledSqliteDatabase  # type: ignore[import-untyped] 
 from pykka import Timeout
 
 from ..store import database as store
-from ..store import lifecycle, queries
+from ..store import engines, lifecycle, queries
 from ..store.errors import StoreUnavailable
 from ..store.lock import EngineLock
 from . import messages
@@ -27,6 +27,7 @@ from .crew import Crew
 from .executor import Bench
 from .handler import Handler
 from .intake import IntakeActor
+from .logger import EngineLogger
 from .metrics import MetricsActor
 from .pool import PoolActor
 from .recorder import RecorderActor
@@ -34,8 +35,9 @@ from .recovery import Recovered, recover
 from .reply import Reply
 
 _MAX_READERS = 32
+_WRITE_AGAIN_SECONDS = 0.2
 
-_log = logging.getLogger("ordermill.engine")
+_log = EngineLogger("ordermill.engine")
 
 
 class Running(NamedTuple):
@@ -71,13 +73,17 @@ def put_up(
     with ExitStack() as undo:
         lock = EngineLock(path)
         undo.callback(lock.release)
-        open_database = partial(store.open_writer, path, config.durability)
+        open_database = partial(store.open_writer, path, config.durability, skip_upgrade_copy=config.skip_upgrade_copy)
         database = open_database()
         undo.callback(database.close)
         try:
             clock = given_clock or SystemClock()
             crew = Crew(
-                config=config, clock=clock, make_bench=make_bench, last_step_us=queries.last_transition_us(database)
+                config=config,
+                clock=clock,
+                engine_id=engines.register(database, clock.now_us()),
+                make_bench=make_bench,
+                last_step_us=queries.last_transition_us(database),
             )
             for warning in crew.warnings():
                 _log.warning("%s", warning)
@@ -87,11 +93,14 @@ def put_up(
             readers = store.open_readers(path, _MAX_READERS)
             # It reads as well, so it is the first: where that fails, no actor is left behind.
             crew.recorder = RecorderActor.start(crew, open_database, database)
-        except DatabaseError as error:
+            undo.callback(crew.recorder.stop)
+        except (DatabaseError, sqlite3.Error) as error:  # Peewee translates the errors of its own calls only
             raise StoreUnavailable(error) from error
         crew.metrics = MetricsActor.start(crew, totals)
+        undo.callback(crew.metrics.stop)
         backlog = Backlog(config, clock, sum(totals[status] for status in lifecycle.BACKLOG), users)
         crew.intake = IntakeActor.start(crew, backlog)
+        undo.callback(crew.intake.stop)
         crew.pool = PoolActor.start(crew, readers)
         undo.pop_all()
     crew.pool.tell(messages.WakeUp())
@@ -100,33 +109,40 @@ def put_up(
 
 
 def take_down(running: Running) -> None:
-    """Take no more orders, wait for those in hand, then end all actors.
+    """Take no more orders, wait for those in hand, record how they ended, then end all actors.
 
-    A function of its own, and no method: an engine that nobody refers to any more is taken down too.
+    Whatever goes wrong, the database is free for the next engine in the end.
     """
     crew = running.crew
+    with ExitStack() as last:  # the last first
+        last.callback(running.lock.release)
+        last.callback(running.readers.close_idle)  # whoever reads at this moment closes its connection afterwards
+        if running.owns_clock:
+            last.callback(crew.clock.close)
+        last.callback(crew.waiting_room.close)
+        # The recorder first, which tells the others what it records at the last.
+        for actor in (crew.metrics, crew.intake, crew.pool, crew.recorder):
+            last.callback(actor.stop)
+        _finish_work(crew, monotonic() + crew.config.stop_seconds)
+
+
+def _finish_work(crew: Crew, deadline: float) -> None:
+    crew.recorder.tell(messages.EndBy(deadline))
     closed: Reply[None] = Reply()
     crew.intake.tell(messages.Close(closed))
     closed.get()
     idle: Reply[None] = Reply()
     crew.pool.tell(messages.StopWork(idle))
     try:
-        idle.get(timeout=crew.config.stop_seconds)
+        idle.get(timeout=max(0.0, deadline - monotonic()))
     except Timeout:
-        _log.warning("some handlers did not return in time: their orders go back to Pending")
         crew.pool.tell(messages.AbandonWork())
         idle.get()
-    # The recorder first, which tells the others what it records at the last.
-    for actor in (crew.recorder, crew.pool, crew.intake, crew.metrics):
-        actor.stop()
-    crew.waiting_room.close()
-    if running.owns_clock:
-        crew.clock.close()
-    running.readers.close_idle()  # whoever reads at this moment closes its connection afterwards
-    running.lock.release()
+    while _results_left(crew) and (seconds := deadline - monotonic()) > 0:
+        sleep(min(_WRITE_AGAIN_SECONDS, seconds))
 
 
-def take_down_forgotten(running: Running) -> None:
-    """Take down an engine that the garbage collector has found."""
-    # The collector may run in any thread, one of the actors' too, which could not wait for itself.
-    threading.Thread(target=take_down, args=(running,), name="ordermill-forgotten").start()
+def _results_left(crew: Crew) -> int:
+    left: Reply[int] = Reply()
+    crew.recorder.tell(messages.RecordRest(left))
+    return left.get()
