@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Self
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import force_setattr
 
 from ..store.database import Durability
 from ..store.errors import InvalidConfiguration
@@ -28,6 +30,14 @@ class OnInterrupted(StrEnum):
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A set of settings, each with its unit, default and limits."""
 
+    files: ClassVar[tuple[str, ...]] = ()
+    """Settings that name a file: made absolute here, so that a later change of the working directory moves none."""
+
+    def __post_init__(self) -> None:
+        for name in self.files:
+            if (path := getattr(self, name)) is not None:
+                force_setattr(self, name, str(Path(path).absolute()))
+
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> Self:
         """These settings, and the defaults of all others.
@@ -44,6 +54,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class EngineConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Settings of an `OrderEngine`; each is a keyword argument of it and an option of `ordermill serve`."""
 
+    files = ("export_path",)
+
     processors: Annotated[
         int, Meta(ge=1, le=1000, description="Processor actors; each runs the handler for one order at a time.")
     ] = 8
@@ -58,7 +70,9 @@ class EngineConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Annotated[int, Meta(ge=1)] | None,
         Meta(description="Unfinished orders of one user above which this user's are refused; none by default."),
     ] = None
-    max_attempts: Annotated[int, Meta(ge=1, le=1000, description="Failed attempts after which an order is Failed.")] = 5
+    max_attempts: Annotated[int, Meta(ge=1, le=1000, description="Failed attempts after which an order is Failed.")] = (
+        20
+    )
     retry_seconds: Annotated[
         float,
         Meta(
@@ -69,7 +83,7 @@ class EngineConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ] = 1.0
     retry_max_seconds: Annotated[
         float, Meta(ge=0, le=_MAX_SECONDS, description="Longest delay between two attempts, in seconds.")
-    ] = 300.0
+    ] = 900.0
     handler_timeout: Annotated[
         Annotated[float, Meta(gt=0, le=_MAX_SECONDS)] | None,
         Meta(description="Time that the handler may take for one attempt, in seconds; none by default."),
@@ -95,6 +109,13 @@ class EngineConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         str | None,
         Meta(description="File that orders are appended to before they are removed, one JSON object a line."),
     ] = None
+    skip_upgrade_copy: Annotated[
+        bool,
+        Meta(
+            description="Upgrade the schema of an older database without keeping a copy of it beside it, "
+            "as `orders.db.before-version-3`."
+        ),
+    ] = False
     window: Annotated[
         int, Meta(ge=1, description="Pending orders held in memory; all others wait in the database.")
     ] = 2_000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import sqlite3
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -11,14 +11,14 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import NamedTuple
 
-from filelock import FileLock
 from peewee import DatabaseError
 from playhouse.pool import PooledSqliteDatabase  # type: ignore[import-untyped]  # has no types
 from pykka import Timeout
 
 from ..store import database as store
-from ..store import lifecycle, queries
+from ..store import engines, lifecycle, queries
 from ..store.errors import StoreUnavailable
+from ..store.lock import EngineLock
 from . import messages
 from .backlog import Backlog
 from .clock import Clock, SystemClock
@@ -27,6 +27,7 @@ from .crew import Crew
 from .executor import Bench
 from .handler import Handler
 from .intake import IntakeActor
+from .logger import EngineLogger
 from .metrics import MetricsActor
 from .pool import PoolActor
 from .recorder import RecorderActor
@@ -36,7 +37,7 @@ from .reply import Reply
 _MAX_READERS = 32
 _WRITE_AGAIN_SECONDS = 0.2
 
-_log = logging.getLogger("ordermill.engine")
+_log = EngineLogger("ordermill.engine")
 
 
 class Running(NamedTuple):
@@ -45,7 +46,7 @@ class Running(NamedTuple):
     crew: Crew
     readers: PooledSqliteDatabase
     """Connections that only read, for any thread."""
-    lock: FileLock
+    lock: EngineLock
     """Keeps other engines from the database."""
     owns_clock: bool
     """Whether the clock ends with the engine."""
@@ -70,15 +71,19 @@ def put_up(
         StoreUnavailable: the database does not take reads or writes.
     """
     with ExitStack() as undo:
-        lock = store.lock_for_engine(path)
+        lock = EngineLock(path)
         undo.callback(lock.release)
-        open_database = partial(store.open_writer, path, config.durability)
+        open_database = partial(store.open_writer, path, config.durability, skip_upgrade_copy=config.skip_upgrade_copy)
         database = open_database()
         undo.callback(database.close)
         try:
             clock = given_clock or SystemClock()
             crew = Crew(
-                config=config, clock=clock, make_bench=make_bench, last_step_us=queries.last_transition_us(database)
+                config=config,
+                clock=clock,
+                engine_id=engines.register(database, clock.now_us()),
+                make_bench=make_bench,
+                last_step_us=queries.last_transition_us(database),
             )
             for warning in crew.warnings():
                 _log.warning("%s", warning)
@@ -89,7 +94,7 @@ def put_up(
             # It reads as well, so it is the first: where that fails, no actor is left behind.
             crew.recorder = RecorderActor.start(crew, open_database, database)
             undo.callback(crew.recorder.stop)
-        except DatabaseError as error:
+        except (DatabaseError, sqlite3.Error) as error:  # Peewee translates the errors of its own calls only
             raise StoreUnavailable(error) from error
         crew.metrics = MetricsActor.start(crew, totals)
         undo.callback(crew.metrics.stop)

@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 from peewee import Database
 
 from ..engine import Desk, EngineStopped, Reply, StoreUnavailable
-from ..engine.messages import Request, SubmitOrders
+from ..engine.messages import AwaitOrder, Request, SubmitOrders
 from ..engine.reply import answer, fail
+from ..store.record import ENGINE
 
 T = TypeVar("T")
 
@@ -74,6 +75,8 @@ class LoopDesk(Desk):
         outer = request.reply
         inner: Reply[Any] = Reply()
         inner.when_done(lambda: self._call_in_loop(partial(_pass_on, inner, outer)))
+        if isinstance(request, AwaitOrder):
+            request.reply.when_done(lambda: answer(inner, None))  # where the caller waits no longer
         self._desk.send(request._replace(reply=inner))
 
     def _send_gathered(self) -> None:
@@ -82,9 +85,9 @@ class LoopDesk(Desk):
         together: Reply[Any] = Reply()
         together.when_done(lambda: self._call_in_loop(partial(self._share_out, batch, together)))
         orders = tuple(request.orders[0] for request in batch)
-        request_ids = tuple(request.request_ids[0] if request.request_ids else None for request in batch)
+        causes = tuple(request.causes[0] if request.causes else ENGINE for request in batch)
         try:
-            self._desk.send(SubmitOrders(orders, together, request_ids))
+            self._desk.send(SubmitOrders(orders, together, causes))
         except Exception as error:
             for request in batch:
                 fail(request.reply, error)

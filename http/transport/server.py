@@ -27,7 +27,7 @@ from .wsgi import WsgiCall
 try:
     from uvloop import new_event_loop
 except ImportError:  # not installed: asyncio's own loop does the same, more slowly
-    from asyncio import new_event_loop
+    from asyncio import new_event_loop  # type: ignore[assignment]  # of a wider type
 
 _BODIES_AT_ONCE = 16
 _CONNECTION_BACKLOG = 4096
@@ -159,9 +159,9 @@ class HttpServer:
     def begin(self, request: WireRequest, connection: Connection) -> PendingAnswer:
         """Have a request answered."""
         path = request.path
-        for name, app in self._mounts:
-            if not name or path == name or path.startswith(f"{name}/"):
-                break
+        name, app = next(
+            mount for mount in self._mounts if not mount[0] or path == mount[0] or path.startswith(f"{mount[0]}/")
+        )
         begin = getattr(app, "begin", None)
         if begin is not None:
             pending: PendingAnswer = begin(request, connection.respond, self._workers.run)
