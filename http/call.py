@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -10,9 +11,10 @@ from .access import ANYBODY, Caller
 from .conditional import preferred_wait
 from .idempotency import read_idempotency_key
 from .parameters import P, parse_query
-from .problems import ContentTooLarge, LengthRequired, UnsupportedMediaType
+from .problems import ContentTooLarge, LengthRequired, NotJson, UnsupportedMediaType
 from .wire.message import WireRequest
 
+_BYTE_ORDER_MARKS = (BOM_UTF8, BOM_UTF16_LE, BOM_UTF16_BE)
 JSON = "application/json"
 _UTF_8 = ("utf-8", "utf8")  # the second is no name of it that is registered, but a common one
 Headers = tuple[tuple[str, str], ...]
@@ -133,6 +135,7 @@ class Call:
             UnsupportedMediaType: it has none of them, or is encoded in another way than UTF-8.
             LengthRequired: its length is not given.
             ContentTooLarge: it is too large.
+            NotJson: it is UTF-16.
         """
         fields = self._request.fields
         media_type = fields.get("Content-Type", "")
@@ -147,6 +150,10 @@ class Call:
             raise LengthRequired
         if max_bytes is not None and len(body) > max_bytes:
             raise ContentTooLarge(f"The body has {len(body)} bytes; {max_bytes} are taken here at the most.")
+        if body.startswith(_BYTE_ORDER_MARKS):
+            if not body.startswith(BOM_UTF8):
+                raise NotJson("it begins with the byte order mark of UTF-16; send it in UTF-8")
+            body = body[len(BOM_UTF8) :]
         return bytes(body), media_type
 
 

@@ -1,4 +1,4 @@
-"""A client's connection: takes requests one after the other, has each answered, and does not wait for ever for anything."""
+"""A client's connection: takes requests one after the other, has each answered, and waits for nothing for ever."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class Connection(asyncio.Protocol):
             self._advance()
         return not self._is_secure
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's
         """It is over."""
         self._server.connections.discard(self)
         self._reservation.hold(0)
