@@ -19,7 +19,7 @@ from urllib.parse import quote
 import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
 
 from ..engine import Desk, OrdermillError
-from . import docs, operations, problems
+from . import operations, problems
 from .access import OPERATING, OVERVIEW, PUBLIC, READING, SUBMITTING
 from .call import NO_PAGE, Answer, Call, Later, Response
 from .document import Document
@@ -79,7 +79,7 @@ def routes(
     )
     needs_keys = protection.doorkeeper.needs_keys
     description = Document(lambda: encode(describe(api, needs_keys=needs_keys)), NO_PAGE)
-    return (*api, Route("GET", "/openapi.json", description.read, PUBLIC), *docs.ROUTES)
+    return (*api, Route("GET", "/openapi.json", description.read, PUBLIC))
 
 
 class Found(NamedTuple):

@@ -16,6 +16,7 @@ from cherrypy.process.servers import ServerAdapter  # type: ignore[import-untype
 from msgspec import structs
 
 from ..engine import Desk, OrderEngine
+from . import docs
 from .app import Facade
 from .config import ServerConfig
 from .facades import Facades, reserve_port
@@ -42,6 +43,7 @@ def http_server(desk: Desk, config: ServerConfig, tree: Any) -> HttpServer:
     server = HttpServer(tree.apps, config)
     trouble = tuple if server.tls is None else server.tls.trouble
     tree.mount(Facade(LoopDesk(desk, server.wake_ups.call), config.max_waiting, protect(config), trouble), "")
+    tree.mount(docs.pages(), docs.MOUNTED_AT)
     return server
 
 

@@ -17,6 +17,9 @@ from .ports import RunAside
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
+# What the connection says by itself.
+_OF_THE_SERVER = {"connection", "date", "keep-alive", "server", "transfer-encoding"}
+
 _log = logging.getLogger("ordermill.http")
 
 
@@ -91,6 +94,7 @@ def call(app: WSGIApplication, environ: WSGIEnvironment) -> WireResponse:
     finally:
         if (close := getattr(content, "close", None)) is not None:
             close()
+    headers = [(name, value) for name, value in headers if name.lower() not in _OF_THE_SERVER]
     body = b"".join(parts)
     if "content-length" not in {name.lower() for name, _ in headers} and status not in (204, 304):
         headers = [*headers, ("Content-Length", str(len(body)))]
