@@ -6,10 +6,13 @@ import asyncio
 import errno
 import logging
 import math
+import os
 import socket
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
+from weakref import WeakSet
 
 from ...store.errors import InvalidConfiguration, OrdermillError
 from ..config import ServerConfig
@@ -83,6 +86,7 @@ class HttpServer:
         self._is_stopping = False
         self._ends_at = math.inf
         self._has_ended = threading.Event()
+        _servers.add(self)
 
     # For whoever runs it.
 
@@ -176,10 +180,11 @@ class HttpServer:
             self.loop.add_reader(listening, self._accept_some, listening)
 
     def _accept_some(self, listening: socket.socket) -> None:
+        room = self.max_connections - len(self.connections) - len(self._opening)
+        if room < _ROOM:
+            self._make_room()
         try:
-            for _ in range(_ACCEPTED_AT_ONCE):
-                if len(self.connections) + len(self._opening) >= self.max_connections:
-                    self._make_room()
+            for _ in range(min(max(room, _ROOM), _ACCEPTED_AT_ONCE)):
                 try:
                     accepted, _ = listening.accept()
                 except (BlockingIOError, ConnectionAbortedError, InterruptedError):
@@ -210,6 +215,14 @@ class HttpServer:
         except Exception as error:
             accepted.close()
             self._errors.error("cannot open a connection", error)
+
+    def leave_to_parent(self) -> None:
+        """In a forked child: its sockets are the parent's, whose clients must not wait for the child's end as well."""
+        if self._socket is not None:
+            self._socket.close()
+        for connection in self.connections:
+            with suppress(OSError):
+                os.close(connection.fileno())
 
     def _make_room(self) -> None:
         waiting = [connection for connection in self.connections if connection.is_waiting]
@@ -243,6 +256,15 @@ class HttpServer:
 
     def _note_error(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         self._errors.error(f"unexpected error in the loop: {context['message']}", context.get("exception"))
+
+
+def _leave_to_parent() -> None:
+    for server in list(_servers):
+        server.leave_to_parent()
+
+
+_servers: WeakSet[HttpServer] = WeakSet()
+os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 def cannot_listen(url: str, error: OSError) -> CannotListen:
