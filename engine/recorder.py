@@ -47,6 +47,7 @@ from .messages import (
     PruneOrders,
     ReadTotals,
     RecordRest,
+    ReleaseOrder,
     RetryOrder,
     SettleOrder,
     SubmitOrders,
@@ -150,6 +151,8 @@ class RecorderActor(BatchActor):
                 " and the next start settles these orders as after a crash",
                 len(self._unrecorded),
             )
+        if self._crew.begun is not None:
+            self._crew.begun.close(is_all_recorded=not self._unrecorded)
         self._database.close()
 
     def rebuild(self) -> None:
@@ -234,6 +237,9 @@ class RecorderActor(BatchActor):
             record = queries.find(self._database, command.order_id)
             if record is None:
                 raise OrderNotFound(command.order_id)
+            if isinstance(command, CancelOrder) and record.status is OrderStatus.PROCESSING:
+                self._crew.pool.tell(ReleaseOrder(record, command))
+                return None
             edge, reason = _edge(command, record)
             at_us, queue_us = self._crew.now()
             return move(record, edge, at_us, reason, ready_us=queue_us)._replace(request_id=command.request_id)
@@ -297,6 +303,8 @@ class RecorderActor(BatchActor):
         finished: list[OrderRecord] = []
         worked_off = 0
         for before, after, _, _ in recorded.moved:
+            if self._crew.begun is not None and before.status is OrderStatus.PROCESSING:
+                self._crew.begun.forget(before)
             if after.status is OrderStatus.PROCESSING:
                 assigned.append(after)
             elif after.status is OrderStatus.PENDING:

@@ -12,7 +12,7 @@ from . import lifecycle
 from .lifecycle import OrderStatus
 from .models import OrderModel, TotalModel, TransitionModel
 from .order import Order
-from .record import OrderRecord, Transition
+from .record import Attempt, OrderRecord, Transition
 from .statements import run, to_sql
 from .totals import (
     PROCESSING_MICROSECONDS,
@@ -126,6 +126,16 @@ def next_ready_us(database: Database, now_us: int) -> int | None:
 def processing(database: Database, limit: int) -> list[OrderRecord]:
     """Orders that are Processing, oldest first: after a crash, those that were in hand."""
     return oldest(database, OrderStatus.PROCESSING, limit)
+
+
+def attempts_in_hand(database: Database) -> list[Attempt]:
+    """The attempts of all orders that are Processing, oldest first."""
+    query = (
+        OrderModel.select(OrderModel.sequence, OrderModel.attempts)
+        .where(OrderModel.status == OrderStatus.PROCESSING.value)
+        .order_by(OrderModel.sequence)
+    )
+    return [Attempt(*row) for row in query.tuples().execute(database)]
 
 
 def oldest(database: Database, status: OrderStatus, limit: int) -> list[OrderRecord]:
