@@ -95,6 +95,7 @@ class PoolActor(EngineActor):
         # Sequences in these or with the recorder: Pending, but not to be read again.
         self._held: set[int] = set()
         self._assigning = 0
+        self._head_us: int | None = None  # of the latest claim, on the queue's clock: whoever waits is behind it
         self._claims = Claims(crew.clock.monotonic_us, crew.begun, self._run_low)
         self._idle: dict[ActorRef[Any], Hand] = {}
         self._busy: dict[ActorRef[Any], Hand] = {}
@@ -236,6 +237,7 @@ class PoolActor(EngineActor):
         if records:
             now = self._crew.clock.now_us()
             self._assigning += len(records)
+            self._head_us = records[-1].ready_us
             self._crew.recorder.tell(AssignOrders([move(record, lifecycle.ASSIGN, now) for record in records]))
 
     def _is_turn_of_the_others(self) -> bool:
@@ -381,7 +383,7 @@ class PoolActor(EngineActor):
             reply.when_done(lambda: self.tell_self(EffectFound(record, error, reply.get())))
 
     def _settle(self, record: OrderRecord, error: str, effect: Effect, *, pays: bool = True) -> None:
-        step = settle(record, effect, self._crew.now(), error, self._crew.config, pays=pays)
+        step = settle(record, effect, self._crew.now(), error, self._crew.config, self._head_us, pays=pays)
         self._crew.recorder.tell(OrdersHandled(deque([step])))
 
     def _start_processor(self) -> None:
@@ -453,7 +455,8 @@ class PoolActor(EngineActor):
     def _return(self, records: Sequence[OrderRecord], reason: str) -> None:
         if records:
             now = self._crew.now()
-            self._crew.recorder.tell(OrdersHandled(deque(put_back(record, now, reason) for record in records)))
+            steps = (put_back(record, now, reason, self._head_us) for record in records)
+            self._crew.recorder.tell(OrdersHandled(deque(steps)))
 
     def _pause(self) -> None:
         self._is_paused = True

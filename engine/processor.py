@@ -66,7 +66,7 @@ class ProcessorActor(EngineActor):
         except BaseException as error:  # not the handler's: without a result the order would be in hand for ever
             self.note_incident(error)
             reason = f"its result cannot be told: {type(error).__name__}"
-            return move(record, lifecycle.FAIL, self._crew.clock.now_us(), reason, failed=True)
+            return move(record, lifecycle.FAIL, self._crew.clock.now_us(), reason, error=reason)
 
     def _handle(self, record: OrderRecord) -> Move | None:
         clock = self._crew.clock
@@ -74,7 +74,7 @@ class ProcessorActor(EngineActor):
             self._bench.run(record.order)
         except Reject as rejection:
             reason = f"rejected: {shorten(rejection.reason)}"
-            return move(record, lifecycle.FAIL, clock.now_us(), reason, failed=True)
+            return move(record, lifecycle.FAIL, clock.now_us(), reason, error=reason)
         except WorkerDied as error:
             self._tell_pool(HandlerLost(self.actor_ref, record, str(error)))
             return None
@@ -109,23 +109,24 @@ def after_failure(record: OrderRecord, now: Moment, error: str, config: EngineCo
     failures = record.failures + 1
     if failures >= config.max_attempts:
         reason = f"{error}; failed attempt {failures} of {config.max_attempts}"
-        return move(record, lifecycle.FAIL, now.at_us, reason, failed=True)
+        return move(record, lifecycle.FAIL, now.at_us, reason, error=error)
     delay = retry_delay_seconds(failures, config)
     reason = f"{error}; tried again in {delay:.1f} s"
     ready_us = now.queue_us + round(delay * 1e6)
-    return move(record, lifecycle.RETURN, now.at_us, reason, ready_us=ready_us, failed=True)
+    return move(record, lifecycle.RETURN, now.at_us, reason, ready_us=ready_us, error=error)
 
 
-def put_back(record: OrderRecord, now: Moment, reason: str) -> Move:
-    """The step back to Pending without a failure, at the order's old place in the sequence: it has waited long enough.
+def put_back(record: OrderRecord, now: Moment, reason: str, head_us: int | None) -> Move:
+    """The step back to Pending without a failure, at the order's old place in the queue: it has waited long enough.
 
     Args:
         record: an order that is Processing.
         now: when.
         reason: why.
+        head_us: the queue's time of an order that is not behind those that wait; None where none waits.
     """
-    # Its stamp may be of a clock that was ahead.
-    ready_us = min(record.created_us, now.queue_us)
+    # The order's own time is a stamp, of a clock that may have been set meanwhile.
+    ready_us = min(record.created_us, now.queue_us if head_us is None else head_us)
     return move(record, lifecycle.RETURN, now.at_us, reason, ready_us=ready_us)
 
 
