@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from setuptools import setup
+from setuptools import find_packages, setup
 from setuptools.command.editable_wheel import editable_wheel
 
 
@@ -18,14 +18,15 @@ class StrictEditableWheel(editable_wheel):
         self.mode = "strict"
 
 
+LAYERS = ("engine", "http", "store", "sql")
+
 setup(
-    package_dir={
-        "ordermill.engine": "engine",
-        "ordermill.http": "http",
-        "ordermill.store": "store",
-        "ordermill.sql": "sql",
-    },
-    packages=["ordermill.engine", "ordermill.http", "ordermill.store", "ordermill.sql"],
+    package_dir={f"ordermill.{layer}": layer for layer in LAYERS},
+    packages=[
+        f"ordermill.{package}"
+        for layer in LAYERS
+        for package in (layer, *(f"{layer}.{inner}" for inner in find_packages(layer)))
+    ],
     package_data={
         "ordermill.engine": ["py.typed"],
         "ordermill.http": ["py.typed", "static/*"],

@@ -102,12 +102,12 @@ class DrainRate:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._since_us = clock.now_us()
+        self._since_us = clock.monotonic_us()
         self._by_second: deque[tuple[int, int]] = deque()
 
     def note(self, orders: int) -> None:
         """So many orders are finished."""
-        now_us = self._clock.now_us()
+        now_us = self._clock.monotonic_us()
         second = now_us // 1_000_000
         if self._by_second and self._by_second[-1][0] == second:
             orders += self._by_second.pop()[1]
@@ -116,7 +116,7 @@ class DrainRate:
 
     def seconds_for(self, orders: float) -> int:
         """After how many seconds so many orders will be finished if it goes on like this: 1 to 60."""
-        now_us = self._clock.now_us()
+        now_us = self._clock.monotonic_us()
         self._forget_before(now_us)
         watched = min(max(now_us - self._since_us, 1_000_000), _WATCHED_US) / 1e6
         # Where none was finished, the next one may be any moment.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from .clock import Moment, SteadyClock
 from .waiting import WaitingRoom
 
 if TYPE_CHECKING:
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from .clock import Clock
     from .config import EngineConfig
     from .executor import Bench
+
+
+_TOLD_BEHIND_US = 5_000_000
 
 
 class Incident(NamedTuple):
@@ -35,9 +39,13 @@ class Crew:
     clock: Clock
     make_bench: Callable[[], Bench]
     """Gives each processor a place to run the handler at."""
+    last_step_us: int = 0
+    """The stamp of the last step that the database had at the start."""
     benches: dict[str, Bench] = field(default_factory=dict)
     """By the processors' names (URNs)."""
-    waiting_room: WaitingRoom = field(default_factory=WaitingRoom)
+    queue_clock: SteadyClock = field(init=False)
+    """What `ready_at` is compared with."""
+    waiting_room: WaitingRoom = field(init=False)
     incidents: list[Incident] = field(default_factory=list)
     store_trouble: str | None = None
     """Why the database does not take writes, as the recorder saw it last; None while it does."""
@@ -49,3 +57,21 @@ class Crew:
     recorder: ActorRef[Any] = field(init=False)
     pool: ActorRef[Any] = field(init=False)
     metrics: ActorRef[Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.queue_clock = SteadyClock(self.clock)
+        self.waiting_room = WaitingRoom(self.clock)
+
+    def now(self) -> Moment:
+        """This moment, as it is stamped and as the queue counts it."""
+        return Moment(self.clock.now_us(), self.queue_clock.now_us())
+
+    def warnings(self) -> tuple[str, ...]:
+        """What an operator should mend although orders are taken, in words for people; empty where there is nothing."""
+        behind_us = max(self.last_step_us, self.queue_clock.now_us()) - self.clock.now_us()
+        if behind_us <= _TOLD_BEHIND_US:
+            return ()
+        return (
+            f"the machine's clock is {behind_us / 1e6:.0f} s behind what this database has seen:"
+            " orders are processed as ever, and the times in their histories are wrong until it is set right",
+        )

@@ -268,6 +268,10 @@ class Desk(ABC):
         """Why the engine is not ready to take orders, in words for people; empty while it is."""
 
     @abstractmethod
+    def warnings(self) -> tuple[str, ...]:
+        """What an operator should mend although orders are taken, in words for people; empty where there is nothing."""
+
+    @abstractmethod
     def dead_actors(self) -> tuple[str, ...]:
         """Actors that have died, which none should, in words for people; empty while all live."""
 

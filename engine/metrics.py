@@ -26,7 +26,7 @@ class MetricsActor(EngineActor):
     def __init__(self, crew: Crew, totals: Counter[str]) -> None:
         super().__init__(crew)
         self._totals = totals
-        self._started_us = crew.clock.now_us()
+        self._started_us = crew.clock.monotonic_us()
         self._draining: list[Future[MetricsSnapshot]] = []
 
     def rebuild(self) -> None:
@@ -71,5 +71,5 @@ class MetricsActor(EngineActor):
             processors=self._crew.config.processors,
             abandoned_handlers=self._crew.abandoned,
             incidents=len(self._crew.incidents),
-            uptime_seconds=(self._crew.clock.now_us() - self._started_us) / 1e6,
+            uptime_seconds=(self._crew.clock.monotonic_us() - self._started_us) / 1e6,
         )

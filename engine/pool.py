@@ -12,7 +12,8 @@ from pykka import ActorRef, Future
 
 from ..store import lifecycle, queries
 from ..store.record import OrderRecord, move
-from .actor import EngineActor
+from .actor import EngineActor, some
+from .clock import Timer
 from .crew import Crew
 from .messages import (
     AbandonWork,
@@ -27,7 +28,7 @@ from .messages import (
     StopWork,
     WakeUp,
 )
-from .processor import ProcessorActor, after_failure
+from .processor import ProcessorActor, after_failure, put_back
 from .work import Work
 
 _SHARE_SECONDS = 0.005
@@ -35,7 +36,7 @@ _SHARE_SECONDS = 0.005
 _MAX_SHARE = 64
 _ASSIGNMENT_SECONDS = 0.010
 """What recording an assignment may take: so much work of all processors is assigned ahead, to keep them busy."""
-_PAUSE_US = 500_000
+_PAUSE_SECONDS = 0.5
 _UNBEGUN = "the engine stopped before it was begun"
 _ABANDONED = "the engine stopped before the handler returned"
 
@@ -67,8 +68,9 @@ class PoolActor(EngineActor):
         self._abandoned: set[ActorRef[Any]] = set()  # whose handler has overrun its time and runs on
         self._more_in_database = True
         self._is_paused = False
-        self._wake_us: int | None = None
-        self._check_us: int | None = None
+        self._wake_us: int | None = None  # on the queue's clock
+        self._wake: Timer | None = None
+        self._check: Timer | None = None
         self._order_seconds = 1.0  # of the handler for one order: the recent mean, or the latest where that is longer
         self._is_stopping = False
         self._stopping: Future[None] | None = None  # who waits for the stop
@@ -108,10 +110,10 @@ class PoolActor(EngineActor):
             case ProcessorIdle():
                 self._take_back(message)
             case CheckTimeouts():
-                self._check_us = None
+                self._check = None
                 self._check_timeouts()
             case WakeUp():
-                self._wake_us = None
+                self._forget_wake()
                 self._is_paused = False
                 self._more_in_database = True
             case StopWork(reply):
@@ -127,7 +129,7 @@ class PoolActor(EngineActor):
             self._dispatch()
 
     def _take_in(self, records: Sequence[OrderRecord]) -> None:
-        now = self._crew.clock.now_us()
+        now = self._crew.queue_clock.now_us()
         for record in records:
             if record.ready_us is not None and record.ready_us > now:
                 self._wake_at(record.ready_us)
@@ -141,7 +143,7 @@ class PoolActor(EngineActor):
         window = self._crew.config.window
         if not self._more_in_database or len(self._ready) > window // 4:
             return
-        now = self._crew.clock.now_us()
+        now = self._crew.queue_clock.now_us()
         limit = window + len(self._held)
         with self._database.connection_context():
             found = queries.ready(self._database, now, limit)
@@ -186,27 +188,29 @@ class PoolActor(EngineActor):
 
     def _watch(self) -> None:
         timeout = self._crew.config.handler_timeout
-        if timeout is not None and self._busy and self._check_us is None:
-            now = self._crew.clock.now_us()
+        if timeout is not None and self._busy and self._check is None:
+            now = self._crew.clock.monotonic_us()
             begun = [work.in_hand.began_us for work in self._busy.values() if work.in_hand is not None]
-            self._check_us = min(begun, default=now) + round(timeout * 1e6)
-            self.tell_self_at(self._check_us, CheckTimeouts())
+            passed = (now - min(begun, default=now)) / 1e6
+            self._check = self.tell_self_after(timeout - passed, CheckTimeouts())
 
     def _check_timeouts(self) -> None:
         timeout = self._crew.config.handler_timeout
         if timeout is None:
             return
-        now = self._crew.clock.now_us()
+        now = self._crew.clock.monotonic_us()
         for processor, work in list(self._busy.items()):
             in_hand = work.in_hand
             if in_hand is not None and now - in_hand.began_us >= round(timeout * 1e6):
-                self._give_up(processor, work, in_hand.record, now, timeout)
+                self._give_up(processor, work, in_hand.record, timeout)
 
-    def _give_up(self, processor: ActorRef[Any], work: Work, record: OrderRecord, now_us: int, timeout: float) -> None:
+    def _give_up(self, processor: ActorRef[Any], work: Work, record: OrderRecord, timeout: float) -> None:
         # Nothing can end a thread: the order moves on without it, and its late result is refused by its attempt. A
         # worker process can be killed: its processor takes its leave as soon as it has noticed.
         error = f"TimeoutError: the handler did not return within {timeout:g} s"
-        self._crew.recorder.tell(OrdersHandled(deque([after_failure(record, now_us, error, self._crew.config)])))
+        self._crew.recorder.tell(
+            OrdersHandled(deque([after_failure(record, self._crew.now(), error, self._crew.config)]))
+        )
         del self._busy[processor]
         self._assigned.extendleft(reversed(work.take_back()))
         self._abandoned.add(processor)
@@ -236,6 +240,9 @@ class PoolActor(EngineActor):
     def _abandon(self) -> None:
         # The stop waits on for what is with the recorder: it comes back as Processing, and is returned then.
         in_hand = [work.in_hand.record for work in self._busy.values() if work.in_hand is not None]
+        if in_hand:
+            order_ids = ", ".join(some([record.order_id for record in in_hand]))
+            self._log.warning("handlers did not return in time: %s go back to Pending", order_ids)
         self._return(in_hand, _ABANDONED)
         self._abandoned.update(self._busy)
         self._busy.clear()
@@ -248,19 +255,23 @@ class PoolActor(EngineActor):
 
     def _return(self, records: list[OrderRecord], reason: str) -> None:
         if records:
-            now = self._crew.clock.now_us()
-            # At its old place in the sequence: it has waited long enough.
-            moves = (move(record, lifecycle.RETURN, now, reason, ready_us=record.created_us) for record in records)
-            self._crew.recorder.tell(OrdersHandled(deque(moves)))
+            now = self._crew.now()
+            self._crew.recorder.tell(OrdersHandled(deque(put_back(record, now, reason) for record in records)))
 
     def _pause(self) -> None:
         self._is_paused = True
-        self._wake_at(self._crew.clock.now_us() + _PAUSE_US)
+        self._wake_at(self._crew.queue_clock.now_us() + round(_PAUSE_SECONDS * 1e6))
 
     def _wake_at(self, at_us: int) -> None:
         if self._wake_us is None or at_us < self._wake_us:
+            self._forget_wake()
             self._wake_us = at_us
-            self.tell_self_at(at_us, WakeUp())
+            self._wake = self.tell_self_after((at_us - self._crew.queue_clock.now_us()) / 1e6, WakeUp())
+
+    def _forget_wake(self) -> None:
+        if self._wake is not None:
+            self._crew.clock.cancel(self._wake)
+        self._wake_us = self._wake = None
 
 
 def assigned_ahead(processors: int, order_seconds: float) -> int:

@@ -12,6 +12,7 @@ from pykka import ActorDeadError
 from ..store import lifecycle
 from ..store.record import Move, OrderRecord, move
 from .actor import EngineActor
+from .clock import Moment
 from .config import EngineConfig
 from .crew import Crew
 from .executor import HandlerFailed, WorkerDied
@@ -45,7 +46,7 @@ class ProcessorActor(EngineActor):
         handled = 0
         began = time.perf_counter()
         clock = self._crew.clock
-        while (record := message.work.begin(clock.now_us())) is not None:
+        while (record := message.work.begin(clock.monotonic_us())) is not None:
             self._tell(self._result(record))
             handled += 1
         self._be_idle(handled, time.perf_counter() - began)
@@ -74,10 +75,10 @@ class ProcessorActor(EngineActor):
             reason = f"rejected: {shorten(rejection.reason)}"
             return move(record, lifecycle.FAIL, clock.now_us(), reason, failed=True)
         except (HandlerFailed, WorkerDied) as error:
-            return after_failure(record, clock.now_us(), str(error), self._crew.config)
+            return after_failure(record, self._crew.now(), str(error), self._crew.config)
         except BaseException as error:  # a handler's SystemExit is a failed attempt like any other
             self._log.debug("order %s, attempt %d", record.order_id, record.attempts, exc_info=True)
-            return after_failure(record, clock.now_us(), describe(error), self._crew.config)
+            return after_failure(record, self._crew.now(), describe(error), self._crew.config)
         return move(record, lifecycle.COMPLETE, clock.now_us())
 
     def _tell(self, result: Move) -> None:
@@ -92,12 +93,12 @@ class ProcessorActor(EngineActor):
                 )
 
 
-def after_failure(record: OrderRecord, at_us: int, error: str, config: EngineConfig, *, at_once: bool = False) -> Move:
+def after_failure(record: OrderRecord, now: Moment, error: str, config: EngineConfig, *, at_once: bool = False) -> Move:
     """The step that follows a failed attempt: tried again later, or Failed when the attempts are used up.
 
     Args:
         record: an order that is Processing.
-        at_us: when the attempt ended, microseconds since 1970-01-01T00:00:00Z.
+        now: when the attempt ended.
         error: what went wrong.
         config: for the number of attempts and the delays.
         at_once: whether it is tried again at its old place in the sequence, without delay.
@@ -105,12 +106,27 @@ def after_failure(record: OrderRecord, at_us: int, error: str, config: EngineCon
     failures = record.failures + 1
     if failures >= config.max_attempts:
         reason = f"{error}; failed attempt {failures} of {config.max_attempts}"
-        return move(record, lifecycle.FAIL, at_us, reason, failed=True)
+        return move(record, lifecycle.FAIL, now.at_us, reason, failed=True)
     if at_once:
-        return move(record, lifecycle.RETURN, at_us, error, ready_us=record.created_us, failed=True)
+        return put_back(record, now, error, failed=True)
     delay = retry_delay_seconds(failures, config)
     reason = f"{error}; tried again in {delay:.1f} s"
-    return move(record, lifecycle.RETURN, at_us, reason, ready_us=at_us + round(delay * 1e6), failed=True)
+    ready_us = now.queue_us + round(delay * 1e6)
+    return move(record, lifecycle.RETURN, now.at_us, reason, ready_us=ready_us, failed=True)
+
+
+def put_back(record: OrderRecord, now: Moment, reason: str, *, failed: bool = False) -> Move:
+    """The step back to Pending, at the order's old place in the sequence: it has waited long enough.
+
+    Args:
+        record: an order that is Processing.
+        now: when.
+        reason: why.
+        failed: whether the attempt counts as a failure.
+    """
+    # Its stamp may be of a clock that was ahead.
+    ready_us = min(record.created_us, now.queue_us)
+    return move(record, lifecycle.RETURN, now.at_us, reason, ready_us=ready_us, failed=failed)
 
 
 def retry_delay_seconds(failures: int, config: EngineConfig) -> float:

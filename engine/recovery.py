@@ -14,8 +14,9 @@ from ..store import lifecycle, queries
 from ..store.ledger import Ledger
 from ..store.lifecycle import OrderStatus
 from ..store.record import Move, OrderRecord, move
-from .clock import Clock
+from .clock import Moment
 from .config import EngineConfig, OnInterrupted
+from .crew import Crew
 from .handler import Effect, Probe
 from .processor import after_failure
 
@@ -38,26 +39,29 @@ class Recovered(NamedTuple):
     """In Review, for an operator to settle."""
 
 
-def recover(database: Database, config: EngineConfig, clock: Clock, probe: Probe | None) -> Recovered:
-    """Move every Processing order on. No engine may be running over the database.
+def recover(database: Database, crew: Crew, probe: Probe | None) -> Recovered:
+    """Move every Processing order on, and see to it that every Pending one gets its turn.
+
+    No engine may be running over the database.
 
     Args:
         database: a connection that may write.
-        config: says what becomes of the orders without a probe, and how many are probed at once.
-        clock: for the time of the steps.
+        crew: the settings, which say what becomes of orders without a probe and how many are probed at once; the time.
         probe: asked about each order, if there is one.
 
     Raises:
         StoreUnavailable: the database did not take a write; what was recorded before stays.
     """
+    config = crew.config
     ledger = Ledger(database)
+    _let_wait_no_longer(ledger, crew)
     count: Counter[OrderStatus] = Counter()
     with ThreadPoolExecutor(config.processors, thread_name_prefix="ordermill-probe") as threads:
         while records := queries.processing(database, _BATCH):
             effects = list(threads.map(partial(_ask, probe, config), records))
-            now = clock.now_us()
+            now = crew.now()
             moves = [_settle(record, effect, now, config) for record, effect in zip(records, effects, strict=True)]
-            ledger.record((), moves, now)
+            ledger.record((), moves, now.at_us)
             count.update(step.after.status for step in moves)
     return Recovered(
         returned=count[OrderStatus.PENDING],
@@ -65,6 +69,12 @@ def recover(database: Database, config: EngineConfig, clock: Clock, probe: Probe
         failed=count[OrderStatus.FAILED],
         parked=count[OrderStatus.REVIEW],
     )
+
+
+def _let_wait_no_longer(ledger: Ledger, crew: Crew) -> None:
+    clamped = ledger.clamp_ready_times(crew.queue_clock.now_us(), round(crew.config.retry_max_seconds * 1e6))
+    if clamped:
+        _log.warning("%d orders were to wait for a time that lies too far ahead: they are processed now", clamped)
 
 
 def _ask(probe: Probe | None, config: EngineConfig, record: OrderRecord) -> Effect:
@@ -77,12 +87,12 @@ def _ask(probe: Probe | None, config: EngineConfig, record: OrderRecord) -> Effe
         return Effect.UNKNOWN
 
 
-def _settle(record: OrderRecord, effect: Effect, now_us: int, config: EngineConfig) -> Move:
+def _settle(record: OrderRecord, effect: Effect, now: Moment, config: EngineConfig) -> Move:
     match effect:
         case Effect.DONE:
-            return move(record, lifecycle.COMPLETE, now_us, f"{_INTERRUPTED}; the probe found its effect done")
+            return move(record, lifecycle.COMPLETE, now.at_us, f"{_INTERRUPTED}; the probe found its effect done")
         case Effect.NOT_DONE:
             # A crash counts as a failed attempt, or an order that kills the process would do so for ever.
-            return after_failure(record, now_us, _INTERRUPTED, config, at_once=True)
+            return after_failure(record, now, _INTERRUPTED, config, at_once=True)
         case Effect.UNKNOWN:
-            return move(record, lifecycle.PARK, now_us, failed=True)
+            return move(record, lifecycle.PARK, now.at_us, failed=True)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import threading
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 from ..store.order import Order
+from .clock import Timer, Timers
 
 START_US = 1_800_000_000_000_000
 """The time of a new ManualClock: 2027-01-15T08:00:00Z in microseconds since 1970-01-01T00:00:00Z."""
@@ -23,40 +22,61 @@ class ManualClock:
     """
 
     def __init__(self, now_us: int = START_US) -> None:
-        self._now_us = now_us
-        self._calls: list[tuple[int, int, Callable[[], None]]] = []
-        self._numbers = itertools.count()
+        self._wall_us = now_us
+        self._monotonic_us = now_us
+        self._calls = Timers()
         self._lock = threading.Lock()
 
     def now_us(self) -> int:
-        """Its time, in microseconds since 1970-01-01T00:00:00Z."""
-        return self._now_us
+        """Its wall-clock time, in microseconds since 1970-01-01T00:00:00Z."""
+        return self._wall_us
 
-    def call_at(self, at_us: int, callback: Callable[[], None]) -> None:
-        """Call once that time has come; at once where it has."""
+    def monotonic_us(self) -> int:
+        """How far it was moved by `advance`, in microseconds, counted from its first time."""
+        return self._monotonic_us
+
+    def call_after(self, seconds: float, callback: Callable[[], None]) -> Timer:
+        """Call once the test has moved it on so far; at once where that is no time."""
+        timer = Timer(self._monotonic_us + round(seconds * 1e6), callback)
         with self._lock:
-            heapq.heappush(self._calls, (at_us, next(self._numbers), callback))
+            self._calls.add(timer)
         self._call_due()
+        return timer
+
+    def cancel(self, timer: Timer) -> None:
+        """Do not make that call; nothing happens where it was made already."""
+        with self._lock:
+            self._calls.cancel(timer)
 
     def close(self) -> None:
         """Forget all callbacks."""
-        self._calls.clear()
+        with self._lock:
+            self._calls.clear()
 
     def advance(self, seconds: float) -> None:
-        """Move on, and make the calls that are due.
+        """Let time pass, and make the calls that are due.
 
         Args:
-            seconds: how far.
+            seconds: how much.
         """
-        self._now_us += round(seconds * 1e6)
+        self._wall_us += round(seconds * 1e6)
+        self._monotonic_us += round(seconds * 1e6)
         self._call_due()
+
+    def set_wall(self, now_us: int) -> None:
+        """Set the wall clock, as an operator or a time server does. No time passes.
+
+        Args:
+            now_us: its new time, in microseconds since 1970-01-01T00:00:00Z.
+        """
+        self._wall_us = now_us
 
     def _call_due(self) -> None:
         while True:
             with self._lock:
-                if not self._calls or self._calls[0][0] > self._now_us:
-                    return
-                _, _, callback = heapq.heappop(self._calls)
+                callback = self._calls.take_due(self._monotonic_us)
+            if callback is None:
+                return
             callback()
 
 

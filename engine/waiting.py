@@ -3,33 +3,36 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from itertools import chain
 
 from pykka import Future
 
 from ..store.errors import EngineStopped
 from ..store.record import OrderRecord
-from .clock import Clock
+from .clock import Clock, Timer
 from .messages import AwaitOrder
 from .reply import answer, fail
 
 
 class WaitingRoom:
-    """Wakes those who wait for an order. Orders that nobody waits for cost nothing."""
+    """Wakes those who wait for an order. Orders that nobody waits for cost nothing.
 
-    def __init__(self) -> None:
+    Args:
+        clock: for the end of the time that somebody waits.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._lock = threading.Lock()
-        self._waiting: dict[str, list[Future[None]]] = {}
+        self._waiting: dict[str, dict[Future[None], Timer | None]] = {}
         self._is_closed = False
 
-    def enter(self, wish: AwaitOrder, clock: Clock) -> bool:
+    def enter(self, wish: AwaitOrder) -> bool:
         """Be woken when something happens to an order. Look afterwards whether it has happened: so nothing is missed.
 
         Args:
             wish: the order, how long to wait, and the reply to set.
-            clock: for the end of that time.
 
         Returns:
             False where the room is closed: then nobody will be woken.
@@ -37,19 +40,19 @@ class WaitingRoom:
         with self._lock:
             if self._is_closed:
                 return False
-            self._waiting.setdefault(wish.order_id, []).append(wish.reply)
+            self._waiting.setdefault(wish.order_id, {})[wish.reply] = None
         if wish.timeout is not None:
-            clock.call_at(clock.now_us() + round(wish.timeout * 1e6), partial(self._time_out, wish))
+            self._set_timer(wish, self._clock.call_after(wish.timeout, partial(self._time_out, wish)))
         return True
 
     def leave(self, wish: AwaitOrder) -> bool:
         """Wait no longer. Returns whether one was waiting still."""
         with self._lock:
-            replies = self._waiting.get(wish.order_id, [])
-            if wish.reply not in replies:
+            timers = self._waiting.get(wish.order_id, {})
+            if wish.reply not in timers:
                 return False
-            replies.remove(wish.reply)
-            if not replies:
+            self._cancel(timers.pop(wish.reply))
+            if not timers:
                 del self._waiting[wish.order_id]
             return True
 
@@ -57,8 +60,8 @@ class WaitingRoom:
         """Wake those who wait for these orders."""
         if self._waiting:
             with self._lock:
-                woken = [reply for record in records for reply in self._waiting.pop(record.order_id, ())]
-            for reply in woken:
+                woken = [self._waiting.pop(record.order_id, {}) for record in records]
+            for reply in self._let_go(woken):
                 answer(reply, None)
 
     def close(self) -> None:
@@ -66,8 +69,26 @@ class WaitingRoom:
         with self._lock:
             self._is_closed = True
             waiting, self._waiting = self._waiting, {}
-        for reply in chain.from_iterable(waiting.values()):
+        for reply in self._let_go(waiting.values()):
             fail(reply, EngineStopped())
+
+    def _set_timer(self, wish: AwaitOrder, timer: Timer) -> None:
+        with self._lock:
+            timers = self._waiting.get(wish.order_id, {})
+            if wish.reply in timers:
+                timers[wish.reply] = timer
+            else:  # woken meanwhile
+                self._cancel(timer)
+
+    def _let_go(self, woken: Iterable[dict[Future[None], Timer | None]]) -> Iterator[Future[None]]:
+        for timers in woken:
+            for reply, timer in timers.items():
+                self._cancel(timer)
+                yield reply
+
+    def _cancel(self, timer: Timer | None) -> None:
+        if timer is not None:
+            self._clock.cancel(timer)
 
     def _time_out(self, wish: AwaitOrder) -> None:
         if self.leave(wish):

@@ -14,7 +14,7 @@ class InHand(NamedTuple):
 
     record: OrderRecord
     began_us: int
-    """Since when, in microseconds since 1970-01-01T00:00:00Z."""
+    """Since when, on the monotonic clock, in microseconds."""
 
 
 class Work:
@@ -31,11 +31,11 @@ class Work:
         self.in_hand: InHand | None = None
         """What the processor works at; None before and between."""
 
-    def begin(self, now_us: int) -> OrderRecord | None:
+    def begin(self, monotonic_us: int) -> OrderRecord | None:
         """The next order, which is in hand from now on; None when none is left."""
         try:
             # In hand before it is taken: at no moment is an order in neither place.
-            self.in_hand = InHand(self._unbegun[0], now_us)
+            self.in_hand = InHand(self._unbegun[0], monotonic_us)
             return self._unbegun.popleft()
         except IndexError:
             self.in_hand = None

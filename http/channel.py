@@ -42,6 +42,7 @@ class Condition(NamedTuple):
     trouble: tuple[str, ...]
     dead_actors: tuple[str, ...]
     incidents: Counter[str]
+    warnings: tuple[str, ...]
 
 
 class AskCondition(NamedTuple):
@@ -158,6 +159,10 @@ class RemoteDesk(Desk):
         """Unexpected errors since the start, by actor; each was logged, and the actor went on."""
         return self._condition().incidents
 
+    def warnings(self) -> tuple[str, ...]:
+        """What an operator should mend although orders are taken, in words for people; empty where there is nothing."""
+        return self._condition().warnings
+
     def interrupt_waits(self) -> None:
         """Have every wait over this desk end with EngineStopped, now and from now on."""
         self._may_wait = False
@@ -209,7 +214,7 @@ class RemoteDesk(Desk):
             return self._request(AskCondition).get(timeout=_PATIENCE_SECONDS)
         except (EngineStopped, Timeout):
             words = ("the engine's process does not answer",)
-            return Condition(words, words, Counter())
+            return Condition(words, words, Counter(), ())
 
     def _read(self, query: Callable[[Database], T]) -> T:
         if self._is_closed:
@@ -298,7 +303,7 @@ class FacadeLine:
         match request:
             case AskCondition(reply):
                 engine = self._engine
-                reply.set(Condition(engine.trouble(), engine.dead_actors(), engine.incidents()))
+                reply.set(Condition(engine.trouble(), engine.dead_actors(), engine.incidents(), engine.warnings()))
             case AnnounceFacade(reply):
                 answer(self.announced, None)
                 reply.set()

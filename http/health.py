@@ -31,7 +31,7 @@ class HealthCalls:
 
     Args:
         desk: of the engine behind the facade.
-        warnings: asked what an operator should mend.
+        warnings: asked what an operator should mend at the facade.
     """
 
     def __init__(self, desk: Desk, warnings: Callable[[], tuple[str, ...]] = tuple) -> None:
@@ -46,7 +46,7 @@ class HealthCalls:
     def ready(self, call: Call) -> Answer:
         """200 while orders are taken; 503 with the reasons otherwise."""
         call.query(NoParameters)
-        return _answer(self._desk, self._desk.trouble(), self._warnings())
+        return _answer(self._desk, self._desk.trouble(), (*self._desk.warnings(), *self._warnings()))
 
 
 def _answer(desk: Desk, reasons: tuple[str, ...], warnings: tuple[str, ...] = ()) -> Answer:

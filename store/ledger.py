@@ -6,6 +6,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Sequence
 from enum import StrEnum
+from functools import partial
 from itertools import starmap, zip_longest
 from typing import NamedTuple
 
@@ -69,6 +70,12 @@ def _update(size: int) -> str:
 
 _update_orders = ManyRows(_update, 8)
 _UPDATE_ORDER = _update(1)
+_CLAMP_READY = to_sql(
+    OrderModel.update({OrderModel.ready_at: 0}).where(
+        (OrderModel.ready_at > 0)
+        & ((OrderModel.failures == 0) | (OrderModel.updated_at > 0) | (OrderModel.ready_at > 0))
+    )
+)
 _SEQUENCES_FROM = to_sql(OrderModel.select(OrderModel.sequence).where(OrderModel.sequence >= 0))
 
 
@@ -126,6 +133,7 @@ class Ledger:
         at_us: int,
         request_ids: Sequence[str | None] = (),
         keys: Sequence[IdempotencyKey] = (),
+        ready_us: int | None = None,
     ) -> Recorded:
         """Store everything in one transaction, or nothing.
 
@@ -135,16 +143,20 @@ class Ledger:
             at_us: the time that new orders are accepted, microseconds since 1970-01-01T00:00:00Z.
             request_ids: the request that brought each of the orders; empty where none did.
             keys: idempotency keys of these requests.
+            ready_us: the place of the new orders in the queue, which runs on a clock of its own; `at_us` by default.
 
         Raises:
             StoreUnavailable: the database did not take the transaction; nothing was stored.
             peewee.IntegrityError, sqlite3.IntegrityError: the schema refuses a row of it; nothing was stored.
         """
+        transaction = partial(
+            self._transaction, orders, moves, at_us, at_us if ready_us is None else ready_us, request_ids, keys
+        )
         try:
             try:
-                recorded = self._transaction(orders, moves, at_us, request_ids, keys, step_by_step=False)
+                recorded = transaction(step_by_step=False)
             except _GuardFailed:
-                recorded = self._transaction(orders, moves, at_us, request_ids, keys, step_by_step=True)
+                recorded = transaction(step_by_step=True)
         except (IntegrityError, sqlite3.IntegrityError):
             raise
         except (DatabaseError, sqlite3.Error) as error:  # Peewee translates the errors of its own calls only
@@ -152,17 +164,41 @@ class Ledger:
         self._next_sequence += len(orders)
         return recorded
 
+    def clamp_ready_times(self, now_us: int, longest_delay_us: int) -> int:
+        """Let those orders wait no longer whose waiting no delay explains: the clock was ahead when they began to.
+
+        Args:
+            now_us: the queue's time, microseconds since 1970-01-01T00:00:00Z.
+            longest_delay_us: the longest that an order waits for its next attempt, in microseconds.
+
+        Returns:
+            How many they were.
+
+        Raises:
+            StoreUnavailable: the database did not take the transaction; nothing was stored.
+        """
+        try:
+            with write_transaction(self._database):
+                clamped: int = run(
+                    self._database, _CLAMP_READY, (now_us, now_us, 0, now_us, now_us + longest_delay_us)
+                ).rowcount
+        except (DatabaseError, sqlite3.Error) as error:
+            raise StoreUnavailable(_origin(error)) from error
+        return clamped
+
     def _transaction(
         self,
         orders: Sequence[Order],
         moves: Sequence[Move],
         at_us: int,
+        ready_us: int,
         request_ids: Sequence[str | None],
         keys: Sequence[IdempotencyKey],
+        *,
         step_by_step: bool,
     ) -> Recorded:
         with write_transaction(self._database):
-            acceptances = self._insert(orders, at_us) if orders else []
+            acceptances = self._insert(orders, at_us, ready_us) if orders else []
             accepted = [
                 (record, request_id)
                 for (outcome, record), request_id in zip_longest(acceptances, request_ids)
@@ -180,10 +216,10 @@ class Ledger:
             add_to_totals(self._database, changes)
         return Recorded(acceptances, moved, refused, changes)
 
-    def _insert(self, orders: Sequence[Order], at_us: int) -> list[Acceptance]:
+    def _insert(self, orders: Sequence[Order], at_us: int, ready_us: int) -> list[Acceptance]:
         first = self._next_sequence
         records = [
-            OrderRecord(order, sequence, OrderStatus.PENDING, 0, 0, at_us, at_us, at_us)
+            OrderRecord(order, sequence, OrderStatus.PENDING, 0, 0, at_us, at_us, ready_us)
             for sequence, order in enumerate(orders, first)
         ]
         rows = [
@@ -198,7 +234,7 @@ class Ledger:
                 0,
                 at_us,
                 at_us,
-                at_us,
+                ready_us,
             )
             for record in records
         ]

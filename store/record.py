@@ -94,7 +94,8 @@ def move(
     Args:
         record: the order as the mover knows it.
         edge: a member of `lifecycle.EDGES` other than ACCEPT.
-        at_us: when it happens, microseconds since 1970-01-01T00:00:00Z.
+        at_us: when it happens, microseconds since 1970-01-01T00:00:00Z. Where that is before the order's last step,
+            since the clock was set back, it is that step's time: an order's stamps never run backwards.
         reason: why; the edge's own words by default.
         ready_us: for an edge to Pending, the time before which no processor takes the order; `at_us` by default.
         failed: whether the attempt counts as a failure.
@@ -104,8 +105,11 @@ def move(
     """
     if record.status is not edge.source:
         raise TransitionRefused(record.order_id, record.status, edge.target)
-    if edge.target is OrderStatus.PENDING:
-        ready_us = at_us if ready_us is None else ready_us
+    at_us = max(at_us, record.updated_us)
+    if edge.target is not OrderStatus.PENDING:
+        ready_us = None
+    elif ready_us is None:
+        ready_us = at_us
     after = OrderRecord(
         record.order,
         record.sequence,

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from ordermill.engine import Durability, Order, OrderEngine
+from ordermill.engine.clock import Timer
 from ordermill.engine.testing import START_US, ManualClock, make_order
 from ordermill.store import lifecycle, queries
 from ordermill.store.audit import audit
@@ -26,9 +27,9 @@ class WatchedClock(ManualClock):
         super().__init__()
         self._asked: queue.SimpleQueue[int] = queue.SimpleQueue()
 
-    def call_at(self, at_us: int, callback: Callable[[], None]) -> None:
-        super().call_at(at_us, callback)
-        self._asked.put(at_us)
+    def call_after(self, seconds: float, callback: Callable[[], None]) -> Timer:
+        self._asked.put(self.now_us() + round(seconds * 1e6))
+        return super().call_after(seconds, callback)
 
     def next_call(self) -> int:
         """The time of the next call that somebody asks for."""

@@ -174,7 +174,7 @@ def test_an_actor_is_told_what_it_asked_for_when_its_time_has_come(
     divider: ActorRef[Divider], clock: ManualClock
 ) -> None:
     reply: Future[float] = ThreadingFuture()
-    divider.proxy().tell_self_at(clock.now_us() + 5_000_000, Divide(6, 3, reply)).get(timeout=5)
+    divider.proxy().tell_self_after(5, Divide(6, 3, reply)).get(timeout=5)
     clock.advance(4.999)
     assert ask(divider, 1, 1) == 1
     with pytest.raises(Exception, match="0 seconds"):
@@ -187,7 +187,7 @@ def test_an_actor_is_told_what_it_asked_for_when_its_time_has_come(
 
 def test_an_actor_that_has_ended_is_told_nothing(crew: Crew, clock: ManualClock) -> None:
     actor = Divider.start(crew)
-    actor.proxy().tell_self_at(clock.now_us() + 1, Divide(1, 1, ThreadingFuture())).get(timeout=5)
+    actor.proxy().tell_self_after(0.5, Divide(1, 1, ThreadingFuture())).get(timeout=5)
     actor.stop()
 
     clock.advance(1)

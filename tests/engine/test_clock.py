@@ -1,4 +1,4 @@
-"""The machine's clock: never backwards, and calls in the sequence of their times."""
+"""The machine's clocks: calls come in the sequence of their times, whatever the wall clock is set to."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import queue
 import threading
 import time
 from functools import partial
+from random import Random
 
 import pytest
 
-from ordermill.engine.clock import SystemClock
+from ordermill.engine.clock import SteadyClock, SystemClock, Timer, Timers
+from ordermill.engine.testing import ManualClock
 
 
 def test_the_time_is_the_machines() -> None:
@@ -20,29 +22,23 @@ def test_the_time_is_the_machines() -> None:
     assert before <= now <= after
 
 
-def test_the_time_never_runs_backwards(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_time_follows_the_machines_when_it_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SystemClock()
-    readings = iter([5_000_000, 3_000_000, 4_999_999, 5_001_000])
+    readings = iter([5_000_000, 3_000_000])
     monkeypatch.setattr(time, "time_ns", lambda: next(readings))
 
-    assert [clock.now_us() for _ in range(4)] == [5_000, 5_000, 5_000, 5_001]
-
-
-def test_the_time_begins_at_the_floor() -> None:
-    future = time.time_ns() // 1000 + 3_600_000_000
-
-    assert SystemClock(floor_us=future).now_us() == future
+    assert [clock.now_us() for _ in range(2)] == [5_000, 3_000]
 
 
 def test_calls_come_in_the_sequence_of_their_times() -> None:
     clock = SystemClock()
     called: queue.SimpleQueue[str] = queue.SimpleQueue()
-    now = clock.now_us()
-    for name, delay_us in (("third", 60_000), ("first", 40_000), ("second", 50_000)):
-        clock.call_at(now + delay_us, partial(called.put, name))
+    now = clock.monotonic_us()
+    for name, seconds in (("third", 0.06), ("first", 0.04), ("second", 0.05)):
+        clock.call_after(seconds, partial(called.put, name))
 
     assert [called.get(timeout=5) for _ in range(3)] == ["first", "second", "third"]
-    assert clock.now_us() >= now + 60_000
+    assert clock.monotonic_us() >= now + 60_000
     clock.close()
 
 
@@ -50,9 +46,9 @@ def test_an_earlier_call_overtakes_one_that_is_waited_for() -> None:
     clock = SystemClock()
     called = threading.Event()
     never = threading.Event()
-    clock.call_at(clock.now_us() + 3_600_000_000, never.set)
+    clock.call_after(3600, never.set)
 
-    clock.call_at(clock.now_us(), called.set)
+    clock.call_after(0, called.set)
 
     assert called.wait(5)
     clock.close()
@@ -63,7 +59,7 @@ def test_a_call_may_ask_for_the_next() -> None:
     clock = SystemClock()
     done = threading.Event()
 
-    clock.call_at(0, lambda: clock.call_at(0, done.set))
+    clock.call_after(0, lambda: clock.call_after(0, done.set))
 
     assert done.wait(5)
     clock.close()
@@ -81,11 +77,11 @@ def test_a_clock_without_calls_has_no_thread() -> None:
 def test_a_closed_clock_calls_nobody() -> None:
     clock = SystemClock()
     called = threading.Event()
-    clock.call_at(clock.now_us() + 3_600_000_000, called.set)
+    clock.call_after(3600, called.set)
     clock.close()
     before = threading.active_count()
 
-    clock.call_at(0, called.set)
+    clock.call_after(0, called.set)
 
     assert threading.active_count() == before
     assert not called.is_set()
@@ -99,6 +95,78 @@ def test_a_clock_may_be_closed_in_its_own_call() -> None:
         clock.close()
         closed.set()
 
-    clock.call_at(0, close)
+    clock.call_after(0, close)
 
     assert closed.wait(5)
+
+
+def test_a_call_that_raises_does_not_keep_the_others_from_being_made(caplog: pytest.LogCaptureFixture) -> None:
+    clock = SystemClock()
+    called = threading.Event()
+
+    for error in (RuntimeError("closed"), SystemExit()):
+        clock.call_after(0, partial(_raise, error))
+    clock.call_after(0, called.set)
+
+    assert called.wait(5)
+    clock.close()
+    assert [record.message for record in caplog.records] == ["a call of the clock failed"] * 2
+
+
+def _raise(error: BaseException) -> None:
+    raise error
+
+
+def test_a_call_that_was_cancelled_is_not_made() -> None:
+    clock = SystemClock()
+    called: queue.SimpleQueue[str] = queue.SimpleQueue()
+    cancelled = clock.call_after(0.01, partial(called.put, "cancelled"))
+    clock.call_after(0.02, partial(called.put, "made"))
+
+    clock.cancel(cancelled)
+
+    assert called.get(timeout=5) == "made"
+    clock.cancel(cancelled)
+    clock.close()
+
+
+def test_calls_that_were_cancelled_leave_nothing_behind() -> None:
+    clock = SystemClock()
+    kept = [clock.call_after(3600, lambda: None) for _ in range(10)]
+    for _ in range(10_000):
+        clock.cancel(clock.call_after(86_400, lambda: None))
+
+    assert len(kept) <= len(clock._calls) < 100
+    clock.close()
+    assert len(clock._calls) == 0
+
+
+def test_timers_come_in_the_sequence_of_their_times_whichever_are_cancelled() -> None:
+    random = Random(7)
+    timers = Timers()
+    called: list[int] = []
+    made = [Timer(random.randrange(1000), partial(called.append, number)) for number in range(3000)]
+    for timer in made:
+        timers.add(timer)
+    cancelled = set(random.sample(range(3000), 2500))
+    for number in cancelled:
+        timers.cancel(made[number])
+
+    for now_us in (500, 1000):
+        while (callback := timers.take_due(now_us)) is not None:
+            callback()
+
+    assert sorted(called) == sorted(set(range(3000)) - cancelled)
+    assert [made[number].due_us for number in called] == sorted(made[number].due_us for number in called)
+    assert len(timers) == 0
+
+
+def test_the_queues_time_is_the_walls_at_the_start_and_the_monotonic_clocks_from_then_on() -> None:
+    clock = ManualClock(1_000_000)
+    clock.advance(5)
+    clock.set_wall(9_000_000)
+    steady = SteadyClock(clock)
+    clock.set_wall(1)
+    clock.advance(2)
+
+    assert steady.now_us() == 11_000_000

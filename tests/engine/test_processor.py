@@ -9,7 +9,8 @@ import pytest
 
 from ordermill.engine import EngineConfig, Order, OrderEngine, OrderStatus, Reject
 from ordermill.engine import processor as processors
-from ordermill.engine.processor import after_failure, retry_delay_seconds
+from ordermill.engine.clock import Moment
+from ordermill.engine.processor import after_failure, put_back, retry_delay_seconds
 from ordermill.engine.testing import START_US, make_order
 from ordermill.store.record import OrderRecord
 
@@ -228,20 +229,30 @@ def test_delays_double_up_to_the_longest_and_are_spread_over_their_upper_half(fa
 
 
 def test_the_step_after_a_failure_counts_it() -> None:
-    step = after_failure(in_hand(), START_US + 5, "boom", EngineConfig.of({"max_attempts": 2, "retry_seconds": 0}))
+    step = after_failure(
+        in_hand(), Moment(START_US + 7, START_US + 5), "boom", EngineConfig.of({"max_attempts": 2, "retry_seconds": 0})
+    )
 
     assert (step.after.status, step.after.failures, step.after.ready_us) == (OrderStatus.PENDING, 1, START_US + 5)
     assert step.reason == "boom; tried again in 0.0 s"
 
 
 def test_the_step_after_the_last_failure_is_failed() -> None:
-    step = after_failure(in_hand(failures=1), START_US + 5, "boom", EngineConfig.of({"max_attempts": 2}))
+    step = after_failure(
+        in_hand(failures=1), Moment(START_US + 7, START_US + 5), "boom", EngineConfig.of({"max_attempts": 2})
+    )
 
     assert (step.after.status, step.after.failures, step.after.ready_us) == (OrderStatus.FAILED, 2, None)
     assert step.reason == "boom; failed attempt 2 of 2"
 
 
 def test_an_order_may_be_tried_again_at_its_old_place() -> None:
-    step = after_failure(in_hand(), START_US + 5, "crash", EngineConfig(), at_once=True)
+    step = after_failure(in_hand(), Moment(START_US + 7, START_US + 5), "crash", EngineConfig(), at_once=True)
 
     assert (step.after.ready_us, step.after.failures, step.reason) == (START_US - 9, 1, "crash")
+
+
+def test_an_order_whose_stamp_is_of_a_clock_that_was_ahead_is_ready_at_once() -> None:
+    step = put_back(in_hand(), Moment(START_US - 20, START_US - 10), "crash")
+
+    assert step.after.ready_us == START_US - 10

@@ -91,14 +91,16 @@ def test_the_wheel_installs_one_command(unpacked: Path) -> None:
     (entry_points,) = unpacked.glob("*.dist-info/entry_points.txt")
 
     assert entry_points.read_text(encoding="utf-8").split() == [
-        *("[console_scripts]", "ordermill", "=", "ordermill.http.cli:main"),
+        *("[console_scripts]", "ordermill", "=", "ordermill.http.cli.main:main"),
     ]
 
 
 def test_the_command_is_found_in_the_unpacked_wheel(unpacked: Path) -> None:
-    file = _python(unpacked, "from ordermill.http import cli; assert callable(cli.main); print(cli.__file__, end='')")
+    file = _python(
+        unpacked, "from ordermill.http.cli import main as cli; assert callable(cli.main); print(cli.__file__, end='')"
+    )
 
-    assert Path(file) == unpacked / "ordermill" / "http" / "cli.py"
+    assert Path(file) == unpacked / "ordermill" / "http" / "cli" / "main.py"
 
 
 def _python(unpacked: Path, program: str) -> str:

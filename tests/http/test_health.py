@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ordermill.engine import OrderEngine, StoreUnavailable
+from ordermill.engine.testing import START_US, ManualClock
 from ordermill.store.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -57,9 +58,21 @@ def test_an_engine_that_has_stopped_is_not_ready(client: Client) -> None:
 
     reply = client.get("/readyz")
 
-    assert (reply.status, reply.json["reasons"]) == (503, ["the engine is not running"])
+    assert (reply.status, reply.json["reasons"]) == (503, ["the engine is stopped"])
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
 def test_the_health_calls_take_no_parameters(client: Client, path: str) -> None:
     assert client.get(f"{path}?verbose=1").status == 422
+
+
+def test_readiness_warns_of_a_clock_that_is_behind(start_server: Callable[..., Client]) -> None:
+    clock = ManualClock()
+    client = start_server(clock=clock)
+    assert "warnings" not in client.get("/readyz").json
+    clock.set_wall(START_US - 3_600_000_000)
+
+    reply = client.get("/readyz")
+
+    assert (reply.status, reply.json["status"]) == (200, "ok")
+    assert reply.json["warnings"][0].startswith("the machine's clock is 3600 s behind")

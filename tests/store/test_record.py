@@ -57,6 +57,12 @@ def test_an_order_that_failed_may_be_ready_later() -> None:
     assert (step.after.ready_us, step.after.failures, step.reason) == (9, 2, "boom")
 
 
+def test_a_step_is_never_stamped_before_the_last_one() -> None:
+    step = move(record_in(OrderStatus.PROCESSING), lifecycle.COMPLETE, START_US - 1)
+
+    assert step.after.updated_us == START_US
+
+
 def test_a_step_keeps_the_edges_reason_where_it_has_none() -> None:
     step = move(record_in(OrderStatus.PENDING), lifecycle.CANCEL, 5)
 

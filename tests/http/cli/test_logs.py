@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from ordermill.engine import InvalidConfiguration
-from ordermill.http.logs import LogFormat, configure, formatter
+from ordermill.http.cli.logs import LogFormat, configure, formatter
 
 
 def record(message: str = "moved", *, error: BaseException | None = None, **extra: object) -> logging.LogRecord:

@@ -22,11 +22,11 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
-from ..store.errors import OrdermillError
-from ..store.lifecycle import COMPLETE, OrderStatus
-from ..store.totals import OrderMetrics
-from .client import authorization
-from .limits import allow_connections
+from ...store.errors import OrdermillError
+from ...store.lifecycle import COMPLETE, OrderStatus
+from ...store.totals import OrderMetrics
+from ..limits import allow_connections
+from .remote import authorization
 
 _WAIT_SECONDS = 30
 _WAITING_AT_ONCE = 32

@@ -12,8 +12,8 @@ import pytest
 
 from ordermill.engine import OrderStatus, Reject
 from ordermill.engine.testing import make_order
-from ordermill.http.cli import main
-from ordermill.http.client import ServerRefused, move_order
+from ordermill.http.cli.main import main
+from ordermill.http.cli.remote import ServerRefused, move_order
 from ordermill.http.keys import Role, create_key
 
 Run = Callable[..., int]

@@ -12,7 +12,7 @@ import typer
 from msgspec import Meta
 from typer.testing import CliRunner, Result
 
-from ordermill.http.options import settings_of, with_options
+from ordermill.http.cli.options import settings_of, with_options
 
 
 class Colour(StrEnum):

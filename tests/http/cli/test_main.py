@@ -15,7 +15,7 @@ import pytest
 
 from ordermill.engine import EngineConfig, InvalidConfiguration, OrderEngine, OrderStatus
 from ordermill.engine.testing import make_order
-from ordermill.http.cli import load_handler, main
+from ordermill.http.cli.main import load_handler, main
 from ordermill.http.server import ServerConfig
 
 

@@ -9,8 +9,8 @@ from urllib.parse import quote
 
 import msgspec
 
-from ..store.errors import OrdermillError
-from .call import JSON
+from ...store.errors import OrdermillError
+from ..call import JSON
 
 _TIMEOUT_SECONDS = 30
 

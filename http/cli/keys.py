@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from .keys import Role, create_key, read_keys, revoke_key
+from ..keys import Role, create_key, read_keys, revoke_key
 
 app = typer.Typer(no_args_is_help=True, help="Make, list and revoke the keys of a server.")
 _out = Console(markup=False, emoji=False)

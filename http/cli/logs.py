@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from pythonjsonlogger.msgspec import MsgspecFormatter
 
-from ..engine import InvalidConfiguration
+from ...engine import InvalidConfiguration
 
 LEVELS = ("debug", "info", "warning", "error")
 

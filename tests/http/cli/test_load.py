@@ -15,8 +15,8 @@ import pytest
 from aiohttp import web
 from rich.console import Console
 
+from ordermill.http.cli.load import LoadError, LoadReport, render, run_load
 from ordermill.http.keys import Role, create_key
-from ordermill.http.load import LoadError, LoadReport, render, run_load
 from ordermill.store.lifecycle import OrderStatus
 
 if TYPE_CHECKING:
@@ -299,7 +299,7 @@ def test_a_load_too_big_for_comparing_times_says_so(facade: FakeFacade, load: Lo
 def test_a_connection_that_was_idle_for_long_is_not_used_again(
     facade: FakeFacade, load: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ordermill.http.load._IDLE_SECONDS", 0.0)
+    monkeypatch.setattr("ordermill.http.cli.load._IDLE_SECONDS", 0.0)
 
     assert load(facade.url, orders=5, concurrency=1).ok
     # Before and after, the metrics; and of each order its sending, its end and its history.

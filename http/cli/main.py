@@ -1,0 +1,105 @@
+"""The command line, `ordermill …` or `python -m ordermill.http …`: where engine and server are put together."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from ...engine import EngineConfig, Handler, InvalidConfiguration, OrderEngine, OrdermillError
+from ..server import ServerConfig, serve
+from . import database, keys, logs, operate
+from .console import DEFAULT_DATABASE, DatabaseOption, out, stop
+from .logs import LogFormat
+from .options import settings_of, with_options
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Ordermill takes orders over REST, keeps them safe and processes them in the background.",
+)
+
+
+@app.command("serve")
+@with_options(ServerConfig, EngineConfig)
+def serve_command(
+    db: DatabaseOption = DEFAULT_DATABASE,
+    handler: Annotated[
+        str | None,
+        typer.Option(
+            envvar="ORDERMILL_HANDLER",
+            help="Called with each order: module:function, imported from the working directory. "
+            "Without one, work is simulated.",
+        ),
+    ] = None,
+    log_level: Annotated[
+        str,
+        typer.Option(
+            envvar="ORDERMILL_LOG_LEVEL",
+            help="debug (a line a transition), info (a line a request), warning or error.",
+        ),
+    ] = "warning",
+    log_format: Annotated[
+        LogFormat, typer.Option(envvar="ORDERMILL_LOG_FORMAT", help="text, or json with an object a line.")
+    ] = LogFormat.TEXT,
+    **settings: Any,
+) -> None:
+    """Serve the REST API until SIGTERM or SIGINT."""
+    set_up = partial(logs.configure, log_level, log_format)
+    set_up()
+    engine = OrderEngine(
+        db,
+        handler=None if handler is None else load_handler(handler),
+        **settings_of(EngineConfig, settings),
+    )
+    config = ServerConfig.of(settings_of(ServerConfig, settings))
+
+    def announce(url: str) -> None:
+        recovered = sum(engine.recovered)
+        line = f"Ordermill serves {url} with database {engine.path}, {recovered} orders recovered."
+        out.print(line, highlight=False, soft_wrap=True)
+        sys.stdout.flush()
+
+    serve(engine, config, announce, set_up)
+
+
+app.add_typer(operate.app)
+app.add_typer(database.app)
+app.add_typer(keys.app, name="keys")
+
+
+def load_handler(name: str) -> Handler:
+    """Import a handler, from the working directory too.
+
+    Args:
+        name: `module:function`.
+
+    Raises:
+        InvalidConfiguration: there is no such module or function, or the module is no Python.
+    """
+    module_name, separator, attribute = name.partition(":")
+    if not (module_name and separator and attribute):
+        raise InvalidConfiguration(f"A handler is named module:function; {name!r} is not.")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        module = importlib.import_module(module_name)
+    except (ImportError, SyntaxError, TypeError) as error:  # TypeError: a relative name
+        raise InvalidConfiguration(f"Cannot import the handler's module {module_name!r}: {error}.") from error
+    handler: Handler | None = getattr(module, attribute, None)
+    if not callable(handler):
+        raise InvalidConfiguration(f"The module {module_name!r} has no function {attribute!r}.")
+    return handler
+
+
+def main() -> NoReturn:
+    """Run the command line; an error of ours is a line on standard error and exit code 1."""
+    try:
+        app()
+    except OrdermillError as error:
+        stop(str(error))
+    sys.exit(0)
