@@ -171,6 +171,11 @@ class ReleaseOrder(NamedTuple):
     command: CancelOrder
     """Goes back to the recorder as soon as the order is Pending."""
 
+    @property
+    def reply(self) -> Future[OrderRecord]:
+        """The command's."""
+        return self.command.reply
+
 
 class BacklogReleased(NamedTuple):
     """From the recorder to intake: the backlog shrank (or grew, by an operator's retry: negative)."""
