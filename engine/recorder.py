@@ -20,7 +20,7 @@ from ..store.errors import (
     StoreUnavailable,
     TransitionRefused,
 )
-from ..store.idempotency import IdempotencyKey, is_reused
+from ..store.idempotency import LIFETIME_US, IdempotencyKey, is_reused
 from ..store.ledger import Ledger, Outcome, Recorded
 from ..store.lifecycle import Edge, OrderStatus
 from ..store.log import WriteAheadLog
@@ -38,6 +38,7 @@ from .messages import (
     AwaitOrder,
     BacklogRead,
     BacklogReleased,
+    BoundLog,
     CancelOrder,
     EndBy,
     LedgerCommitted,
@@ -57,6 +58,7 @@ from .reply import answer, fail
 
 _WRITE_AGAIN_AFTER_SECONDS = 0.2
 _PRUNE_EVERY_SECONDS = 10.0
+_BOUND_LOG_AGAIN_AFTER_SECONDS = 10.0
 _PRUNED_AT_ONCE = 200
 _LEAST_PATIENCE_SECONDS = 0.5
 
@@ -68,6 +70,7 @@ Message = (
     | OrdersHandled
     | AwaitOrder
     | PruneOrders
+    | BoundLog
     | ReadTotals
     | WakeUp
     | EndBy
@@ -137,6 +140,7 @@ class RecorderActor(BatchActor):
         self._database = database
         self._ledger = Ledger(database)
         self._log_file = WriteAheadLog(database)
+        self._bounds_log_later = False
         self._unrecorded: list[Move] = []
         self._received = 0
         self._end_by: float | None = None
@@ -157,10 +161,13 @@ class RecorderActor(BatchActor):
 
     def rebuild(self) -> None:
         """Begin anew with a new connection, and tell the others how things are."""
+        if any(isinstance(message, PruneOrders) for message in self._in_hand):
+            self.tell_self_after(_PRUNE_EVERY_SECONDS, PruneOrders())  # or old orders would never go again
         self._database.close()
         self._database = self._open_database()
         self._ledger = Ledger(self._database)
         self._log_file = WriteAheadLog(self._database)
+        self._bounds_log_later = False
         self._tell_anew()
 
     def receive_batch(self, messages: Sequence[Message]) -> None:
@@ -186,7 +193,7 @@ class RecorderActor(BatchActor):
         for message in messages:
             if isinstance(message, RecordRest):
                 answer(message.reply, len(self._unrecorded))
-        self._bound_log()
+        self._bound_log(again=any(isinstance(message, BoundLog) for message in messages))
 
     def _gather(self, messages: Sequence[Message]) -> _Batch:
         batch = _Batch(handled=self._unrecorded)
@@ -206,7 +213,7 @@ class RecorderActor(BatchActor):
                     answer(reply, None)
                 case EndBy(deadline):
                     self._end_by = deadline
-                case PruneOrders() | ReadTotals() | WakeUp() | RecordRest():
+                case PruneOrders() | BoundLog() | ReadTotals() | WakeUp() | RecordRest():
                     pass
                 case _:
                     if (step := self._plan(message)) is not None:
@@ -379,11 +386,17 @@ class RecorderActor(BatchActor):
             return StoreUnavailable(error)
         return TransitionRefused(command.order_id, now.status, step.after.status)
 
-    def _bound_log(self) -> None:
+    def _bound_log(self, *, again: bool) -> None:
+        if again:
+            self._bounds_log_later = False
         try:
-            self._log_file.keep_bounded()
+            is_too_large = self._log_file.keep_bounded(again=again)
         except (DatabaseError, OSError) as error:
             self._log.warning("the write-ahead log was not begun anew: %s", error)
+            is_too_large = True
+        if is_too_large and not self._bounds_log_later:
+            self._bounds_log_later = True
+            self.tell_self_after(_BOUND_LOG_AGAIN_AFTER_SECONDS, BoundLog())
 
     def _prune(self) -> None:
         config, now = self._crew.config, self._crew.clock.now_us()
@@ -396,10 +409,12 @@ class RecorderActor(BatchActor):
                 before_us,
                 _PRUNED_AT_ONCE,
                 None if config.export_path is None else Path(config.export_path),
+                now - LIFETIME_US,
             )
         except StoreUnavailable as error:
             self._log.error("old orders were not removed: %s", error)
             pruned = Pruned(0, Counter())
+            self._tell_anew()  # or they were removed all the same
         if pruned.orders:
             # What waits in the mailbox meanwhile comes first.
             self._crew.metrics.tell(LedgerCommitted(pruned.changes))
