@@ -443,7 +443,7 @@ def test_who_drains_again_and_again_leaves_nothing_behind(start_engine: StartEng
 
     assert engine._life.running is not None
     metrics_actor: Any = engine._life.running.crew.metrics
-    assert len(metrics_actor._actor._draining) == 1
+    assert len(metrics_actor._actor_weakref()._draining) == 1
 
 
 def test_a_door_that_closes_ends_all_waits_while_the_engine_runs_on(start_engine: StartEngine, held: Held) -> None:
