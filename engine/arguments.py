@@ -108,12 +108,12 @@ def checked_user_id(user_id: object) -> str | None:
 
 
 def checked_cause(cause: object) -> Cause:
-    """Who wants something.
+    """Who wants something; the engine itself where nothing is known.
 
     Raises:
         InvalidArgument: it is no `Cause`, or a name in it is not one that can be stored.
     """
-    if cause is ENGINE:
+    if cause is None:
         return ENGINE
     if not isinstance(cause, Cause):
         raise InvalidArgument(f"The cause must be a Cause; {_kind(cause)}.")

@@ -20,7 +20,7 @@ from ..store.ledger import Acceptance, Outcome
 from ..store.lifecycle import OrderStatus
 from ..store.order import Order
 from ..store.reason import check_reason
-from ..store.record import ENGINE, Cause, OrderRecord, Transition
+from ..store.record import Cause, OrderRecord, Transition
 from . import messages
 from .arguments import (
     checked_cause,
@@ -82,14 +82,14 @@ class Desk(ABC):
     def begin_submit(
         self,
         orders: Iterable[Order],
-        cause: Cause = ENGINE,
+        cause: Cause | None = None,
         idempotency: IdempotencyKey | None = None,
     ) -> Reply[list[Acceptance]]:
         """As `submit_many`: an acceptance for each order, once all are safely on disk.
 
         Args:
             orders: what is submitted.
-            cause: who wants it; it goes into the history of the orders.
+            cause: who wants it, for the history of the orders; nobody is named by default.
             idempotency: the client's name for that request. The reply raises IdempotencyKeyReused where another
                 request had it before.
         """
@@ -121,7 +121,7 @@ class Desk(ABC):
         """
         return self.begin_cancel(order_id, reason).get()
 
-    def begin_cancel(self, order_id: str, reason: str | None = None, cause: Cause = ENGINE) -> Reply[OrderRecord]:
+    def begin_cancel(self, order_id: str, reason: str | None = None, cause: Cause | None = None) -> Reply[OrderRecord]:
         """As `cancel`; who wants it goes into the history."""
         check_reason(reason)
         known = checked_order_id(order_id)
@@ -144,7 +144,7 @@ class Desk(ABC):
         """
         return self.begin_retry(order_id, reason).get()
 
-    def begin_retry(self, order_id: str, reason: str | None = None, cause: Cause = ENGINE) -> Reply[OrderRecord]:
+    def begin_retry(self, order_id: str, reason: str | None = None, cause: Cause | None = None) -> Reply[OrderRecord]:
         """As `retry`; who wants it goes into the history."""
         check_reason(reason)
         known = checked_order_id(order_id)
@@ -172,7 +172,7 @@ class Desk(ABC):
         order_id: str,
         status: OrderStatus | str,
         reason: str | None = None,
-        cause: Cause = ENGINE,
+        cause: Cause | None = None,
     ) -> Reply[OrderRecord]:
         """As `settle`; who wants it goes into the history."""
         check_reason(reason)

@@ -80,7 +80,7 @@ CALLS: dict[str, tuple[Callable[[OrderEngine, Any], object], tuple[Any, ...]]] =
     "begin_submit": (lambda engine, wrong: engine.begin_submit([make_order("a"), wrong]), NOT_ORDERS),
     "begin_submit cause": (
         lambda engine, wrong: engine.begin_submit([make_order("a")], wrong),
-        (None, "r-1", ("r", "a"), *(Cause(request_id=name) for name in WRONG_NAMES), Cause(acted_by=HALF)),
+        ("r-1", ("r", "a"), *(Cause(request_id=name) for name in WRONG_NAMES), Cause(acted_by=HALF)),
     ),
     "begin_submit idempotency": (
         lambda engine, wrong: engine.begin_submit([make_order("a")], idempotency=wrong),
@@ -119,7 +119,7 @@ CALLS: dict[str, tuple[Callable[[OrderEngine, Any], object], tuple[Any, ...]]] =
     "settle status": (lambda engine, wrong: engine.settle("held", wrong), (None, *WRONG_STATUSES, "Pending")),
     "cancel cause": (
         lambda engine, wrong: engine.begin_cancel("held", cause=wrong),
-        (None, "r-1", Cause(request_id=HALF)),
+        ("r-1", Cause(request_id=HALF)),
     ),
     "orders status": (lambda engine, wrong: engine.orders(status=wrong), WRONG_STATUSES),
     "orders user_id": (lambda engine, wrong: engine.orders(user_id=wrong), (7, HALF, "", b"u", Anything())),
