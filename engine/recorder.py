@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import repeat
+from itertools import chain, repeat
 from pathlib import Path
 from time import monotonic
 
@@ -23,7 +23,7 @@ from ..store.errors import (
     StoreUnavailable,
     TransitionRefused,
 )
-from ..store.idempotency import IdempotencyKey, is_reused
+from ..store.idempotency import LIFETIME_US, IdempotencyKey, is_reused
 from ..store.ledger import Ledger, Outcome, Recorded
 from ..store.lifecycle import Edge, OrderStatus
 from ..store.log import WriteAheadLog
@@ -41,6 +41,7 @@ from .messages import (
     AwaitOrder,
     BacklogRead,
     BacklogReleased,
+    BoundLog,
     CancelOrder,
     EndBy,
     LedgerCommitted,
@@ -50,6 +51,7 @@ from .messages import (
     PruneOrders,
     ReadTotals,
     RecordRest,
+    ReleaseOrder,
     RetryOrder,
     SettleOrder,
     SubmitOrders,
@@ -61,6 +63,7 @@ from .reply import answer, fail
 _WRITE_AGAIN_SECONDS = 0.2
 _WRITE_AGAIN_AT_THE_LATEST_SECONDS = 5.0
 _PRUNE_EVERY_SECONDS = 10.0
+_BOUND_LOG_AGAIN_SECONDS = 10.0
 _PRUNED_AT_ONCE = 200
 _LEAST_PATIENCE_SECONDS = 0.5
 
@@ -72,6 +75,7 @@ Message = (
     | OrdersHandled
     | AwaitOrder
     | PruneOrders
+    | BoundLog
     | ReadTotals
     | WakeUp
     | EndBy
@@ -144,6 +148,8 @@ class RecorderActor(BatchActor):
         self._database = database
         self._ledger = Ledger(database)
         self._log_file = WriteAheadLog(database)
+        self._will_prune = False
+        self._will_bound_log = False
         self._unsettled: list[_Batch] = []  # what is being recorded at this moment, the next one last
         self._unrecorded: list[Move] = []  # results that the database did not take
         self._received = 0
@@ -164,6 +170,8 @@ class RecorderActor(BatchActor):
                 " and the next start settles these orders as after a crash",
                 len(self._unrecorded),
             )
+        if self._crew.begun is not None:
+            self._crew.begun.close(is_all_recorded=not self._unrecorded)
         self._database.close()
 
     def rebuild(self) -> None:
@@ -171,6 +179,7 @@ class RecorderActor(BatchActor):
         unsettled, self._unsettled = self._unsettled, []
         for batch in unsettled:
             self._keep(batch)
+        self._prune_later()
         if self._unrecorded:
             self._write_again_later()
         self._is_in_doubt = True
@@ -205,7 +214,8 @@ class RecorderActor(BatchActor):
         for message in messages:
             if isinstance(message, RecordRest):
                 answer(message.reply, len(self._unrecorded))
-        self._guard(self._bound_log)
+        is_again = any(isinstance(message, BoundLog) for message in messages)
+        self._guard(partial(self._bound_log, again=is_again))
 
     def _gather(self, message: Message, batch: _Batch) -> None:
         match message:
@@ -228,7 +238,11 @@ class RecorderActor(BatchActor):
                 self._end_by = deadline
             case WakeUp():
                 self._will_write_again = False
-            case PruneOrders() | RecordRest():
+            case PruneOrders():
+                self._will_prune = False
+            case BoundLog():
+                self._will_bound_log = False
+            case RecordRest():
                 pass
             case _:
                 if (step := self._plan(message)) is not None:
@@ -260,6 +274,9 @@ class RecorderActor(BatchActor):
             record = queries.find(self._database, command.order_id)
             if record is None:
                 raise OrderNotFound(command.order_id)
+            if isinstance(command, CancelOrder) and record.status is OrderStatus.PROCESSING:
+                self._crew.pool.tell(ReleaseOrder(record, command))
+                return None
             edge = _edge(command, record, queue_us)
             return move(record, edge, at_us, command.reason, ready_us=queue_us, cause=command.cause)
         except OrdermillError as error:
@@ -313,6 +330,7 @@ class RecorderActor(BatchActor):
             self._crew.store_trouble = None
             self._log.log_seldom(logging.INFO, "the database takes writes again")
         self._write_again_seconds = _WRITE_AGAIN_SECONDS
+        self._guard(partial(self._forget_begun, recorded))
         if self._guard(partial(self._tell_pool, recorded)) is not None and batch.assignments:
             self.tell(self._crew.pool, AssignmentsFailed(batch.assignments))
         self._guard(partial(self._tell_others, batch.orders, recorded))
@@ -369,6 +387,12 @@ class RecorderActor(BatchActor):
     def _fail_all(self, batch: _Batch, error: BaseException) -> None:
         for waiting in (*batch.submissions, *(command for command, _ in batch.commands)):
             fail(waiting.reply, error)
+
+    def _forget_begun(self, recorded: Recorded) -> None:
+        if (begun := self._crew.begun) is not None:
+            for step in chain(recorded.moved, recorded.refused):  # who is refused has moved on before
+                if step.before.status is OrderStatus.PROCESSING:
+                    begun.forget(step.before)
 
     def _tell_pool(self, recorded: Recorded) -> None:
         ready = [record for outcome, record in recorded.acceptances if outcome is Outcome.ACCEPTED]
@@ -462,32 +486,44 @@ class RecorderActor(BatchActor):
             return StoreUnavailable(error)
         return TransitionRefused(command.order_id, now.status, step.after.status)
 
-    def _bound_log(self) -> None:
+    def _bound_log(self, *, again: bool) -> None:
         try:
-            self._log_file.keep_bounded()
+            is_too_large = self._log_file.keep_bounded(again=again)
         except (DatabaseError, OSError) as error:
             self._log.log_seldom(logging.WARNING, "the write-ahead log was not begun anew: %s", error)
+            is_too_large = True
+        if is_too_large and not self._will_bound_log:
+            self._will_bound_log = True
+            self.tell_self_after(_BOUND_LOG_AGAIN_SECONDS, BoundLog())
 
     def _prune(self) -> None:
         config, now = self._crew.config, self._crew.clock.now_us()
         if config.retain_seconds is None:
             return
-        before_us = now - round(config.retain_seconds * 1e6)
+        pruned = Pruned(0, Counter())
         try:
             pruned = prune(
                 self._database,
-                before_us,
+                now - round(config.retain_seconds * 1e6),
                 _PRUNED_AT_ONCE,
                 None if config.export_path is None else Path(config.export_path),
+                now - LIFETIME_US,
             )
-        except StoreUnavailable as error:
-            self._log.error("old orders were not removed: %s", error)
-            pruned = Pruned(0, Counter())
-        if pruned.orders:
-            # What waits in the mailbox meanwhile comes first.
             self.tell(self._crew.metrics, LedgerCommitted(pruned.changes))
-            self.tell_self(PruneOrders())
-        else:
+        except StoreUnavailable as error:
+            self._log.log_seldom(logging.ERROR, "old orders were not removed: %s", error)
+            self._is_in_doubt = True  # or they were, and the answer was lost
+        finally:
+            if pruned.orders:
+                # What waits in the mailbox meanwhile comes first.
+                self._will_prune = True
+                self.tell_self(PruneOrders())
+            else:
+                self._prune_later()
+
+    def _prune_later(self) -> None:
+        if not self._will_prune:
+            self._will_prune = True
             self.tell_self_after(_PRUNE_EVERY_SECONDS, PruneOrders())
 
     def _write_again_later(self) -> None:
