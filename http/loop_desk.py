@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from peewee import Database
 
-from ..engine import Desk, EngineStopped, Reply, StoreUnavailable
+from ..engine import Desk, EngineStopped, IdempotencyKey, Order, Reply, StoreUnavailable
 from ..engine.messages import AwaitOrder, Request, SubmitOrders
 from ..engine.reply import answer, fail
-from ..store.record import ENGINE
+from ..store.ledger import Acceptance
+from ..store.record import ENGINE, Cause
 
 T = TypeVar("T")
 
@@ -31,22 +32,37 @@ class LoopDesk(Desk):
     def __init__(self, desk: Desk, call_in_loop: Callable[[Callable[[], object]], object]) -> None:
         self._desk = desk
         self._call_in_loop = call_in_loop
-        self._gathered: deque[SubmitOrders] = deque()
+        self._gathered: deque[_Single] = deque()
         self._is_gathering = False
+
+    def begin_submit(
+        self, orders: Iterable[Order], cause: Cause | None = None, idempotency: IdempotencyKey | None = None
+    ) -> Reply[list[Acceptance]]:
+        """As any desk's; a tuple of one order goes with the others of this turn. Handlers have checked what they pass.
+
+        Where the engine is not running, the reply of such an order says so.
+        """
+        if idempotency is not None or type(orders) is not tuple or len(orders) != 1:
+            return super().begin_submit(orders, cause, idempotency)
+        reply: Reply[list[Acceptance]] = Reply()
+        self._gathered.append(_Single(orders[0], cause or ENGINE, reply))
+        if not self._is_gathering:
+            self._is_gathering = True
+            self._call_in_loop(self._send_gathered)
+        return reply
 
     def send(self, request: Request) -> None:
         """Pass on a request, whose reply will be set in the loop.
 
         Raises:
-            EngineStopped: the engine is not running; for an order that goes with others, its reply says so.
+            EngineStopped: the engine is not running.
         """
-        if isinstance(request, SubmitOrders) and len(request.orders) == 1 and request.idempotency is None:
-            self._gathered.append(request)
-            if not self._is_gathering:
-                self._is_gathering = True
-                self._call_in_loop(self._send_gathered)
-            return
-        self._send_alone(request)
+        outer = request.reply
+        inner: Reply[Any] = Reply()
+        inner.when_done(lambda: self._call_in_loop(partial(_pass_on, inner, outer)))
+        if isinstance(request, AwaitOrder):
+            request.reply.when_done(lambda: answer(inner, None))  # where the caller waits no longer
+        self._desk.send(request._replace(reply=inner))
 
     def trouble(self) -> tuple[str, ...]:
         """Why the engine is not ready to take orders, in words for people; empty while it is."""
@@ -71,45 +87,43 @@ class LoopDesk(Desk):
     def _read(self, query: Callable[[Database], T]) -> T:
         return self._desk._read(query)
 
-    def _send_alone(self, request: Request) -> None:
-        outer = request.reply
-        inner: Reply[Any] = Reply()
-        inner.when_done(lambda: self._call_in_loop(partial(_pass_on, inner, outer)))
-        if isinstance(request, AwaitOrder):
-            request.reply.when_done(lambda: answer(inner, None))  # where the caller waits no longer
-        self._desk.send(request._replace(reply=inner))
-
     def _send_gathered(self) -> None:
         self._is_gathering = False
         batch = [self._gathered.popleft() for _ in range(len(self._gathered))]
         together: Reply[Any] = Reply()
         together.when_done(lambda: self._call_in_loop(partial(self._share_out, batch, together)))
-        orders = tuple(request.orders[0] for request in batch)
-        causes = tuple(request.causes[0] if request.causes else ENGINE for request in batch)
+        orders, causes, _ = zip(*batch, strict=True)
         try:
             self._desk.send(SubmitOrders(orders, together, causes))
         except Exception as error:
-            for request in batch:
-                fail(request.reply, error)
+            for single in batch:
+                fail(single.reply, error)
 
-    def _share_out(self, batch: Sequence[SubmitOrders], together: Reply[Any]) -> None:
+    def _share_out(self, batch: Sequence[_Single], together: Reply[Any]) -> None:
         try:
             acceptances = together.get()
-        except (EngineStopped, StoreUnavailable) as error:
-            for request in batch:
-                fail(request.reply, error)
-        except Exception as error:  # there is no room for all of them, or one cannot be stored: each for itself
-            if len(batch) == 1:
-                fail(batch[0].reply, error)
+        except Exception as error:
+            if len(batch) == 1 or isinstance(error, EngineStopped | StoreUnavailable):
+                for single in batch:
+                    fail(single.reply, error)
                 return
-            for request in batch:
+            # There is no room for all of them, or one cannot be stored: each for itself.
+            for single in batch:
                 try:
-                    self._send_alone(request)
+                    self.send(SubmitOrders((single.order,), single.reply, (single.cause,)))
                 except Exception as its_own:
-                    fail(request.reply, its_own)
-        else:
-            for request, acceptance in zip(batch, acceptances, strict=True):
-                answer(request.reply, [acceptance])
+                    fail(single.reply, its_own)
+            return
+        for single, acceptance in zip(batch, acceptances, strict=True):
+            single.reply.set([acceptance])
+
+
+class _Single(NamedTuple):
+    """An order that is submitted by itself."""
+
+    order: Order
+    cause: Cause
+    reply: Reply[list[Acceptance]]
 
 
 def _pass_on(inner: Reply[Any], outer: Any) -> None:

@@ -275,7 +275,7 @@ class Connection(asyncio.Protocol):
             self._reservation.hold(0)
         if not self._is_kept:
             self._hang_up()
-        elif not self._is_advancing and not self._is_paused:
+        elif not self._is_advancing and (self._reader.has_begun or self._is_ended_by_client or self._is_unread):
             self._advance()
 
     def _refuse(self, fault: HttpError, head: Head | None) -> None:
