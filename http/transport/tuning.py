@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import resource
 import sys
 
 _OTHER_FILES = 256
 _SWITCH_INTERVAL_SECONDS = 0.0005
+_COLLECT_AFTER = 20_000
 
 _log = logging.getLogger("ordermill.http")
 
@@ -20,6 +22,8 @@ def tune_process(max_connections: int) -> None:
     """
     # Threads that have little to do each time should not wait 5 ms for the interpreter's lock.
     sys.setswitchinterval(_SWITCH_INTERVAL_SECONDS)
+    # Requests and orders leave no cycles behind. To look for some after every 700 objects takes a tenth of the time.
+    gc.set_threshold(_COLLECT_AFTER)
     allow_connections(max_connections)
 
 
