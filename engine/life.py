@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import atexit
-import logging
 import queue
 import threading
+import weakref
 from collections.abc import Callable
+from concurrent.futures import process, thread  # noqa: F401  # both prepare for the end of the program when imported
 from enum import StrEnum
+from functools import cache
 from typing import Any, ClassVar
 
 from pykka import ThreadingActor
 
 from ..store.errors import EngineStopped
+from .logger import EngineLogger
 from .running import Running, take_down
 
-_log = logging.getLogger("ordermill.engine")
+_log = EngineLogger("ordermill.engine")
 
 
 class Phase(StrEnum):
@@ -56,6 +58,7 @@ class Life:
         Args:
             put_up: starts everything, or raises and leaves nothing behind.
         """
+        _prepare_for_exit()
         with self._changed:
             while self.phase in (Phase.STARTING, Phase.STOPPING):
                 self._changed.wait()
@@ -75,7 +78,7 @@ class Life:
             self._enter(before)
             raise
         self._running = running
-        atexit.register(self.stop)
+        _at_work.add(self)
         self._enter(Phase.RUNNING)
 
     def stop(self) -> None:
@@ -113,13 +116,31 @@ class Life:
         except Exception:  # it is over all the same, and the database free for the next engine
             _log.exception("unexpected error in a stop")
         finally:
-            atexit.unregister(self.stop)
+            _at_work.discard(self)
             self._enter(Phase.STOPPED)
 
     def _enter(self, phase: Phase) -> None:
         with self._changed:
             self.phase = phase
             self._changed.notify_all()
+
+
+_at_work: weakref.WeakSet[Life] = weakref.WeakSet()
+
+
+@cache
+def _prepare_for_exit() -> None:
+    # concurrent.futures shuts its pools down before `atexit` calls anybody, and the engine needs them for its stop. So
+    # this uses what concurrent.futures uses; of those, whoever comes last is called first.
+    threading._register_atexit(_stop_all)  # type: ignore[attr-defined]  # it is not public
+
+
+def _stop_all() -> None:
+    lives = list(_at_work)
+    for life in lives:
+        life.begin_stop()
+    for life in lives:
+        life.stop()
 
 
 class _StopActor(ThreadingActor):

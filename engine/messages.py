@@ -129,6 +129,23 @@ class ProcessorIdle(NamedTuple):
     """Who."""
 
 
+class ProcessorUnfit(NamedTuple):
+    """From a processor to the pool: it cannot put any order through the handler."""
+
+    processor: ActorRef[Any]
+    """Who."""
+    trouble: str
+    """Why, in words for people."""
+
+
+class GetReady(NamedTuple):
+    """From the pool to a processor that is unfit: try whether that is over."""
+
+
+class TryProcessors(NamedTuple):
+    """From the clock to the pool: a processor that is unfit may try whether that is over."""
+
+
 class ClaimsRunLow(NamedTuple):
     """From a processor to the pool: it has begun an order, and hardly one is left."""
 
@@ -146,6 +163,8 @@ class HandlerLost(NamedTuple):
     """The order, which is not in hand any more."""
     error: str
     """What happened."""
+    pays: bool = True
+    """Whether that counts as a failed attempt. Where other orders may have been the reason it does not: it is a suspect."""
 
 
 class EffectFound(NamedTuple):
@@ -157,6 +176,8 @@ class EffectFound(NamedTuple):
     """What had happened."""
     effect: Effect
     """What the probe says."""
+    pays: bool
+    """Whether that counts as a failed attempt, if the effect is not done."""
 
 
 class ReleaseOrder(NamedTuple):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from typing import NamedTuple
 
@@ -17,6 +16,7 @@ from .clock import Moment
 from .config import EngineConfig
 from .crew import Crew
 from .handler import Effect
+from .logger import EngineLogger
 from .processor import after_failure, put_back
 
 _BATCH = 1000
@@ -24,7 +24,7 @@ _INTERRUPTED = "the engine died while the order was in hand"
 _UNBEGUN = "the engine died before the order was begun"
 _LEFT = "the engine stopped before the handler returned"
 
-_log = logging.getLogger("ordermill.engine.recovery")
+_log = EngineLogger("ordermill.engine.recovery")
 
 
 class Recovered(NamedTuple):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from time import monotonic, sleep
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from pykka import Timeout
 
 from ..store import database as store
 from ..store import lifecycle, queries
-from ..store.errors import StoreUnavailable
+from ..store.errors import InvalidConfiguration, StoreUnavailable
 from . import begun, messages
 from .backlog import Backlog
 from .clock import Clock, SystemClock
@@ -27,6 +27,7 @@ from .crew import Crew
 from .executor import Bench
 from .handler import Probe
 from .intake import IntakeActor
+from .logger import EngineLogger
 from .metrics import MetricsActor
 from .pool import PoolActor, most_processing
 from .recorder import RecorderActor
@@ -36,7 +37,7 @@ from .reply import Reply
 _MAX_READERS = 32
 _WRITE_AGAIN_SECONDS = 0.2
 
-_log = logging.getLogger("ordermill.engine")
+_log = EngineLogger("ordermill.engine")
 
 
 class Running(NamedTuple):
@@ -70,10 +71,16 @@ def put_up(
         given_clock: where the time comes from; the machine's by default.
 
     Raises:
+        InvalidConfiguration: the handler cannot run where it is to run.
         DatabaseRefused: the database is not usable, or another engine works on it.
         StoreUnavailable: the database does not take reads or writes.
     """
     with ExitStack() as undo:
+        first = make_bench()
+        undo.callback(first.close)
+        if (trouble := first.check()) is not None:
+            raise InvalidConfiguration(f"The engine cannot start: {trouble}.")
+        make_bench = chain([first], iter(make_bench, None)).__next__
         lock = store.lock_for_engine(path)
         undo.callback(lock.release)
         open_database = partial(store.open_writer, path, config.durability)

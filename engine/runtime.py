@@ -21,7 +21,7 @@ from .config import EngineConfig
 from .crew import Crew
 from .desk import Desk
 from .executor import ExecutorKind, bench_maker
-from .handler import Handler, Probe, simulated
+from .handler import Handler, Probe, check_handler, simulated
 from .life import Life, Phase
 from .messages import AwaitOrder, Drain, Request, SubmitOrders, TakeSnapshot
 from .recovery import Recovered
@@ -45,7 +45,8 @@ class OrderEngine(Desk):
         settings: the fields of `EngineConfig`, by name.
 
     Raises:
-        InvalidConfiguration: a setting is unknown or out of range, or the address names no database.
+        InvalidConfiguration: a setting is unknown or out of range, the address names no database, or the handler's work
+            would not be done by calling it.
     """
 
     def __init__(
@@ -61,17 +62,17 @@ class OrderEngine(Desk):
         own = executor if isinstance(executor, Executor) else None
         self.config = EngineConfig.of(settings if own is not None else {**settings, "executor": executor})
         """The settings in force."""
+        self._handler = simulated(self.config.simulate_seconds) if handler is None else handler
+        check_handler(self._handler)
         self.path = store.locate(database)
         """The database file."""
         self.recovered = Recovered()
         """What the last start found in hand of an engine that had died, and did with it."""
-        if handler is not None and not callable(handler):
-            raise InvalidConfiguration(f"The handler must be callable with an order; {handler!r} is not.")
-        self._handler = handler or simulated(self.config.simulate_seconds)
-        self._probe = probe or getattr(handler, "probe", None)
+        self._probe = getattr(handler, "probe", None) if probe is None else probe
         if self._probe is not None and not callable(self._probe):
             raise InvalidConfiguration(f"The probe must be callable with an order; {self._probe!r} is not.")
-        self._make_bench = bench_maker(self._handler, self.config.executor if own is None else own)
+        where = self.config.executor if own is None else own
+        self._make_bench = bench_maker(self._handler, where, self.config.handler_timeout)
         self._given_clock = clock
         self._life = Life()
         weakref.finalize(self, self._life.begin_stop).atexit = False  # the end of the program is its life's business
@@ -91,6 +92,7 @@ class OrderEngine(Desk):
         Where a stop is under way, it is waited for first.
 
         Raises:
+            InvalidConfiguration: the handler cannot run where it is to run.
             DatabaseRefused: the database is not usable, or another engine works on it.
             StoreUnavailable: the database does not take writes.
             EngineStopped: a signal's handler has called `stop` meanwhile.
@@ -127,6 +129,8 @@ class OrderEngine(Desk):
         trouble = [*self.dead_actors()]
         if crew.store_trouble is not None:
             trouble.append(crew.store_trouble)
+        for reason, count in crew.unfit.items():
+            trouble.append(f"{count} of {self.config.processors} processors cannot work: {reason}")
         if crew.missing:
             trouble.append(f"{crew.abandoned} handlers have overrun their time: {crew.missing} processors are missing")
         return tuple(trouble)
@@ -139,7 +143,7 @@ class OrderEngine(Desk):
     def incidents(self) -> Counter[str]:
         """Unexpected errors since the start, by actor; each was logged, and the actor went on."""
         running = self._life.running
-        return Counter() if running is None else Counter(incident.actor for incident in running.crew.incidents)
+        return Counter() if running is None else running.crew.incidents.counts()
 
     def dead_actors(self) -> tuple[str, ...]:
         """Actors that have died, which none should, in words for people; empty while all live."""
