@@ -164,7 +164,7 @@ class HandlerLost(NamedTuple):
     error: str
     """What happened."""
     pays: bool = True
-    """Whether that counts as a failed attempt. Where other orders may have been the reason it does not: it is a suspect."""
+    """Whether that counts as a failed attempt. It does not where other orders may have been the reason."""
 
 
 class EffectFound(NamedTuple):

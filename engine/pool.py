@@ -126,10 +126,6 @@ class PoolActor(EngineActor):
         self._is_stopping = False
         self._stopping: Future[None] | None = None  # who waits for the stop
 
-    def on_start(self) -> None:
-        """Start the processors."""
-        self._replace()
-
     def on_stop(self) -> None:
         """Stop the processors; one whose handler still runs ends with it."""
         for processor in self._idle:
@@ -185,6 +181,7 @@ class PoolActor(EngineActor):
                 self._forget_wake()
                 self._is_paused = False
                 self._more_in_database = True
+                self._replace()  # all of them at the start, which has found a name for everybody before this message
             case StopWork(reply):
                 self._stopping = reply
                 self._is_stopping = True
@@ -453,11 +450,13 @@ class PoolActor(EngineActor):
         while not self._is_stopping and len(self._absent) + len(self._idle) + len(self._busy) < wanted:
             hand = Hand()
             try:
-                self._absent[ProcessorActor.start(self._crew, self._claims, hand)] = hand
+                processor = ProcessorActor.start(self._crew, self._claims, hand)
             except RuntimeError as error:
                 self._troubles[None] = f"no thread can be started for more processors: {describe(error)}"
                 self._try_later()
                 break
+            self._absent[processor] = hand
+            processor.tell(GetReady())
         self._tell_troubles()
 
     def _release(self, wish: ReleaseOrder) -> None:

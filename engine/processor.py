@@ -17,6 +17,7 @@ from .claims import Claims, Hand
 from .clock import Moment
 from .config import EngineConfig
 from .crew import Crew
+from .handler import describe
 from .messages import GetReady, HandlerLost, OrdersHandled, ProcessOrders, ProcessorIdle, ProcessorUnfit
 
 _TAKEN_BACK = "the engine stopped before it was begun"
@@ -37,10 +38,6 @@ class ProcessorActor(EngineActor):
         self._hand = hand
         self._results: deque[Move] = deque()
         self._bench = crew.benches[self.actor_urn] = crew.make_bench()
-
-    def on_start(self) -> None:
-        """Get ready."""
-        self._get_ready()
 
     def on_stop(self) -> None:
         """Let go of where the handler ran."""
@@ -64,7 +61,14 @@ class ProcessorActor(EngineActor):
         self._get_ready()
 
     def _get_ready(self) -> None:
-        self._be_there(self._bench.prepare())
+        self._be_there(self._prepare())
+
+    def _prepare(self) -> str | None:
+        try:
+            return self._bench.prepare()
+        except BaseException as error:
+            self.note_incident(error)
+            return describe(error)
 
     def _be_there(self, trouble: str | None) -> None:
         processor = self.actor_ref
@@ -89,7 +93,7 @@ class ProcessorActor(EngineActor):
         else:
             self._tell_pool(step)
         if isinstance(outcome, Lost):
-            return self._bench.prepare()
+            return self._prepare()
         return outcome.trouble if isinstance(outcome, NotBegun) else None
 
     def _step(self, record: OrderRecord, outcome: Outcome) -> Move | HandlerLost:
