@@ -481,17 +481,17 @@ def _work(pipe: Connection[Any, Any], pickled: PickledHandler) -> None:
     leave_stopping_to_parent()
     threading.Thread(target=_die_with_parent, daemon=True).start()
     handler = pickled.load()
-    if isinstance(handler, NotBegun):
-        pipe.send(handler.trouble)
-        return
-    pipe.send(None)
-    while True:
-        try:
-            order = pipe.recv()
-        except EOFError:
+    try:
+        if isinstance(handler, NotBegun):
+            pipe.send(handler.trouble)
             return
-        pipe.send(None)  # the handler begins
-        pipe.send(attempt(handler, order))
+        pipe.send(None)
+        while True:
+            order = pipe.recv()
+            pipe.send(None)  # it is here
+            pipe.send(attempt(handler, order))
+    except (EOFError, OSError):
+        return  # the engine has let go of this process
 
 
 def _die_with_parent() -> None:
