@@ -78,6 +78,8 @@ class Crew:
     """Asked about orders whose handler was cut short."""
     suspects: set[int] = field(default_factory=set)
     """The sequences of orders that may have killed the last engine: each runs alone until it has ended once."""
+    engine_id: int = field(init=False)
+    """The number of this run, as the database has it."""
     begun: BegunFile | None = None
     """Where it is noted what has begun; None where that is not possible."""
     prober: Prober = field(init=False)

@@ -33,6 +33,7 @@ from .messages import (
     EffectFound,
     GetReady,
     HandlerLost,
+    HandlerNotBegun,
     OrdersAssigned,
     OrdersHandled,
     OrdersReady,
@@ -75,6 +76,7 @@ Message = (
     | ClaimsRunLow
     | CheckClaims
     | HandlerLost
+    | HandlerNotBegun
     | EffectFound
     | ReleaseOrder
     | WakeUp
@@ -103,6 +105,7 @@ class PoolActor(EngineActor):
         # Sequences in these or with the recorder: Pending, but not to be read again.
         self._held: set[int] = set()
         self._assigning = 0
+        self._head_us: int | None = None  # of the latest claim, on the queue's clock: whoever waits is behind it
         self._claims = Claims(crew.clock.monotonic_us, crew.begun, self._run_low)
         self._absent: dict[ActorRef[Any], Hand] = {}  # not ready yet, or unfit
         self._troubles: dict[ActorRef[Any] | None, str] = {}  # of those that are unfit; None for those without a thread
@@ -169,6 +172,9 @@ class PoolActor(EngineActor):
             case HandlerLost(processor, record, error, pays):
                 if processor not in self._abandoned:
                     self._find_out(record, error, pays=pays)
+            case HandlerNotBegun(processor, record, reason):
+                if processor not in self._abandoned:
+                    self._return([record], reason)
             case EffectFound(record, error, effect, pays):
                 if self._asking.pop(record.attempt, None) is not None:
                     self._settle(record, error, effect, pays=pays)
@@ -256,6 +262,7 @@ class PoolActor(EngineActor):
         if records:
             now = self._crew.clock.now_us()
             self._assigning += len(records)
+            self._head_us = records[-1].ready_us
             self._crew.recorder.tell(AssignOrders([move(record, lifecycle.ASSIGN, now) for record in records]))
 
     def _is_turn_of_the_others(self) -> bool:
@@ -438,7 +445,7 @@ class PoolActor(EngineActor):
     def _settle(self, record: OrderRecord, error: str, effect: Effect, *, pays: bool) -> None:
         if not pays and not self._is_stopping:
             self._crew.suspects.add(record.sequence)
-        step = settle(record, effect, self._crew.now(), error, self._crew.config, pays=pays)
+        step = settle(record, effect, self._crew.now(), error, self._crew.config, self._head_us, pays=pays)
         self._crew.recorder.tell(OrdersHandled(deque([step])))
 
     def _replace(self) -> None:
@@ -521,7 +528,8 @@ class PoolActor(EngineActor):
     def _return(self, records: Sequence[OrderRecord], reason: str) -> None:
         if records:
             now = self._crew.now()
-            self._crew.recorder.tell(OrdersHandled(deque(put_back(record, now, reason) for record in records)))
+            steps = (put_back(record, now, reason, self._head_us) for record in records)
+            self._crew.recorder.tell(OrdersHandled(deque(steps)))
 
     def _pause(self) -> None:
         self._is_paused = True

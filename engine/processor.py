@@ -18,7 +18,15 @@ from .clock import Moment
 from .config import EngineConfig
 from .crew import Crew
 from .handler import describe
-from .messages import GetReady, HandlerLost, OrdersHandled, ProcessOrders, ProcessorIdle, ProcessorUnfit
+from .messages import (
+    GetReady,
+    HandlerLost,
+    HandlerNotBegun,
+    OrdersHandled,
+    ProcessOrders,
+    ProcessorIdle,
+    ProcessorUnfit,
+)
 
 _TAKEN_BACK = "the engine stopped before it was begun"
 
@@ -74,7 +82,7 @@ class ProcessorActor(EngineActor):
         processor = self.actor_ref
         self._tell_pool(ProcessorIdle(processor) if trouble is None else ProcessorUnfit(processor, trouble))
 
-    def _tell_pool(self, message: ProcessorIdle | ProcessorUnfit | HandlerLost) -> None:
+    def _tell_pool(self, message: ProcessorIdle | ProcessorUnfit | HandlerLost | HandlerNotBegun) -> None:
         with suppress(ActorDeadError):  # where the engine did not wait for this handler any longer
             self._crew.pool.tell(message)
 
@@ -86,7 +94,7 @@ class ProcessorActor(EngineActor):
         except BaseException as error:  # not the handler's: without a result the order would be in hand for ever
             self.note_incident(error)
             reason = f"its result cannot be told: {type(error).__name__}"
-            self._tell(move(record, lifecycle.FAIL, self._crew.clock.now_us(), reason, failed=True))
+            self._tell(move(record, lifecycle.FAIL, self._crew.clock.now_us(), reason, error=reason))
             return None
         if isinstance(step, Move):
             self._tell(step)
@@ -96,13 +104,14 @@ class ProcessorActor(EngineActor):
             return self._prepare()
         return outcome.trouble if isinstance(outcome, NotBegun) else None
 
-    def _step(self, record: OrderRecord, outcome: Outcome) -> Move | HandlerLost:
+    def _step(self, record: OrderRecord, outcome: Outcome) -> Move | HandlerLost | HandlerNotBegun:
         now, config = self._crew.now(), self._crew.config
         match outcome:
             case Returned():
                 return move(record, lifecycle.COMPLETE, now.at_us)
-            case Rejected(reason):
-                return move(record, lifecycle.FAIL, now.at_us, f"rejected: {reason}", failed=True)
+            case Rejected(text):
+                reason = f"rejected: {text}"
+                return move(record, lifecycle.FAIL, now.at_us, reason, error=reason)
             case Failed(error, traceback):
                 self._log.debug("order %s, attempt %d: %s", record.order_id, record.attempts, traceback)
                 return after_failure(record, now, error, config)
@@ -111,7 +120,8 @@ class ProcessorActor(EngineActor):
             case Lost(why, has_company):
                 return HandlerLost(self.actor_ref, record, why, pays=not has_company)
             case NotBegun(trouble):
-                return put_back(record, now, _TAKEN_BACK if trouble is None else f"it was not begun: {trouble}")
+                reason = _TAKEN_BACK if trouble is None else f"it was not begun: {trouble}"
+                return HandlerNotBegun(self.actor_ref, record, reason)
 
     def _tell(self, result: Move) -> None:
         # One message stands for all results until the recorder takes them: while it is busy they gather by themselves.
@@ -137,23 +147,24 @@ def after_failure(record: OrderRecord, now: Moment, error: str, config: EngineCo
     failures = record.failures + 1
     if failures >= config.max_attempts:
         reason = f"{error}; failed attempt {failures} of {config.max_attempts}"
-        return move(record, lifecycle.FAIL, now.at_us, reason, failed=True)
+        return move(record, lifecycle.FAIL, now.at_us, reason, error=error)
     delay = retry_delay_seconds(failures, config)
     reason = f"{error}; tried again in {delay:.1f} s"
     ready_us = now.queue_us + round(delay * 1e6)
-    return move(record, lifecycle.RETURN, now.at_us, reason, ready_us=ready_us, failed=True)
+    return move(record, lifecycle.RETURN, now.at_us, reason, ready_us=ready_us, error=error)
 
 
-def put_back(record: OrderRecord, now: Moment, reason: str) -> Move:
-    """The step back to Pending without a failure, at the order's old place in the sequence: it has waited long enough.
+def put_back(record: OrderRecord, now: Moment, reason: str, head_us: int | None) -> Move:
+    """The step back to Pending without a failure, at the order's old place in the queue: it has waited long enough.
 
     Args:
         record: an order that is Processing.
         now: when.
         reason: why.
+        head_us: the queue's time of an order that is not behind those that wait; None where none waits.
     """
-    # Its stamp may be of a clock that was ahead.
-    ready_us = min(record.created_us, now.queue_us)
+    # The order's own time is a stamp, of a clock that may have been set meanwhile.
+    ready_us = min(record.created_us, now.queue_us if head_us is None else head_us)
     return move(record, lifecycle.RETURN, now.at_us, reason, ready_us=ready_us)
 
 

@@ -55,6 +55,7 @@ def recover(database: Database, crew: Crew, begun: Begun) -> Recovered:
     """
     ledger = Ledger(database)
     _let_wait_no_longer(ledger, crew)
+    head_us = queries.next_ready_us(database, 0)
     crash = _Crash.of(begun, queries.attempts_in_hand(database))
     count: Counter[OrderStatus] = Counter()
     while records := queries.processing(database, _BATCH):
@@ -62,9 +63,9 @@ def recover(database: Database, crew: Crew, begun: Begun) -> Recovered:
         effects = [None if reply is None else reply.get() for reply in replies]
         now = crew.now()
         moves = [
-            put_back(record, now, _UNBEGUN)
+            put_back(record, now, _UNBEGUN, head_us)
             if effect is None
-            else settle(record, effect, now, crash.reason, crew.config, pays=record.attempt in crash.payers)
+            else settle(record, effect, now, crash.reason, crew.config, head_us, pays=record.attempt in crash.payers)
             for record, effect in zip(records, effects, strict=True)
         ]
         ledger.record((), moves, now.at_us)
@@ -78,7 +79,16 @@ def recover(database: Database, crew: Crew, begun: Begun) -> Recovered:
     )
 
 
-def settle(record: OrderRecord, effect: Effect, now: Moment, reason: str, config: EngineConfig, *, pays: bool) -> Move:
+def settle(
+    record: OrderRecord,
+    effect: Effect,
+    now: Moment,
+    reason: str,
+    config: EngineConfig,
+    head_us: int | None,
+    *,
+    pays: bool,
+) -> Move:
     """The step of an order whose handler was cut short, wherever that happened.
 
     Args:
@@ -87,6 +97,7 @@ def settle(record: OrderRecord, effect: Effect, now: Moment, reason: str, config
         now: when.
         reason: what happened.
         config: for the number of attempts and the delays.
+        head_us: as for `put_back`.
         pays: whether the attempt counts as failed if the effect is not done.
     """
     match effect:
@@ -95,9 +106,9 @@ def settle(record: OrderRecord, effect: Effect, now: Moment, reason: str, config
         case Effect.NOT_DONE if pays:
             return after_failure(record, now, reason, config)
         case Effect.NOT_DONE:
-            return put_back(record, now, reason)
+            return put_back(record, now, reason, head_us)
         case Effect.UNKNOWN:
-            return move(record, lifecycle.PARK, now.at_us, reason, failed=True)
+            return move(record, lifecycle.PARK, now.at_us, reason, error=reason)
 
 
 class _Crash(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -17,7 +18,7 @@ from playhouse.pool import PooledSqliteDatabase  # type: ignore[import-untyped] 
 from pykka import Timeout
 
 from ..store import database as store
-from ..store import lifecycle, queries
+from ..store import engines, lifecycle, queries
 from ..store.errors import InvalidConfiguration, StoreUnavailable
 from . import begun, messages
 from .backlog import Backlog
@@ -83,11 +84,13 @@ def put_up(
         make_bench = chain([first], iter(make_bench, None)).__next__
         lock = store.lock_for_engine(path)
         undo.callback(lock.release)
-        open_database = partial(store.open_writer, path, config.durability)
+        open_database = partial(store.open_writer, path, config.durability, skip_upgrade_copy=config.skip_upgrade_copy)
         database = open_database()
         undo.callback(database.close)
         try:
             clock = given_clock or SystemClock()
+            if given_clock is None:
+                undo.callback(clock.close)
             crew = Crew(
                 config=config,
                 clock=clock,
@@ -97,15 +100,17 @@ def put_up(
             )
             for warning in crew.warnings():
                 _log.warning("%s", warning)
-            recovered = recover(database, crew, begun.read(path, 0))
-            crew.begun = _note_begun(path, 0, config)
+            recovered = recover(database, crew, begun.read(path, engines.last(database)))
+            # What the last run has left behind is settled: only now may the notes of this one take its place.
+            crew.engine_id = engines.register(database, clock.now_us())
+            crew.begun = _note_begun(path, crew.engine_id, config)
             totals = queries.totals(database)
             users = Counter() if config.user_backlog is None else queries.backlog_by_user(database)
             readers = store.open_readers(path, _MAX_READERS)
             # It reads as well, so it is the first: where that fails, no actor is left behind.
             crew.recorder = RecorderActor.start(crew, open_database, database)
             undo.callback(crew.recorder.stop)
-        except DatabaseError as error:
+        except (DatabaseError, sqlite3.Error) as error:  # Peewee translates the errors of its own calls only
             raise StoreUnavailable(error) from error
         crew.metrics = MetricsActor.start(crew, totals)
         undo.callback(crew.metrics.stop)

@@ -121,6 +121,20 @@ def held(start_engine: Callable[..., OrderEngine]) -> Iterator[Held]:  # noqa: A
 
 
 @pytest.fixture
+def hold(start_engine: Callable[..., OrderEngine]) -> Iterator[Callable[[], Held]]:  # noqa: ARG001  # likewise
+    """Makes handlers to hold, released in the end."""
+    made: list[Held] = []
+
+    def make() -> Held:
+        made.append(Held())
+        return made[-1]
+
+    yield make
+    for handler in made:
+        handler.release()
+
+
+@pytest.fixture
 def ledger(
     start_engine: Callable[..., OrderEngine],  # noqa: ARG001  # released before engines stop
     monkeypatch: pytest.MonkeyPatch,
@@ -169,7 +183,7 @@ def leave_in_hand(database: Path) -> Callable[..., list[OrderRecord]]:
 
         for _ in range(failures):
             step(lifecycle.ASSIGN)
-            step(lifecycle.RETURN, failed=True)
+            step(lifecycle.RETURN, error="boom")
         step(lifecycle.ASSIGN)
         writer.close()
         return records
