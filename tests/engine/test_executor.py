@@ -521,7 +521,9 @@ def dask_client() -> Iterator[distributed.Client]:
         distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
         distributed.Client(cluster) as client,
     ):
-        client.sync(distributed.utils.offload, int)  # starts a thread that lasts as long as the program
+        # These start threads that last as long as the cluster, or as the program.
+        client.submit(abs, -1).result(timeout=60)
+        client.sync(distributed.utils.offload, int)
         yield client
 
 
