@@ -203,6 +203,11 @@ class ReleaseOrder(NamedTuple):
     command: CancelOrder
     """Goes back to the recorder as soon as the order is Pending."""
 
+    @property
+    def reply(self) -> Future[OrderRecord]:
+        """The command's."""
+        return self.command.reply
+
 
 class BacklogReleased(NamedTuple):
     """From the recorder to intake: the backlog shrank (or grew, by an operator's retry: negative)."""
@@ -290,6 +295,10 @@ class RecordRest(NamedTuple):
 
     reply: Future[int]
     """Set with how many are left."""
+
+
+class BoundLog(NamedTuple):
+    """From the recorder to itself: try again to begin the write-ahead log anew."""
 
 
 class PruneOrders(NamedTuple):
