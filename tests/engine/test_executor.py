@@ -11,18 +11,14 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import dask
-import distributed
-import loky
 import pytest
 
-from ordermill.engine import InvalidConfiguration, Order, OrderEngine, OrderStatus, Reject
+from ordermill.engine import InvalidConfiguration, Order, OrderEngine, OrderStatus
 from ordermill.engine.attempt import NotBegun, Outcome
 from ordermill.engine.executor import bench_maker
 from ordermill.engine.testing import ManualClock, make_order
@@ -31,38 +27,7 @@ if TYPE_CHECKING:
     from tests.engine.conftest import Held
 
 StartEngine = Callable[..., OrderEngine]
-
-HANDLERS = """
-import os, signal, time
-from ordermill.engine import Order, Reject
-
-class Odd(Exception):
-    def __init__(self, one, two):
-        super().__init__(f"{one} and {two}")
-        self.lock = __import__("threading").Lock()
-
-def handle(order: Order) -> object:
-    match order.item_ids[0]:
-        case "die": os.kill(os.getpid(), signal.SIGKILL)
-        case "exit": os._exit(3)
-        case "system-exit": raise SystemExit(3)
-        case "reject": raise Reject("nothing to pay")
-        case "odd": raise Odd(1, 2)
-        case "lock": return __import__("threading").Lock()
-        case "pid": raise Reject(str(os.getpid()))
-        case "hang":
-            while True:
-                time.sleep(60)
-"""
-
-
-@pytest.fixture
-def handle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A handler of a module that other processes can import."""
-    (tmp_path / "handlers_of_the_test.py").write_text(HANDLERS)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    sys.modules.pop("handlers_of_the_test", None)
-    return __import__("handlers_of_the_test").handle
+WaitUntil = Callable[[Callable[[], object]], None]
 
 
 def order(order_id: str, does: str = "nothing") -> Order:
@@ -293,16 +258,8 @@ class Unreliable(Executor):
         self._threads.shutdown(*arguments, **options)
 
 
-def wait_until(condition: Callable[[], object]) -> None:
-    """Wait for something that nobody tells of."""
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-
-
 def test_time_counts_from_the_start_of_the_handler_and_not_from_the_queue_of_the_executor(
-    start_engine: StartEngine, held: Held, clock: ManualClock
+    start_engine: StartEngine, held: Held, clock: ManualClock, wait_until: WaitUntil
 ) -> None:
     with ThreadPoolExecutor(1) as executor:
         engine = start_engine(
@@ -321,7 +278,9 @@ def test_time_counts_from_the_start_of_the_handler_and_not_from_the_queue_of_the
         engine.stop()
 
 
-def test_what_waits_in_an_executor_goes_back_at_a_stop_and_never_begins(start_engine: StartEngine) -> None:
+def test_what_waits_in_an_executor_goes_back_at_a_stop_and_never_begins(
+    start_engine: StartEngine, wait_until: WaitUntil
+) -> None:
     handled: list[str] = []
     may_go_on = threading.Event()
     with ThreadPoolExecutor(1) as executor:
@@ -353,7 +312,7 @@ def test_an_engine_whose_executor_is_busy_stops_at_once(start_engine: StartEngin
 
 
 def test_an_executor_that_takes_nothing_costs_no_attempt_and_is_tried_until_it_works_again(
-    start_engine: StartEngine,
+    start_engine: StartEngine, wait_until: WaitUntil
 ) -> None:
     with Unreliable() as executor:
         engine = start_engine(lambda _: None, executor=executor, processors=2, max_attempts=1)
@@ -372,7 +331,9 @@ def test_an_executor_that_takes_nothing_costs_no_attempt_and_is_tried_until_it_w
         engine.stop()
 
 
-def test_an_executor_that_is_shut_down_is_known_before_an_order_meets_it(start_engine: StartEngine) -> None:
+def test_an_executor_that_is_shut_down_is_known_before_an_order_meets_it(
+    start_engine: StartEngine, wait_until: WaitUntil
+) -> None:
     executor = ThreadPoolExecutor(1)
     executor.shutdown()
     engine = start_engine(lambda _: None, executor=executor, processors=3)
@@ -383,7 +344,7 @@ def test_an_executor_that_is_shut_down_is_known_before_an_order_meets_it(start_e
     assert engine.trouble()[0].endswith("RuntimeError: cannot schedule new futures after shutdown")
 
 
-def test_what_an_executor_cancels_was_no_attempt(start_engine: StartEngine) -> None:
+def test_what_an_executor_cancels_was_no_attempt(start_engine: StartEngine, wait_until: WaitUntil) -> None:
     may_go_on = threading.Event()
     with ThreadPoolExecutor(1) as executor:
         engine = start_engine(lambda _: None, executor=executor, processors=1, max_attempts=1)
@@ -400,7 +361,7 @@ def test_what_an_executor_cancels_was_no_attempt(start_engine: StartEngine) -> N
         engine.stop()
 
 
-def test_a_call_that_was_taken_back_does_nothing_wherever_it_turns_up() -> None:
+def test_a_call_that_was_taken_back_does_nothing_wherever_it_turns_up(wait_until: WaitUntil) -> None:
     calls: list[Callable[[], Outcome]] = []
     handled: list[str] = []
 
@@ -437,7 +398,7 @@ def test_a_pool_of_processes_outlives_what_cannot_travel(start_engine: StartEngi
 
 @pytest.mark.slow
 def test_a_handler_that_a_pool_of_processes_cannot_load_is_told_and_does_not_break_the_pool(
-    start_engine: StartEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start_engine: StartEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait_until: WaitUntil
 ) -> None:
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as executor:
         executor.submit(os.getpid).result(timeout=60)  # its process does not know the folder yet
@@ -457,7 +418,9 @@ def test_a_handler_that_a_pool_of_processes_cannot_load_is_told_and_does_not_bre
 
 
 @pytest.mark.slow
-def test_who_was_alone_in_a_pool_when_it_broke_pays_and_nobody_else(start_engine: StartEngine, handle: Any) -> None:
+def test_who_was_alone_in_a_pool_when_it_broke_pays_and_nobody_else(
+    start_engine: StartEngine, handle: Any, wait_until: WaitUntil
+) -> None:
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as executor:
         engine = start_engine(handle, executor=executor, processors=1, max_attempts=1)
         assert engine.submit(order("killer", "die")).wait(timeout=60) is OrderStatus.FAILED
@@ -471,7 +434,9 @@ def test_who_was_alone_in_a_pool_when_it_broke_pays_and_nobody_else(start_engine
 
 
 @pytest.mark.slow
-def test_where_several_were_in_a_pool_when_it_broke_nobody_pays(start_engine: StartEngine, handle: Any) -> None:
+def test_where_several_were_in_a_pool_when_it_broke_nobody_pays(
+    start_engine: StartEngine, handle: Any, wait_until: WaitUntil
+) -> None:
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as executor:
         engine = start_engine(handle, executor=executor, processors=2, max_attempts=1)
         engine.submit(order("hangs", "hang"))
@@ -483,78 +448,6 @@ def test_where_several_were_in_a_pool_when_it_broke_nobody_pays(start_engine: St
             wait_until(lambda order_id=order_id: engine.status(order_id) is OrderStatus.PENDING)
             assert engine.order(order_id).failures == 0
         engine.stop()
-
-
-def test_loky_runs_what_pickle_cannot_take_and_keeps_the_time(start_engine: StartEngine) -> None:
-    executor = loky.get_reusable_executor(max_workers=1)
-    reason = "of a closure"
-
-    def reject(order: Order) -> None:
-        if order.order_id == "slow":
-            threading.Event().wait(30)
-        raise Reject(reason)
-
-    engine = start_engine(reject, executor=executor, processors=1, max_attempts=1, handler_timeout=0.5)
-    engine.submit_many([make_order("slow"), make_order("o-1")])
-    engine.drain(timeout=60)
-    engine.stop()
-    executor.shutdown(wait=True, kill_workers=True)
-
-    again = start_engine()
-    assert last_reason(again, "slow") == (
-        "TimeoutError: the handler did not return within 0.5 s; failed attempt 1 of 1"
-    )
-    assert last_reason(again, "o-1") == "rejected: of a closure"
-
-
-RAN: list[str] = []
-
-
-def fail(order: Order) -> None:
-    RAN.append(order.order_id)
-    raise ConnectionError(f"no answer {len(RAN)}")
-
-
-@pytest.fixture(scope="module")
-def dask_client() -> Iterator[distributed.Client]:
-    """A client of a cluster in this process."""
-    with (
-        distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
-        distributed.Client(cluster) as client,
-    ):
-        # These start threads that last as long as the cluster, or as the program.
-        client.submit(abs, -1).result(timeout=60)
-        client.sync(distributed.utils.offload, int)
-        yield client
-
-
-def test_every_attempt_in_a_dask_cluster_is_a_call_of_its_own(
-    start_engine: StartEngine, dask_client: distributed.Client
-) -> None:
-    RAN.clear()
-    engine = start_engine(fail, executor=dask_client.get_executor(), processors=2, max_attempts=3, retry_seconds=0)
-
-    assert engine.submit(make_order()).wait(timeout=60) is OrderStatus.FAILED
-
-    assert len(RAN) == 3
-    assert last_reason(engine, "o-1") == "ConnectionError: no answer 3; failed attempt 3 of 3"
-
-
-@pytest.mark.slow
-def test_an_order_whose_dask_worker_dies_has_an_unknown_outcome(start_engine: StartEngine, handle: Any) -> None:
-    with (
-        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
-        distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster,
-        distributed.Client(cluster) as client,
-    ):
-        engine = start_engine(handle, executor=client.get_executor(), processors=1, on_interrupted="review")
-        engine.submit(order("killer", "die"))
-        wait_until(lambda: engine.status("killer") is OrderStatus.REVIEW)
-        assert engine.submit(order("o-1")).wait(timeout=60) is OrderStatus.COMPLETED
-        engine.stop()
-
-    again = start_engine()
-    assert last_reason(again, "killer").startswith("the executor lost it: KilledWorker: ")
 
 
 ENDS_WITHOUT_STOP = """
