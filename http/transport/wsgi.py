@@ -150,8 +150,8 @@ def request_of(environ: Mapping[str, Any]) -> WireRequest:
     body: bytes | None = None
     if length := environ.get("CONTENT_LENGTH"):
         body = environ["wsgi.input"].read(int(length))
-    elif environ.get("wsgi.input_terminated"):
-        body = environ["wsgi.input"].read()
+    elif "HTTP_TRANSFER_ENCODING" in environ and environ.get("wsgi.input_terminated"):
+        body = environ["wsgi.input"].read(-1)
     path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
     return WireRequest(environ["REQUEST_METHOD"], path, environ.get("QUERY_STRING", ""), fields, body)
 

@@ -7,7 +7,7 @@ import re
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -204,6 +204,58 @@ def test_requests_that_wait_leave_threads_for_all_others(held: Client, gate: Gat
         assert held.get("/orders/o-2").status == 200
         gate.open()
         assert {future.result(30).json["status"] for future in set(waiting) - set(at_once)} == {"Completed"}
+
+
+@pytest.mark.parametrize("how", ["leaves", "sends nothing more"])
+def test_a_client_that_leaves_while_it_waits_gives_its_place_back_at_once(
+    start_server: Callable[..., Client], gate: Gate, order: MakeOrder, how: str
+) -> None:
+    held = start_server(gate, max_waiting=1)
+    held.post("/orders", order())
+    gate.wait_until_entered()
+    places = held.application._router.find("GET", "/orders/o-1").route.handler.__self__._waiting
+
+    def wait_until_taken(places_left: int) -> None:
+        while places._value != places_left:
+            assert held.get("/healthz").status == 200
+
+    with held.raw() as first:
+        first.sendall(b"GET /orders/o-1?wait=30 HTTP/1.1\r\nHost: test\r\n\r\n")
+        wait_until_taken(0)
+        if how == "leaves":
+            first.close()
+        else:
+            first.shutdown(socket.SHUT_WR)
+            assert json.loads(read_answer(first)[1])["status"] == "Processing"
+        wait_until_taken(1)
+
+    with ThreadPoolExecutor(1) as pool:
+        second = pool.submit(held.get, "/orders/o-1?wait=30")
+        wait_until_taken(0)
+        gate.open()
+        assert second.result(20).json["status"] == "Completed"
+
+
+def test_a_client_that_sends_on_while_it_is_answered_is_not_read_without_bound(
+    held: Client, gate: Gate, order: MakeOrder
+) -> None:
+    held.post("/orders", order())
+    gate.wait_until_entered()
+    with held.raw() as eager:
+        eager.settimeout(0.5)
+        eager.sendall(b"GET /orders/o-1?wait=30 HTTP/1.1\r\nHost: test\r\n\r\n")
+        sent = 0
+        with suppress(TimeoutError):  # it is read no more
+            while sent < 100_000_000:
+                sent += eager.send(HEALTH * 1000)
+        (its_end,) = (it for it in held.server.connections if it._is_answering)
+        assert its_end._reader.held < 1_000_000 < sent < 100_000_000
+
+        gate.open()
+        eager.settimeout(20)
+        assert json.loads(read_answer(eager)[1])["status"] == "Completed"
+        for _ in range(100):
+            assert read_answer(eager)[0] == 200
 
 
 @pytest.mark.slow
