@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from ordermill.engine import EngineConfig
-from ordermill.http.server import ServerConfig
+from ordermill.http.config import ServerConfig
 from ordermill.store.lifecycle import EDGES
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     MakeOrder = Callable[..., dict[str, Any]]
 
-VERSIONS = [platform.python_version(), *map(version, ("cheroot", "CherryPy", "ordermill"))]
+VERSIONS = [platform.python_version(), *map(version, ("uvloop", "CherryPy", "ordermill"))]
 INSIDE = re.compile(
     "|".join([r"Traceback|File \"|line \d|\.py\b|/[a-z]+/[a-z]+/|cheroot|cherrypy|python", *map(re.escape, VERSIONS)]),
     re.IGNORECASE,
