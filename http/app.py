@@ -79,7 +79,7 @@ def routes(
     )
     needs_keys = protection.doorkeeper.needs_keys
     description = Document(lambda: encode(describe(api, needs_keys=needs_keys)), NO_PAGE)
-    return (*api, Route("GET", "/openapi.json", description.read, PUBLIC))
+    return (*api, Route("GET", "/openapi.json", description.read, PUBLIC, may_block=True))
 
 
 class Found(NamedTuple):

@@ -26,7 +26,11 @@ class ServerConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ] = 1
     threads: Annotated[
         int,
-        Meta(ge=1, le=1000, description="Threads for what takes long (lists, histories, bulks, pages); none waits for a client or the engine."),
+        Meta(
+            ge=1,
+            le=1000,
+            description="Threads for what takes long (lists, histories, bulks, pages); none waits for a client.",
+        ),
     ] = 4
     max_waiting: Annotated[
         int, Meta(ge=0, description="Requests with ?wait= that wait at the same time; more are answered at once.")
