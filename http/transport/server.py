@@ -83,6 +83,8 @@ class HttpServer:
         self._errors = BoundedLog(_log)
         self._socket: socket.socket | None = None
         self._opening: set[asyncio.Task[None]] = set()
+        self._beginning = threading.Lock()
+        self._has_begun = False
         self._is_stopping = False
         self._ends_at = math.inf
         self._has_ended = threading.Event()
@@ -122,6 +124,10 @@ class HttpServer:
     def start(self) -> None:
         """Serve until `stop`, which another thread calls. It needs an address that was prepared."""
         assert self._socket is not None, "prepare it first"
+        with self._beginning:
+            if self._is_stopping:  # before it has begun
+                return
+            self._has_begun = True
         self._mounts = sorted(self._apps.items(), key=lambda mount: -len(mount[0]))
         self._workers = Workers(self._config.threads, self.wake_ups)
         self.loop = loop = new_event_loop()
@@ -145,11 +151,12 @@ class HttpServer:
 
     def stop(self) -> None:
         """Take no more connections, have what was asked for answered, and end. From another thread."""
-        self._is_stopping = True
-        if not hasattr(self, "loop"):
-            if self._socket is not None:
-                self._socket.close()
-            return
+        with self._beginning:
+            self._is_stopping = True
+            if not self._has_begun:
+                if self._socket is not None:
+                    self._socket.close()
+                return
         self.wake_ups.call(self._begin_end)
         self._has_ended.wait()
 
@@ -232,7 +239,11 @@ class HttpServer:
     def _check(self) -> None:
         now = self.loop.time()
         for connection in list(self.connections):
-            connection.check(now)
+            try:
+                connection.check(now)
+            except Exception as error:
+                self._errors.error("cannot check a connection", error)
+                connection.abort()
         if self._ends_at == math.inf:
             self.loop.call_later(_CHECK_SECONDS, self._check)
             return

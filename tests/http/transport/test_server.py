@@ -230,6 +230,14 @@ def test_a_forked_child_keeps_no_connection_open(start_server: Callable[..., Cli
             os.close(writing)
 
 
+def test_a_server_that_is_stopped_before_it_has_begun_never_begins() -> None:
+    stopped = HttpServer({}, ServerConfig(port=0))
+    stopped.prepare()
+    stopped.stop()
+
+    stopped.start()  # returns
+
+
 def test_a_server_that_stops_keeps_no_connection_and_answers_until_the_end(client: Client, order: MakeOrder) -> None:
     client.server.begin_stop()
     client.engine.stop()
