@@ -12,11 +12,11 @@ from time import monotonic, sleep
 from typing import NamedTuple
 
 from peewee import DatabaseError
-from playhouse.pool import PooledSqliteDatabase  # type: ignore[import-untyped]  # has no types
 from pykka import Timeout
 
 from ..store import database as store
 from ..store import engines, lifecycle, queries
+from ..store.connection import Readers, Writer
 from ..store.errors import StoreUnavailable
 from ..store.lock import EngineLock
 from . import messages
@@ -44,7 +44,7 @@ class Running(NamedTuple):
     """An engine at work."""
 
     crew: Crew
-    readers: PooledSqliteDatabase
+    readers: Readers
     """Connections that only read, for any thread."""
     lock: EngineLock
     """Keeps other engines from the database."""
@@ -73,7 +73,7 @@ def put_up(
     with ExitStack() as undo:
         lock = EngineLock(path)
         undo.callback(lock.release)
-        open_database = partial(store.open_writer, path, config.durability, skip_upgrade_copy=config.skip_upgrade_copy)
+        open_database = partial(_open_writer, lock, path, config)
         database = open_database()
         undo.callback(database.close)
         try:
@@ -106,6 +106,11 @@ def put_up(
     crew.pool.tell(messages.WakeUp())
     crew.recorder.tell(messages.PruneOrders())
     return Running(crew, readers, lock, given_clock is None, recovered)
+
+
+def _open_writer(lock: EngineLock, path: Path, config: EngineConfig) -> Writer:
+    lock.check()
+    return store.open_writer(path, config.durability, skip_upgrade_copy=config.skip_upgrade_copy)
 
 
 def take_down(running: Running) -> None:

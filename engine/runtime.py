@@ -15,6 +15,7 @@ from playhouse.pool import MaxConnectionsExceeded  # type: ignore[import-untyped
 from pykka import ActorDeadError
 
 from ..store.address import locate
+from ..store.connection import FilesGone
 from ..store.errors import EngineStopped, StoreUnavailable
 from .clock import Clock
 from .config import EngineConfig
@@ -122,6 +123,8 @@ class OrderEngine(Desk):
         trouble = [*self.dead_actors()]
         if crew.store_trouble is not None:
             trouble.append(crew.store_trouble)
+        elif crew.files is not None and crew.files.gone() is not None:  # before any order has met with it
+            trouble.append(str(StoreUnavailable(FilesGone())))
         if crew.missing:
             trouble.append(f"{crew.abandoned} handlers have overrun their time: {crew.missing} processors are missing")
         return tuple(trouble)

@@ -7,10 +7,10 @@ from enum import StrEnum
 from pathlib import Path
 
 from peewee import DatabaseError, SqliteDatabase
-from playhouse.pool import PooledSqliteDatabase  # type: ignore[import-untyped]  # has no types
 
 from .. import sql
 from .address import check_place
+from .connection import Readers, Writer
 from .descriptor import uri_of
 from .errors import DatabaseRefused
 from .log import CHECKPOINT_PAGES
@@ -35,7 +35,7 @@ class Durability(StrEnum):
     """The operating system: it survives the death of the process, not always a power failure."""
 
 
-def open_writer(path: Path, durability: Durability, *, skip_upgrade_copy: bool = False) -> SqliteDatabase:
+def open_writer(path: Path, durability: Durability, *, skip_upgrade_copy: bool = False) -> Writer:
     """The one connection that writes; the schema is made where the file is new, and upgraded where it is old.
 
     It may be handed from thread to thread, and be used by one at a time.
@@ -49,8 +49,8 @@ def open_writer(path: Path, durability: Durability, *, skip_upgrade_copy: bool =
         DatabaseRefused: the file cannot be opened, is not ours, or was made by a newer version.
     """
     check_place(path)
-    database = SqliteDatabase(
-        str(path),
+    database = Writer(
+        path,
         pragmas={
             "journal_mode": "wal",
             "synchronous": durability.value,
@@ -69,6 +69,7 @@ def open_writer(path: Path, durability: Durability, *, skip_upgrade_copy: bool =
         if _is_empty(database):
             run_script(database, sql.read("schema.sql"))
         upgrade(database, path, SCHEMA_VERSION, keep_copy=not skip_upgrade_copy)
+        database.watch()
     except DatabaseRefused:
         database.close()
         raise
@@ -78,7 +79,7 @@ def open_writer(path: Path, durability: Durability, *, skip_upgrade_copy: bool =
     return database
 
 
-def open_readers(path: Path, max_connections: int, *, any_version: bool = False) -> PooledSqliteDatabase:
+def open_readers(path: Path, max_connections: int, *, any_version: bool = False) -> Readers:
     """A pool of connections that only read, for any thread: `with readers.connection_context(): …`.
 
     Args:
@@ -97,8 +98,9 @@ def open_readers(path: Path, max_connections: int, *, any_version: bool = False)
         _check_ours(path, may_be_empty=False, may_be_old=any_version)
     except DatabaseError as error:
         raise DatabaseRefused(f"Cannot use {path} as a database: {error}.") from error
-    return PooledSqliteDatabase(
+    return Readers(
         uri_of(path, mode="rw"),  # whatever has become of the file, no reader makes another one
+        path=path,
         uri=True,
         pragmas={"query_only": 1, "wal_autocheckpoint": 0},
         max_connections=max_connections,
