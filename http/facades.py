@@ -18,6 +18,7 @@ from pykka import Timeout
 from ..engine import OrderEngine, OrdermillError, Reply
 from ..engine.reply import answer, fail
 from .channel import FacadeLine, RemoteDesk
+from .forks import keep_from_children
 
 if TYPE_CHECKING:
     from .server import ServerConfig
@@ -117,6 +118,7 @@ class Facades:
         )
         process.start()
         theirs.close()  # or its death would not be seen here
+        keep_from_children(ours)  # or it would not see the death of this process
         line = FacadeLine(self._engine, ours)
         line.announced.when_done(partial(answer, self._started[place], None))
         with self._lock:

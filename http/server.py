@@ -23,6 +23,7 @@ from ..engine import Desk, InvalidConfiguration, OrderEngine, OrdermillError, Se
 from .app import Facade
 from .connection import Connection, OpenConnections
 from .facades import Facades, reserve_port
+from .forks import keep_from_children
 from .gateway import Gateway
 from .limits import allow_connections, connections_allowed
 from .memory import Memory
@@ -152,6 +153,7 @@ class FacadeServer(cheroot.wsgi.Server):
             super().prepare()
         except OSError as error:
             raise _cannot_listen(self.url, error) from error
+        keep_from_children(self.socket)
         self._connections.close()
         self._connections = PatientConnections(self, connections_allowed())
 
@@ -299,6 +301,7 @@ def _open_many(engine: OrderEngine, server: FacadeServer, config: ServerConfig, 
         holder = reserve_port(config.host, config.port)
     except OSError as error:
         raise _cannot_listen(server.url, error) from error
+    keep_from_children(holder)
     port: int = holder.getsockname()[1]
     facades = Facades(engine, structs.replace(config, port=port), set_up)
     try:
