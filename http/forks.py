@@ -29,8 +29,7 @@ def handle_here_only(numbers: Iterable[int]) -> None:
 
 def _leave_to_parent() -> None:
     for end in list(_kept):
-        if end.fileno() >= 0:
-            _close(end)
+        _close(end)
     _kept.clear()
     for number in _handled:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
@@ -38,10 +37,10 @@ def _leave_to_parent() -> None:
 
 
 def _close(end: socket.socket | Connection) -> None:
-    if isinstance(end, socket.socket):
-        os.close(end.detach())  # whatever still uses it, and without a word to the other end
-    else:
+    if isinstance(end, Connection):
         end.close()
+    elif (number := end.detach()) >= 0:  # whatever still uses it, and without a word to the other end
+        os.close(number)
 
 
 os.register_at_fork(after_in_child=_leave_to_parent)

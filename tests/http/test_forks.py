@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import socket
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ordermill.http.forks import handle_here_only
+from ordermill.http.forks import handle_here_only, keep_from_children
 
 if TYPE_CHECKING:
     from tests.http.conftest import Client
@@ -81,3 +82,17 @@ def test_a_signal_ends_a_child_and_not_the_server_within_it(number: signal.Signa
         os.close(write_end)
 
     assert code == (-signal.SIGTERM if number == signal.SIGTERM else 130)
+
+
+def test_what_was_closed_before_the_fork_is_no_hindrance() -> None:
+    (first, second), (ours, theirs) = socket.socketpair(), multiprocessing.Pipe()
+    ends = [ours, theirs, socket.socket(), first]
+    for end in ends:
+        keep_from_children(end)
+    for end in ends[:3]:
+        end.close()
+
+    with living_child(), closing(second):
+        first.close()
+        second.settimeout(10)
+        assert second.recv(1) == b""
