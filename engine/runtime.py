@@ -16,13 +16,13 @@ from pykka import ActorDeadError
 
 from ..store.address import locate
 from ..store.connection import FilesGone
-from ..store.errors import EngineStopped, InvalidArgument, StoreUnavailable
+from ..store.errors import EngineStopped, InvalidArgument, InvalidConfiguration, StoreUnavailable
 from .clock import Clock
 from .config import EngineConfig
 from .crew import Crew
 from .desk import Desk
 from .executor import ExecutorKind, bench_maker
-from .handler import Handler, check_handler, simulated
+from .handler import Handler, Probe, check_handler, simulated
 from .life import IS_INHERITED, Life, Phase
 from .messages import (
     AwaitOrder,
@@ -50,6 +50,7 @@ class OrderEngine(Desk):
     Args:
         database: a path, or a URL such as `sqlite:///orders.db`; created where it does not exist.
         handler: called with each order; see `Handler`. Without one, work is simulated.
+        probe: asked about orders whose handler was cut short; see `Probe`. The handler's attribute `probe` by default.
         executor: where the handler runs: `threads`, `processes`, or an executor of your own, which is not shut down.
         clock: where the time comes from; the machine's by default.
         settings: the fields of `EngineConfig`, by name.
@@ -64,6 +65,7 @@ class OrderEngine(Desk):
         database: str | os.PathLike[str],
         *,
         handler: Handler | None = None,
+        probe: Probe | None = None,
         executor: Executor | ExecutorKind | str = ExecutorKind.THREADS,
         clock: Clock | None = None,
         **settings: Any,
@@ -77,7 +79,11 @@ class OrderEngine(Desk):
         """The database file."""
         self.recovered = Recovered()
         """What the last start found in hand of an engine that had died, and did with it."""
-        self._make_bench = bench_maker(self._handler, self.config.executor if own is None else own)
+        self._probe = getattr(handler, "probe", None) if probe is None else probe
+        if self._probe is not None and not callable(self._probe):
+            raise InvalidConfiguration(f"The probe must be callable with an order; {self._probe!r} is not.")
+        where = self.config.executor if own is None else own
+        self._make_bench = bench_maker(self._handler, where, self.config.handler_timeout)
         self._given_clock = clock
         self._life = Life()
         weakref.finalize(self, self._life.begin_stop).atexit = False  # the end of the program is its life's business
@@ -97,6 +103,7 @@ class OrderEngine(Desk):
         Where a stop is under way, it is waited for first.
 
         Raises:
+            InvalidConfiguration: the handler cannot run where it is to run.
             DatabaseRefused: the database is not usable, or another engine works on it.
             StoreUnavailable: the database does not take writes.
             EngineStopped: a signal's handler has called `stop` meanwhile, or it is the parent's of this process.
@@ -104,14 +111,15 @@ class OrderEngine(Desk):
         self._life.start(self._put_up)
 
     def _put_up(self) -> Running:
-        running = put_up(self.path, self.config, self._handler, self._make_bench, self._given_clock)
+        running = put_up(self.path, self.config, self._make_bench, self._probe, self._given_clock)
         self.recovered = running.recovered
         return running
 
     def stop(self) -> None:
         """Take no more orders, wait for those in hand, then end all actors; nothing if it is not running.
 
-        An order whose handler does not return within `stop_seconds` goes back to Pending. Results that the database
+        An order whose handler does not return within `stop_seconds` goes back to Pending, or to Review where
+        `on_interrupted` says so; with a probe it stays Processing, and the next start asks. Results that the database
         does not take are tried again as long. Nothing is lost. A second Ctrl-C interrupts only the waiting: the stop
         goes on, and `stop` waits for it again. `pykka.ActorRegistry.stop_all()` does the same as this.
         """
@@ -134,6 +142,8 @@ class OrderEngine(Desk):
             trouble.append(crew.store_trouble)
         elif crew.files is not None and crew.files.gone() is not None:  # before any order has met with it
             trouble.append(str(StoreUnavailable(FilesGone())))
+        for reason, count in crew.unfit.items():
+            trouble.append(f"{count} of {self.config.processors} processors cannot work: {reason}")
         if crew.missing:
             trouble.append(f"{crew.abandoned} handlers have overrun their time: {crew.missing} processors are missing")
         return tuple(trouble)
