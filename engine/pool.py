@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from math import ceil
 from typing import Any
 
@@ -11,6 +13,8 @@ from peewee import Database
 from pykka import ActorRef, Future
 
 from ..store import lifecycle, queries
+from ..store.errors import StoreUnavailable
+from ..store.reader import Reader
 from ..store.record import OrderRecord, move
 from .actor import EngineActor, some
 from .clock import Timer
@@ -53,12 +57,12 @@ class PoolActor(EngineActor):
 
     Args:
         crew: the engine's actors and settings.
-        database: a pool of connections to read with.
+        reader: for the Pending orders that wait in the database.
     """
 
-    def __init__(self, crew: Crew, database: Database) -> None:
+    def __init__(self, crew: Crew, reader: Reader) -> None:
         super().__init__(crew)
-        self._database = database
+        self._reader = reader
         self._ready: deque[OrderRecord] = deque()
         self._held: set[int] = set()  # sequences in _ready or with the recorder: Pending, but not to be read again
         self._assigning = 0
@@ -145,11 +149,15 @@ class PoolActor(EngineActor):
             return
         now = self._crew.queue_clock.now_us()
         limit = window + len(self._held)
-        with self._database.connection_context():
-            found = queries.ready(self._database, now, limit)
-            self._more_in_database = len(found) == limit
-            if not self._more_in_database and (next_us := queries.next_ready_us(self._database, now)) is not None:
-                self._wake_at(next_us)
+        try:
+            found, next_us = self._reader.read(partial(_look, now_us=now, limit=limit))
+        except StoreUnavailable as error:
+            self._log.log_seldom(logging.ERROR, "no Pending orders could be read: %s", error)
+            self._pause()
+            return
+        self._more_in_database = len(found) == limit
+        if next_us is not None:
+            self._wake_at(next_us)
         new = [record for record in found if record.sequence not in self._held]
         if len(new) > window:  # some that are held were on their way to Processing when this was read
             new, self._more_in_database = new[:window], True
@@ -287,3 +295,9 @@ def assigned_ahead(processors: int, order_seconds: float) -> int:
     """
     ending = processors * _ASSIGNMENT_SECONDS / max(order_seconds, 1e-9)
     return min(_MAX_SHARE * processors, ceil(ending - 0.1))
+
+
+def _look(database: Database, now_us: int, limit: int) -> tuple[list[OrderRecord], int | None]:
+    """Orders that may be processed, and when the next one may be, where these are all."""
+    found = queries.ready(database, now_us, limit)
+    return found, None if len(found) == limit else queries.next_ready_us(database, now_us)
