@@ -16,6 +16,7 @@ from functools import partial
 
 from ..store.errors import InvalidConfiguration, OrdermillError
 from ..store.order import Order
+from .children import leave_stopping_to_parent, shielded
 from .handler import Handler, Reject, describe
 
 
@@ -104,7 +105,9 @@ class ProcessBench(Bench):
         # Never a fork: this process has threads.
         pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _prepare_worker, (self._handler,))
         try:
-            pid = pool.submit(os.getpid).result()
+            with shielded():
+                started = pool.submit(os.getpid)
+            pid = started.result()
         except BrokenProcessPool:  # its handler cannot be imported there, for one: each order will say so
             pool.shutdown()
             return
@@ -187,7 +190,7 @@ _handler: Handler | None = None
 def _prepare_worker(handler: Handler) -> None:
     global _handler
     _handler = handler
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the engine, which stops its workers itself
+    leave_stopping_to_parent()
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
 
