@@ -9,8 +9,9 @@ from itertools import zip_longest
 from ..store import lifecycle
 from ..store.ledger import Outcome, Recorded
 from ..store.record import OrderRecord
+from .logger import EngineLogger
 
-_log = logging.getLogger("ordermill.engine.transitions")
+_log = EngineLogger("ordermill.engine.transitions")
 
 
 def log_transitions(recorded: Recorded, request_ids: Sequence[str | None]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -18,12 +17,13 @@ from .clock import Moment
 from .config import EngineConfig, OnInterrupted
 from .crew import Crew
 from .handler import Effect, Probe
+from .logger import EngineLogger
 from .processor import after_failure
 
 _BATCH = 1000
 _INTERRUPTED = "the engine died while the order was in hand"
 
-_log = logging.getLogger("ordermill.engine.recovery")
+_log = EngineLogger("ordermill.engine.recovery")
 
 
 class Recovered(NamedTuple):

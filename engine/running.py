@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -27,6 +26,7 @@ from .crew import Crew
 from .executor import Bench
 from .handler import Handler
 from .intake import IntakeActor
+from .logger import EngineLogger
 from .metrics import MetricsActor
 from .pool import PoolActor
 from .recorder import RecorderActor
@@ -36,7 +36,7 @@ from .reply import Reply
 _MAX_READERS = 32
 _WRITE_AGAIN_SECONDS = 0.2
 
-_log = logging.getLogger("ordermill.engine")
+_log = EngineLogger("ordermill.engine")
 
 
 class Running(NamedTuple):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Context, Decimal, Inexact, InvalidOperation, Rounded, localcontext
+from enum import StrEnum
 from typing import Any
 
 import msgspec
@@ -129,6 +130,34 @@ def test_an_amount_is_kept_in_exact_cents(amount: Decimal | int, cents: int) -> 
 )
 def test_any_other_amount_is_refused(amount: object) -> None:
     assert faults_of(total_amount=amount) == (FieldFault("/total_amount", MONEY_FAULT),)
+
+
+@pytest.mark.parametrize(
+    "context",
+    [Context(prec=1), Context(prec=6, traps=[Inexact, Rounded, InvalidOperation]), Context(prec=1, Emax=0, Emin=0)],
+    ids=["one digit", "traps", "no exponents"],
+)
+def test_money_does_not_depend_on_the_callers_arithmetic(context: Context) -> None:
+    with localcontext(context):
+        orders = [make_order(total_amount=amount) for amount in (Decimal("9999999999.99"), Decimal("1E+9"), 7)]
+        stored = Order.stored("o-1", "u-1", ("sku-1", "sku-2"), 999_999_999_999)
+        cents = [order.total_cents for order in orders]
+        with pytest.raises(InvalidOrder):
+            make_order(total_amount=Decimal("1234567.891"))
+
+    assert cents == [999_999_999_999, 100_000_000_000, 700]
+    assert stored == orders[0]
+    assert str(stored.total_amount) == "9999999999.99"
+
+
+def test_texts_of_a_convenient_type_become_plain() -> None:
+    class Sku(StrEnum):
+        APPLE = "sku-apple"
+
+    order = make_order(Sku.APPLE, user_id=Sku.APPLE, item_ids=[Sku.APPLE])
+
+    assert {type(text) for text in (order.order_id, order.user_id, *order.item_ids)} == {str}
+    assert order == make_order("sku-apple", user_id="sku-apple", item_ids=("sku-apple",))
 
 
 def test_every_fault_of_an_order_is_named() -> None:
