@@ -45,6 +45,7 @@ class Server:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
+                start_new_session=True,  # so that a signal may be sent to all of its processes
             )
         self.ready_line = ""
         self.port = 0
