@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 from pykka import ActorDeadError, ActorRef, Future, ThreadingActor
 
 from ..store.order import Order
-from ..store.record import Move, OrderRecord
+from ..store.record import Cause, Move, OrderRecord
 from .clock import Timer
 from .crew import Crew, Incident
 from .handler import describe
@@ -176,10 +176,11 @@ def _orders_in(field: object) -> Iterator[str]:
 
 
 def _request_ids(messages: Iterable[object]) -> dict[str, None]:
-    found = [getattr(message, "request_id", None) for message in messages]
+    found = [getattr(message, "cause", None) for message in messages]
     for message in messages:
-        found += getattr(message, "request_ids", ())
-    return dict.fromkeys(request_id for request_id in found if isinstance(request_id, str))
+        found += getattr(message, "causes", ())
+    request_ids = (cause.request_id for cause in found if isinstance(cause, Cause))
+    return dict.fromkeys(request_id for request_id in request_ids if isinstance(request_id, str))
 
 
 def some(names: Iterable[str]) -> list[str]:

@@ -65,6 +65,8 @@ class Crew:
 
     config: EngineConfig
     clock: Clock
+    engine_id: int
+    """The number of this run, as the database has it."""
     make_bench: Callable[[], Bench]
     """Gives each processor a place to run the handler at."""
     last_step_us: int = 0

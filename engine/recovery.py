@@ -95,4 +95,4 @@ def _settle(record: OrderRecord, effect: Effect, now: Moment, config: EngineConf
             # A crash counts as a failed attempt, or an order that kills the process would do so for ever.
             return after_failure(record, now, _INTERRUPTED, config, at_once=True)
         case Effect.UNKNOWN:
-            return move(record, lifecycle.PARK, now.at_us, failed=True)
+            return move(record, lifecycle.PARK, now.at_us, error=_INTERRUPTED)

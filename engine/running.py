@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -16,7 +17,7 @@ from playhouse.pool import PooledSqliteDatabase  # type: ignore[import-untyped] 
 from pykka import Timeout
 
 from ..store import database as store
-from ..store import lifecycle, queries
+from ..store import engines, lifecycle, queries
 from ..store.errors import StoreUnavailable
 from . import messages
 from .backlog import Backlog
@@ -72,13 +73,17 @@ def put_up(
     with ExitStack() as undo:
         lock = store.lock_for_engine(path)
         undo.callback(lock.release)
-        open_database = partial(store.open_writer, path, config.durability)
+        open_database = partial(store.open_writer, path, config.durability, skip_upgrade_copy=config.skip_upgrade_copy)
         database = open_database()
         undo.callback(database.close)
         try:
             clock = given_clock or SystemClock()
             crew = Crew(
-                config=config, clock=clock, make_bench=make_bench, last_step_us=queries.last_transition_us(database)
+                config=config,
+                clock=clock,
+                engine_id=engines.register(database, clock.now_us()),
+                make_bench=make_bench,
+                last_step_us=queries.last_transition_us(database),
             )
             for warning in crew.warnings():
                 _log.warning("%s", warning)
@@ -89,7 +94,7 @@ def put_up(
             # It reads as well, so it is the first: where that fails, no actor is left behind.
             crew.recorder = RecorderActor.start(crew, open_database, database)
             undo.callback(crew.recorder.stop)
-        except DatabaseError as error:
+        except (DatabaseError, sqlite3.Error) as error:  # Peewee translates the errors of its own calls only
             raise StoreUnavailable(error) from error
         crew.metrics = MetricsActor.start(crew, totals)
         undo.callback(crew.metrics.stop)

@@ -23,6 +23,7 @@ from ..engine import (
 )
 from ..store.lifecycle import ACCEPT, ASSIGN, COMPLETE, Edge
 from ..store.order import find_faults
+from ..store.reason import reason_faults
 from .call import JSON
 from .headers import ReadHeaders, SubmitHeaders
 from .health import HealthPayload
@@ -35,6 +36,7 @@ from .payloads import (
     BulkPayload,
     BulkResult,
     HistoryPayload,
+    MoveRequest,
     OrderPayload,
     OrderRequest,
     PagePayload,
@@ -44,9 +46,7 @@ from .payloads import (
     encode,
 )
 from .problems import TooManyOrders
-from .route import Content, Operation, Result
-
-_ORDERS, _OPERATORS, _OBSERVERS = "Orders", "Operators", "Observers"
+from .route import Content, Operation, Result, Tag
 
 _CREATED, _ASSIGNED, _UPDATED = (f"2026-11-23T06:39:00.{part}Z" for part in ("090788", "092502", "145536"))
 _REQUEST: dict[str, object] = {
@@ -55,10 +55,17 @@ _REQUEST: dict[str, object] = {
     "item_ids": ["sku-1", "sku-2"],
     "total_amount": "19.99",
 }
-_PENDING = OrderPayload("o-1", "u-1", ("sku-1", "sku-2"), "19.99", OrderStatus.PENDING, 0, _CREATED, _CREATED)
-_COMPLETED = msgspec.structs.replace(_PENDING, status=OrderStatus.COMPLETED, attempts=1, updated_at=_UPDATED)
-_CANCELLED = msgspec.structs.replace(_PENDING, status=OrderStatus.CANCELLED, updated_at=_UPDATED)
-_RETRIED = msgspec.structs.replace(_PENDING, attempts=1, updated_at=_UPDATED)
+_PENDING = OrderPayload(
+    "o-1", "u-1", ("sku-1", "sku-2"), "19.99", OrderStatus.PENDING, 0, 0, None, _CREATED, _CREATED, _CREATED
+)
+_COMPLETED = msgspec.structs.replace(
+    _PENDING, status=OrderStatus.COMPLETED, attempts=1, ready_at=None, updated_at=_UPDATED
+)
+_CANCELLED = msgspec.structs.replace(_PENDING, status=OrderStatus.CANCELLED, ready_at=None, updated_at=_UPDATED)
+_RETRIED = msgspec.structs.replace(
+    _PENDING, attempts=1, last_error="rejected: nothing to pay", ready_at=_UPDATED, updated_at=_UPDATED
+)
+_SETTLED = msgspec.structs.replace(_COMPLETED, failures=1, last_error="the engine died while the order was in hand")
 _BULK: list[dict[str, object]] = [_REQUEST | {"order_id": "o-2"}, {"order_id": "o-3"}]
 _METRICS = MetricsSnapshot(
     total_orders_processed=2,
@@ -83,6 +90,7 @@ _TAGGED = {"ETag": True}
 _READ = _TAGGED | {"Preference-Applied": False}
 
 _FAULTY = InvalidOrder(find_faults(_REQUEST | {"item_ids": []}))
+_NO_REASON = InvalidOrder(tuple(reason_faults("")))
 _INCOMPLETE = str(InvalidOrder(find_faults(_BULK[1])))
 _ASKING = (EngineStopped(), StoreUnavailable(OSError("database or disk is full")))
 _SENDING = (
@@ -126,7 +134,7 @@ def _order(description: str, example: OrderPayload, headers: Mapping[str, bool] 
 
 SUBMIT = Operation(
     "submitOrder",
-    _ORDERS,
+    Tag.ORDERS,
     results=(
         Result(
             HTTPStatus.CREATED,
@@ -142,7 +150,7 @@ SUBMIT = Operation(
 )
 SUBMIT_BULK = Operation(
     "submitOrders",
-    _ORDERS,
+    Tag.ORDERS,
     results=(
         _ok(
             "What became of each, in the sequence that they were sent in.",
@@ -160,14 +168,14 @@ SUBMIT_BULK = Operation(
 )
 LIST = Operation(
     "listOrders",
-    _ORDERS,
+    Tag.ORDERS,
     results=(_ok("A page.", PagePayload, PagePayload([_COMPLETED], "2")),),
     problems=_ASKING,
     query=PageQuery,
 )
 READ = Operation(
     "readOrder",
-    _ORDERS,
+    Tag.ORDERS,
     results=(
         _order("The order.", _COMPLETED, _READ),
         Result(HTTPStatus.NOT_MODIFIED, "The order has not changed.", headers=_READ),
@@ -178,13 +186,13 @@ READ = Operation(
 )
 READ_STATUS = Operation(
     "readStatus",
-    _ORDERS,
+    Tag.ORDERS,
     results=(_ok("Where it is.", StatusPayload, StatusPayload("o-1", OrderStatus.COMPLETED)),),
     problems=_ASKING,
 )
 READ_HISTORY = Operation(
     "readHistory",
-    _ORDERS,
+    Tag.ORDERS,
     results=(
         _ok(
             "Its steps, oldest first.",
@@ -203,20 +211,24 @@ READ_HISTORY = Operation(
 )
 CANCEL_ORDER = Operation(
     "cancelOrder",
-    _ORDERS,
+    Tag.ORDERS,
     results=(_order("The order is Cancelled.", _CANCELLED),),
-    problems=(TransitionRefused("o-1", OrderStatus.COMPLETED, OrderStatus.CANCELLED), *_ASKING),
+    problems=(_NO_REASON, TransitionRefused("o-1", OrderStatus.COMPLETED, OrderStatus.CANCELLED), *_ASKING),
+    bodies=_json(MoveRequest, MoveRequest("ordered twice")),
+    is_body_optional=True,
 )
 RETRY = Operation(
     "retryOrder",
-    _OPERATORS,
-    results=(_order("The order is Pending.", _RETRIED),),
-    problems=(TransitionRefused("o-1", OrderStatus.COMPLETED, OrderStatus.PENDING), *_ASKING),
+    Tag.OPERATORS,
+    results=(_order("The order is Pending, and ready at once.", _RETRIED),),
+    problems=(_NO_REASON, TransitionRefused("o-1", OrderStatus.COMPLETED, OrderStatus.PENDING), *_ASKING),
+    bodies=_json(MoveRequest, MoveRequest("the payment service is back")),
+    is_body_optional=True,
 )
 SETTLE = Operation(
     "settleOrder",
-    _OPERATORS,
-    results=(_order("The order is settled.", _COMPLETED),),
+    Tag.OPERATORS,
+    results=(_order("The order is settled.", _SETTLED),),
     problems=(
         InvalidOrder((FieldFault("/status", "must be Completed or Failed"),)),
         TransitionRefused("o-1", OrderStatus.PENDING, OrderStatus.COMPLETED),
@@ -226,7 +238,7 @@ SETTLE = Operation(
 )
 METRICS = Operation(
     "readMetrics",
-    _OBSERVERS,
+    Tag.OBSERVERS,
     results=(
         Result(
             HTTPStatus.OK,
@@ -239,7 +251,7 @@ METRICS = Operation(
 LIVE, READY = (
     Operation(
         name,
-        _OBSERVERS,
+        Tag.OBSERVERS,
         results=(
             _ok("All is well.", HealthPayload, HealthPayload("ok", ())),
             Result(

@@ -16,6 +16,9 @@ from .errors import FieldFault, InvalidOrder
 # Clients and proxies resolve . and .. in a path: an order of that name could be sent and never be asked for.
 IDENTIFIER = re.compile(r"(?!\.+$)[A-Za-z0-9._:-]{1,64}")
 IDENTIFIER_RULE = "1 to 64 characters of A-Z a-z 0-9 . _ : -, and not of dots alone"
+# What shops call their users, email addresses among them; nothing that JSON would have to escape.
+USER = re.compile(r"[!#-\[\]-~]{1,128}")
+USER_RULE = "1 to 128 visible characters of ASCII, without blanks, double quotes and backslashes"
 MAX_ITEMS = 100
 MAX_TOTAL_AMOUNT = Decimal("9999999999.99")
 MONEY_RULE = f"a decimal amount from 0 to {MAX_TOTAL_AMOUNT} with at most two fraction digits"
@@ -25,6 +28,7 @@ _CENT = Decimal("0.01")
 _EXACT = Context(prec=len(MAX_TOTAL_AMOUNT.as_tuple().digits), traps=[])
 _ONLY_STRINGS = {str}
 _is_identifier = IDENTIFIER.fullmatch
+_is_user = USER.fullmatch
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
@@ -37,7 +41,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     order_id: str
     """The client's name for the order, unique for ever: 1 to 64 characters of A-Z a-z 0-9 . _ : -, not of dots alone"""
     user_id: str
-    """Who orders, written like `order_id`."""
+    """Who orders, by an email address or another name: 1 to 128 visible characters of ASCII, without blanks, double
+    quotes and backslashes"""
     item_ids: tuple[str, ...]
     """What is ordered: 1 to 100 items, each written like `order_id`; repeats and sequence are kept."""
     total_amount: Decimal
@@ -48,7 +53,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             sound = (
                 type(self.order_id) is type(self.user_id) is str
                 and _is_identifier(self.order_id)
-                and _is_identifier(self.user_id)
+                and _is_user(self.user_id)
                 and type(self.item_ids) is tuple
                 and 0 < len(self.item_ids) <= MAX_ITEMS
                 and set(map(type, self.item_ids)) == _ONLY_STRINGS
@@ -105,9 +110,10 @@ def find_faults(fields: Mapping[str, Any]) -> tuple[FieldFault, ...]:
     for name in FIELDS:
         if name not in fields:
             faults.append(FieldFault(pointer_to(name), "missing"))
-    for name in ("order_id", "user_id"):
-        if name in fields and not _is_sound_identifier(fields[name]):
-            faults.append(FieldFault(pointer_to(name), f"must be a string of {IDENTIFIER_RULE}"))
+    if "order_id" in fields and not _is_sound_identifier(fields["order_id"]):
+        faults.append(FieldFault("/order_id", f"must be a string of {IDENTIFIER_RULE}"))
+    if "user_id" in fields and not _is_sound_user(fields["user_id"]):
+        faults.append(FieldFault("/user_id", f"must be a string of {USER_RULE}"))
     if "item_ids" in fields:
         faults.extend(_item_faults(fields["item_ids"]))
     if "total_amount" in fields and not _is_sound_amount(fields["total_amount"]):
@@ -138,6 +144,10 @@ def _is_money(amount: Decimal) -> bool:
 
 def _is_sound_identifier(value: object) -> bool:
     return isinstance(value, str) and _is_identifier(value) is not None
+
+
+def _is_sound_user(value: object) -> bool:
+    return isinstance(value, str) and _is_user(value) is not None
 
 
 def _is_sound_amount(value: object) -> bool:

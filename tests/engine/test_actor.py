@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 from pykka import ActorRef, Future, ThreadingFuture
 
-from ordermill.engine import EngineConfig, OrderEngine
+from ordermill.engine import Cause, EngineConfig, OrderEngine
 from ordermill.engine.actor import BatchActor, EngineActor, fail
 from ordermill.engine.crew import Crew
 from ordermill.engine.executor import Bench
@@ -62,7 +62,7 @@ class BatchDivider(BatchActor):
 @pytest.fixture
 def crew(clock: ManualClock) -> Crew:
     """A crew that nobody works in."""
-    return Crew(config=EngineConfig(), clock=clock, make_bench=Bench)
+    return Crew(config=EngineConfig(), clock=clock, engine_id=1, make_bench=Bench)
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ class Unreadable(Exception):
         BacklogRead(3, 3),
         CancelOrder(10**30, None),  # type: ignore[arg-type]  # what a caller may have passed
         SubmitOrders([None, {"order_id": "o-1"}, "\ud800"], None),  # type: ignore[list-item, arg-type]  # likewise
-        SubmitOrders(None, 7, request_ids=5),  # type: ignore[arg-type]  # likewise
+        SubmitOrders(None, 7, causes=5),  # type: ignore[arg-type]  # likewise
         "no message",
     ],
     ids=repr,
@@ -238,6 +238,6 @@ def test_an_incident_names_the_requests_whose_messages_were_in_hand(
     with monkeypatch.context() as patch:
         patch.setattr(IntakeActor, "receive", fail)
         with pytest.raises(ZeroDivisionError):
-            engine.begin_submit([make_order()], "r-1").get(timeout=5)
+            engine.begin_submit([make_order()], Cause("r-1")).get(timeout=5)
 
     assert "r-1" in [record.__dict__.get("request_id") for record in caplog.records if record.levelname == "ERROR"]

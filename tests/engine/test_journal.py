@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ordermill.engine import OrderEngine
+from ordermill.engine import Cause, OrderEngine
 from ordermill.engine.testing import make_order
 
 JOURNAL = "ordermill.engine.transitions"
@@ -17,7 +17,7 @@ def test_each_transition_is_a_line_that_names_the_order_the_attempt_and_the_requ
 ) -> None:
     caplog.set_level("DEBUG", JOURNAL)
     engine = start_engine()
-    engine.begin_submit([make_order(), make_order()], "r-1").get(timeout=5)
+    engine.begin_submit([make_order(), make_order()], Cause("r-1")).get(timeout=5)
     engine.drain(timeout=5)
     engine.stop()
 

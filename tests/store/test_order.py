@@ -14,6 +14,7 @@ from ordermill.store.errors import FieldFault, InvalidOrder
 from ordermill.store.order import FIELDS, Order, amount_from_cents, find_faults, format_cents
 
 IDENTIFIER_FAULT = "must be a string of 1 to 64 characters of A-Z a-z 0-9 . _ : -, and not of dots alone"
+USER_FAULT = "must be a string of 1 to 128 visible characters of ASCII, without blanks, double quotes and backslashes"
 MONEY_FAULT = "must be a decimal amount from 0 to 9999999999.99 with at most two fraction digits"
 
 
@@ -30,12 +31,27 @@ def test_an_identifier_has_up_to_64_plain_characters(identifier: str) -> None:
     assert (order.order_id, order.user_id, order.item_ids) == (identifier, identifier, (identifier,))
 
 
-@pytest.mark.parametrize("field", ["order_id", "user_id"])
 @pytest.mark.parametrize(
     "value", ["", "a" * 65, "a b", "a\n", "a/b", "é", "\u0661", "a\x00", None, 7, b"a", ["a"], True], ids=repr
 )
-def test_any_other_identifier_is_refused(field: str, value: object) -> None:
-    assert faults_of(**{field: value}) == (FieldFault(f"/{field}", IDENTIFIER_FAULT),)
+def test_any_other_identifier_is_refused(value: object) -> None:
+    assert faults_of(order_id=value) == (FieldFault("/order_id", IDENTIFIER_FAULT),)
+
+
+@pytest.mark.parametrize(
+    "user_id", ["a", "a" * 128, "jane.o'neill+shop@mail.example.com", "a/b", "user:7", "!#$%&'*+-/=?^_`{|}~@x"]
+)
+def test_a_user_may_be_an_email_address(user_id: str) -> None:
+    assert make_order(user_id=user_id).user_id == user_id
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "a" * 129, "a b", "a\n", 'a"b', "a\\b", "é", "\u0661", "a\x00", "a\x7f", None, 7, b"a", ["a"], True],
+    ids=repr,
+)
+def test_any_other_user_is_refused(value: object) -> None:
+    assert faults_of(user_id=value) == (FieldFault("/user_id", USER_FAULT),)
 
 
 @pytest.mark.parametrize("count", [1, 100])
