@@ -9,6 +9,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Any, ClassVar
 
+from playhouse.pool import PooledSqliteDatabase  # type: ignore[import-untyped]  # has no types
 from pykka import ThreadingActor
 
 from ..store.errors import EngineStopped
@@ -49,6 +50,12 @@ class Life:
     def running(self) -> Running | None:
         """What runs; None before and afterwards, and from the first moment of a stop."""
         return self._running if self.phase is Phase.RUNNING else None
+
+    @property
+    def readers(self) -> PooledSqliteDatabase | None:
+        """What to read from the database with, until the last moment of a stop; None before and afterwards."""
+        running = self._running
+        return None if running is None else running.readers
 
     def start(self, put_up: Callable[[], Running]) -> None:
         """Begin to run; nothing if it runs. Where it is being started or stopped, that comes first.
@@ -106,13 +113,15 @@ class Life:
         with self._changed:
             # Everything that was told while it ran is in the mailboxes before the first word of the stop.
             self._enter(Phase.STOPPING)
-            running, self._running = self._running, None
-        assert running is not None
+        assert self._running is not None
+        readers = self._running.readers
         try:
-            take_down(running)
+            take_down(self._running)
         except Exception:  # it is over all the same, and the database free for the next engine
             _log.exception("unexpected error in a stop")
         finally:
+            self._running = None
+            readers.close_idle()  # whoever reads at this moment closes its connection afterwards
             atexit.unregister(self.stop)
             self._enter(Phase.STOPPED)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from collections import Counter, deque
+from collections.abc import Sequence
+from contextlib import suppress
+from queue import SimpleQueue
+from threading import Thread
 from typing import NamedTuple
 
 from peewee import Database
@@ -56,13 +58,12 @@ def recover(database: Database, crew: Crew, probe: Probe | None) -> Recovered:
     ledger = Ledger(database)
     _let_wait_no_longer(ledger, crew)
     count: Counter[OrderStatus] = Counter()
-    with ThreadPoolExecutor(config.processors, thread_name_prefix="ordermill-probe") as threads:
-        while records := queries.processing(database, _BATCH):
-            effects = list(threads.map(partial(_ask, probe, config), records))
-            now = crew.now()
-            moves = [_settle(record, effect, now, config) for record, effect in zip(records, effects, strict=True)]
-            ledger.record((), moves, now.at_us)
-            count.update(step.after.status for step in moves)
+    while records := queries.processing(database, _BATCH):
+        effects = _effects(probe, config, records)
+        now = crew.now()
+        moves = [_settle(record, effect, now, config) for record, effect in zip(records, effects, strict=True)]
+        ledger.record((), moves, now.at_us)
+        count.update(step.after.status for step in moves)
     return Recovered(
         returned=count[OrderStatus.PENDING],
         completed=count[OrderStatus.COMPLETED],
@@ -77,12 +78,33 @@ def _let_wait_no_longer(ledger: Ledger, crew: Crew) -> None:
         _log.warning("%d orders were to wait for a time that lies too far ahead: they are processed now", clamped)
 
 
-def _ask(probe: Probe | None, config: EngineConfig, record: OrderRecord) -> Effect:
+def _effects(probe: Probe | None, config: EngineConfig, records: Sequence[OrderRecord]) -> list[Effect]:
     if probe is None:
-        return Effect.UNKNOWN if config.on_interrupted is OnInterrupted.REVIEW else Effect.NOT_DONE
+        effect = Effect.UNKNOWN if config.on_interrupted is OnInterrupted.REVIEW else Effect.NOT_DONE
+        return [effect] * len(records)
+    unasked = deque(enumerate(records))
+    answers: SimpleQueue[tuple[int, Effect]] = SimpleQueue()
+    # Daemons, so that whoever interrupts a start need not wait for a probe that hangs.
+    for _ in range(min(config.processors, len(records))):
+        Thread(target=_ask_each, args=(probe, unasked, answers), name="ordermill-probe", daemon=True).start()
+    try:
+        found = dict(answers.get() for _ in records)
+    finally:
+        unasked.clear()
+    return [found[position] for position in range(len(records))]
+
+
+def _ask_each(probe: Probe, unasked: deque[tuple[int, OrderRecord]], answers: SimpleQueue[tuple[int, Effect]]) -> None:
+    with suppress(IndexError):
+        while True:
+            position, record = unasked.popleft()
+            answers.put((position, _ask(probe, record)))
+
+
+def _ask(probe: Probe, record: OrderRecord) -> Effect:
     try:
         return Effect(probe(record.order))
-    except Exception:
+    except BaseException:  # a probe's SystemExit is no answer either
         _log.exception("the probe failed for order %s: it waits in Review", record.order_id)
         return Effect.UNKNOWN
 

@@ -109,14 +109,13 @@ def put_up(
 
 
 def take_down(running: Running) -> None:
-    """Take no more orders, wait for those in hand, record how they ended, then end all actors.
+    """Take no more orders, wait for those in hand, record how they ended, then end all actors. Reads go on.
 
     Whatever goes wrong, the database is free for the next engine in the end.
     """
     crew = running.crew
     with ExitStack() as last:  # the last first
         last.callback(running.lock.release)
-        last.callback(running.readers.close_idle)  # whoever reads at this moment closes its connection afterwards
         if running.owns_clock:
             last.callback(crew.clock.close)
         last.callback(crew.waiting_room.close)

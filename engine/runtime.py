@@ -145,11 +145,14 @@ class OrderEngine(Desk):
 
     def _need(self) -> Running:
         running = self._life.running
-        if self._life.phase is Phase.STOPPING:
-            raise EngineStopped
         if running is None:
-            raise EngineStopped("The engine is not running: use it in a `with` block, or call start() first.")
+            raise self._stopped()
         return running
+
+    def _stopped(self) -> EngineStopped:
+        if self._life.phase in (Phase.CREATED, Phase.STARTING):
+            return EngineStopped("The engine is not running: use it in a `with` block, or call start() first.")
+        return EngineStopped()
 
     def send(self, request: Request) -> None:
         """Pass on a request, whose reply will be set.
@@ -191,14 +194,14 @@ class OrderEngine(Desk):
             crew.recorder.tell(wish)
 
     def _read(self, query: Callable[[Database], T]) -> T:
-        running = self._need()
+        readers = self._life.readers
+        if readers is None:
+            raise self._stopped()
         try:
-            with running.readers.connection_context():
-                return query(running.readers)
+            with readers.connection_context():
+                return query(readers)
         except (DatabaseError, MaxConnectionsExceeded) as error:
             raise StoreUnavailable(error) from error
         finally:
-            if (
-                self._life.running is not running
-            ):  # stopped meanwhile, when this connection was in use: close it as well
-                running.readers.close_idle()
+            if self._life.readers is not readers:  # stopped meanwhile, with this connection in use: close it too
+                readers.close_idle()

@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import pty
+import re
 import signal
 import sys
 import threading
@@ -73,8 +74,7 @@ def test_a_busy_server_stops_in_order(
         for client in clients:
             client.result(timeout=60)
 
-    assert "WARNING ordermill.http: stopping: 4 orders in hand are waited for" in server.errors
-    assert server.errors.count("\n") == 1
+    assert re.fullmatch(r".* WARNING ordermill.http: stopping: \d+ orders in hand are waited for, .*\n", server.errors)
     found = tables()
     assert found.statuses.keys() == accepted  # whatever is stored was answered, and the other way round
     assert set(found.statuses.values()) == {"Pending", "Completed"}
