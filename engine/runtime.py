@@ -14,7 +14,7 @@ from peewee import Database, DatabaseError
 from playhouse.pool import MaxConnectionsExceeded  # type: ignore[import-untyped]  # has no types
 from pykka import ActorDeadError
 
-from ..store import database as store
+from ..store.address import locate
 from ..store.errors import EngineStopped, InvalidConfiguration, StoreUnavailable
 from .clock import Clock
 from .config import EngineConfig
@@ -22,7 +22,7 @@ from .crew import Crew
 from .desk import Desk
 from .executor import ExecutorKind, bench_maker
 from .handler import Handler, simulated
-from .life import Life, Phase
+from .life import IS_INHERITED, Life, Phase
 from .messages import AwaitOrder, Drain, Request, SubmitOrders, TakeSnapshot
 from .recovery import Recovered
 from .running import Running, put_up
@@ -34,7 +34,8 @@ class OrderEngine(Desk):
     """Takes orders, keeps them safe, and puts each through a handler.
 
     Use it in a `with` block, or call `start` and `stop`. All methods may be called from any thread. An engine that is
-    not stopped is stopped when the program ends, or when nothing refers to it any more.
+    not stopped is stopped when the program ends, or when nothing refers to it any more. A child that is forked from the
+    process while the engine runs does not have it: there every call raises EngineStopped.
 
     Args:
         database: a path, or a URL such as `sqlite:///orders.db`; created where it does not exist.
@@ -59,7 +60,7 @@ class OrderEngine(Desk):
         own = executor if isinstance(executor, Executor) else None
         self.config = EngineConfig.of(settings if own is not None else {**settings, "executor": executor})
         """The settings in force."""
-        self.path = store.locate(database)
+        self.path = locate(database)
         """The database file."""
         self.recovered = Recovered()
         """What the last start found in hand of an engine that had died, and did with it."""
@@ -88,7 +89,7 @@ class OrderEngine(Desk):
         Raises:
             DatabaseRefused: the database is not usable, or another engine works on it.
             StoreUnavailable: the database does not take writes.
-            EngineStopped: a signal's handler has called `stop` meanwhile.
+            EngineStopped: a signal's handler has called `stop` meanwhile, or it is the parent's of this process.
         """
         self._life.start(self._put_up)
 
@@ -150,6 +151,8 @@ class OrderEngine(Desk):
         return running
 
     def _stopped(self) -> EngineStopped:
+        if self._life.phase is Phase.INHERITED:
+            return EngineStopped(IS_INHERITED)
         if self._life.phase in (Phase.CREATED, Phase.STARTING):
             return EngineStopped("The engine is not running: use it in a `with` block, or call start() first.")
         return EngineStopped()

@@ -17,8 +17,10 @@ from ... import sql
 from ...engine import Durability, OrderNotFound
 from ...store import database as store
 from ...store import queries
+from ...store.address import locate
 from ...store.audit import audit
 from ...store.backup import back_up
+from ...store.lock import EngineLock
 from ...store.statements import run_script
 from ...store.totals import OrderMetrics
 from ..payloads import history_payload, order_payload
@@ -35,20 +37,20 @@ def init_command(
     ] = False,
 ) -> None:
     """Create an empty database, or upgrade the schema of an older one; nothing happens to one that is up to date."""
-    path = store.locate(db)
+    path = locate(db)
     with _writer(path, skip_upgrade_copy=skip_upgrade_copy):
-        out.print(f"{path} is ready.", highlight=False)
+        out.print(f"{path} is ready.", highlight=False, soft_wrap=True)
 
 
 @app.command("seed")
 def seed_command(db: DatabaseOption = DEFAULT_DATABASE) -> None:
     """Fill an empty database with sample orders."""
-    path = store.locate(db)
+    path = locate(db)
     with _writer(path) as database:
         if queries.last_sequence(database):
             stop(f"{path} has orders already: sample orders go into an empty database only.")
         run_script(database, sql.read("sample_data.sql"))
-        out.print(f"{path} has {queries.last_sequence(database)} sample orders.", highlight=False)
+        out.print(f"{path} has {queries.last_sequence(database)} sample orders.", highlight=False, soft_wrap=True)
 
 
 @app.command("status")
@@ -121,12 +123,12 @@ def backup_command(
     ):
         task = progress.add_task("Pages", total=None)
         back_up(database, target, lambda done, total: progress.update(task, completed=done, total=total))
-    out.print(f"{target} is a copy of {store.locate(db)}; check it with `ordermill verify`.", highlight=False)
+    out.print(f"{target} is a copy of {locate(db)}; check it with `ordermill verify`.", highlight=False, soft_wrap=True)
 
 
 @contextmanager
 def _writer(path: Path, *, skip_upgrade_copy: bool = False) -> Iterator[SqliteDatabase]:
-    lock = store.lock_for_engine(path)
+    lock = EngineLock(path)
     try:
         database = store.open_writer(path, Durability.FULL, skip_upgrade_copy=skip_upgrade_copy)
         try:
@@ -139,7 +141,7 @@ def _writer(path: Path, *, skip_upgrade_copy: bool = False) -> Iterator[SqliteDa
 
 @contextmanager
 def _reader(address: str, *, any_version: bool = False) -> Iterator[Database]:
-    database = store.open_readers(store.locate(address), max_connections=1, any_version=any_version)
+    database = store.open_readers(locate(address), max_connections=1, any_version=any_version)
     try:
         with database.connection_context():
             yield database
