@@ -18,6 +18,7 @@ from ..store.errors import InvalidConfiguration, OrdermillError
 from ..store.order import Order
 from .children import leave_stopping_to_parent, shielded
 from .handler import Handler, Reject, describe
+from .output import outlive_output
 
 
 class ExecutorKind(StrEnum):
@@ -191,6 +192,7 @@ def _prepare_worker(handler: Handler) -> None:
     global _handler
     _handler = handler
     leave_stopping_to_parent()
+    outlive_output()
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
 

@@ -64,6 +64,11 @@ class Server:
         assert match, self.ready_line + self.errors
         self.port, self.recovered = int(match[1]), int(match[3])
 
+    def close_output(self) -> None:
+        """Read no more of what it prints: a pipe without a reader is left."""
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
     def read_line(self) -> str:
         """The next line that it prints, or its handlers."""
         assert self.process.stdout is not None

@@ -237,3 +237,24 @@ def test_a_server_whose_terminal_is_closed_stops_in_order(
     assert os.waitstatus_to_exitcode(status) == 0
     assert tables().statuses["o-1"] in ("Completed", "Pending")
     assert tables().audit.faults == []
+
+
+@pytest.mark.parametrize("executor", ["threads", "processes"])
+def test_a_server_whose_output_nobody_reads_works_on_and_stops_in_order(
+    start_server: Callable[..., Server],
+    tables: Callable[[], Tables],
+    order: MakeOrder,
+    tmp_path: Path,
+    executor: str,
+) -> None:
+    (tmp_path / "chatty.py").write_text("def tell(order):\n    print(order.order_id * 1000, flush=True)\n")
+    options = ("--handler", "chatty:tell", "--executor", executor, "--processors", "1", "--max-attempts", "1")
+    server = start_server(*options)
+    server.close_output()
+
+    for number in range(3):
+        server.request("POST", "/orders", order(f"o-{number}"))
+        assert server.get(f"/orders/o-{number}?wait=30")["status"] == "Completed"
+
+    server.stop()
+    assert set(tables().statuses.values()) == {"Completed"}
