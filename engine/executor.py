@@ -17,7 +17,7 @@ from functools import partial
 from ..store.errors import InvalidConfiguration, OrdermillError
 from ..store.order import Order
 from .children import leave_stopping_to_parent, shielded
-from .handler import Handler, Reject, describe
+from .handler import Handler, Reject, describe, run_handler
 from .output import outlive_output
 
 
@@ -67,7 +67,8 @@ class ThreadBench(Bench):
 
     def run(self, order: Order) -> object:
         """Put an order through the handler."""
-        return self._handler(order)
+        run_handler(self._handler, order)
+        return None
 
 
 class ExecutorBench(Bench):
@@ -84,7 +85,7 @@ class ExecutorBench(Bench):
 
     def run(self, order: Order) -> object:
         """Put an order through the handler."""
-        return self._executor.submit(self._handler, order).result()
+        return self._executor.submit(run_handler, self._handler, order).result()
 
 
 class ProcessBench(Bench):
@@ -206,7 +207,7 @@ def _die_with_parent() -> None:
 def _call(order: Order) -> OrdermillError | None:
     assert _handler is not None
     try:
-        _handler(order)
+        run_handler(_handler, order)
     except Reject as rejection:
         return Reject(str(rejection.reason))
     except BaseException as error:  # whatever it is, it may be of a class that does not travel

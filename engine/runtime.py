@@ -15,13 +15,13 @@ from playhouse.pool import MaxConnectionsExceeded  # type: ignore[import-untyped
 from pykka import ActorDeadError
 
 from ..store.address import locate
-from ..store.errors import EngineStopped, InvalidConfiguration, StoreUnavailable
+from ..store.errors import EngineStopped, StoreUnavailable
 from .clock import Clock
 from .config import EngineConfig
 from .crew import Crew
 from .desk import Desk
 from .executor import ExecutorKind, bench_maker
-from .handler import Handler, simulated
+from .handler import Handler, check_handler, simulated
 from .life import IS_INHERITED, Life, Phase
 from .messages import AwaitOrder, Drain, Request, SubmitOrders, TakeSnapshot
 from .recovery import Recovered
@@ -45,7 +45,8 @@ class OrderEngine(Desk):
         settings: the fields of `EngineConfig`, by name.
 
     Raises:
-        InvalidConfiguration: a setting is unknown or out of range, or the address names no database.
+        InvalidConfiguration: a setting is unknown or out of range, the address names no database, or the handler's work
+            would not be done by calling it.
     """
 
     def __init__(
@@ -60,13 +61,12 @@ class OrderEngine(Desk):
         own = executor if isinstance(executor, Executor) else None
         self.config = EngineConfig.of(settings if own is not None else {**settings, "executor": executor})
         """The settings in force."""
+        self._handler = simulated(self.config.simulate_seconds) if handler is None else handler
+        check_handler(self._handler)
         self.path = locate(database)
         """The database file."""
         self.recovered = Recovered()
         """What the last start found in hand of an engine that had died, and did with it."""
-        if handler is not None and not callable(handler):
-            raise InvalidConfiguration(f"The handler must be callable with an order; {handler!r} is not.")
-        self._handler = handler or simulated(self.config.simulate_seconds)
         self._make_bench = bench_maker(self._handler, self.config.executor if own is None else own)
         self._given_clock = clock
         self._life = Life()
