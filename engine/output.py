@@ -20,8 +20,11 @@ def outlive_output() -> None:
             os.fstat(descriptor)
         except OSError:  # it was closed: the next file or connection that is opened would be taken for it
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
-    sys.stdout = _stream(_OUTPUT, sys.stdout)
-    sys.stderr = _stream(_ERROR, sys.stderr)
+    # What a program has put in their place is its own business.
+    if sys.stdout is sys.__stdout__:
+        sys.stdout = _stream(_OUTPUT, sys.stdout)
+    if sys.stderr is sys.__stderr__:
+        sys.stderr = _stream(_ERROR, sys.stderr)
 
 
 def _stream(descriptor: int, before: Any) -> io.TextIOWrapper:
