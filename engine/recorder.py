@@ -23,7 +23,7 @@ from ..store.errors import (
     StoreUnavailable,
     TransitionRefused,
 )
-from ..store.idempotency import IdempotencyKey, is_reused
+from ..store.idempotency import LIFETIME_US, IdempotencyKey, is_reused
 from ..store.ledger import Ledger, Outcome, Recorded
 from ..store.lifecycle import Edge, OrderStatus
 from ..store.log import WriteAheadLog
@@ -41,6 +41,7 @@ from .messages import (
     AwaitOrder,
     BacklogRead,
     BacklogReleased,
+    BoundLog,
     CancelOrder,
     EndBy,
     LedgerCommitted,
@@ -61,6 +62,7 @@ from .reply import answer, fail
 _WRITE_AGAIN_SECONDS = 0.2
 _WRITE_AGAIN_AT_THE_LATEST_SECONDS = 5.0
 _PRUNE_EVERY_SECONDS = 10.0
+_BOUND_LOG_AGAIN_SECONDS = 10.0
 _PRUNED_AT_ONCE = 200
 _LEAST_PATIENCE_SECONDS = 0.5
 
@@ -72,6 +74,7 @@ Message = (
     | OrdersHandled
     | AwaitOrder
     | PruneOrders
+    | BoundLog
     | ReadTotals
     | WakeUp
     | EndBy
@@ -144,6 +147,8 @@ class RecorderActor(BatchActor):
         self._database = database
         self._ledger = Ledger(database)
         self._log_file = WriteAheadLog(database)
+        self._will_prune = False
+        self._will_bound_log = False
         self._unsettled: list[_Batch] = []  # what is being recorded at this moment, the next one last
         self._unrecorded: list[Move] = []  # results that the database did not take
         self._received = 0
@@ -171,6 +176,7 @@ class RecorderActor(BatchActor):
         unsettled, self._unsettled = self._unsettled, []
         for batch in unsettled:
             self._keep(batch)
+        self._prune_later()
         if self._unrecorded:
             self._write_again_later()
         self._is_in_doubt = True
@@ -205,7 +211,8 @@ class RecorderActor(BatchActor):
         for message in messages:
             if isinstance(message, RecordRest):
                 answer(message.reply, len(self._unrecorded))
-        self._guard(self._bound_log)
+        is_again = any(isinstance(message, BoundLog) for message in messages)
+        self._guard(partial(self._bound_log, again=is_again))
 
     def _gather(self, message: Message, batch: _Batch) -> None:
         match message:
@@ -228,7 +235,11 @@ class RecorderActor(BatchActor):
                 self._end_by = deadline
             case WakeUp():
                 self._will_write_again = False
-            case PruneOrders() | RecordRest():
+            case PruneOrders():
+                self._will_prune = False
+            case BoundLog():
+                self._will_bound_log = False
+            case RecordRest():
                 pass
             case _:
                 if (step := self._plan(message)) is not None:
@@ -462,32 +473,44 @@ class RecorderActor(BatchActor):
             return StoreUnavailable(error)
         return TransitionRefused(command.order_id, now.status, step.after.status)
 
-    def _bound_log(self) -> None:
+    def _bound_log(self, *, again: bool) -> None:
         try:
-            self._log_file.keep_bounded()
+            is_too_large = self._log_file.keep_bounded(again=again)
         except (DatabaseError, OSError) as error:
             self._log.log_seldom(logging.WARNING, "the write-ahead log was not begun anew: %s", error)
+            is_too_large = True
+        if is_too_large and not self._will_bound_log:
+            self._will_bound_log = True
+            self.tell_self_after(_BOUND_LOG_AGAIN_SECONDS, BoundLog())
 
     def _prune(self) -> None:
         config, now = self._crew.config, self._crew.clock.now_us()
         if config.retain_seconds is None:
             return
-        before_us = now - round(config.retain_seconds * 1e6)
+        pruned = Pruned(0, Counter())
         try:
             pruned = prune(
                 self._database,
-                before_us,
+                now - round(config.retain_seconds * 1e6),
                 _PRUNED_AT_ONCE,
                 None if config.export_path is None else Path(config.export_path),
+                now - LIFETIME_US,
             )
-        except StoreUnavailable as error:
-            self._log.error("old orders were not removed: %s", error)
-            pruned = Pruned(0, Counter())
-        if pruned.orders:
-            # What waits in the mailbox meanwhile comes first.
             self.tell(self._crew.metrics, LedgerCommitted(pruned.changes))
-            self.tell_self(PruneOrders())
-        else:
+        except StoreUnavailable as error:
+            self._log.log_seldom(logging.ERROR, "old orders were not removed: %s", error)
+            self._is_in_doubt = True  # or they were, and the answer was lost
+        finally:
+            if pruned.orders:
+                # What waits in the mailbox meanwhile comes first.
+                self._will_prune = True
+                self.tell_self(PruneOrders())
+            else:
+                self._prune_later()
+
+    def _prune_later(self) -> None:
+        if not self._will_prune:
+            self._will_prune = True
             self.tell_self_after(_PRUNE_EVERY_SECONDS, PruneOrders())
 
     def _write_again_later(self) -> None:
