@@ -15,7 +15,7 @@ from playhouse.pool import MaxConnectionsExceeded  # type: ignore[import-untyped
 from pykka import ActorDeadError
 
 from ..store.address import locate
-from ..store.errors import EngineStopped, StoreUnavailable
+from ..store.errors import EngineStopped, InvalidArgument, StoreUnavailable
 from .clock import Clock
 from .config import EngineConfig
 from .crew import Crew
@@ -23,7 +23,16 @@ from .desk import Desk
 from .executor import ExecutorKind, bench_maker
 from .handler import Handler, check_handler, simulated
 from .life import IS_INHERITED, Life, Phase
-from .messages import AwaitOrder, Drain, Request, SubmitOrders, TakeSnapshot
+from .messages import (
+    AwaitOrder,
+    CancelOrder,
+    Drain,
+    Request,
+    RetryOrder,
+    SettleOrder,
+    SubmitOrders,
+    TakeSnapshot,
+)
 from .recovery import Recovered
 from .running import Running, put_up
 
@@ -166,7 +175,10 @@ class OrderEngine(Desk):
         """
         if isinstance(request, AwaitOrder):
             self._await(request, self._need().crew)
-            return
+        else:
+            self._pass_on(request)
+
+    def _pass_on(self, request: Request) -> None:
         # Whatever is told while the gate is open is in the mailbox before the first word of a stop.
         with self._life.gate:
             crew = self._need().crew
@@ -175,8 +187,10 @@ class OrderEngine(Desk):
                     actor = crew.intake
                 case TakeSnapshot() | Drain():
                     actor = crew.metrics
-                case _:
+                case CancelOrder() | RetryOrder() | SettleOrder() | AwaitOrder():
                     actor = crew.recorder
+                case _:
+                    raise InvalidArgument(f"{type(request).__name__} is no request that an engine takes.")
             try:
                 actor.tell(request)
             except ActorDeadError:  # a signal's handler has stopped the engine in this thread, gate or not
@@ -194,7 +208,7 @@ class OrderEngine(Desk):
             raise EngineStopped
         if is_over and (room.leave(wish) or not may_wait):
             # By way of the recorder, which first tells intake and the metrics what it has recorded.
-            crew.recorder.tell(wish)
+            self._pass_on(wish)
 
     def _read(self, query: Callable[[Database], T]) -> T:
         readers = self._life.readers
