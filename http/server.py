@@ -239,12 +239,18 @@ class _Signals:
         numbers = [signal.SIGTERM, signal.SIGINT]
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup has said what to do
             numbers.append(signal.SIGHUP)
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._write, False)
+        self._fd_before = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         self._before = {number: signal.signal(number, self._on_signal) for number in numbers}
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        signal.set_wakeup_fd(self._fd_before)
+        os.close(self._read)
+        os.close(self._write)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -263,8 +269,8 @@ class _Signals:
 
     def wait(self) -> NoReturn:
         """Wait for a signal, which is raised."""
-        while True:
-            signal.pause()
+        while True:  # not with `signal.pause`, which would sleep through one that came a moment before
+            os.read(self._read, 1)
 
     def _on_signal(self, number: int, _: object) -> None:
         if number == signal.SIGHUP and (self._is_stopping or not self._has_terminal):
