@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import queue
 import threading
 from collections.abc import Callable
+from concurrent.futures import process, thread  # noqa: F401  # both prepare for the end of the program when imported
 from enum import StrEnum
+from functools import cache
 from typing import Any, ClassVar
 from weakref import WeakSet
 
@@ -82,6 +83,7 @@ class Life:
         Raises:
             EngineStopped: it is the parent's of this process.
         """
+        _prepare_for_exit()
         with self._changed:
             if self.phase is Phase.INHERITED:
                 raise EngineStopped(IS_INHERITED)
@@ -104,7 +106,6 @@ class Life:
             self._enter(before)
             raise
         self._running = running
-        atexit.register(self.stop)
         self._enter(Phase.RUNNING)
 
     def stop(self) -> None:
@@ -152,13 +153,27 @@ class Life:
         finally:
             self._running = None
             readers.close_idle()  # whoever reads at this moment closes its connection afterwards
-            atexit.unregister(self.stop)
             self._enter(Phase.STOPPED)
 
     def _enter(self, phase: Phase) -> None:
         with self._changed:
             self.phase = phase
             self._changed.notify_all()
+
+
+@cache
+def _prepare_for_exit() -> None:
+    # concurrent.futures shuts its pools down before `atexit` calls anybody, and the engine needs them for its stop. So
+    # this uses what concurrent.futures uses; of those, whoever comes last is called first.
+    threading._register_atexit(_stop_all)  # type: ignore[attr-defined]  # it is not public
+
+
+def _stop_all() -> None:
+    lives = [life for life in list(_lives) if life.phase in (Phase.RUNNING, Phase.STOPPING)]
+    for life in lives:
+        life.begin_stop()
+    for life in lives:
+        life.stop()
 
 
 class _StopActor(ThreadingActor):
