@@ -23,6 +23,9 @@ from .running import Running, take_down
 _log = EngineLogger("ordermill.engine")
 _lives: WeakSet[Life] = WeakSet()
 
+_LOOK_UP_SECONDS = 1.0
+"""A signal that comes just before a thread falls asleep does not wake it, and is noticed so much later."""
+
 
 IS_INHERITED = (
     "The engine was started before this process was forked, and runs in the parent only: "
@@ -61,6 +64,7 @@ class Life:
         self.gate = threading.RLock()
         """While it is held the engine neither begins to run nor to stop. A signal's handler that stops the engine may
         interrupt the very thread that holds it, hence the kind of lock."""
+        # Held by way of the gate, which is no Python code: an interrupt cannot come before it is let go.
         self._changed = threading.Condition(self.gate)
 
     @property
@@ -84,7 +88,7 @@ class Life:
             EngineStopped: it is the parent's of this process.
         """
         _prepare_for_exit()
-        with self._changed:
+        with self.gate:
             if self.phase is Phase.INHERITED:
                 raise EngineStopped(IS_INHERITED)
             while self.phase in (Phase.STARTING, Phase.STOPPING):
@@ -116,18 +120,18 @@ class Life:
         Raises:
             EngineStopped: called in a signal's handler that has interrupted the start: the start raises it.
         """
-        with self._changed:
+        with self.gate:
             if self.phase is Phase.STARTING and self._starter == threading.get_ident():
                 raise EngineStopped("The engine was stopped while it was starting.")
             while self.phase is Phase.STARTING:
                 self._changed.wait()
             self.begin_stop()
             while self.phase is Phase.STOPPING:
-                self._changed.wait()
+                self._changed.wait(_LOOK_UP_SECONDS)
 
     def begin_stop(self) -> None:
         """Have it stop, without waiting; nothing if it does not run. Even the garbage collector may call this."""
-        with self._changed:
+        with self.gate:
             if self.phase is Phase.RUNNING:
                 self._enter(Phase.STOPPING)
                 self._stopper.stop(block=False)
@@ -141,7 +145,7 @@ class Life:
             keep_for_ever(self._running)
 
     def _end(self) -> None:
-        with self._changed:
+        with self.gate:
             # Everything that was told while it ran is in the mailboxes before the first word of the stop.
             self._enter(Phase.STOPPING)
         assert self._running is not None
@@ -156,7 +160,7 @@ class Life:
             self._enter(Phase.STOPPED)
 
     def _enter(self, phase: Phase) -> None:
-        with self._changed:
+        with self.gate:
             self.phase = phase
             self._changed.notify_all()
 
