@@ -12,11 +12,11 @@ from functools import cache
 from typing import Any, ClassVar
 from weakref import WeakSet
 
-from playhouse.pool import PooledSqliteDatabase  # type: ignore[import-untyped]  # has no types
 from pykka import ThreadingActor
 
 from ..store.descriptor import keep_for_ever
 from ..store.errors import EngineStopped
+from ..store.reader import Reader
 from .logger import EngineLogger
 from .running import Running, take_down
 
@@ -73,10 +73,10 @@ class Life:
         return self._running if self.phase is Phase.RUNNING else None
 
     @property
-    def readers(self) -> PooledSqliteDatabase | None:
+    def reader(self) -> Reader | None:
         """What to read from the database with, until the last moment of a stop; None before and afterwards."""
         running = self._running
-        return None if running is None or self.phase is Phase.INHERITED else running.readers
+        return None if running is None or self.phase is Phase.INHERITED else running.reader
 
     def start(self, put_up: Callable[[], Running]) -> None:
         """Begin to run; nothing if it runs. Where it is being started or stopped, that comes first.
@@ -104,7 +104,6 @@ class Life:
                 self._stopper = _StopActor.start(self._end)
             except BaseException:
                 take_down(running)
-                running.readers.close_idle()
                 raise
         except BaseException:
             self._enter(before)
@@ -149,14 +148,12 @@ class Life:
             # Everything that was told while it ran is in the mailboxes before the first word of the stop.
             self._enter(Phase.STOPPING)
         assert self._running is not None
-        readers = self._running.readers
         try:
             take_down(self._running)
         except Exception:  # it is over all the same, and the database free for the next engine
             _log.exception("unexpected error in a stop")
         finally:
             self._running = None
-            readers.close_idle()  # whoever reads at this moment closes its connection afterwards
             self._enter(Phase.STOPPED)
 
     def _enter(self, phase: Phase) -> None:

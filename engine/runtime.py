@@ -10,12 +10,11 @@ from concurrent.futures import Executor
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from peewee import Database, DatabaseError
-from playhouse.pool import MaxConnectionsExceeded  # type: ignore[import-untyped]  # has no types
+from peewee import Database
 from pykka import ActorDeadError
 
 from ..store.address import locate
-from ..store.errors import EngineStopped, InvalidArgument, InvalidConfiguration, StoreUnavailable
+from ..store.errors import EngineStopped, InvalidArgument, InvalidConfiguration
 from .clock import Clock
 from .config import EngineConfig
 from .crew import Crew
@@ -221,14 +220,6 @@ class OrderEngine(Desk):
             self._pass_on(wish)
 
     def _read(self, query: Callable[[Database], T]) -> T:
-        readers = self._life.readers
-        if readers is None:
+        if (reader := self._life.reader) is None:
             raise self._stopped()
-        try:
-            with readers.connection_context():
-                return query(readers)
-        except (DatabaseError, MaxConnectionsExceeded) as error:
-            raise StoreUnavailable(error) from error
-        finally:
-            if self._life.readers is not readers:  # stopped meanwhile, with this connection in use: close it too
-                readers.close_idle()
+        return reader.read(query)
