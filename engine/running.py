@@ -143,7 +143,7 @@ def _note_begun(path: Path, run_id: int, config: EngineConfig) -> begun.BegunFil
 
 
 def take_down(running: Running) -> None:
-    """Take no more orders, wait for those in hand, record how they ended, then end all actors.
+    """Take no more orders, wait for those in hand, record how they ended, then end all actors. Reads go on.
 
     Whatever goes wrong, the database is free for the next engine in the end.
     """

@@ -167,13 +167,16 @@ class OrderEngine(Desk):
 
     def _need(self) -> Running:
         running = self._life.running
-        if self._life.phase is Phase.STOPPING:
-            raise EngineStopped
-        if self._life.phase is Phase.INHERITED:
-            raise EngineStopped(IS_INHERITED)
         if running is None:
-            raise EngineStopped("The engine is not running: use it in a `with` block, or call start() first.")
+            raise self._stopped()
         return running
+
+    def _stopped(self) -> EngineStopped:
+        if self._life.phase is Phase.INHERITED:
+            return EngineStopped(IS_INHERITED)
+        if self._life.phase in (Phase.CREATED, Phase.STARTING):
+            return EngineStopped("The engine is not running: use it in a `with` block, or call start() first.")
+        return EngineStopped()
 
     def send(self, request: Request) -> None:
         """Pass on a request, whose reply will be set.
@@ -220,4 +223,6 @@ class OrderEngine(Desk):
             self._pass_on(wish)
 
     def _read(self, query: Callable[[Database], T]) -> T:
-        return self._need().reader.read(query)
+        if (reader := self._life.reader) is None:
+            raise self._stopped()
+        return reader.read(query)

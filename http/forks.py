@@ -23,7 +23,12 @@ def keep_from_children(end: socket.socket | Connection) -> None:
 
 
 def handle_here_only(numbers: Iterable[int]) -> None:
-    """Have these signals, which this process handles, do in a forked child what they do in any process."""
+    """Have these signals, which this process handles, do in a forked child what they do in any process.
+
+    Args:
+        numbers: all that are handled; none any more where it is empty.
+    """
+    _handled.clear()
     _handled.update(numbers)
 
 
