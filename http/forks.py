@@ -36,6 +36,8 @@ def _leave_to_parent() -> None:
     for end in list(_kept):
         _close(end)
     _kept.clear()
+    if _handled:
+        signal.set_wakeup_fd(-1)  # which the parent reads from
     for number in _handled:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     _handled.clear()
