@@ -10,11 +10,11 @@ from concurrent.futures import Executor
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from peewee import Database, DatabaseError
-from playhouse.pool import MaxConnectionsExceeded  # type: ignore[import-untyped]  # has no types
+from peewee import Database
 from pykka import ActorDeadError
 
 from ..store.address import locate
+from ..store.connection import FilesGone
 from ..store.errors import EngineStopped, InvalidArgument, InvalidConfiguration, StoreUnavailable
 from .clock import Clock
 from .config import EngineConfig
@@ -139,6 +139,8 @@ class OrderEngine(Desk):
         trouble = [*self.dead_actors()]
         if crew.store_trouble is not None:
             trouble.append(crew.store_trouble)
+        elif crew.files is not None and crew.files.gone() is not None:  # before any order has met with it
+            trouble.append(str(StoreUnavailable(FilesGone())))
         for reason, count in crew.unfit.items():
             trouble.append(f"{count} of {self.config.processors} processors cannot work: {reason}")
         if crew.missing:
@@ -165,13 +167,16 @@ class OrderEngine(Desk):
 
     def _need(self) -> Running:
         running = self._life.running
-        if self._life.phase is Phase.STOPPING:
-            raise EngineStopped
-        if self._life.phase is Phase.INHERITED:
-            raise EngineStopped(IS_INHERITED)
         if running is None:
-            raise EngineStopped("The engine is not running: use it in a `with` block, or call start() first.")
+            raise self._stopped()
         return running
+
+    def _stopped(self) -> EngineStopped:
+        if self._life.phase is Phase.INHERITED:
+            return EngineStopped(IS_INHERITED)
+        if self._life.phase in (Phase.CREATED, Phase.STARTING):
+            return EngineStopped("The engine is not running: use it in a `with` block, or call start() first.")
+        return EngineStopped()
 
     def send(self, request: Request) -> None:
         """Pass on a request, whose reply will be set.
@@ -218,14 +223,6 @@ class OrderEngine(Desk):
             self._pass_on(wish)
 
     def _read(self, query: Callable[[Database], T]) -> T:
-        running = self._need()
-        try:
-            with running.readers.connection_context():
-                return query(running.readers)
-        except (DatabaseError, MaxConnectionsExceeded) as error:
-            raise StoreUnavailable(error) from error
-        finally:
-            if (
-                self._life.running is not running
-            ):  # stopped meanwhile, when this connection was in use: close it as well
-                running.readers.close_idle()
+        if (reader := self._life.reader) is None:
+            raise self._stopped()
+        return reader.read(query)

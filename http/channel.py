@@ -21,17 +21,17 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
-from peewee import Database, DatabaseError
-from playhouse.pool import MaxConnectionsExceeded  # type: ignore[import-untyped]  # has no types
+from peewee import Database
 
-from ..engine import Desk, EngineStopped, OrderEngine, Reply, StoreUnavailable
+from ..engine import Desk, EngineStopped, OrderEngine, Reply
+from ..engine.handler import describe
 from ..engine.messages import AwaitOrder, Request
 from ..engine.reply import answer, fail
-from ..store import database as store
+from ..engine.running import MAX_READERS
+from ..store.reader import Reader
 
 T = TypeVar("T")
 
-_MAX_READERS = 32
 _MOST_AT_ONCE = 1_000
 _PATIENCE_SECONDS = 10.0
 _TELL_SECONDS = 1.0
@@ -104,9 +104,13 @@ class _Sender:
         """Whether something waits to be sent."""
         return not self._waiting.empty()
 
-    def end(self) -> None:
-        """Send what waits, tell the other end that this was all, and end the thread."""
+    def tell_end(self) -> None:
+        """Have what waits sent, and the other end told that this was all."""
         self._waiting.put(None)
+
+    def end(self) -> None:
+        """As `tell_end`, and end the thread."""
+        self.tell_end()
         self._thread.join(_PATIENCE_SECONDS)  # not for ever: who does not read may never read again
 
     def _run(self) -> None:
@@ -130,7 +134,7 @@ class RemoteDesk(Desk):
 
     def __init__(self, connection: Connection, path: Path) -> None:
         self._connection = connection
-        self._readers = store.open_readers(path, _MAX_READERS)
+        self._reader = Reader(path, MAX_READERS)
         self._numbers = itertools.count()
         self._asked: dict[int, Asked] = {}
         self._is_closed = False
@@ -153,7 +157,7 @@ class RemoteDesk(Desk):
         self._connection.close()
         for number in list(self._asked):
             self._settle(_Answer(number, None, EngineStopped()))
-        self._readers.close_idle()
+        self._reader.close()
 
     def announce(self) -> None:
         """Tell the engine's process that this facade takes requests."""
@@ -236,14 +240,7 @@ class RemoteDesk(Desk):
     def _read(self, query: Callable[[Database], T]) -> T:
         if self._is_closed:
             raise EngineStopped
-        try:
-            with self._readers.connection_context():
-                return query(self._readers)
-        except (DatabaseError, MaxConnectionsExceeded) as error:
-            raise StoreUnavailable(error) from error
-        finally:
-            if self._is_closed:
-                self._readers.close_idle()
+        return self._reader.read(query)
 
 
 class FacadeLine:
@@ -274,9 +271,9 @@ class FacadeLine:
                 if self._connection.poll(tell_at - now) and not self._take(self._connection.recv()):
                     return
 
-    def end(self) -> None:
-        """Answer what is there, and tell the facade to stop."""
-        self._sender.end()
+    def tell_end(self) -> None:
+        """Have the facade told to stop, after all answers that are there."""
+        self._sender.tell_end()
 
     def close(self) -> None:
         """Let go of the facade, after it has gone."""
@@ -322,14 +319,15 @@ class FacadeLine:
         self._waits.pop(number, None)
         try:
             result = _Answer(number, reply.get(), None)
-        except Exception as error:  # likewise
+        except BaseException as error:  # likewise
             result = _Answer(number, None, _that_travels(error))
         self._sender.send(result)
 
 
-def _that_travels(error: Exception) -> Exception:
+def _that_travels(error: BaseException) -> Exception:
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:  # of a class of somebody else's
-        return RuntimeError(f"{type(error).__name__}: {error}")
-    return error
+        return RuntimeError(describe(error))
+    # A SystemExit of the engine's must not end a facade.
+    return error if isinstance(error, Exception) else RuntimeError(describe(error))

@@ -6,7 +6,8 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+from weakref import WeakSet
 
 from ..store.errors import OrdermillError
 
@@ -40,6 +41,7 @@ class Followed(Generic[T]):
         self._seen = self._state()
         self._content = read()
         self._look_at = now() + _LOOK_EVERY_SECONDS
+        _all.add(self)
         self.trouble: tuple[str, ...] = ()
         """Why it does not follow the files at present, in words for people; empty while it does."""
 
@@ -68,6 +70,15 @@ class Followed(Generic[T]):
 
     def _state(self) -> list[tuple[int, ...]]:
         return [_state(path) for path in self._paths]
+
+
+def look_at_all() -> None:
+    """See now whether any of the files that this process follows have changed."""
+    for followed in list(_all):
+        followed.look()
+
+
+_all: WeakSet[Followed[Any]] = WeakSet()
 
 
 def _state(path: Path) -> tuple[int, ...]:

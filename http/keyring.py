@@ -35,10 +35,6 @@ class Keyring:
         is_right = compare_digest(hash_key(key), _NO_HASH if entry is None else entry.sha256)
         return entry if is_right else None
 
-    def look(self) -> None:
-        """Read the file again now, if it has changed."""
-        self._entries.look()
-
     def trouble(self) -> tuple[str, ...]:
         """Why the keys do not follow their file at present, in words for people; empty while they do."""
         self._entries.get()

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 from peewee import Database
 
 from ..engine import Desk, EngineStopped, IdempotencyKey, Order, Reply, StoreUnavailable
+from ..engine.handler import describe
 from ..engine.messages import AwaitOrder, Request, SubmitOrders
 from ..engine.reply import answer, fail
 from ..store.ledger import Acceptance
@@ -102,10 +103,10 @@ class LoopDesk(Desk):
     def _share_out(self, batch: Sequence[_Single], together: Reply[Any]) -> None:
         try:
             acceptances = together.get()
-        except Exception as error:
+        except BaseException as error:
             if len(batch) == 1 or isinstance(error, EngineStopped | StoreUnavailable):
                 for single in batch:
-                    fail(single.reply, error)
+                    fail(single.reply, _harmless(error))
                 return
             # There is no room for all of them, or one cannot be stored: each for itself.
             for single in batch:
@@ -129,7 +130,12 @@ class _Single(NamedTuple):
 def _pass_on(inner: Reply[Any], outer: Any) -> None:
     try:
         result = inner.get()
-    except Exception as error:  # it belongs to whoever asked
-        fail(outer, error)
+    except BaseException as error:  # it belongs to whoever asked
+        fail(outer, _harmless(error))
     else:
         answer(outer, result)
+
+
+def _harmless(error: BaseException) -> Exception:
+    # A SystemExit of the engine's must not end the server.
+    return error if isinstance(error, Exception) else RuntimeError(describe(error))

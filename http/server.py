@@ -5,21 +5,23 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import threading
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple, NoReturn, Self
 
 import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
 from cherrypy.process.plugins import SimplePlugin  # type: ignore[import-untyped]  # likewise
 from cherrypy.process.servers import ServerAdapter  # type: ignore[import-untyped]  # likewise
 from msgspec import structs
+from pykka import Timeout
 
-from ..engine import Desk, OrderEngine
+from ..engine import Desk, EngineStopped, OrderEngine, OrderStatus
 from . import docs
 from .app import Facade
 from .config import ServerConfig
 from .facades import Facades, reserve_port
+from .followed import look_at_all
+from .forks import handle_here_only, keep_from_children
 from .loop_desk import LoopDesk
 from .protection import protect
 from .transport.server import HttpServer, cannot_listen
@@ -67,20 +69,79 @@ class _EnginePlugin(SimplePlugin):  # type: ignore[misc]  # CherryPy has no type
     stop.priority = ServerAdapter.stop.priority - 1  # type: ignore[attr-defined]  # CherryPy's way to say what is first
 
 
-class _Stop:
-    """What a signal does: the first stops in order, the second at once."""
+class _Interrupted(BaseException):
+    """A signal tells the server to stop. No Exception: nothing on the way takes it for an error."""
 
-    def __init__(self, bus: Any) -> None:
-        self._bus = bus
+
+class _Signals:
+    """Lets SIGTERM and SIGINT stop the server: the first in order, the second at once. In the main thread.
+
+    SIGHUP says that the terminal is gone, which is a reason to stop in order. A server without one gets it from
+    operators and tools that want files read anew: the keys and the certificate are, and it goes on.
+    """
+
+    def __init__(self) -> None:
         self._is_stopping = False
+        self._is_held = False
+        self._has_terminal = _has_terminal()
 
-    def on_signal(self, number: signal.Signals) -> None:
+    def __enter__(self) -> Self:
+        numbers = [signal.SIGTERM, signal.SIGINT]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup has said what to do
+            numbers.append(signal.SIGHUP)
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._write, False)
+        self._fd_before = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        handle_here_only(numbers)
+        self._before = {number: signal.signal(number, self._on_signal) for number in numbers}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        handle_here_only(())
+        signal.set_wakeup_fd(self._fd_before)
+        os.close(self._read)
+        os.close(self._write)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """What is done meanwhile is done as a whole; a signal stops the server after it."""
+        self._is_held = True
+        try:
+            yield
+        finally:
+            self._is_held = False
+        if self._is_stopping:
+            raise _Interrupted
+
+    def begin_stop(self) -> None:
+        """From now on a signal ends the process at once."""
+        self._is_stopping = True
+
+    def wait(self) -> NoReturn:
+        """Wait for a signal, which is raised."""
+        while True:  # not with `signal.pause`, which would sleep through one that came a moment before
+            if os.read(self._read, 1) == bytes([signal.SIGHUP]):
+                look_at_all()
+
+    def _on_signal(self, number: int, _: object) -> None:
+        if number == signal.SIGHUP and (self._is_stopping or not self._has_terminal):
+            return  # a terminal that goes may send several
         if self._is_stopping:
             # What is in hand stays Processing, as after a crash: the next start settles it.
             os._exit(128 + number)
         self._is_stopping = True
-        # Not in this thread, which has to stay free for the second signal.
-        threading.Thread(target=self._bus.exit, name="ordermill-stop").start()
+        if not self._is_held:
+            raise _Interrupted
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 class Opened(NamedTuple):
@@ -98,7 +159,8 @@ def serve(
 ) -> None:
     """Run the engine and its facade until SIGTERM or SIGINT; then answer what was accepted, and stop in order.
 
-    A second signal ends the process at once. Call it in the main thread: signals reach no other.
+    Requests are answered until the engine has stopped: those that it takes no more with 503. A second signal ends the
+    process at once. Call it in the main thread: signals reach no other.
 
     Args:
         engine: not started yet.
@@ -118,30 +180,41 @@ def serve(
     cherrypy.config.update({"log.screen": False, "checker.on": False})
     cherrypy.log.error_log.setLevel(logging.WARNING)  # the bus tells each of its steps
     server = http_server(engine, config, cherrypy.tree)  # first: it refuses what is wrong with the settings
-    engine.start()
+    steps: list[Callable[[], object]] = [engine.interrupt_waits, server.begin_stop, engine.stop]
+    _EnginePlugin(bus, steps).subscribe()
+    with suppress(_Interrupted), _Signals() as signals:
+        try:
+            engine.start()
+            if config.facades == 1:
+                server.prepare()
+                url = server.url
+                ServerAdapter(bus, server).subscribe()
+            else:
+                url, closing = _open_many(engine, server, config, set_up)
+                steps += closing
+            with signals.held():
+                bus.start()
+            on_ready(url)
+            signals.wait()
+        finally:
+            signals.begin_stop()
+            _tell_what_is_waited_for(engine)
+            bus.exit()
+
+
+def _tell_what_is_waited_for(engine: OrderEngine) -> None:
     try:
-        url, steps = (
-            _open_one(engine, server, bus) if config.facades == 1 else _open_many(engine, server, config, set_up)
+        in_hand = engine.begin_metrics().get(timeout=1).orders_by_status[OrderStatus.PROCESSING]
+    except (EngineStopped, Timeout):
+        in_hand = 0
+    if in_hand:
+        _log.warning(
+            "stopping: %d orders in hand are waited for, %g s at the most; a second signal stops at once",
+            in_hand,
+            engine.config.stop_seconds,
         )
-    except BaseException:
-        engine.stop()
-        raise
-    stop = _Stop(bus)
-    bus.signal_handler.handlers = {
-        signal.SIGTERM.name: partial(stop.on_signal, signal.SIGTERM),
-        signal.SIGINT.name: partial(stop.on_signal, signal.SIGINT),
-    }
-    bus.signal_handler.subscribe()
-    _EnginePlugin(bus, [*steps, engine.stop]).subscribe()
-    bus.start()
-    on_ready(url)
-    bus.block()
-
-
-def _open_one(engine: OrderEngine, server: HttpServer, bus: Any) -> Opened:
-    server.prepare()
-    ServerAdapter(bus, server).subscribe()
-    return Opened(server.url, (engine.interrupt_waits, server.begin_stop))
+    else:
+        _log.info("stopping: no order is in hand")
 
 
 def _open_many(engine: OrderEngine, server: HttpServer, config: ServerConfig, set_up: Callable[[], None]) -> Opened:
@@ -150,6 +223,7 @@ def _open_many(engine: OrderEngine, server: HttpServer, config: ServerConfig, se
         holder = reserve_port(config.host, config.port)
     except OSError as error:
         raise cannot_listen(server.url, error) from error
+    keep_from_children(holder)
     port: int = holder.getsockname()[1]
     facades = Facades(engine, structs.replace(config, port=port), set_up)
     try:

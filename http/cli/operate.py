@@ -13,6 +13,8 @@ from .remote import move_order
 
 app = typer.Typer()
 
+ReasonOption = Annotated[str | None, typer.Option("--reason", help="Why; it goes into the order's history.")]
+
 
 @app.command("load")
 def load_command(
@@ -35,31 +37,43 @@ def load_command(
 
 @app.command("cancel")
 def cancel_command(
-    order_id: OrderArgument, url: UrlOption = DEFAULT_URL, key: KeyOption = None, as_json: JsonOption = False
+    order_id: OrderArgument,
+    reason: ReasonOption = None,
+    url: UrlOption = DEFAULT_URL,
+    key: KeyOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Have a running server cancel an order that is Pending."""
-    _show_moved(move_order(url, order_id, "cancel", key=key), as_json)
+    _show_moved(move_order(url, order_id, "cancel", _why(reason), key), as_json)
 
 
 @app.command("retry")
 def retry_command(
-    order_id: OrderArgument, url: UrlOption = DEFAULT_URL, key: KeyOption = None, as_json: JsonOption = False
+    order_id: OrderArgument,
+    reason: ReasonOption = None,
+    url: UrlOption = DEFAULT_URL,
+    key: KeyOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Have a running server put an order that is Failed or in Review back to Pending."""
-    _show_moved(move_order(url, order_id, "retry", key=key), as_json)
+    """Have a running server handle an order again at once that is Failed, in Review, or waits for its next attempt."""
+    _show_moved(move_order(url, order_id, "retry", _why(reason), key), as_json)
 
 
 @app.command("settle")
 def settle_command(
     order_id: OrderArgument,
     status: Annotated[OrderStatus, typer.Argument(help="Completed or Failed.")],
-    reason: Annotated[str, typer.Option(help="Why; it goes into the order's history.")] = "settled by an operator",
+    reason: ReasonOption = None,
     url: UrlOption = DEFAULT_URL,
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Have a running server end the Review of an order."""
-    _show_moved(move_order(url, order_id, "settle", {"status": status, "reason": reason}, key), as_json)
+    _show_moved(move_order(url, order_id, "settle", {"status": status, **_why(reason)}, key), as_json)
+
+
+def _why(reason: str | None) -> dict[str, str]:
+    return {} if reason is None else {"reason": reason}
 
 
 def _show_moved(order: dict[str, Any], as_json: bool) -> None:

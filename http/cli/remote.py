@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -20,7 +21,7 @@ class ServerRefused(OrdermillError):
 
 
 def move_order(
-    url: str, order_id: str, action: str, body: dict[str, str] | None = None, key: str | None = None
+    url: str, order_id: str, action: str, body: Mapping[str, str] = {}, key: str | None = None
 ) -> dict[str, Any]:
     """Have a server cancel, retry or settle an order.
 
@@ -40,7 +41,7 @@ def move_order(
     try:
         request = urllib.request.Request(
             f"{url.rstrip('/')}/orders/{quote(order_id, safe='')}/{action}",
-            data=b"" if body is None else msgspec.json.encode(body),
+            data=msgspec.json.encode(body),
             headers={"Content-Type": JSON, **authorization(key)},
             method="POST",
         )

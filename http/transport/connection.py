@@ -132,11 +132,6 @@ class Connection(asyncio.Protocol):
 
     # What the server tells.
 
-    def fileno(self) -> int:
-        """Its socket's number among the files of the process."""
-        number: int = self._transport.get_extra_info("socket").fileno()
-        return number
-
     @property
     def is_idle(self) -> bool:
         """Whether nobody would miss an answer if it ended now."""

@@ -6,23 +6,21 @@ import asyncio
 import errno
 import logging
 import math
-import os
 import socket
 import threading
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
-from weakref import WeakSet
 
 from ...store.errors import InvalidConfiguration, OrdermillError
 from ..config import ServerConfig
+from ..forks import keep_from_children
 from ..wire.message import WireRequest
 from .bounded_log import BoundedLog
 from .buffer_budget import BufferBudget
 from .connection import Connection
 from .ports import Application, PendingAnswer
 from .tls import Tls
-from .tuning import connections_allowed
+from .tuning import GRACE_SECONDS, connections_allowed
 from .wake_ups import WakeUps
 from .workers import Workers
 from .wsgi import WsgiCall
@@ -88,7 +86,6 @@ class HttpServer:
         self._is_stopping = False
         self._ends_at = math.inf
         self._has_ended = threading.Event()
-        _servers.add(self)
 
     # For whoever runs it.
 
@@ -120,6 +117,7 @@ class HttpServer:
             self._socket = _listen(self._config.host, self._config.port, shared=self._config.facades > 1)
         except OSError as error:
             raise cannot_listen(self.url, error) from error
+        keep_from_children(self._socket)
 
     def start(self) -> None:
         """Serve until `stop`, which another thread calls. It needs an address that was prepared."""
@@ -196,6 +194,7 @@ class HttpServer:
                     accepted, _ = listening.accept()
                 except (BlockingIOError, ConnectionAbortedError, InterruptedError):
                     return
+                keep_from_children(accepted)
                 task = self.loop.create_task(self._open(accepted))
                 self._opening.add(task)
                 task.add_done_callback(self._opening.discard)
@@ -222,14 +221,6 @@ class HttpServer:
         except Exception as error:
             accepted.close()
             self._errors.error("cannot open a connection", error)
-
-    def leave_to_parent(self) -> None:
-        """In a forked child: its sockets are the parent's, whose clients must not wait for the child's end as well."""
-        if self._socket is not None:
-            self._socket.close()
-        for connection in self.connections:
-            with suppress(OSError):
-                os.close(connection.fileno())
 
     def _make_room(self) -> None:
         waiting = [connection for connection in self.connections if connection.is_waiting]
@@ -262,20 +253,11 @@ class HttpServer:
         self._accept_some(self._socket)  # whoever has come by now is answered
         self.loop.remove_reader(self._socket)
         self._socket.close()
-        self._ends_at = self.loop.time() + self.socket_seconds
+        self._ends_at = self.loop.time() + min(self.socket_seconds, GRACE_SECONDS)
         self.loop.call_soon(self._check)
 
     def _note_error(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         self._errors.error(f"unexpected error in the loop: {context['message']}", context.get("exception"))
-
-
-def _leave_to_parent() -> None:
-    for server in list(_servers):
-        server.leave_to_parent()
-
-
-_servers: WeakSet[HttpServer] = WeakSet()
-os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 def cannot_listen(url: str, error: OSError) -> CannotListen:

@@ -31,10 +31,6 @@ class Tls:
         """For every connection; which certificate it shows is chosen with each handshake."""
         self.context.sni_callback = self._choose
 
-    def look(self) -> None:
-        """Read the files again now, if they have changed."""
-        self._current.look()
-
     def trouble(self) -> tuple[str, ...]:
         """Why the certificate does not follow its files at present, in words for people; empty while it does."""
         self._current.get()

@@ -7,6 +7,9 @@ import logging
 import resource
 import sys
 
+GRACE_SECONDS = 1
+"""How long a server that stops waits for clients that send a request or take their answer slowly, in seconds."""
+
 _OTHER_FILES = 256
 _SWITCH_INTERVAL_SECONDS = 0.0005
 _COLLECT_AFTER = 20_000

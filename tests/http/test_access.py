@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from ordermill.engine import OrderEngine, Reject
+from ordermill.http import docs
 from ordermill.http.app import routes
 from ordermill.http.keys import Role, create_key, id_of, revoke_key
 from ordermill.http.protection import UNPROTECTED
@@ -87,8 +88,9 @@ def as_sent(reply: Reply) -> tuple[int, bytes]:
 
 def test_every_route_is_here(start_engine: Callable[..., OrderEngine]) -> None:
     table = {(route.method, route.path) for route in routes(start_engine(), 1, UNPROTECTED)}
+    pages = {("GET", docs.MOUNTED_AT), *(("GET", f"{docs.MOUNTED_AT}/{name}") for name in docs._FILES)}
 
-    assert table == {*ALLOWED, *PUBLIC}
+    assert table | pages == {*ALLOWED, *PUBLIC}
 
 
 @pytest.mark.parametrize(("method", "path"), ALLOWED)
@@ -272,3 +274,22 @@ def test_readiness_warns_of_a_broken_file_without_a_word_about_its_inside(guarde
 def test_without_a_file_of_keys_whoever_calls_may_do_everything(client: Client, order: MakeOrder) -> None:
     assert client.post("/orders", order()).status == 201
     assert client.get("/orders", Authorization="Bearer nonsense").status == 200
+
+
+def test_the_history_tells_whose_key_it_was(guarded: Guarded, order: MakeOrder) -> None:
+    shop = create_key(guarded.keys, [Role.SUBMIT], name="shop")
+    operator = guarded.key(OPERATE)
+    guarded.send(shop, "POST", "/orders", order(item_ids=["bad"]))
+    guarded.send(operator, "GET", "/orders/o-1?wait=30")
+
+    guarded.send(operator, "POST", "/orders/o-1/retry", {"reason": "once more"})
+
+    steps = guarded.send(operator, "GET", "/orders/o-1/history").json["transitions"]
+    assert [step.get("by") for step in steps[:4]] == ["shop", None, None, id_of(operator)]
+    assert steps[3]["reason"] == "once more"
+
+
+def test_nobody_is_named_where_no_key_is_needed(client: Client, order: MakeOrder) -> None:
+    client.post("/orders", order())
+
+    assert "by" not in client.get("/orders/o-1/history").json["transitions"][0]

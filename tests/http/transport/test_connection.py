@@ -124,7 +124,9 @@ def test_answers_that_are_not_read_are_held_only_as_far_as_memory_goes(full: Cli
         unread = listen_small(full, stack)
         unread.sendall(LISTING)
         full.get("/healthz")  # by then it is open
-        (its_end,) = full.server.connections
+        (its_end,) = (
+            end for end in full.server.connections if end._transport.get_extra_info("peername") == unread.getsockname()
+        )
         unread.sendall(3 * LISTING)
         while its_end in full.server.connections:  # until the server has given it up
             full.get("/healthz")

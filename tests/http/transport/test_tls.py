@@ -16,6 +16,7 @@ import pytest
 import trustme
 
 from ordermill.engine import InvalidConfiguration
+from ordermill.http.followed import look_at_all
 from ordermill.http.transport.tls import Tls
 
 if TYPE_CHECKING:
@@ -186,13 +187,13 @@ def test_a_renewed_certificate_is_shown_without_a_restart_and_open_connections_g
 
         issued = trustme.CA().issue_cert("127.0.0.1")
         issued.private_key_pem.write_to_path(key)
-        client.server.tls.look()  # a second has passed, and only one of the two files has changed
+        look_at_all()  # a second has passed, and only one of the two files has changed
         assert shown(client) == before
         assert client.server.tls.trouble() == (
             "the certificate cannot be read again, what was read before holds: the log says why",
         )
         issued.cert_chain_pems[0].write_to_path(certificate)
-        client.server.tls.look()
+        look_at_all()
 
         assert shown(client) == ssl.PEM_cert_to_DER_cert(certificate.read_text()) != before
         assert client.server.tls.trouble() == ()
