@@ -86,8 +86,10 @@ class Facades:
         with self._lock:
             self._stopping.set()
             running = [facade for facade in self._running if facade is not None]
-        for _, line in running:
+        for process, line in running:
             line.tell_end()
+            if not line.announced.is_done:  # it has taken no request, and may take long to begin
+                process.kill()
         deadline = monotonic() + _STOP_SECONDS
         for process, _ in running:
             # Its keeper joins it: here it is only looked at, by what is readable when it has ended.
