@@ -13,7 +13,8 @@ CREATE TABLE new_orders (
   total_cents INTEGER NOT NULL
               CHECK (total_cents BETWEEN 0 AND 999999999999),
   status      TEXT    NOT NULL
-              CHECK (status IN ('Pending', 'Processing', 'Completed', 'Failed', 'Cancelled', 'Review')),
+              CHECK (status = 'Pending' OR status = 'Processing' OR status = 'Completed' OR status = 'Failed'
+                     OR status = 'Cancelled' OR status = 'Review'),
   attempts    INTEGER NOT NULL
               CHECK (attempts >= 0),
   failures    INTEGER NOT NULL
@@ -28,18 +29,27 @@ CREATE TABLE new_orders (
   CHECK (attempts > 0 OR status IN ('Pending', 'Cancelled'))
 ) STRICT;
 
--- The reason of the last step out of Processing that may have ended a failed attempt; a stop of the engine was none.
+-- Steps out of Processing that ended a failed attempt; a stop of the engine ended none.
+CREATE TEMP VIEW failed_attempts AS
+SELECT id, sequence, reason FROM main.transitions
+WHERE from_status = 'Processing' AND to_status IN ('Pending', 'Failed', 'Review')
+  AND reason NOT LIKE 'the engine stopped before %';
+
+-- Failures before an operator's retry do not count any more.
 INSERT INTO new_orders
-SELECT sequence, order_id, user_id, item_ids, total_cents, status, attempts, failures, created_at, updated_at, ready_at,
+SELECT sequence, order_id, user_id, item_ids, total_cents, status, attempts,
+  CASE WHEN failures > 0 THEN min(failures,
+    (SELECT count(*) FROM failed_attempts WHERE failed_attempts.sequence = orders.sequence AND id > coalesce(
+      (SELECT max(id) FROM transitions WHERE transitions.sequence = orders.sequence
+        AND from_status IN ('Failed', 'Review') AND to_status = 'Pending'), 0))) ELSE 0 END,
+  created_at, updated_at, ready_at,
   CASE WHEN failures > 0 THEN coalesce(
-    (SELECT reason FROM transitions
-      WHERE transitions.sequence = orders.sequence
-        AND from_status = 'Processing' AND to_status IN ('Pending', 'Failed', 'Review')
-        AND reason NOT LIKE 'the engine stopped before %'
-      ORDER BY id DESC LIMIT 1),
+    (SELECT reason FROM failed_attempts WHERE failed_attempts.sequence = orders.sequence ORDER BY id DESC LIMIT 1),
     'unknown') END,
   NULL
 FROM orders ORDER BY sequence;
+
+DROP VIEW failed_attempts;
 
 -- Which orders an idempotency key came with was not kept: those that were accepted in its lifetime may be among them.
 UPDATE new_orders SET keyed_at = created_at
@@ -60,9 +70,10 @@ CREATE TABLE new_transitions (
   acted_by    TEXT,
   CHECK (CASE
     WHEN from_status IS NULL        THEN to_status = 'Pending'
-    WHEN from_status = 'Pending'    THEN to_status IN ('Processing', 'Cancelled', 'Pending')
-    WHEN from_status = 'Processing' THEN to_status IN ('Completed', 'Pending', 'Failed', 'Review')
-    WHEN from_status = 'Review'     THEN to_status IN ('Pending', 'Completed', 'Failed')
+    WHEN from_status = 'Pending'    THEN to_status = 'Processing' OR to_status = 'Cancelled' OR to_status = 'Pending'
+    WHEN from_status = 'Processing' THEN to_status = 'Completed' OR to_status = 'Pending' OR to_status = 'Failed'
+                                         OR to_status = 'Review'
+    WHEN from_status = 'Review'     THEN to_status = 'Pending' OR to_status = 'Completed' OR to_status = 'Failed'
     WHEN from_status = 'Failed'     THEN to_status = 'Pending'
     ELSE FALSE
   END)
@@ -80,12 +91,12 @@ ALTER TABLE new_transitions RENAME TO transitions;
 CREATE INDEX orders_by_user   ON orders (user_id, sequence);
 CREATE INDEX orders_by_status ON orders (status, sequence);
 CREATE INDEX orders_by_user_and_status ON orders (user_id, status, sequence)
-  WHERE status IN ('Completed', 'Failed', 'Cancelled', 'Review');
+  WHERE status <> 'Pending' AND status <> 'Processing';
 CREATE INDEX orders_ready     ON orders (ready_at) WHERE ready_at IS NOT NULL;
 CREATE INDEX orders_over ON orders (updated_at)
-  WHERE status IN ('Completed', 'Failed', 'Cancelled') AND keyed_at IS NULL;
+  WHERE status <> 'Pending' AND status <> 'Processing' AND status <> 'Review' AND keyed_at IS NULL;
 CREATE INDEX orders_over_with_key ON orders (updated_at)
-  WHERE status IN ('Completed', 'Failed', 'Cancelled') AND keyed_at IS NOT NULL;
+  WHERE status <> 'Pending' AND status <> 'Processing' AND status <> 'Review' AND keyed_at IS NOT NULL;
 CREATE UNIQUE INDEX transitions_once ON transitions
   (sequence, attempt, CASE from_status WHEN to_status THEN id ELSE to_status END);
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from ...engine import EngineConfig, InvalidConfiguration, Order, OrderEngine, OrdermillError
+from ...engine.output import outlive_output
 from ..server import ServerConfig, serve
 from . import database, keys, logs, operate
 from .console import DEFAULT_DATABASE, DatabaseOption, out, stop
@@ -58,7 +59,7 @@ def serve_command(
     **settings: Any,
 ) -> None:
     """Serve the REST API until SIGTERM or SIGINT."""
-    set_up = partial(logs.configure, log_level, log_format)
+    set_up = partial(_set_up_process, log_level, log_format)
     set_up()
     engine = OrderEngine(
         db,
@@ -72,9 +73,13 @@ def serve_command(
         recovered = sum(engine.recovered)
         line = f"Ordermill serves {url} with database {engine.path}, {recovered} orders recovered."
         out.print(line, highlight=False, soft_wrap=True)
-        sys.stdout.flush()
 
     serve(engine, config, announce, set_up)
+
+
+def _set_up_process(log_level: str, log_format: LogFormat) -> None:
+    outlive_output()
+    logs.configure(log_level, log_format)
 
 
 app.add_typer(operate.app)
