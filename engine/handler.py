@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
-from functools import partial
 
 from ..store.errors import OrdermillError
 from ..store.order import Order
@@ -45,18 +45,17 @@ class Reject(OrdermillError):
         super().__init__(reason)
 
 
-def simulated(seconds: float) -> Handler:
-    """A handler that only takes time.
+@dataclass(frozen=True)
+class Simulated:
+    """A handler that only takes time: for engines that are given none."""
 
-    Args:
-        seconds: how long; 0 returns at once.
-    """
-    return partial(_simulate, seconds)
+    seconds: float
+    """How long; 0 returns at once."""
 
-
-def _simulate(seconds: float, order: Order) -> None:  # noqa: ARG001  # a handler takes the order
-    if seconds:
-        time.sleep(seconds)
+    def __call__(self, order: Order) -> None:  # noqa: ARG002  # a handler takes the order
+        """Take the time."""
+        if self.seconds:
+            time.sleep(self.seconds)
 
 
 _MAX_TEXT_LENGTH = 500

@@ -77,7 +77,8 @@ class ProcessorActor(EngineActor):
         except (HandlerFailed, WorkerDied) as error:
             return after_failure(record, self._crew.now(), str(error), self._crew.config)
         except BaseException as error:  # a handler's SystemExit is a failed attempt like any other
-            self._log.debug("order %s, attempt %d", record.order_id, record.attempts, exc_info=True)
+            extra = {"order_id": record.order_id, "attempt": record.attempts}
+            self._log.debug("the handler raised", exc_info=True, extra=extra)
             return after_failure(record, self._crew.now(), describe(error), self._crew.config)
         return move(record, lifecycle.COMPLETE, clock.now_us())
 

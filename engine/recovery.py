@@ -18,6 +18,7 @@ from .clock import Moment
 from .config import EngineConfig, OnInterrupted
 from .crew import Crew
 from .handler import Effect, Probe
+from .journal import log_transitions
 from .processor import after_failure
 
 _BATCH = 1000
@@ -61,7 +62,7 @@ def recover(database: Database, crew: Crew, probe: Probe | None) -> Recovered:
             effects = list(threads.map(partial(_ask, probe, config), records))
             now = crew.now()
             moves = [_settle(record, effect, now, config) for record, effect in zip(records, effects, strict=True)]
-            ledger.record((), moves, now.at_us)
+            log_transitions(ledger.record((), moves, now.at_us), ())
             count.update(step.after.status for step in moves)
     return Recovered(
         returned=count[OrderStatus.PENDING],

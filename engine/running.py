@@ -25,7 +25,7 @@ from .clock import Clock, SystemClock
 from .config import EngineConfig
 from .crew import Crew
 from .executor import Bench
-from .handler import Handler
+from .handler import Handler, Simulated
 from .intake import IntakeActor
 from .metrics import MetricsActor
 from .pool import PoolActor
@@ -77,7 +77,11 @@ def put_up(
         try:
             clock = given_clock or SystemClock()
             crew = Crew(
-                config=config, clock=clock, make_bench=make_bench, last_step_us=queries.last_transition_us(database)
+                config=config,
+                clock=clock,
+                make_bench=make_bench,
+                last_step_us=queries.last_transition_us(database),
+                is_simulated=isinstance(handler, Simulated),
             )
             for warning in crew.warnings():
                 _log.warning("%s", warning)

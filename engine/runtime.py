@@ -23,12 +23,14 @@ from .config import EngineConfig
 from .crew import Crew
 from .desk import Desk
 from .executor import ExecutorKind, bench_maker
-from .handler import Handler, simulated
+from .handler import Handler, Simulated
 from .messages import AwaitOrder, Drain, Request, SubmitOrders, TakeSnapshot
 from .recovery import Recovered
 from .running import Running, put_up, take_down, take_down_forgotten
 
 T = TypeVar("T")
+
+_SIMULATED = "work is simulated, since no handler is given: orders become Completed, and nothing is done for them"
 
 
 class OrderEngine(Desk):
@@ -66,7 +68,7 @@ class OrderEngine(Desk):
         """What the last start found in hand of an engine that had died, and did with it."""
         if handler is not None and not callable(handler):
             raise InvalidConfiguration(f"The handler must be callable with an order; {handler!r} is not.")
-        self._handler = handler or simulated(self.config.simulate_seconds)
+        self._handler = handler or Simulated(self.config.simulate_seconds)
         self._make_bench = bench_maker(self._handler, self.config.executor if own is None else own)
         self._given_clock = clock
         self._lifecycle = threading.Lock()
@@ -135,7 +137,9 @@ class OrderEngine(Desk):
     def warnings(self) -> tuple[str, ...]:
         """What an operator should mend although orders are taken, in words for people; empty where there is nothing."""
         running = self._running
-        return () if running is None else running.crew.warnings()
+        if running is None:
+            return ()
+        return (*running.crew.warnings(), *((_SIMULATED,) if running.crew.is_simulated else ()))
 
     def incidents(self) -> Counter[str]:
         """Unexpected errors since the start, by actor; each was logged, and the actor went on."""

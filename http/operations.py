@@ -66,6 +66,7 @@ _METRICS = MetricsSnapshot(
     orders_by_status=dict.fromkeys(OrderStatus, 0) | {OrderStatus.COMPLETED: 2},
     processing_seconds_total=0.106068,
     processing_seconds_count=2,
+    simulated=False,
     backlog=0,
     processors=8,
     abandoned_handlers=0,

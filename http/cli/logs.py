@@ -33,10 +33,10 @@ class _TextFormatter(logging.Formatter):
 
 
 def configure(level: str, form: LogFormat = LogFormat.TEXT) -> None:
-    """Have everything of this process that is logged written to standard error.
+    """Have what is logged in this process written to standard error.
 
     Args:
-        level: the least level that is written, one of LEVELS.
+        level: the least level that is written, one of LEVELS. Other packages' lines for debugging never are.
         form: how.
 
     Raises:
@@ -46,7 +46,9 @@ def configure(level: str, form: LogFormat = LogFormat.TEXT) -> None:
         raise InvalidConfiguration(f"The log level is one of {', '.join(LEVELS)}; {level!r} is not.")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter(form))
-    logging.basicConfig(level=level.upper(), handlers=[handler])
+    ours = logging.getLogger(__name__.partition(".")[0])
+    ours.setLevel(level.upper())
+    logging.basicConfig(level=max(ours.level, logging.INFO), handlers=[handler])
 
 
 def formatter(form: LogFormat) -> logging.Formatter:

@@ -41,7 +41,8 @@ def serve_command(
         str,
         typer.Option(
             envvar="ORDERMILL_LOG_LEVEL",
-            help="debug (a line a transition), info (a line a request), warning or error.",
+            help="debug (a line a transition, and what handlers raise), info (a line a request, and a failed attempt), "
+            "warning (an order that has failed for good) or error.",
         ),
     ] = "warning",
     log_format: Annotated[
@@ -62,6 +63,8 @@ def serve_command(
     def announce(url: str) -> None:
         recovered = sum(engine.recovered)
         line = f"Ordermill serves {url} with database {engine.path}, {recovered} orders recovered."
+        if handler is None:
+            line += " Work is simulated: give a --handler."
         out.print(line, highlight=False, soft_wrap=True)
         sys.stdout.flush()
 

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from ordermill.engine import OrdermillError, Reject
-from ordermill.engine.handler import simulated
+from ordermill.engine.handler import Simulated
 from ordermill.engine.testing import make_order
 
 
@@ -25,6 +25,6 @@ def test_the_simulated_handler_only_takes_time(
     asked: list[float] = []
     monkeypatch.setattr(time, "sleep", asked.append)
 
-    simulated(seconds)(make_order())
+    Simulated(seconds)(make_order())
 
     assert asked == slept

@@ -82,9 +82,19 @@ def test_wrong_options_are_refused_before_anything_starts(database: Path, option
     assert not database.exists()
 
 
-def test_without_a_handler_work_is_simulated(database: Path) -> None:
+def test_without_a_handler_work_is_simulated_and_said_to_be(database: Path) -> None:
     with OrderEngine(database, simulate_seconds=0) as engine:
         assert engine.submit(make_order()).wait(timeout=5) is OrderStatus.COMPLETED
+        assert engine.metrics().simulated
+        (warning,) = engine.warnings()
+        assert "no handler is given" in warning
+
+
+def test_with_a_handler_nothing_is_said_of_simulating(start_engine: StartEngine) -> None:
+    engine = start_engine()
+
+    assert not engine.metrics().simulated
+    assert engine.warnings() == ()
 
 
 def test_an_order_is_told_as_it_was_submitted_and_where_it_is(start_engine: StartEngine, clock: ManualClock) -> None:

@@ -70,3 +70,16 @@ def test_lines_go_to_standard_error(monkeypatch: pytest.MonkeyPatch, capsys: pyt
 
     assert json.loads(capsys.readouterr().err)["request_id"] == "r-1"
     assert root.handlers[0].stream is sys.stderr  # type: ignore[attr-defined]  # a StreamHandler
+
+
+@pytest.mark.parametrize(("level", "ours", "others"), [("debug", 10, 20), ("info", 20, 20), ("error", 40, 40)])
+def test_other_packages_never_log_for_debugging(
+    monkeypatch: pytest.MonkeyPatch, level: str, ours: int, others: int
+) -> None:
+    root = logging.Logger("root")
+    monkeypatch.setattr(logging, "root", root)
+
+    configure(level)
+
+    assert logging.getLogger("ordermill.engine.transitions").getEffectiveLevel() == ours
+    assert root.getEffectiveLevel() == others
