@@ -8,9 +8,9 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import islice
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
-from pykka import ActorDeadError, ThreadingActor
+from pykka import ActorDeadError, ActorRef, ThreadingActor
 
 from .clock import Timer
 from .crew import Crew, Incident
@@ -43,6 +43,13 @@ class EngineActor(ThreadingActor):
         # Pykka's own is a queue.Queue, whose lock and condition are Python code that runs for each message.
         return queue.SimpleQueue()
 
+    @classmethod
+    def start(cls, *args: Any, **kwargs: Any) -> ActorRef[Self]:
+        """Start an actor that only its engine stops, in order: Pykka's registry does not know it."""
+        actor = cls(*args, **kwargs)
+        actor._start_actor_loop()
+        return actor.actor_ref
+
     def __init__(self, crew: Crew) -> None:
         super().__init__()
         self._crew = crew
@@ -71,8 +78,8 @@ class EngineActor(ThreadingActor):
 
     def note_incident(self, error: BaseException) -> None:
         """Log an unexpected error, and count it in the metrics. Call it while the error is handled."""
-        order_ids = ", ".join(_some(_order_ids(self._in_hand))) or "(none)"
-        request_ids = _some(_request_ids(self._in_hand))
+        order_ids = ", ".join(some(_order_ids(self._in_hand))) or "(none)"
+        request_ids = some(_request_ids(self._in_hand))
         extra = {"request_id": " ".join(request_ids)}
         self._log.exception("unexpected error on orders %s", order_ids, extra=extra)
         self._crew.incidents.append(Incident(type(self).__name__, f"{type(error).__name__}: {error}"))
@@ -146,5 +153,6 @@ def _request_ids(messages: Sequence[Any]) -> set[str]:
     return {request_id for request_id in found if request_id is not None}
 
 
-def _some(names: Collection[str]) -> list[str]:
+def some(names: Collection[str]) -> list[str]:
+    """These names for a line of the log, which has room for so many."""
     return [*islice(names, _LOGGED_AT_MOST), *(["…"] if len(names) > _LOGGED_AT_MOST else [])]

@@ -210,6 +210,20 @@ class AbandonWork(NamedTuple):
     """To the pool: the grace of a stop is over; return to Pending what is still in hand."""
 
 
+class EndBy(NamedTuple):
+    """To the recorder: the engine stops; wait for a database that is locked until then and hardly longer."""
+
+    deadline: float
+    """In seconds, by `time.monotonic`."""
+
+
+class RecordRest(NamedTuple):
+    """To the recorder: try once more to record the results that the database did not take."""
+
+    reply: Future[int]
+    """Set with how many are left."""
+
+
 class PruneOrders(NamedTuple):
     """From the clock, and from itself, to the recorder: remove some of the orders that are old enough."""
 

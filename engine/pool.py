@@ -12,7 +12,7 @@ from pykka import ActorRef, Future
 
 from ..store import lifecycle, queries
 from ..store.record import OrderRecord, move
-from .actor import EngineActor
+from .actor import EngineActor, some
 from .clock import Timer
 from .crew import Crew
 from .messages import (
@@ -240,6 +240,9 @@ class PoolActor(EngineActor):
     def _abandon(self) -> None:
         # The stop waits on for what is with the recorder: it comes back as Processing, and is returned then.
         in_hand = [work.in_hand.record for work in self._busy.values() if work.in_hand is not None]
+        if in_hand:
+            order_ids = ", ".join(some([record.order_id for record in in_hand]))
+            self._log.warning("handlers did not return in time: %s go back to Pending", order_ids)
         self._return(in_hand, _ABANDONED)
         self._abandoned.update(self._busy)
         self._busy.clear()

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import repeat
 from pathlib import Path
+from time import monotonic
 
 from peewee import DatabaseError, SqliteDatabase
 
@@ -26,6 +27,7 @@ from ..store.log import WriteAheadLog
 from ..store.order import Order
 from ..store.record import Move, OrderRecord, move
 from ..store.retention import Pruned, prune
+from ..store.statements import run
 from .actor import BatchActor
 from .backlog import users_released
 from .crew import Crew
@@ -37,12 +39,14 @@ from .messages import (
     BacklogRead,
     BacklogReleased,
     CancelOrder,
+    EndBy,
     LedgerCommitted,
     OrdersAssigned,
     OrdersHandled,
     OrdersReady,
     PruneOrders,
     ReadTotals,
+    RecordRest,
     RetryOrder,
     SettleOrder,
     SubmitOrders,
@@ -54,9 +58,21 @@ from .reply import answer, fail
 _WRITE_AGAIN_AFTER_SECONDS = 0.2
 _PRUNE_EVERY_SECONDS = 10.0
 _PRUNED_AT_ONCE = 200
+_LEAST_PATIENCE_SECONDS = 0.5
 
 Command = CancelOrder | RetryOrder | SettleOrder
-Message = SubmitOrders | Command | AssignOrders | OrdersHandled | AwaitOrder | PruneOrders | ReadTotals | WakeUp
+Message = (
+    SubmitOrders
+    | Command
+    | AssignOrders
+    | OrdersHandled
+    | AwaitOrder
+    | PruneOrders
+    | ReadTotals
+    | WakeUp
+    | EndBy
+    | RecordRest
+)
 
 
 @dataclass(kw_only=True)
@@ -120,6 +136,7 @@ class RecorderActor(BatchActor):
         self._log_file = WriteAheadLog(database)
         self._unrecorded: list[Move] = []
         self._received = 0
+        self._end_by: float | None = None
         self._counts_users = crew.config.user_backlog is not None
 
     def on_stop(self) -> None:
@@ -128,7 +145,11 @@ class RecorderActor(BatchActor):
             self._batch.append(WakeUp())
         super().on_stop()
         if self._unrecorded:
-            self._log.error("%d results were never recorded: their orders are still Processing", len(self._unrecorded))
+            self._log.error(
+                "the database took no writes until the stop was over: %d results are not recorded,"
+                " and the next start settles these orders as after a crash",
+                len(self._unrecorded),
+            )
         self._database.close()
 
     def rebuild(self) -> None:
@@ -144,6 +165,7 @@ class RecorderActor(BatchActor):
         # First of all, since whatever goes wrong then, these are no longer under way.
         self._received += sum(len(message.orders) for message in messages if isinstance(message, SubmitOrders))
         batch = self._gather(messages)
+        self._limit_patience()
         # After trouble an empty transaction is tried as well: it tells when the trouble is over.
         if batch.orders or batch.moves or self._crew.store_trouble is not None:
             try:
@@ -158,6 +180,9 @@ class RecorderActor(BatchActor):
             self._tell_anew()
         if any(isinstance(message, PruneOrders) for message in messages):
             self._prune()
+        for message in messages:
+            if isinstance(message, RecordRest):
+                answer(message.reply, len(self._unrecorded))
         self._bound_log()
 
     def _gather(self, messages: Sequence[Message]) -> _Batch:
@@ -176,12 +201,20 @@ class RecorderActor(BatchActor):
                             batch.handled.append(results.popleft())
                 case AwaitOrder(reply=reply):
                     answer(reply, None)
-                case PruneOrders() | ReadTotals() | WakeUp():
+                case EndBy(deadline):
+                    self._end_by = deadline
+                case PruneOrders() | ReadTotals() | WakeUp() | RecordRest():
                     pass
                 case _:
                     if (step := self._plan(message)) is not None:
                         batch.commands.append((message, step))
         return batch
+
+    def _limit_patience(self) -> None:
+        if self._end_by is not None:
+            seconds = min(self._database.timeout, max(_LEAST_PATIENCE_SECONDS, self._end_by - monotonic()))
+            with suppress(DatabaseError):  # whatever is wrong, the next statement says so
+                run(self._database, f"PRAGMA busy_timeout = {round(seconds * 1000)}")
 
     def _is_first_use(self, given: IdempotencyKey, message: SubmitOrders, batch: _Batch) -> bool:
         # Or a repetition of the same request, whose orders are duplicates.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from time import monotonic, sleep
 from typing import NamedTuple
 
 from filelock import FileLock
@@ -34,6 +34,7 @@ from .recovery import Recovered, recover
 from .reply import Reply
 
 _MAX_READERS = 32
+_WRITE_AGAIN_SECONDS = 0.2
 
 _log = logging.getLogger("ordermill.engine")
 
@@ -91,11 +92,14 @@ def put_up(
             readers = store.open_readers(path, _MAX_READERS)
             # It reads as well, so it is the first: where that fails, no actor is left behind.
             crew.recorder = RecorderActor.start(crew, open_database, database)
+            undo.callback(crew.recorder.stop)
         except DatabaseError as error:
             raise StoreUnavailable(error) from error
         crew.metrics = MetricsActor.start(crew, totals)
+        undo.callback(crew.metrics.stop)
         backlog = Backlog(config, clock, sum(totals[status] for status in lifecycle.BACKLOG), users)
         crew.intake = IntakeActor.start(crew, backlog)
+        undo.callback(crew.intake.stop)
         crew.pool = PoolActor.start(crew, readers)
         undo.pop_all()
     crew.pool.tell(messages.WakeUp())
@@ -104,33 +108,40 @@ def put_up(
 
 
 def take_down(running: Running) -> None:
-    """Take no more orders, wait for those in hand, then end all actors.
+    """Take no more orders, wait for those in hand, record how they ended, then end all actors.
 
-    A function of its own, and no method: an engine that nobody refers to any more is taken down too.
+    Whatever goes wrong, the database is free for the next engine in the end.
     """
     crew = running.crew
+    with ExitStack() as last:  # the last first
+        last.callback(running.lock.release)
+        last.callback(running.readers.close_idle)  # whoever reads at this moment closes its connection afterwards
+        if running.owns_clock:
+            last.callback(crew.clock.close)
+        last.callback(crew.waiting_room.close)
+        # The recorder first, which tells the others what it records at the last.
+        for actor in (crew.metrics, crew.intake, crew.pool, crew.recorder):
+            last.callback(actor.stop)
+        _finish_work(crew, monotonic() + crew.config.stop_seconds)
+
+
+def _finish_work(crew: Crew, deadline: float) -> None:
+    crew.recorder.tell(messages.EndBy(deadline))
     closed: Reply[None] = Reply()
     crew.intake.tell(messages.Close(closed))
     closed.get()
     idle: Reply[None] = Reply()
     crew.pool.tell(messages.StopWork(idle))
     try:
-        idle.get(timeout=crew.config.stop_seconds)
+        idle.get(timeout=max(0.0, deadline - monotonic()))
     except Timeout:
-        _log.warning("some handlers did not return in time: their orders go back to Pending")
         crew.pool.tell(messages.AbandonWork())
         idle.get()
-    # The recorder first, which tells the others what it records at the last.
-    for actor in (crew.recorder, crew.pool, crew.intake, crew.metrics):
-        actor.stop()
-    crew.waiting_room.close()
-    if running.owns_clock:
-        crew.clock.close()
-    running.readers.close_idle()  # whoever reads at this moment closes its connection afterwards
-    running.lock.release()
+    while _results_left(crew) and (seconds := deadline - monotonic()) > 0:
+        sleep(min(_WRITE_AGAIN_SECONDS, seconds))
 
 
-def take_down_forgotten(running: Running) -> None:
-    """Take down an engine that the garbage collector has found."""
-    # The collector may run in any thread, one of the actors' too, which could not wait for itself.
-    threading.Thread(target=take_down, args=(running,), name="ordermill-forgotten").start()
+def _results_left(crew: Crew) -> int:
+    left: Reply[int] = Reply()
+    crew.recorder.tell(messages.RecordRest(left))
+    return left.get()

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import atexit
 import os
-import threading
 import weakref
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor
-from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from peewee import Database, DatabaseError
 from playhouse.pool import MaxConnectionsExceeded  # type: ignore[import-untyped]  # has no types
+from pykka import ActorDeadError
 
 from ..store import database as store
 from ..store.errors import EngineStopped, InvalidConfiguration, StoreUnavailable
@@ -24,9 +22,10 @@ from .crew import Crew
 from .desk import Desk
 from .executor import ExecutorKind, bench_maker
 from .handler import Handler, Simulated
+from .life import Life, Phase
 from .messages import AwaitOrder, Drain, Request, SubmitOrders, TakeSnapshot
 from .recovery import Recovered
-from .running import Running, put_up, take_down, take_down_forgotten
+from .running import Running, put_up
 
 T = TypeVar("T")
 
@@ -71,10 +70,8 @@ class OrderEngine(Desk):
         self._handler = handler or Simulated(self.config.simulate_seconds)
         self._make_bench = bench_maker(self._handler, self.config.executor if own is None else own)
         self._given_clock = clock
-        self._lifecycle = threading.Lock()
-        self._gate = threading.Lock()
-        self._running: Running | None = None
-        self._at_exit = partial(_stop_at_exit, weakref.ref(self))
+        self._life = Life()
+        weakref.finalize(self, self._life.begin_stop).atexit = False  # the end of the program is its life's business
 
     def __enter__(self) -> Self:
         self.start()
@@ -88,44 +85,40 @@ class OrderEngine(Desk):
     def start(self) -> None:
         """Open the database, settle what an earlier engine left in hand, and begin to work; nothing if it is running.
 
+        Where a stop is under way, it is waited for first.
+
         Raises:
             DatabaseRefused: the database is not usable, or another engine works on it.
             StoreUnavailable: the database does not take writes.
+            EngineStopped: a signal's handler has called `stop` meanwhile.
         """
-        with self._lifecycle:
-            if self._running is None:
-                running = put_up(self.path, self.config, self._handler, self._make_bench, self._given_clock)
-                self.recovered = running.recovered
-                with self._gate:
-                    self._running = running
-                self._when_forgotten = weakref.finalize(self, take_down_forgotten, running)
-                self._when_forgotten.atexit = False
-                atexit.register(self._at_exit)
+        self._life.start(self._put_up)
+
+    def _put_up(self) -> Running:
+        running = put_up(self.path, self.config, self._handler, self._make_bench, self._given_clock)
+        self.recovered = running.recovered
+        return running
 
     def stop(self) -> None:
         """Take no more orders, wait for those in hand, then end all actors; nothing if it is not running.
 
-        An order whose handler does not return within `stop_seconds` goes back to Pending. Nothing is lost.
+        An order whose handler does not return within `stop_seconds` goes back to Pending. Results that the database
+        does not take are tried again as long. Nothing is lost. A second Ctrl-C interrupts only the waiting: the stop
+        goes on, and `stop` waits for it again. `pykka.ActorRegistry.stop_all()` does the same as this.
         """
-        with self._lifecycle:
-            with self._gate:
-                running, self._running = self._running, None
-            if running is not None:
-                self._when_forgotten.detach()
-                atexit.unregister(self._at_exit)
-                take_down(running)
+        self._life.stop()
 
     def interrupt_waits(self) -> None:
         """Have every `wait` end with EngineStopped, now and from now on: for a door that is about to close."""
-        running = self._running
+        running = self._life.running
         if running is not None:
             running.crew.waiting_room.close()
 
     def trouble(self) -> tuple[str, ...]:
         """Why the engine is not ready to take orders, in words for people; empty while it is."""
-        running = self._running
+        running = self._life.running
         if running is None:
-            return ("the engine is not running",)
+            return (f"the engine is {self._life.phase}",)
         crew = running.crew
         trouble = [*self.dead_actors()]
         if crew.store_trouble is not None:
@@ -136,26 +129,28 @@ class OrderEngine(Desk):
 
     def warnings(self) -> tuple[str, ...]:
         """What an operator should mend although orders are taken, in words for people; empty where there is nothing."""
-        running = self._running
+        running = self._life.running
         if running is None:
             return ()
         return (*running.crew.warnings(), *((_SIMULATED,) if running.crew.is_simulated else ()))
 
     def incidents(self) -> Counter[str]:
         """Unexpected errors since the start, by actor; each was logged, and the actor went on."""
-        running = self._running
+        running = self._life.running
         return Counter() if running is None else Counter(incident.actor for incident in running.crew.incidents)
 
     def dead_actors(self) -> tuple[str, ...]:
         """Actors that have died, which none should, in words for people; empty while all live."""
-        running = self._running
+        running = self._life.running
         if running is None:
             return ()
         names = ("intake", "recorder", "pool", "metrics")
         return tuple(f"the {name} actor has died" for name in names if not getattr(running.crew, name).is_alive())
 
     def _need(self) -> Running:
-        running = self._running
+        running = self._life.running
+        if self._life.phase is Phase.STOPPING:
+            raise EngineStopped
         if running is None:
             raise EngineStopped("The engine is not running: use it in a `with` block, or call start() first.")
         return running
@@ -171,15 +166,19 @@ class OrderEngine(Desk):
             self._await(request, self._need().crew)
             return
         # Whatever is told while the gate is open is in the mailbox before the first word of a stop.
-        with self._gate:
+        with self._life.gate:
             crew = self._need().crew
             match request:
                 case SubmitOrders():
-                    crew.intake.tell(request)
+                    actor = crew.intake
                 case TakeSnapshot() | Drain():
-                    crew.metrics.tell(request)
+                    actor = crew.metrics
                 case _:
-                    crew.recorder.tell(request)
+                    actor = crew.recorder
+            try:
+                actor.tell(request)
+            except ActorDeadError:  # a signal's handler has stopped the engine in this thread, gate or not
+                raise EngineStopped from None
 
     def _await(self, wish: AwaitOrder, crew: Crew) -> None:
         room = crew.waiting_room
@@ -203,10 +202,7 @@ class OrderEngine(Desk):
         except (DatabaseError, MaxConnectionsExceeded) as error:
             raise StoreUnavailable(error) from error
         finally:
-            if self._running is not running:  # stopped meanwhile, when this connection was in use: close it as well
+            if (
+                self._life.running is not running
+            ):  # stopped meanwhile, when this connection was in use: close it as well
                 running.readers.close_idle()
-
-
-def _stop_at_exit(engine: weakref.ref[OrderEngine]) -> None:
-    if (running := engine()) is not None:
-        running.stop()

@@ -52,7 +52,7 @@ def test_an_engine_that_nothing_refers_to_is_stopped(database: Path) -> None:
     del engine
     gc.collect()
     for thread in threading.enumerate():
-        if thread.name == "ordermill-forgotten":
+        if thread.name.startswith("_StopActor"):
             thread.join(timeout=10)
 
     with OrderEngine(database) as successor:

@@ -41,8 +41,8 @@ def becomes(status: OrderStatus) -> Callable[[object, Any], bool]:
 
 
 def recorder_of(engine: OrderEngine) -> Any:
-    assert engine._running is not None
-    return engine._running.crew.recorder
+    assert engine._life.running is not None
+    return engine._life.running.crew.recorder
 
 
 def test_whatever_waits_goes_into_one_transaction(start_engine: StartEngine, held: Held, ledger: HeldLedger) -> None:

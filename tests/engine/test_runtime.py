@@ -330,7 +330,7 @@ def test_an_engine_that_does_not_run_says_so(database: Path, call: Callable[[Ord
         pass
     with pytest.raises(EngineStopped):
         call(engine)
-    assert engine.trouble() == ("the engine is not running",)
+    assert engine.trouble() == ("the engine is stopped",)
     engine.interrupt_waits()
 
 
@@ -697,7 +697,7 @@ def test_a_start_that_fails_leaves_nothing_behind(database: Path) -> None:
     engine = OrderEngine(database, handler=lambda _: None)
     with pytest.raises(Exception, match="not a database"):
         engine.start()
-    assert engine.trouble() == ("the engine is not running",)
+    assert engine.trouble() == ("the engine is not started",)
 
     database.unlink()
 

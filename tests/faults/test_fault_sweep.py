@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from pykka import ActorRegistry, Future, ThreadingFuture
+from pykka import Future, ThreadingFuture
 
 from ordermill.engine import Order, OrderEngine, OrdermillError, OrderRecord, OrderStatus, Outcome, StoreUnavailable
 from ordermill.engine.messages import CancelOrder
-from ordermill.engine.recorder import RecorderActor
 from ordermill.engine.testing import ManualClock, make_order
 from ordermill.store import database as store
 from ordermill.store.audit import audit
@@ -385,7 +384,8 @@ def cancel_twice(path: Path, faults: Faults, numbers: range) -> int:
         engine.submit(make_order("in-hand"))
         assert is_begun.wait(PATIENCE_SECONDS)
         engine.submit(make_order("behind"))
-        (recorder,) = ActorRegistry.get_by_class(RecorderActor)
+        assert engine._life.running is not None
+        recorder: Any = engine._life.running.crew.recorder
         replies: list[Future[OrderRecord]] = [ThreadingFuture() for _ in range(3)]
         with faults.held():  # the recorder is busy with the first, while the others come
             recorder.tell(CancelOrder("no-such-order", replies[0]))

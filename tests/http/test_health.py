@@ -58,7 +58,7 @@ def test_an_engine_that_has_stopped_is_not_ready(client: Client) -> None:
 
     reply = client.get("/readyz")
 
-    assert (reply.status, reply.json["reasons"]) == (503, ["the engine is not running"])
+    assert (reply.status, reply.json["reasons"]) == (503, ["the engine is stopped"])
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])

@@ -1,0 +1,148 @@
+"""The life of an engine: the one place that knows where it is, and what may come next."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from pykka import ThreadingActor
+
+from ..store.errors import EngineStopped
+from .running import Running, take_down
+
+_log = logging.getLogger("ordermill.engine")
+
+
+class Phase(StrEnum):
+    """Where an engine is in its life; after the last one the second may come again."""
+
+    CREATED = "not started"
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+
+
+class Life:
+    """Starts an engine and stops it, once each, whoever wants it and how often.
+
+    It refers to what runs, not to the engine: one that nobody refers to any more can be stopped too.
+    """
+
+    def __init__(self) -> None:
+        self.gate = threading.RLock()
+        """While it is held the engine neither begins to run nor to stop. A signal's handler that stops the engine may
+        interrupt the very thread that holds it, hence the kind of lock."""
+        self.phase = Phase.CREATED
+        """Where it is."""
+        self._changed = threading.Condition(self.gate)
+        self._running: Running | None = None
+        self._stopper: Any = None
+        self._starter: int | None = None
+
+    @property
+    def running(self) -> Running | None:
+        """What runs; None before and afterwards, and from the first moment of a stop."""
+        return self._running if self.phase is Phase.RUNNING else None
+
+    def start(self, put_up: Callable[[], Running]) -> None:
+        """Begin to run; nothing if it runs. Where it is being started or stopped, that comes first.
+
+        Args:
+            put_up: starts everything, or raises and leaves nothing behind.
+        """
+        with self._changed:
+            while self.phase in (Phase.STARTING, Phase.STOPPING):
+                self._changed.wait()
+            if self.phase is Phase.RUNNING:
+                return
+            before = self.phase
+            self._starter = threading.get_ident()
+            self._enter(Phase.STARTING)
+        try:
+            running = put_up()
+            try:
+                self._stopper = _StopActor.start(self._end)
+            except BaseException:
+                take_down(running)
+                raise
+        except BaseException:
+            self._enter(before)
+            raise
+        self._running = running
+        atexit.register(self.stop)
+        self._enter(Phase.RUNNING)
+
+    def stop(self) -> None:
+        """Stop, and wait until that is over; nothing if it does not run.
+
+        Whoever waits may be interrupted: the stop goes on, and `stop` waits for it again.
+
+        Raises:
+            EngineStopped: called in a signal's handler that has interrupted the start: the start raises it.
+        """
+        with self._changed:
+            if self.phase is Phase.STARTING and self._starter == threading.get_ident():
+                raise EngineStopped("The engine was stopped while it was starting.")
+            while self.phase is Phase.STARTING:
+                self._changed.wait()
+            self.begin_stop()
+            while self.phase is Phase.STOPPING:
+                self._changed.wait()
+
+    def begin_stop(self) -> None:
+        """Have it stop, without waiting; nothing if it does not run. Even the garbage collector may call this."""
+        with self._changed:
+            if self.phase is Phase.RUNNING:
+                self._enter(Phase.STOPPING)
+                self._stopper.stop(block=False)
+
+    def _end(self) -> None:
+        with self._changed:
+            # Everything that was told while it ran is in the mailboxes before the first word of the stop.
+            self._enter(Phase.STOPPING)
+            running, self._running = self._running, None
+        assert running is not None
+        try:
+            take_down(running)
+        except Exception:  # it is over all the same, and the database free for the next engine
+            _log.exception("unexpected error in a stop")
+        finally:
+            atexit.unregister(self.stop)
+            self._enter(Phase.STOPPED)
+
+    def _enter(self, phase: Phase) -> None:
+        with self._changed:
+            self.phase = phase
+            self._changed.notify_all()
+
+
+class _StopActor(ThreadingActor):
+    """Of an engine's actors the one that Pykka's registry knows: when it is stopped, it stops the others in order.
+
+    So it makes no difference who stops an engine: `OrderEngine.stop`, or `ActorRegistry.stop_all()` of a program with
+    actors of its own.
+
+    Args:
+        end: stops the engine.
+    """
+
+    use_daemon_thread: ClassVar[bool] = True
+
+    @staticmethod
+    def _create_actor_inbox() -> Any:
+        # The garbage collector may put something into it, in any thread.
+        return queue.SimpleQueue()
+
+    def __init__(self, end: Callable[[], None]) -> None:
+        super().__init__()
+        self._end = end
+
+    def on_stop(self) -> None:
+        """Stop the engine."""
+        self._end()
