@@ -23,7 +23,11 @@ LOT = 500
 _BEGAN_US = 1_767_225_600_000_000  # 2026-01-01
 _STEP_US = 1_000
 
-_INSERT_ORDER = "INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_ORDER = """
+    INSERT INTO orders
+      (sequence, order_id, user_id, item_ids, total_cents, status, attempts, failures, created_at, updated_at, ready_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
 _UPDATE_ORDER = """
     UPDATE orders SET status = ?, attempts = ?, failures = ?, updated_at = ?, ready_at = ?
     WHERE sequence = ? AND status = ? AND attempts = ?

@@ -21,6 +21,7 @@ _PRAGMAS = "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_si
 _INSERT_ORDERS = """
     WITH RECURSIVE numbers (number) AS (SELECT :first UNION ALL SELECT number + 1 FROM numbers WHERE number < :last)
     INSERT INTO orders
+      (sequence, order_id, user_id, item_ids, total_cents, status, attempts, failures, created_at, updated_at, ready_at)
     SELECT number, 't-' || number, 'u-' || number % 1000, '["sku-1","sku-2"]', 1999, :status,
       :attempts, 0, 1767225600000000 + number, 1767225600000000 + number + 2000 * :attempts,
       iif(:attempts, NULL, 1767225600000000 + number)

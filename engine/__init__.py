@@ -22,7 +22,7 @@ from ..store.idempotency import IdempotencyKey
 from ..store.ledger import Outcome
 from ..store.lifecycle import OrderStatus
 from ..store.order import Order
-from ..store.record import OrderRecord, Transition
+from ..store.record import Cause, OrderRecord, Transition
 from .config import EngineConfig, OnInterrupted, Settings
 from .desk import Desk
 from .handler import Effect, Handler, Probe, Reject
@@ -34,6 +34,7 @@ from .snapshot import MetricsSnapshot
 
 __all__ = [
     "BacklogFull",
+    "Cause",
     "DatabaseRefused",
     "Desk",
     "Durability",

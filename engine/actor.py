@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 import queue
-from collections.abc import Collection, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import islice
 from typing import Any, ClassVar, NamedTuple, Self
 
-from pykka import ActorDeadError, ActorRef, ThreadingActor
+from pykka import ActorDeadError, ActorRef, Future, ThreadingActor
 
+from ..store.order import Order
+from ..store.record import Cause, Move, OrderRecord
 from .clock import Timer
 from .crew import Crew, Incident
+from .handler import describe
+from .logger import EngineLogger
 from .reply import fail
 
 
@@ -54,7 +58,7 @@ class EngineActor(ThreadingActor):
         super().__init__()
         self._crew = crew
         self._in_hand: Sequence[Any] = ()
-        self._log = logging.getLogger(f"ordermill.engine.{type(self).__name__}")
+        self._log = EngineLogger(f"ordermill.engine.{type(self).__name__}")
 
     def on_receive(self, message: Any) -> None:
         """Handle one message, whatever happens; see the class."""
@@ -65,29 +69,38 @@ class EngineActor(ThreadingActor):
             self.note_incident(error)
             try:
                 self.rebuild()
-            except BaseException:  # it lives on with the state that it has, and the next error tries again
-                self._log.exception("the state could not be rebuilt")
+            except BaseException as another:  # it lives on with the state that it has, and the next error tries again
+                self.note_incident(another)
             # Last, so that whoever gets the error finds the actor as it should be.
             for unanswered in self._in_hand:
-                if (reply := getattr(unanswered, "reply", None)) is not None:
-                    fail(reply, error)
+                fail_message(unanswered, error)
 
     def receive(self, message: Any) -> None:
         """Handle one message."""
         raise NotImplementedError
 
-    def note_incident(self, error: BaseException) -> None:
-        """Log an unexpected error, and count it in the metrics. Call it while the error is handled."""
-        order_ids = ", ".join(some(_order_ids(self._in_hand))) or "(none)"
-        request_ids = some(_request_ids(self._in_hand))
-        extra = {"request_id": " ".join(request_ids)}
-        self._log.exception("unexpected error on orders %s", order_ids, extra=extra)
-        self._crew.incidents.append(Incident(type(self).__name__, f"{type(error).__name__}: {error}"))
+    def note_incident(self, error: BaseException, messages: Sequence[Any] | None = None) -> None:
+        """Log an unexpected error, and count it in the metrics. This is the last line of defence: it raises nothing.
+
+        Args:
+            error: what happened.
+            messages: what it happened to; whatever is in hand by default.
+        """
+        self._crew.incidents.note(Incident(type(self).__name__, describe(error)))
+        with suppress(BaseException):  # it is counted: a log that cannot be written must not end the actor
+            in_hand = self._in_hand if messages is None else messages
+            order_ids = ", ".join(some(_order_ids(in_hand))) or "(none)"
+            extra = {"request_id": " ".join(some(_request_ids(in_hand)))}
+            self._log.error("unexpected error on orders %s", order_ids, exc_info=error, extra=extra)
+
+    def tell(self, actor: ActorRef[Any], message: object) -> None:
+        """Tell another actor a message; nothing happens where that one has ended."""
+        with suppress(ActorDeadError):
+            actor.tell(message)
 
     def tell_self(self, message: object) -> None:
         """Tell oneself a message, to be handled after what waits in the mailbox; nothing happens at the end of life."""
-        with suppress(ActorDeadError):
-            self.actor_ref.tell(message)
+        self.tell(self.actor_ref, message)
 
     def tell_self_after(self, seconds: float, message: object) -> Timer:
         """Tell oneself a message when some time has passed; nothing happens if the actor has ended by then.
@@ -136,23 +149,41 @@ class BatchActor(EngineActor):
             self.on_receive(_FLUSH)
 
 
-def _order_ids(messages: Sequence[Any]) -> list[str]:
-    found: list[str] = []
+def fail_message(message: Any, error: BaseException) -> None:
+    """Have whoever waits for the reply to a message get the error; nothing where nobody waits any more."""
+    reply = getattr(message, "reply", None)
+    if isinstance(reply, Future):
+        fail(reply, error)
+
+
+def _order_ids(messages: Iterable[object]) -> Iterator[str]:
     for message in messages:
-        if (order_id := getattr(message, "order_id", None)) is not None:
-            found.append(order_id)
-        found += [order.order_id for order in getattr(message, "orders", ())]
-        found += [record.order_id for record in getattr(message, "records", ())]
-        found += [step.after.order_id for step in getattr(message, "moves", ())]
-    return found
+        if isinstance(order_id := getattr(message, "order_id", None), str):
+            yield order_id
+        if isinstance(message, tuple):
+            for field in message:
+                yield from _orders_in(field)
 
 
-def _request_ids(messages: Sequence[Any]) -> set[str]:
-    found = {getattr(message, "request_id", None) for message in messages}
-    found.update(*(getattr(message, "request_ids", ()) for message in messages))
-    return {request_id for request_id in found if request_id is not None}
+def _orders_in(field: object) -> Iterator[str]:
+    if isinstance(field, Order | OrderRecord):
+        yield field.order_id
+    elif isinstance(field, Move):
+        yield field.after.order_id
+    elif isinstance(field, list | tuple | deque):
+        for element in list(field):
+            yield from _orders_in(element)
 
 
-def some(names: Collection[str]) -> list[str]:
+def _request_ids(messages: Iterable[object]) -> dict[str, None]:
+    found = [getattr(message, "cause", None) for message in messages]
+    for message in messages:
+        found += getattr(message, "causes", ())
+    request_ids = (cause.request_id for cause in found if isinstance(cause, Cause))
+    return dict.fromkeys(request_id for request_id in request_ids if isinstance(request_id, str))
+
+
+def some(names: Iterable[str]) -> list[str]:
     """These names for a line of the log, which has room for so many."""
-    return [*islice(names, _LOGGED_AT_MOST), *(["…"] if len(names) > _LOGGED_AT_MOST else [])]
+    first = list(islice(names, _LOGGED_AT_MOST + 1))
+    return first if len(first) <= _LOGGED_AT_MOST else [*first[:-1], "…"]

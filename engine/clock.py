@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import logging
 import threading
 import time
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-_log = logging.getLogger("ordermill.engine.clock")
+from .logger import EngineLogger
+
+_log = EngineLogger("ordermill.engine.clock")
 
 _FEWEST_CANCELLED = 64
 

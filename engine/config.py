@@ -58,7 +58,9 @@ class EngineConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Annotated[int, Meta(ge=1)] | None,
         Meta(description="Unfinished orders of one user above which this user's are refused; none by default."),
     ] = None
-    max_attempts: Annotated[int, Meta(ge=1, le=1000, description="Failed attempts after which an order is Failed.")] = 5
+    max_attempts: Annotated[int, Meta(ge=1, le=1000, description="Failed attempts after which an order is Failed.")] = (
+        20
+    )
     retry_seconds: Annotated[
         float,
         Meta(
@@ -69,7 +71,7 @@ class EngineConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ] = 1.0
     retry_max_seconds: Annotated[
         float, Meta(ge=0, le=_MAX_SECONDS, description="Longest delay between two attempts, in seconds.")
-    ] = 300.0
+    ] = 900.0
     handler_timeout: Annotated[
         Annotated[float, Meta(gt=0, le=_MAX_SECONDS)] | None,
         Meta(description="Time that the handler may take for one attempt, in seconds; none by default."),
@@ -95,6 +97,13 @@ class EngineConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         str | None,
         Meta(description="File that orders are appended to before they are removed, one JSON object a line."),
     ] = None
+    skip_upgrade_copy: Annotated[
+        bool,
+        Meta(
+            description="Upgrade the schema of an older database without keeping a copy of it beside it, "
+            "as `orders.db.before-version-3`."
+        ),
+    ] = False
     window: Annotated[
         int, Meta(ge=1, description="Pending orders held in memory; all others wait in the database.")
     ] = 2_000

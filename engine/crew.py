@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from .executor import Bench
 
 
+_LATEST_INCIDENTS = 100
 _TOLD_BEHIND_US = 5_000_000
 
 
@@ -31,12 +34,39 @@ class Incident(NamedTuple):
     """The error's type and text."""
 
 
+class Incidents:
+    """How many incidents each actor has had since the start, and the latest of them. For any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+        self._latest: deque[Incident] = deque(maxlen=_LATEST_INCIDENTS)
+
+    def note(self, incident: Incident) -> None:
+        """Count one."""
+        with self._lock:
+            self._counts[incident.actor] += 1
+            self._latest.append(incident)
+
+    def counts(self) -> Counter[str]:
+        """How many there were, by actor."""
+        with self._lock:
+            return self._counts.copy()
+
+    def latest(self) -> list[Incident]:
+        """The last hundred, oldest first."""
+        with self._lock:
+            return list(self._latest)
+
+
 @dataclass(kw_only=True)
 class Crew:
     """The actors of one engine and what they share. All are named before the first message is sent."""
 
     config: EngineConfig
     clock: Clock
+    engine_id: int
+    """The number of this run, as the database has it."""
     make_bench: Callable[[], Bench]
     """Gives each processor a place to run the handler at."""
     last_step_us: int = 0
@@ -48,7 +78,7 @@ class Crew:
     queue_clock: SteadyClock = field(init=False)
     """What `ready_at` is compared with."""
     waiting_room: WaitingRoom = field(init=False)
-    incidents: list[Incident] = field(default_factory=list)
+    incidents: Incidents = field(default_factory=Incidents)
     store_trouble: str | None = None
     """Why the database does not take writes, as the recorder saw it last; None while it does."""
     abandoned: int = 0

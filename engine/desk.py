@@ -19,7 +19,8 @@ from ..store.idempotency import IdempotencyKey
 from ..store.ledger import Acceptance, Outcome
 from ..store.lifecycle import OrderStatus
 from ..store.order import Order
-from ..store.record import OrderRecord, Transition
+from ..store.reason import check_reason
+from ..store.record import ENGINE, Cause, OrderRecord, Transition
 from . import messages
 from .messages import Request
 from .receipt import Receipt
@@ -68,27 +69,31 @@ class Desk(ABC):
     def begin_submit(
         self,
         orders: Sequence[Order],
-        request_id: str | None = None,
+        cause: Cause = ENGINE,
         idempotency: IdempotencyKey | None = None,
     ) -> Reply[list[Acceptance]]:
         """As `submit_many`: an acceptance for each order, once all are safely on disk.
 
         Args:
             orders: what is submitted.
-            request_id: what caused it; it goes into the history of the orders.
+            cause: who wants it; it goes into the history of the orders.
             idempotency: the client's name for that request. The reply raises IdempotencyKeyReused where another
                 request had it before.
         """
         if orders:
             return self._ask(
-                partial(messages.SubmitOrders, orders, request_ids=(request_id,) * len(orders), idempotency=idempotency)
+                partial(messages.SubmitOrders, orders, causes=(cause,) * len(orders), idempotency=idempotency)
             )
         nothing: Reply[list[Acceptance]] = Reply()
         nothing.set([])
         return nothing
 
-    def cancel(self, order_id: str) -> OrderRecord:
+    def cancel(self, order_id: str, reason: str | None = None) -> OrderRecord:
         """Cancel an order that is Pending.
+
+        Args:
+            order_id: the order.
+            reason: why, in 1 to 500 characters without controls; it goes into the history.
 
         Returns:
             The order as it is afterwards.
@@ -96,17 +101,25 @@ class Desk(ABC):
         Raises:
             OrderNotFound: there is none of that id.
             TransitionRefused: it is not Pending.
+            InvalidOrder: the reason breaks its rule.
             StoreUnavailable: the database did not take it.
             EngineStopped: the engine is not running.
         """
-        return self.begin_cancel(order_id).get()
+        return self.begin_cancel(order_id, reason).get()
 
-    def begin_cancel(self, order_id: str, request_id: str | None = None) -> Reply[OrderRecord]:
-        """As `cancel`; the id of the request that caused it goes into the history."""
-        return self._ask(partial(messages.CancelOrder, order_id, request_id=request_id))
+    def begin_cancel(self, order_id: str, reason: str | None = None, cause: Cause = ENGINE) -> Reply[OrderRecord]:
+        """As `cancel`; who wants it goes into the history."""
+        check_reason(reason)
+        return self._ask(partial(messages.CancelOrder, order_id, reason=reason, cause=cause))
 
-    def retry(self, order_id: str) -> OrderRecord:
-        """Put an order that is Failed or in Review back to Pending. If the attempts are used up it gets one more.
+    def retry(self, order_id: str, reason: str | None = None) -> OrderRecord:
+        """Have an order handled again at once: one that is Failed or in Review, or that waits for its next attempt.
+
+        It gets all of its attempts anew.
+
+        Args:
+            order_id: the order.
+            reason: why, in 1 to 500 characters without controls; it goes into the history.
 
         Returns:
             The order as it is afterwards.
@@ -114,19 +127,20 @@ class Desk(ABC):
         Raises:
             As `cancel`.
         """
-        return self.begin_retry(order_id).get()
+        return self.begin_retry(order_id, reason).get()
 
-    def begin_retry(self, order_id: str, request_id: str | None = None) -> Reply[OrderRecord]:
-        """As `retry`; the id of the request that caused it goes into the history."""
-        return self._ask(partial(messages.RetryOrder, order_id, request_id=request_id))
+    def begin_retry(self, order_id: str, reason: str | None = None, cause: Cause = ENGINE) -> Reply[OrderRecord]:
+        """As `retry`; who wants it goes into the history."""
+        check_reason(reason)
+        return self._ask(partial(messages.RetryOrder, order_id, reason=reason, cause=cause))
 
-    def settle(self, order_id: str, status: OrderStatus, reason: str = "settled by an operator") -> OrderRecord:
+    def settle(self, order_id: str, status: OrderStatus, reason: str | None = None) -> OrderRecord:
         """End the Review of an order.
 
         Args:
             order_id: the order.
             status: Completed or Failed.
-            reason: why; it goes into the history.
+            reason: why, in 1 to 500 characters without controls; it goes into the history.
 
         Returns:
             The order as it is afterwards.
@@ -141,13 +155,14 @@ class Desk(ABC):
         self,
         order_id: str,
         status: OrderStatus,
-        reason: str = "settled by an operator",
-        request_id: str | None = None,
+        reason: str | None = None,
+        cause: Cause = ENGINE,
     ) -> Reply[OrderRecord]:
-        """As `settle`; the id of the request that caused it goes into the history."""
+        """As `settle`; who wants it goes into the history."""
+        check_reason(reason)
         if status not in (lifecycle.SETTLE_COMPLETED.target, lifecycle.SETTLE_FAILED.target):
             raise InvalidConfiguration(f"An order is settled as Completed or Failed, not as {status}.")
-        return self._ask(partial(messages.SettleOrder, order_id, status, reason, request_id=request_id))
+        return self._ask(partial(messages.SettleOrder, order_id, status, reason=reason, cause=cause))
 
     def order(self, order_id: str) -> OrderRecord:
         """An order and where it is.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import logging
 import queue
 import threading
 from collections.abc import Callable
@@ -13,9 +12,10 @@ from typing import Any, ClassVar
 from pykka import ThreadingActor
 
 from ..store.errors import EngineStopped
+from .logger import EngineLogger
 from .running import Running, take_down
 
-_log = logging.getLogger("ordermill.engine")
+_log = EngineLogger("ordermill.engine")
 
 
 class Phase(StrEnum):

@@ -12,7 +12,7 @@ from ..store.idempotency import IdempotencyKey
 from ..store.ledger import Acceptance
 from ..store.lifecycle import OrderStatus
 from ..store.order import Order
-from ..store.record import Move, OrderRecord
+from ..store.record import ENGINE, Cause, Move, OrderRecord
 from .snapshot import MetricsSnapshot
 from .work import Work
 
@@ -24,8 +24,8 @@ class SubmitOrders(NamedTuple):
     """As they were handed in, duplicates and conflicts among them."""
     reply: Future[list[Acceptance]]
     """Set once they are on disk: an answer for each order, in the same sequence."""
-    request_ids: Sequence[str | None] = ()
-    """The request that brings each of them; empty where none does."""
+    causes: Sequence[Cause] = ()
+    """Who brings each of them; empty where nothing is known."""
     idempotency: IdempotencyKey | None = None
     """The client's name for that request, if it has one; it is one then."""
 
@@ -37,19 +37,23 @@ class CancelOrder(NamedTuple):
     """Which one."""
     reply: Future[OrderRecord]
     """Set with the order as it is afterwards, once that is on disk."""
-    request_id: str | None = None
-    """The request that wants it, if one does."""
+    reason: str | None = None
+    """Why, in words for people; None for the usual ones."""
+    cause: Cause = ENGINE
+    """Who wants it."""
 
 
 class RetryOrder(NamedTuple):
-    """To the recorder: put an order that is Failed or in Review back to Pending."""
+    """To the recorder: have an order that is Failed, in Review, or Pending for a later time handled at once."""
 
     order_id: str
     """Which one."""
     reply: Future[OrderRecord]
     """Set with the order as it is afterwards, once that is on disk."""
-    request_id: str | None = None
-    """The request that wants it, if one does."""
+    reason: str | None = None
+    """Why, in words for people; None for the usual ones."""
+    cause: Cause = ENGINE
+    """Who wants it."""
 
 
 class SettleOrder(NamedTuple):
@@ -59,12 +63,12 @@ class SettleOrder(NamedTuple):
     """Which one."""
     status: OrderStatus
     """Completed or Failed."""
-    reason: str
-    """Why, in the operator's words."""
     reply: Future[OrderRecord]
     """Set with the order as it is afterwards, once that is on disk."""
-    request_id: str | None = None
-    """The request that wants it, if one does."""
+    reason: str | None = None
+    """Why, in the operator's words; None for the usual ones."""
+    cause: Cause = ENGINE
+    """Who wants it."""
 
 
 class AwaitOrder(NamedTuple):

@@ -71,6 +71,6 @@ class MetricsActor(EngineActor):
             backlog=self._backlog(),
             processors=self._crew.config.processors,
             abandoned_handlers=self._crew.abandoned,
-            incidents=len(self._crew.incidents),
+            incidents=self._crew.incidents.counts().total(),
             uptime_seconds=(self._crew.clock.monotonic_us() - self._started_us) / 1e6,
         )

@@ -65,7 +65,7 @@ class ProcessorActor(EngineActor):
         except BaseException as error:  # not the handler's: without a result the order would be in hand for ever
             self.note_incident(error)
             reason = f"its result cannot be told: {type(error).__name__}"
-            return move(record, lifecycle.FAIL, self._crew.clock.now_us(), reason, failed=True)
+            return move(record, lifecycle.FAIL, self._crew.clock.now_us(), reason, error=reason)
 
     def _handle(self, record: OrderRecord) -> Move:
         clock = self._crew.clock
@@ -73,7 +73,7 @@ class ProcessorActor(EngineActor):
             self._bench.run(record.order)
         except Reject as rejection:
             reason = f"rejected: {shorten(rejection.reason)}"
-            return move(record, lifecycle.FAIL, clock.now_us(), reason, failed=True)
+            return move(record, lifecycle.FAIL, clock.now_us(), reason, error=reason)
         except (HandlerFailed, WorkerDied) as error:
             return after_failure(record, self._crew.now(), str(error), self._crew.config)
         except BaseException as error:  # a handler's SystemExit is a failed attempt like any other
@@ -107,27 +107,27 @@ def after_failure(record: OrderRecord, now: Moment, error: str, config: EngineCo
     failures = record.failures + 1
     if failures >= config.max_attempts:
         reason = f"{error}; failed attempt {failures} of {config.max_attempts}"
-        return move(record, lifecycle.FAIL, now.at_us, reason, failed=True)
+        return move(record, lifecycle.FAIL, now.at_us, reason, error=error)
     if at_once:
-        return put_back(record, now, error, failed=True)
+        return put_back(record, now, error, error=error)
     delay = retry_delay_seconds(failures, config)
     reason = f"{error}; tried again in {delay:.1f} s"
     ready_us = now.queue_us + round(delay * 1e6)
-    return move(record, lifecycle.RETURN, now.at_us, reason, ready_us=ready_us, failed=True)
+    return move(record, lifecycle.RETURN, now.at_us, reason, ready_us=ready_us, error=error)
 
 
-def put_back(record: OrderRecord, now: Moment, reason: str, *, failed: bool = False) -> Move:
+def put_back(record: OrderRecord, now: Moment, reason: str, *, error: str | None = None) -> Move:
     """The step back to Pending, at the order's old place in the sequence: it has waited long enough.
 
     Args:
         record: an order that is Processing.
         now: when.
         reason: why.
-        failed: whether the attempt counts as a failure.
+        error: what went wrong in the attempt, which counts as failed; None where it does not.
     """
     # Its stamp may be of a clock that was ahead.
     ready_us = min(record.created_us, now.queue_us)
-    return move(record, lifecycle.RETURN, now.at_us, reason, ready_us=ready_us, failed=failed)
+    return move(record, lifecycle.RETURN, now.at_us, reason, ready_us=ready_us, error=error)
 
 
 def retry_delay_seconds(failures: int, config: EngineConfig) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -19,12 +18,13 @@ from .config import EngineConfig, OnInterrupted
 from .crew import Crew
 from .handler import Effect, Probe
 from .journal import log_transitions
+from .logger import EngineLogger
 from .processor import after_failure
 
 _BATCH = 1000
 _INTERRUPTED = "the engine died while the order was in hand"
 
-_log = logging.getLogger("ordermill.engine.recovery")
+_log = EngineLogger("ordermill.engine.recovery")
 
 
 class Recovered(NamedTuple):
@@ -96,4 +96,4 @@ def _settle(record: OrderRecord, effect: Effect, now: Moment, config: EngineConf
             # A crash counts as a failed attempt, or an order that kills the process would do so for ever.
             return after_failure(record, now, _INTERRUPTED, config, at_once=True)
         case Effect.UNKNOWN:
-            return move(record, lifecycle.PARK, now.at_us, failed=True)
+            return move(record, lifecycle.PARK, now.at_us, error=_INTERRUPTED)

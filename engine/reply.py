@@ -6,12 +6,16 @@ import queue
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from threading import Lock
+from threading import Lock, current_thread, main_thread
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from pykka import Future, Timeout
 
+from .logger import EngineLogger
+
 T = TypeVar("T")
+
+_log = EngineLogger("ordermill.engine.reply")
 
 
 class _Outcome(NamedTuple):
@@ -53,7 +57,10 @@ class Reply(Future[T], Generic[T]):
             came.acquire()
             self.when_done(came.release)
             if not came.acquire(timeout=-1 if timeout is None else max(0.0, timeout)):
-                raise Timeout(f"{timeout} seconds")
+                # Who asks again and again leaves nothing behind. Where it was called meanwhile, the outcome is there.
+                with suppress(ValueError):
+                    self._callbacks.remove(came.release)
+                    raise Timeout(f"{timeout} seconds")
         value, error = self._outcomes[0]
         if error is not None:
             raise error
@@ -64,7 +71,7 @@ class Reply(Future[T], Generic[T]):
         """Have something called, once, when the value or an error is there; at once where it is.
 
         Args:
-            callback: quick; called in the thread of the actor.
+            callback: quick; called in the thread of the actor. What it raises is logged, and reaches nobody.
         """
         self._callbacks.append(callback)
         if self._outcomes:
@@ -98,7 +105,12 @@ class Reply(Future[T], Generic[T]):
                 callback = self._callbacks.pop(0)
             except IndexError:  # another thread was quicker
                 return
-            callback()
+            try:
+                callback()
+            except BaseException as error:  # a SystemExit as well: it would end whoever answers, here an actor
+                if isinstance(error, KeyboardInterrupt) and current_thread() is main_thread():
+                    raise  # Ctrl-C
+                _log.exception("a callback of a reply has failed")
 
 
 def answer(reply: Future[Any], value: object) -> None:

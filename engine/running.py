@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import sqlite3
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -17,7 +17,7 @@ from playhouse.pool import PooledSqliteDatabase  # type: ignore[import-untyped] 
 from pykka import Timeout
 
 from ..store import database as store
-from ..store import lifecycle, queries
+from ..store import engines, lifecycle, queries
 from ..store.errors import StoreUnavailable
 from . import messages
 from .backlog import Backlog
@@ -27,6 +27,7 @@ from .crew import Crew
 from .executor import Bench
 from .handler import Handler, Simulated
 from .intake import IntakeActor
+from .logger import EngineLogger
 from .metrics import MetricsActor
 from .pool import PoolActor
 from .recorder import RecorderActor
@@ -36,7 +37,7 @@ from .reply import Reply
 _MAX_READERS = 32
 _WRITE_AGAIN_SECONDS = 0.2
 
-_log = logging.getLogger("ordermill.engine")
+_log = EngineLogger("ordermill.engine")
 
 
 class Running(NamedTuple):
@@ -72,7 +73,7 @@ def put_up(
     with ExitStack() as undo:
         lock = store.lock_for_engine(path)
         undo.callback(lock.release)
-        open_database = partial(store.open_writer, path, config.durability)
+        open_database = partial(store.open_writer, path, config.durability, skip_upgrade_copy=config.skip_upgrade_copy)
         database = open_database()
         undo.callback(database.close)
         try:
@@ -80,6 +81,7 @@ def put_up(
             crew = Crew(
                 config=config,
                 clock=clock,
+                engine_id=engines.register(database, clock.now_us()),
                 make_bench=make_bench,
                 last_step_us=queries.last_transition_us(database),
                 is_simulated=isinstance(handler, Simulated),
@@ -93,7 +95,7 @@ def put_up(
             # It reads as well, so it is the first: where that fails, no actor is left behind.
             crew.recorder = RecorderActor.start(crew, open_database, database)
             undo.callback(crew.recorder.stop)
-        except DatabaseError as error:
+        except (DatabaseError, sqlite3.Error) as error:  # Peewee translates the errors of its own calls only
             raise StoreUnavailable(error) from error
         crew.metrics = MetricsActor.start(crew, totals)
         undo.callback(crew.metrics.stop)

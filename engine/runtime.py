@@ -137,7 +137,7 @@ class OrderEngine(Desk):
     def incidents(self) -> Counter[str]:
         """Unexpected errors since the start, by actor; each was logged, and the actor went on."""
         running = self._life.running
-        return Counter() if running is None else Counter(incident.actor for incident in running.crew.incidents)
+        return Counter() if running is None else running.crew.incidents.counts()
 
     def dead_actors(self) -> tuple[str, ...]:
         """Actors that have died, which none should, in words for people; empty while all live."""

@@ -18,6 +18,8 @@ class Caller(NamedTuple):
     """The only user whose orders there are for this caller; None where there are all."""
     key_id: str | None = None
     """The key that was sent; None where none is needed."""
+    name: str | None = None
+    """What the history of orders calls the caller: what people call the key, or else its id; None without a key."""
 
     def may_see(self, user_id: str) -> bool:
         """Whether this user's orders are there for this caller."""
@@ -87,7 +89,7 @@ class Doorkeeper:
             raise KeyNotEnough(f"This needs a key with the role {access.words}.")
         if access.of_all_users and entry.user is not None:
             raise KeyNotEnough("This needs a key that is not bound to a user.")
-        return Caller(frozenset(entry.roles), entry.user, entry.id)
+        return Caller(frozenset(entry.roles), entry.user, entry.id, entry.name or entry.id)
 
     def trouble(self) -> tuple[str, ...]:
         """What is wrong with the keys, in words for people; empty while all is well."""

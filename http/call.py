@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from ..engine import IdempotencyKey, Reply
+from ..engine import Cause, IdempotencyKey, Reply
 from .access import ANYBODY, Caller
 from .conditional import preferred_wait
 from .idempotency import read_idempotency_key
@@ -97,6 +97,11 @@ class Call:
         """How many seconds the client prefers to wait; None where it does not say."""
         return preferred_wait(self._environ)
 
+    @property
+    def cause(self) -> Cause:
+        """Who calls, for the history of the orders."""
+        return Cause(self.request_id, self.caller.name)
+
     def idempotency(self, body: bytes) -> IdempotencyKey | None:
         """The client's name for this request; None where it has none.
 
@@ -119,6 +124,11 @@ class Call:
             InvalidParameter: one is unknown, given twice, or breaks its rule.
         """
         return parse_query(self._query_string, kind) if self._query_string else kind()
+
+    def optional_body(self, media_type: str, max_bytes: int) -> bytes:
+        """The body, or nothing where there is none; raises as `body` where there is one."""
+        is_empty = self._environ.get("CONTENT_LENGTH", "0").strip("0") == ""
+        return b"" if is_empty else self.body(media_type, max_bytes=max_bytes)[0]
 
     def body(self, *media_types: str, max_bytes: int | None = None) -> tuple[bytes, str]:
         """The body, and which of the media types it has.

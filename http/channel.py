@@ -28,6 +28,7 @@ from ..engine import Desk, EngineStopped, OrderEngine, Reply, StoreUnavailable
 from ..engine.messages import AwaitOrder, Request, SubmitOrders
 from ..engine.reply import answer, fail
 from ..store import database as store
+from ..store.record import ENGINE
 
 T = TypeVar("T")
 
@@ -278,8 +279,8 @@ class FacadeLine:
         together.when_done(partial(self._share_out, batch, together))
         requests = [sent.request for sent in batch if isinstance(sent.request, SubmitOrders)]
         orders = tuple(chain.from_iterable(request.orders for request in requests))
-        request_ids = tuple(chain.from_iterable(request.request_ids or (None,) for request in requests))
-        self._pass_on(SubmitOrders(orders, together, request_ids))
+        causes = tuple(chain.from_iterable(request.causes or (ENGINE,) for request in requests))
+        self._pass_on(SubmitOrders(orders, together, causes))
 
     def _share_out(self, batch: Sequence[_Sent], together: Reply[Any]) -> None:
         try:

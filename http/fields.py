@@ -12,17 +12,13 @@ import msgspec
 from msgspec import Meta
 
 from ..store.lifecycle import SETTLE_COMPLETED, SETTLE_FAILED, OrderStatus
-from ..store.order import IDENTIFIER, MAX_ITEMS, MAX_TOTAL_AMOUNT, MONEY_RULE
+from ..store.order import IDENTIFIER, MAX_ITEMS, MAX_TOTAL_AMOUNT, MONEY_RULE, USER
+from ..store.reason import REASON
 
 MONEY_TEXT = re.compile(rf"[0-9]{{1,{len(str(int(MAX_TOTAL_AMOUNT)))}}}(\.[0-9]{{1,2}})?")
 """An amount as a string: a plain decimal number. Whatever matches is in range."""
 CURSOR = re.compile(r"[1-9a-f][0-9a-f]{0,14}")
 """A cursor: the sequence of an order, in hexadecimal. Whatever matches fits into the database's integers."""
-
-MAX_REASON = 500
-"""Characters of the reason that an operator gives."""
-REASON = re.compile(rf"[^\x00-\x1f\x7f-\x9f]{{1,{MAX_REASON}}}")
-"""That reason: without control characters."""
 
 
 def whole(pattern: re.Pattern[str]) -> str:
@@ -31,6 +27,7 @@ def whole(pattern: re.Pattern[str]) -> str:
 
 
 Identifier = Annotated[str, Meta(extra_json_schema={"pattern": whole(IDENTIFIER)})]
+UserIdentifier = Annotated[str, Meta(extra_json_schema={"pattern": whole(USER)})]
 ItemIds = Annotated[tuple[Identifier, ...], Meta(extra_json_schema={"minItems": 1, "maxItems": MAX_ITEMS})]
 AmountRequest = Annotated[
     msgspec.Raw,

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from msgspec import Meta
 
 from ..store.errors import OrdermillError
-from ..store.order import IDENTIFIER, IDENTIFIER_RULE
+from ..store.order import USER, USER_RULE
 
 _PREFIX = "om"
 _ID_BYTES = 6
@@ -47,7 +47,7 @@ class KeyEntry(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_f
     roles: Annotated[tuple[Role, ...], Meta(min_length=1)]
     created_at: str
     """RFC 3339, UTC."""
-    user: Annotated[str, Meta(pattern=f"^{IDENTIFIER.pattern}$")] | None = None
+    user: Annotated[str, Meta(pattern=f"^{USER.pattern}$")] | None = None
     """The only user whose orders the key is good for; None for all."""
     name: str | None = None
     """What people call it."""
@@ -121,8 +121,8 @@ def create_key(path: Path, roles: Iterable[Role], user: str | None = None, name:
     Raises:
         KeysUnusable: the file cannot be read or written, or the user is none.
     """
-    if user is not None and IDENTIFIER.fullmatch(user) is None:
-        raise KeysUnusable(f"A user is written with {IDENTIFIER_RULE}; {user!r} is not.")
+    if user is not None and USER.fullmatch(user) is None:
+        raise KeysUnusable(f"A user is written with {USER_RULE}; {user!r} is not.")
     key_id = secrets.token_hex(_ID_BYTES)
     key = f"{_PREFIX}_{key_id}_{secrets.token_hex(_SECRET_BYTES)}"
     created_at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -108,7 +108,10 @@ def _operation(route: Route, operation: Operation, described: list[tuple[Route, 
         },
     }
     if operation.bodies:
-        tree["requestBody"] = {"required": True, "content": _contents(operation.bodies)}
+        tree["requestBody"] = {
+            "required": not operation.is_body_optional,
+            "content": _contents(operation.bodies),
+        }
     return tree
 
 

@@ -23,6 +23,7 @@ from ..engine import (
 )
 from ..store.lifecycle import ACCEPT, ASSIGN, COMPLETE, Edge
 from ..store.order import find_faults
+from ..store.reason import reason_faults
 from .call import JSON
 from .headers import ReadHeaders, SubmitHeaders
 from .health import HealthPayload
@@ -35,6 +36,7 @@ from .payloads import (
     BulkPayload,
     BulkResult,
     HistoryPayload,
+    MoveRequest,
     OrderPayload,
     OrderRequest,
     PagePayload,
@@ -55,10 +57,17 @@ _REQUEST: dict[str, object] = {
     "item_ids": ["sku-1", "sku-2"],
     "total_amount": "19.99",
 }
-_PENDING = OrderPayload("o-1", "u-1", ("sku-1", "sku-2"), "19.99", OrderStatus.PENDING, 0, _CREATED, _CREATED)
-_COMPLETED = msgspec.structs.replace(_PENDING, status=OrderStatus.COMPLETED, attempts=1, updated_at=_UPDATED)
-_CANCELLED = msgspec.structs.replace(_PENDING, status=OrderStatus.CANCELLED, updated_at=_UPDATED)
-_RETRIED = msgspec.structs.replace(_PENDING, attempts=1, updated_at=_UPDATED)
+_PENDING = OrderPayload(
+    "o-1", "u-1", ("sku-1", "sku-2"), "19.99", OrderStatus.PENDING, 0, 0, None, _CREATED, _CREATED, _CREATED
+)
+_COMPLETED = msgspec.structs.replace(
+    _PENDING, status=OrderStatus.COMPLETED, attempts=1, ready_at=None, updated_at=_UPDATED
+)
+_CANCELLED = msgspec.structs.replace(_PENDING, status=OrderStatus.CANCELLED, ready_at=None, updated_at=_UPDATED)
+_RETRIED = msgspec.structs.replace(
+    _PENDING, attempts=1, last_error="rejected: nothing to pay", ready_at=_UPDATED, updated_at=_UPDATED
+)
+_SETTLED = msgspec.structs.replace(_COMPLETED, failures=1, last_error="the engine died while the order was in hand")
 _BULK: list[dict[str, object]] = [_REQUEST | {"order_id": "o-2"}, {"order_id": "o-3"}]
 _METRICS = MetricsSnapshot(
     total_orders_processed=2,
@@ -84,6 +93,7 @@ _TAGGED = {"ETag": True}
 _READ = _TAGGED | {"Preference-Applied": False}
 
 _FAULTY = InvalidOrder(find_faults(_REQUEST | {"item_ids": []}))
+_NO_REASON = InvalidOrder(tuple(reason_faults("")))
 _INCOMPLETE = str(InvalidOrder(find_faults(_BULK[1])))
 _ASKING = (EngineStopped(), StoreUnavailable(OSError("database or disk is full")))
 _SENDING = (
@@ -206,18 +216,22 @@ CANCEL_ORDER = Operation(
     "cancelOrder",
     _ORDERS,
     results=(_order("The order is Cancelled.", _CANCELLED),),
-    problems=(TransitionRefused("o-1", OrderStatus.COMPLETED, OrderStatus.CANCELLED), *_ASKING),
+    problems=(_NO_REASON, TransitionRefused("o-1", OrderStatus.COMPLETED, OrderStatus.CANCELLED), *_ASKING),
+    bodies=_json(MoveRequest, MoveRequest("ordered twice")),
+    is_body_optional=True,
 )
 RETRY = Operation(
     "retryOrder",
     _OPERATORS,
-    results=(_order("The order is Pending.", _RETRIED),),
-    problems=(TransitionRefused("o-1", OrderStatus.COMPLETED, OrderStatus.PENDING), *_ASKING),
+    results=(_order("The order is Pending, and ready at once.", _RETRIED),),
+    problems=(_NO_REASON, TransitionRefused("o-1", OrderStatus.COMPLETED, OrderStatus.PENDING), *_ASKING),
+    bodies=_json(MoveRequest, MoveRequest("the payment service is back")),
+    is_body_optional=True,
 )
 SETTLE = Operation(
     "settleOrder",
     _OPERATORS,
-    results=(_order("The order is settled.", _COMPLETED),),
+    results=(_order("The order is settled.", _SETTLED),),
     problems=(
         InvalidOrder((FieldFault("/status", "must be Completed or Failed"),)),
         TransitionRefused("o-1", OrderStatus.PENDING, OrderStatus.COMPLETED),

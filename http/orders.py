@@ -80,12 +80,12 @@ class OrderCalls:
     def _begin_submit(self, call: Call, body: bytes, orders: Sequence[Order]) -> Reply[list[Acceptance]]:
         given = call.idempotency(body)
         if given is None:
-            return self._desk.begin_submit(orders, call.request_id)
+            return self._desk.begin_submit(orders, call.cause)
         name = (given.user_id, given.key)
         if self._in_flight.setdefault(name, call) is not call:
             raise IdempotencyKeyBusy
         try:
-            accepted = self._desk.begin_submit(orders, call.request_id, given)
+            accepted = self._desk.begin_submit(orders, call.cause, given)
         except BaseException:
             del self._in_flight[name]
             raise
@@ -153,19 +153,21 @@ class OrderCalls:
     def cancel(self, call: Call) -> Later:
         """Cancel an order that is Pending."""
         call.query(NoParameters)
-        return _moved(self._desk.begin_cancel(self._visible(call), call.request_id))
+        request = payloads.decode_move(call.optional_body(JSON, MAX_ORDER_BYTES))
+        return _moved(self._desk.begin_cancel(self._visible(call), request.reason or None, call.cause))
 
     def retry(self, call: Call) -> Later:
-        """Put an order that is Failed or in Review back to Pending."""
+        """Have an order that is Failed, in Review, or waits for its next attempt handled at once."""
         call.query(NoParameters)
-        return _moved(self._desk.begin_retry(self._visible(call), call.request_id))
+        request = payloads.decode_move(call.optional_body(JSON, MAX_ORDER_BYTES))
+        return _moved(self._desk.begin_retry(self._visible(call), request.reason or None, call.cause))
 
     def settle(self, call: Call) -> Later:
         """End the Review of an order."""
         call.query(NoParameters)
         request = payloads.decode_settlement(call.body(JSON, max_bytes=MAX_ORDER_BYTES)[0])
         order_id = self._visible(call)
-        return _moved(self._desk.begin_settle(order_id, request.status, request.reason, call.request_id))
+        return _moved(self._desk.begin_settle(order_id, request.status, request.reason or None, call.cause))
 
     def _visible(self, call: Call) -> str:
         # Whose an order is never changes: what is looked up here holds when the order is moved.

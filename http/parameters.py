@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from ..engine import OrderStatus
-from ..store.order import IDENTIFIER, IDENTIFIER_RULE
+from ..store.order import IDENTIFIER, IDENTIFIER_RULE, USER, USER_RULE
 from .fields import CURSOR, whole
 from .problems import InvalidParameter
 
@@ -38,7 +38,7 @@ def _matching(pattern: re.Pattern[str], description: str, rule: str, example: st
 
 
 OrderId = Annotated[str, _matching(IDENTIFIER, "The order.", f"must be {IDENTIFIER_RULE}", "o-1")]
-UserId = Annotated[str, _matching(IDENTIFIER, "Only orders of this user.", f"must be {IDENTIFIER_RULE}", "u-1")]
+UserId = Annotated[str, _matching(USER, "Only orders of this user.", f"must be {USER_RULE}", "u-1")]
 Status = Annotated[
     OrderStatus,
     Meta(

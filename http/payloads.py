@@ -6,19 +6,19 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from ..engine import InvalidOrder, Order, OrderRecord, OrderStatus, Outcome, Transition
 from ..store.errors import FieldFault
 from ..store.lifecycle import SETTLE_COMPLETED, SETTLE_FAILED
 from ..store.order import FIELDS, MAX_ITEMS, find_faults, format_cents, pointer_to
+from ..store.reason import reason_faults
 from ..store.record import rfc3339
 from .fields import (
-    MAX_REASON,
     MONEY_TEXT,
-    REASON,
     Amount,
     AmountRequest,
     Count,
@@ -28,9 +28,12 @@ from .fields import (
     Reason,
     SettledStatus,
     Timestamp,
+    UserIdentifier,
 )
 from .nesting import NestedTooDeeply, check_depth
 from .problems import ContentTooLarge, NotJson
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 MAX_BULK = 10_000
 """Orders that are taken at once."""
@@ -47,7 +50,7 @@ class OrderRequest(msgspec.Struct, forbid_unknown_fields=True):
 
     order_id: Identifier
     """The client's name for the order, unique for ever."""
-    user_id: Identifier
+    user_id: UserIdentifier
     """Who orders."""
     item_ids: ItemIds
     """What is ordered; repeats and sequence are kept."""
@@ -69,17 +72,23 @@ class OrderPayload(msgspec.Struct):
     """An order as clients see it."""
 
     order_id: Identifier
-    user_id: Identifier
+    user_id: UserIdentifier
     item_ids: ItemIds
     total_amount: Amount
     """A decimal number with two fraction digits."""
     status: OrderStatus
     attempts: Count
     """How often a processor was given the order."""
+    failures: Count
+    """How many of these failed since an operator last retried the order."""
+    last_error: str | None
+    """What went wrong in the last failed attempt; null before the first."""
+    ready_at: Timestamp | None
+    """No processor takes the order before this time; null unless it is Pending."""
     created_at: Timestamp
     """RFC 3339, UTC, with microseconds."""
     updated_at: Timestamp
-    """When the status last changed, likewise."""
+    """When the last of its transitions happened, likewise."""
 
 
 class StatusPayload(msgspec.Struct):
@@ -102,6 +111,8 @@ class TransitionPayload(msgspec.Struct, rename={"source": "from", "target": "to"
     """Why, in words for people."""
     request_id: str | None = None
     """The request that caused it; left out where none did."""
+    by: str | None = None
+    """Who wanted it: the name of the key that the request came with; left out where none did."""
 
 
 class HistoryPayload(msgspec.Struct):
@@ -143,11 +154,18 @@ class BulkPayload(msgspec.Struct):
     results: list[BulkResult]
 
 
-class SettleRequest(msgspec.Struct, forbid_unknown_fields=True):
+class MoveRequest(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """What may be told of a cancellation or a retry."""
+
+    reason: Reason | UnsetType = UNSET
+    """Why, in words for people; it goes into the history."""
+
+
+class SettleRequest(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """How an operator ends the Review of an order."""
 
     status: SettledStatus
-    reason: Reason = SETTLE_COMPLETED.why
+    reason: Reason | UnsetType = UNSET
     """Why, in words for people; it goes into the history."""
 
 
@@ -182,6 +200,16 @@ def decode_order(body: bytes | msgspec.Raw) -> Order:
     raise InvalidOrder(_explain(text))
 
 
+def decode_move(body: bytes) -> MoveRequest:
+    """What is told of a cancellation or a retry; an empty body tells nothing.
+
+    Raises:
+        NotJson: it is no JSON.
+        InvalidOrder: a field is wrong; the error names every fault.
+    """
+    return _decode_operation(body or b"{}", MoveRequest)
+
+
 def decode_settlement(body: bytes) -> SettleRequest:
     """How an order is to be settled.
 
@@ -189,19 +217,20 @@ def decode_settlement(body: bytes) -> SettleRequest:
         NotJson: it is no JSON.
         InvalidOrder: a field is wrong; the error names every fault.
     """
+    return _decode_operation(body, SettleRequest)
+
+
+def _decode_operation(body: bytes, kind: type[T]) -> T:
     fields, faults = _decode_object(body)
-    known = SettleRequest.__struct_fields__
+    known = kind.__struct_fields__
     faults += [FieldFault(pointer_to(name), "unknown field") for name in fields if name not in known]
-    if fields.get("status") not in (SETTLE_COMPLETED.target, SETTLE_FAILED.target):
+    if "status" in known and fields.get("status") not in (SETTLE_COMPLETED.target, SETTLE_FAILED.target):
         faults.append(FieldFault("/status", "must be Completed or Failed"))
-    reason = fields.get("reason", SETTLE_COMPLETED.why)
-    if not (isinstance(reason, str) and REASON.fullmatch(reason)):
-        faults.append(
-            FieldFault("/reason", f"must be a string of 1 to {MAX_REASON} characters, none of them a control")
-        )
+    if "reason" in fields:
+        faults += reason_faults(fields["reason"])
     if faults:
         raise InvalidOrder(tuple(faults))
-    return msgspec.convert(fields, SettleRequest)
+    return msgspec.convert(fields, kind)
 
 
 def split_array(body: bytes) -> list[bytes | msgspec.Raw]:
@@ -253,6 +282,9 @@ def order_payload(record: OrderRecord) -> OrderPayload:
         format_cents(order.total_cents),
         record.status,
         record.attempts,
+        record.failures,
+        record.last_error,
+        None if record.ready_us is None else rfc3339(record.ready_us),
         rfc3339(record.created_us),
         rfc3339(record.updated_us),
     )
@@ -264,7 +296,13 @@ def history_payload(order_id: str, transitions: Iterable[Transition]) -> History
         order_id,
         [
             TransitionPayload(
-                step.from_status, step.to_status, rfc3339(step.at_us), step.attempt, step.reason, step.request_id
+                step.from_status,
+                step.to_status,
+                rfc3339(step.at_us),
+                step.attempt,
+                step.reason,
+                step.request_id,
+                step.acted_by,
             )
             for step in transitions
         ],

@@ -49,6 +49,8 @@ class Operation(NamedTuple):
     """The headers of requests, likewise; a field is renamed to its header."""
     bodies: Mapping[str, Content] = {}
     """By media type; empty where no body is taken."""
+    is_body_optional: bool = False
+    """Whether it may be left out."""
     remark: str = ""
     """What else is to be said, in Markdown."""
 

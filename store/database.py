@@ -17,10 +17,11 @@ from .. import sql
 from .errors import DatabaseRefused, InvalidConfiguration
 from .log import CHECKPOINT_PAGES
 from .statements import run, run_script
+from .upgrade import upgrade
 
 APPLICATION_ID = 1330793804
 """The `application_id` that sql/schema.sql gives a database: 'ORML' in ASCII."""
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """The `user_version` that this code works with."""
 
 _BUSY_TIMEOUT_SECONDS = 5
@@ -61,10 +62,15 @@ def locate(address: str | os.PathLike[str]) -> Path:
     return Path(text)
 
 
-def open_writer(path: Path, durability: Durability) -> SqliteDatabase:
+def open_writer(path: Path, durability: Durability, *, skip_upgrade_copy: bool = False) -> SqliteDatabase:
     """The one connection that writes; the schema is made where the file is new, and upgraded where it is old.
 
     It may be handed from thread to thread, and be used by one at a time.
+
+    Args:
+        path: the file.
+        durability: what a commit waits for.
+        skip_upgrade_copy: upgrade without keeping a copy of the database as it was.
 
     Raises:
         DatabaseRefused: the file cannot be opened, is not ours, or was made by a newer version.
@@ -88,20 +94,23 @@ def open_writer(path: Path, durability: Durability) -> SqliteDatabase:
         database.connect()
         if _is_empty(database):
             run_script(database, sql.read("schema.sql"))
-        for version in range(int(database.pragma("user_version")) + 1, SCHEMA_VERSION + 1):
-            run_script(database, sql.read(f"upgrade-{version}.sql"))
+        upgrade(database, path, SCHEMA_VERSION, keep_copy=not skip_upgrade_copy)
+    except DatabaseRefused:
+        database.close()
+        raise
     except (DatabaseError, sqlite3.Error) as error:  # Peewee translates the errors of its own calls only
         database.close()
         raise DatabaseRefused(f"Cannot use {path} as a database: {error}.") from error
     return database
 
 
-def open_readers(path: Path, max_connections: int) -> PooledSqliteDatabase:
+def open_readers(path: Path, max_connections: int, *, any_version: bool = False) -> PooledSqliteDatabase:
     """A pool of connections that only read, for any thread: `with readers.connection_context(): …`.
 
     Args:
         path: a database that exists.
         max_connections: how many at the most; a further reader waits for one.
+        any_version: whether a database of an older schema will do, for whoever does not look into its tables.
 
     Raises:
         DatabaseRefused: there is no such file, it is not ours, or it was made by a newer version.
@@ -111,7 +120,7 @@ def open_readers(path: Path, max_connections: int) -> PooledSqliteDatabase:
             f"There is no database {path}: create it with `ordermill init-db` or by starting an engine."
         )
     try:
-        _check_ours(path, may_be_empty=False)
+        _check_ours(path, may_be_empty=False, may_be_old=any_version)
     except DatabaseError as error:
         raise DatabaseRefused(f"Cannot use {path} as a database: {error}.") from error
     return PooledSqliteDatabase(
@@ -146,7 +155,7 @@ def lock_for_engine(path: Path) -> FileLock:
     return lock
 
 
-def _check_ours(path: Path, *, may_be_empty: bool = True) -> None:
+def _check_ours(path: Path, *, may_be_empty: bool = True, may_be_old: bool = True) -> None:
     # Through a read-only connection: what is not ours is not changed, not even its journal mode.
     if may_be_empty and (not path.exists() or path.stat().st_size == 0):
         return
@@ -159,7 +168,7 @@ def _check_ours(path: Path, *, may_be_empty: bool = True) -> None:
         return
     if application_id != APPLICATION_ID:
         raise DatabaseRefused(f"{path} is not an Ordermill database: name another file.")
-    if version < SCHEMA_VERSION and not may_be_empty:
+    if version < SCHEMA_VERSION and not may_be_old:
         raise DatabaseRefused(
             f"{path} has schema version {version}, this Ordermill reads {SCHEMA_VERSION}: "
             "upgrade it with `ordermill init-db`, or by starting an engine."

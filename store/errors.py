@@ -56,7 +56,8 @@ class TransitionRefused(OrdermillError):
     def __init__(self, order_id: str, status: str, wanted: str) -> None:
         self.order_id = order_id
         self.status = status
-        super().__init__(f"Order {order_id!r} is {status}, which does not allow it to become {wanted}.")
+        why = " already" if wanted == status else f", which does not allow it to become {wanted}"
+        super().__init__(f"Order {order_id!r} is {status}{why}.")
 
 
 class IdempotencyKeyReused(OrdermillError):

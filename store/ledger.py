@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from enum import StrEnum
 from functools import partial
-from itertools import starmap, zip_longest
+from itertools import repeat, starmap, zip_longest
 from typing import NamedTuple
 
 import msgspec
@@ -19,13 +19,26 @@ from .idempotency import IdempotencyKey, remember
 from .lifecycle import OrderStatus
 from .models import OrderModel, TransitionModel
 from .order import Order
-from .record import Move, OrderRecord
-from .statements import ManyRows, given_values, run, to_sql, write_transaction
+from .record import ENGINE, Cause, Move, OrderRecord
+from .statements import ManyRows, given_values, run, run_for_each, to_sql, write_transaction
 from .totals import PROCESSING_MICROSECONDS, TIMED_ORDERS, add_to_totals
 
 _encode_items = msgspec.json.Encoder().encode
 
-_ORDER_COLUMNS = OrderModel._meta.sorted_fields
+_ORDER_COLUMNS = (
+    OrderModel.sequence,
+    OrderModel.order_id,
+    OrderModel.user_id,
+    OrderModel.item_ids,
+    OrderModel.total_cents,
+    OrderModel.status,
+    OrderModel.attempts,
+    OrderModel.failures,
+    OrderModel.created_at,
+    OrderModel.updated_at,
+    OrderModel.ready_at,
+    OrderModel.keyed_at,
+)
 _TRANSITION_COLUMNS = (
     TransitionModel.sequence,
     TransitionModel.order_id,
@@ -35,6 +48,7 @@ _TRANSITION_COLUMNS = (
     TransitionModel.attempt,
     TransitionModel.reason,
     TransitionModel.request_id,
+    TransitionModel.acted_by,
 )
 
 
@@ -52,7 +66,7 @@ _insert_transitions = ManyRows(
 
 
 def _update(size: int) -> str:
-    value = [SQL(f"given.column{number}") for number in range(9)]  # in the sequence of `_guarded_update`
+    value = [SQL(f"given.column{number}") for number in range(10)]  # in the sequence of `_guarded_update`
     return to_sql(
         OrderModel.update(
             {
@@ -61,15 +75,17 @@ def _update(size: int) -> str:
                 OrderModel.failures: value[3],
                 OrderModel.updated_at: value[4],
                 OrderModel.ready_at: value[5],
+                OrderModel.last_error: value[6],
             }
         )
-        .from_(given_values(size, 8))
-        .where((OrderModel.sequence == value[6]) & (OrderModel.status == value[7]) & (OrderModel.attempts == value[8]))
+        .from_(given_values(size, 9))
+        .where((OrderModel.sequence == value[7]) & (OrderModel.status == value[8]) & (OrderModel.attempts == value[9]))
     )
 
 
-_update_orders = ManyRows(_update, 8)
+_update_orders = ManyRows(_update, 9)
 _UPDATE_ORDER = _update(1)
+_NOTE_KEY = to_sql(OrderModel.update({OrderModel.keyed_at: 0}).where(OrderModel.sequence == 0))
 _CLAMP_READY = to_sql(
     OrderModel.update({OrderModel.ready_at: 0}).where(
         (OrderModel.ready_at > 0)
@@ -131,8 +147,8 @@ class Ledger:
         orders: Sequence[Order],
         moves: Sequence[Move],
         at_us: int,
-        request_ids: Sequence[str | None] = (),
-        keys: Sequence[IdempotencyKey] = (),
+        causes: Sequence[Cause] = (),
+        keys: Sequence[IdempotencyKey | None] = (),
         ready_us: int | None = None,
     ) -> Recorded:
         """Store everything in one transaction, or nothing.
@@ -141,8 +157,9 @@ class Ledger:
             orders: new orders, duplicates and conflicts alike.
             moves: steps of orders stored before, at most one for each order.
             at_us: the time that new orders are accepted, microseconds since 1970-01-01T00:00:00Z.
-            request_ids: the request that brought each of the orders; empty where none did.
-            keys: idempotency keys of these requests.
+            causes: who brought each of the orders; empty where nothing is known.
+            keys: the idempotency key that came with each of the orders, which stays as long as its key; empty where
+                none did.
             ready_us: the place of the new orders in the queue, which runs on a clock of its own; `at_us` by default.
 
         Raises:
@@ -150,19 +167,20 @@ class Ledger:
             peewee.IntegrityError, sqlite3.IntegrityError: the schema refuses a row of it; nothing was stored.
         """
         transaction = partial(
-            self._transaction, orders, moves, at_us, at_us if ready_us is None else ready_us, request_ids, keys
+            self._transaction, orders, moves, at_us, at_us if ready_us is None else ready_us, causes, keys
         )
         try:
             try:
-                recorded = transaction(step_by_step=False)
+                return transaction(step_by_step=False)
             except _GuardFailed:
-                recorded = transaction(step_by_step=True)
+                return transaction(step_by_step=True)
         except (IntegrityError, sqlite3.IntegrityError):
             raise
         except (DatabaseError, sqlite3.Error) as error:  # Peewee translates the errors of its own calls only
             raise StoreUnavailable(_origin(error)) from error
-        self._next_sequence += len(orders)
-        return recorded
+        finally:
+            # After an error too: a transaction may be stored although its commit failed.
+            self._next_sequence += len(orders)
 
     def clamp_ready_times(self, now_us: int, longest_delay_us: int) -> int:
         """Let those orders wait no longer whose waiting no delay explains: the clock was ahead when they began to.
@@ -192,31 +210,41 @@ class Ledger:
         moves: Sequence[Move],
         at_us: int,
         ready_us: int,
-        request_ids: Sequence[str | None],
-        keys: Sequence[IdempotencyKey],
+        causes: Sequence[Cause],
+        keys: Sequence[IdempotencyKey | None],
         *,
         step_by_step: bool,
     ) -> Recorded:
         with write_transaction(self._database):
-            acceptances = self._insert(orders, at_us, ready_us) if orders else []
+            acceptances = self._insert(orders, at_us, ready_us, keys) if orders else []
             accepted = [
-                (record, request_id)
-                for (outcome, record), request_id in zip_longest(acceptances, request_ids)
+                (record, cause)
+                for (outcome, record), cause in zip(acceptances, causes or repeat(ENGINE), strict=False)
                 if outcome is Outcome.ACCEPTED
             ]
             moved, refused = self._update_each(moves) if step_by_step else self._update(moves)
-            transitions = [
-                _transition(None, record, lifecycle.ACCEPT.why, request_id) for record, request_id in accepted
-            ]
+            transitions = [_transition(None, record, lifecycle.ACCEPT.why, cause) for record, cause in accepted]
             transitions += starmap(_transition, moved)
             _insert_transitions.run(self._database, transitions)
             if keys:
-                remember(self._database, keys, at_us)
+                self._remember(keys, acceptances, at_us)
             changes = _changes(len(accepted), moved)
             add_to_totals(self._database, changes)
         return Recorded(acceptances, moved, refused, changes)
 
-    def _insert(self, orders: Sequence[Order], at_us: int, ready_us: int) -> list[Acceptance]:
+    def _remember(self, keys: Sequence[IdempotencyKey | None], acceptances: Sequence[Acceptance], at_us: int) -> None:
+        remember(self._database, list(dict.fromkeys(key for key in keys if key is not None)), at_us)
+        stored_before = [
+            (at_us, record.sequence)
+            for key, (outcome, record) in zip(keys, acceptances, strict=True)
+            if key is not None and outcome is not Outcome.ACCEPTED
+        ]
+        if stored_before:
+            run_for_each(self._database, _NOTE_KEY, stored_before)
+
+    def _insert(
+        self, orders: Sequence[Order], at_us: int, ready_us: int, keys: Sequence[IdempotencyKey | None]
+    ) -> list[Acceptance]:
         first = self._next_sequence
         records = [
             OrderRecord(order, sequence, OrderStatus.PENDING, 0, 0, at_us, at_us, ready_us)
@@ -235,8 +263,9 @@ class Ledger:
                 at_us,
                 at_us,
                 ready_us,
+                None if key is None else at_us,
             )
-            for record in records
+            for record, key in zip_longest(records, keys)
         ]
         inserted = _insert_orders.run(self._database, rows)
         if inserted == len(records):
@@ -276,9 +305,7 @@ def _origin(error: BaseException) -> BaseException:
     return error
 
 
-def _transition(
-    before: OrderRecord | None, after: OrderRecord, reason: str, request_id: str | None
-) -> tuple[object, ...]:
+def _transition(before: OrderRecord | None, after: OrderRecord, reason: str, cause: Cause) -> tuple[object, ...]:
     return (
         after.sequence,
         after.order.order_id,
@@ -287,7 +314,7 @@ def _transition(
         after.updated_us,
         after.attempts,
         reason,
-        request_id,
+        *cause,
     )
 
 
@@ -299,6 +326,7 @@ def _guarded_update(step: Move) -> tuple[object, ...]:
         after.failures,
         after.updated_us,
         after.ready_us,
+        after.last_error,
         after.sequence,
         before.status.value,
         before.attempts,

@@ -10,7 +10,8 @@ class OrderStatus(StrEnum):
     """Where an order is. Each member says who moves the order on."""
 
     PENDING = "Pending"
-    """Accepted and waiting. The pool gives it to a processor; a client or an operator may cancel it."""
+    """Accepted and waiting. The pool gives it to a processor; a client or an operator may cancel it. An operator may
+    hurry one that waits for its next attempt."""
     PROCESSING = "Processing"
     """With a processor. The processor moves it on, or recovery does when the engine died meanwhile."""
     COMPLETED = "Completed"
@@ -53,6 +54,7 @@ FAIL = Edge(OrderStatus.PROCESSING, OrderStatus.FAILED, "processor or recovery",
 PARK = Edge(OrderStatus.PROCESSING, OrderStatus.REVIEW, "recovery", "the engine died in mid-work")
 RETRY_REVIEWED = Edge(OrderStatus.REVIEW, OrderStatus.PENDING, "operator", "retried by an operator")
 RETRY_FAILED = Edge(OrderStatus.FAILED, OrderStatus.PENDING, "operator", "retried by an operator")
+HURRY = Edge(OrderStatus.PENDING, OrderStatus.PENDING, "operator", "hurried by an operator")
 SETTLE_COMPLETED = Edge(OrderStatus.REVIEW, OrderStatus.COMPLETED, "operator", "settled by an operator")
 SETTLE_FAILED = Edge(OrderStatus.REVIEW, OrderStatus.FAILED, "operator", "settled by an operator")
 
@@ -66,9 +68,13 @@ EDGES: tuple[Edge, ...] = (
     PARK,
     RETRY_REVIEWED,
     RETRY_FAILED,
+    HURRY,
     SETTLE_COMPLETED,
     SETTLE_FAILED,
 )
+
+RETRIES = frozenset({RETRY_REVIEWED, RETRY_FAILED, HURRY})
+"""An operator's retries: the order is ready at once, and none of its failures counts any more."""
 
 BACKLOG = frozenset({OrderStatus.PENDING, OrderStatus.PROCESSING})
 """The statuses of orders that the engine still has to work on."""

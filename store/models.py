@@ -6,13 +6,13 @@ runs on.
 
 from __future__ import annotations
 
-from peewee import IntegerField, Model, TextField
+from peewee import AutoField, IntegerField, Model, TextField
 
 
 class OrderModel(Model):
     """A row of `orders`; schema.sql says what each column means."""
 
-    sequence = IntegerField(primary_key=True)
+    sequence = AutoField()
     order_id = TextField(unique=True)
     user_id = TextField()
     item_ids = TextField()
@@ -23,6 +23,8 @@ class OrderModel(Model):
     created_at = IntegerField()
     updated_at = IntegerField()
     ready_at = IntegerField(null=True)
+    last_error = TextField(null=True)
+    keyed_at = IntegerField(null=True)
 
     class Meta:
         table_name = "orders"
@@ -31,7 +33,7 @@ class OrderModel(Model):
 class TransitionModel(Model):
     """A row of `transitions`."""
 
-    id = IntegerField(primary_key=True)
+    id = AutoField()
     sequence = IntegerField()
     order_id = TextField()
     from_status = TextField(null=True)
@@ -40,6 +42,7 @@ class TransitionModel(Model):
     attempt = IntegerField()
     reason = TextField()
     request_id = TextField(null=True)
+    acted_by = TextField(null=True)
 
     class Meta:
         table_name = "transitions"
@@ -56,6 +59,18 @@ class IdempotencyKeyModel(Model):
 
     class Meta:
         table_name = "idempotency_keys"
+
+
+class EngineModel(Model):
+    """A row of `engines`."""
+
+    id = AutoField()
+    host = TextField()
+    process_id = IntegerField()
+    started_at = IntegerField()
+
+    class Meta:
+        table_name = "engines"
 
 
 class TotalModel(Model):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from copy import copy
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal
 from typing import Any
 
 import msgspec
@@ -16,12 +16,19 @@ from .errors import FieldFault, InvalidOrder
 # Clients and proxies resolve . and .. in a path: an order of that name could be sent and never be asked for.
 IDENTIFIER = re.compile(r"(?!\.+$)[A-Za-z0-9._:-]{1,64}")
 IDENTIFIER_RULE = "1 to 64 characters of A-Z a-z 0-9 . _ : -, and not of dots alone"
+# What shops call their users, email addresses among them; nothing that JSON would have to escape.
+USER = re.compile(r"[!#-\[\]-~]{1,128}")
+USER_RULE = "1 to 128 visible characters of ASCII, without blanks, double quotes and backslashes"
 MAX_ITEMS = 100
 MAX_TOTAL_AMOUNT = Decimal("9999999999.99")
 MONEY_RULE = f"a decimal amount from 0 to {MAX_TOTAL_AMOUNT} with at most two fraction digits"
 
 _CENT = Decimal("0.01")
+# The caller's own may round to six digits, or raise where anything is inexact.
+_EXACT = Context(prec=len(MAX_TOTAL_AMOUNT.as_tuple().digits), traps=[])
+_ONLY_STRINGS = {str}
 _is_identifier = IDENTIFIER.fullmatch
+_is_user = USER.fullmatch
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
@@ -34,7 +41,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     order_id: str
     """The client's name for the order, unique for ever: 1 to 64 characters of A-Z a-z 0-9 . _ : -, not of dots alone"""
     user_id: str
-    """Who orders, written like `order_id`."""
+    """Who orders, by an email address or another name: 1 to 128 visible characters of ASCII, without blanks, double
+    quotes and backslashes"""
     item_ids: tuple[str, ...]
     """What is ordered: 1 to 100 items, each written like `order_id`; repeats and sequence are kept."""
     total_amount: Decimal
@@ -43,10 +51,12 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def __post_init__(self) -> None:
         try:
             sound = (
-                _is_identifier(self.order_id)
-                and _is_identifier(self.user_id)
+                type(self.order_id) is type(self.user_id) is str
+                and _is_identifier(self.order_id)
+                and _is_user(self.user_id)
                 and type(self.item_ids) is tuple
                 and 0 < len(self.item_ids) <= MAX_ITEMS
+                and set(map(type, self.item_ids)) == _ONLY_STRINGS
                 and all(map(_is_identifier, self.item_ids))
                 and type(self.total_amount) is Decimal
                 and _is_money(self.total_amount)
@@ -57,8 +67,10 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             faults = find_faults({name: getattr(self, name) for name in FIELDS})
             if faults:
                 raise InvalidOrder(faults)
-            # Sound but of a convenient type: a list of items, a whole number of money.
-            force_setattr(self, "item_ids", tuple(self.item_ids))
+            # Sound but of a convenient type: a list of items, a whole number of money, the member of an enumeration.
+            force_setattr(self, "order_id", str.__str__(self.order_id))
+            force_setattr(self, "user_id", str.__str__(self.user_id))
+            force_setattr(self, "item_ids", tuple(map(str.__str__, self.item_ids)))
             force_setattr(self, "total_amount", Decimal(self.total_amount))
 
     @staticmethod
@@ -82,7 +94,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     @property
     def total_cents(self) -> int:
         """The amount in cents."""
-        return int(self.total_amount.scaleb(2))
+        return int(self.total_amount.scaleb(2, _EXACT))
 
 
 FIELDS: tuple[str, ...] = Order.__struct_fields__
@@ -98,9 +110,10 @@ def find_faults(fields: Mapping[str, Any]) -> tuple[FieldFault, ...]:
     for name in FIELDS:
         if name not in fields:
             faults.append(FieldFault(pointer_to(name), "missing"))
-    for name in ("order_id", "user_id"):
-        if name in fields and not _is_sound_identifier(fields[name]):
-            faults.append(FieldFault(pointer_to(name), f"must be a string of {IDENTIFIER_RULE}"))
+    if "order_id" in fields and not _is_sound_identifier(fields["order_id"]):
+        faults.append(FieldFault("/order_id", f"must be a string of {IDENTIFIER_RULE}"))
+    if "user_id" in fields and not _is_sound_user(fields["user_id"]):
+        faults.append(FieldFault("/user_id", f"must be a string of {USER_RULE}"))
     if "item_ids" in fields:
         faults.extend(_item_faults(fields["item_ids"]))
     if "total_amount" in fields and not _is_sound_amount(fields["total_amount"]):
@@ -110,7 +123,7 @@ def find_faults(fields: Mapping[str, Any]) -> tuple[FieldFault, ...]:
 
 def amount_from_cents(cents: int) -> Decimal:
     """Money as it is shown: two fraction digits."""
-    return Decimal(cents).scaleb(-2)
+    return Decimal(cents).scaleb(-2, _EXACT)
 
 
 def format_cents(cents: int) -> str:
@@ -126,7 +139,6 @@ def pointer_to(name: str) -> str:
 def _is_money(amount: Decimal) -> bool:
     if amount.same_quantum(_CENT):  # nearly all are, and the other way takes four times as long
         return 0 <= amount <= MAX_TOTAL_AMOUNT
-    # The exponent is compared before any arithmetic, which would round to the context's 28 digits.
     return amount.is_finite() and amount.as_tuple().exponent >= -2 and 0 <= amount <= MAX_TOTAL_AMOUNT  # type: ignore[operator]  # finite: the exponent is an int
 
 
@@ -134,14 +146,15 @@ def _is_sound_identifier(value: object) -> bool:
     return isinstance(value, str) and _is_identifier(value) is not None
 
 
+def _is_sound_user(value: object) -> bool:
+    return isinstance(value, str) and _is_user(value) is not None
+
+
 def _is_sound_amount(value: object) -> bool:
     # A float has already lost the cents that it was meant to carry, and a bool is no amount.
     if isinstance(value, bool) or not isinstance(value, Decimal | int):
         return False
-    try:
-        return _is_money(Decimal(value))
-    except InvalidOperation:
-        return False
+    return _is_money(Decimal(value))
 
 
 def _item_faults(items: object) -> list[FieldFault]:

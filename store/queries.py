@@ -35,6 +35,7 @@ _ORDER_COLUMNS = (
     OrderModel.created_at,
     OrderModel.updated_at,
     OrderModel.ready_at,
+    OrderModel.last_error,
 )
 _decode_items = msgspec.json.Decoder(tuple[str, ...]).decode
 
@@ -67,6 +68,7 @@ def history(database: Database, order_id: str) -> tuple[Transition, ...]:
             TransitionModel.attempt,
             TransitionModel.reason,
             TransitionModel.request_id,
+            TransitionModel.acted_by,
         )
         .where(TransitionModel.sequence == order)
         .order_by(TransitionModel.id)
@@ -151,9 +153,9 @@ def backlog_by_user(database: Database) -> Counter[str]:
 
 
 def last_sequence(database: Database) -> int:
-    """The highest sequence given to an order, 0 before the first."""
-    highest: int | None = OrderModel.select(fn.MAX(OrderModel.sequence)).scalar(database)
-    return highest or 0
+    """The highest sequence that was ever given to an order, one that is gone among them; 0 before the first."""
+    row = run(database, "SELECT seq FROM sqlite_sequence WHERE name = 'orders'").fetchone()
+    return 0 if row is None else int(row[0])
 
 
 def last_transition_us(database: Database) -> int:
@@ -193,6 +195,6 @@ def recount(database: Database) -> Counter[str]:
 
 
 def _record(row: Any) -> OrderRecord:
-    order_id, user_id, item_ids, total_cents, sequence, status, attempts, failures, created, updated, ready_at = row
+    order_id, user_id, item_ids, total_cents, sequence, status, *more = row
     order = Order.stored(order_id, user_id, _decode_items(item_ids), total_cents)
-    return OrderRecord(order, sequence, _STATUSES[status], attempts, failures, created, updated, ready_at)
+    return OrderRecord(order, sequence, _STATUSES[status], *more)

@@ -25,12 +25,14 @@ class OrderRecord(msgspec.Struct, frozen=True, gc=False):
     attempts: int
     """How often a processor was given the order."""
     failures: int
-    """How many of these attempts ended in an error or a crash."""
+    """How many of these failed since an operator last retried the order."""
     created_us: int
     updated_us: int
-    """When the status last changed."""
+    """When the last of its transitions happened."""
     ready_us: int | None
     """No processor takes the order before this time; None unless it is Pending."""
+    last_error: str | None = None
+    """What went wrong in the last failed attempt, and stays when a later one succeeds; None before the first."""
 
     @property
     def order_id(self) -> str:
@@ -44,8 +46,26 @@ class OrderRecord(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def updated_at(self) -> datetime:
-        """When the status last changed, in UTC."""
+        """When the last of its transitions happened, in UTC."""
         return utc(self.updated_us)
+
+    @property
+    def ready_at(self) -> datetime | None:
+        """The time before which no processor takes the order, in UTC; None unless it is Pending."""
+        return None if self.ready_us is None else utc(self.ready_us)
+
+
+class Cause(NamedTuple):
+    """Who caused a transition, and with what; nobody but the engine itself where nothing is known."""
+
+    request_id: str | None = None
+    """The request that caused it; None where none did."""
+    acted_by: str | None = None
+    """The name of the key that it was sent with; None without one."""
+
+
+ENGINE = Cause()
+"""The cause of what the engine does by itself."""
 
 
 class Transition(msgspec.Struct, frozen=True):
@@ -62,6 +82,8 @@ class Transition(msgspec.Struct, frozen=True):
     """Why, in words for people."""
     request_id: str | None = None
     """The request that caused it; None where none did."""
+    acted_by: str | None = None
+    """The name of the key that the request was sent with; None for the engine itself, and without a key."""
 
     @property
     def at(self) -> datetime:
@@ -76,8 +98,7 @@ class Move(NamedTuple):
     """The order as the mover knows it; recorded only if its status and attempt are still these."""
     after: OrderRecord
     reason: str
-    request_id: str | None = None
-    """The request that causes it; None where none does."""
+    cause: Cause = ENGINE
 
 
 def move(
@@ -87,7 +108,8 @@ def move(
     reason: str | None = None,
     *,
     ready_us: int | None = None,
-    failed: bool = False,
+    error: str | None = None,
+    cause: Cause = ENGINE,
 ) -> Move:
     """The step of `record` along `edge`.
 
@@ -98,7 +120,8 @@ def move(
             since the clock was set back, it is that step's time: an order's stamps never run backwards.
         reason: why; the edge's own words by default.
         ready_us: for an edge to Pending, the time before which no processor takes the order; `at_us` by default.
-        failed: whether the attempt counts as a failure.
+        error: what went wrong in the attempt, which counts as failed; None where it does not.
+        cause: who wants it.
 
     Raises:
         TransitionRefused: the order is not where the edge begins.
@@ -115,12 +138,13 @@ def move(
         record.sequence,
         edge.target,
         record.attempts + (edge is lifecycle.ASSIGN),
-        record.failures + failed,
+        0 if edge in lifecycle.RETRIES else record.failures + (error is not None),
         record.created_us,
         at_us,
         ready_us,
+        record.last_error if error is None else error,
     )
-    return Move(record, after, edge.why if reason is None else reason)
+    return Move(record, after, edge.why if reason is None else reason, cause)
 
 
 def rfc3339(microseconds: int) -> str:

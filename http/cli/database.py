@@ -28,10 +28,15 @@ app = typer.Typer()
 
 
 @app.command("init-db")
-def init_command(db: DatabaseOption = DEFAULT_DATABASE) -> None:
-    """Create an empty database; nothing happens to one that exists."""
+def init_command(
+    db: DatabaseOption = DEFAULT_DATABASE,
+    skip_upgrade_copy: Annotated[
+        bool, typer.Option("--skip-upgrade-copy", help="Keep no copy of an older database that is upgraded.")
+    ] = False,
+) -> None:
+    """Create an empty database, or upgrade the schema of an older one; nothing happens to one that is up to date."""
     path = store.locate(db)
-    with _writer(path):
+    with _writer(path, skip_upgrade_copy=skip_upgrade_copy):
         out.print(f"{path} is ready.", highlight=False)
 
 
@@ -110,17 +115,20 @@ def backup_command(
     target: Annotated[Path, typer.Argument(help="The file to make.")], db: DatabaseOption = DEFAULT_DATABASE
 ) -> None:
     """Make a consistent copy of the database; a server may be running over it."""
-    with _reader(db) as database, Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
+    with (
+        _reader(db, any_version=True) as database,
+        Progress(console=err, transient=True, disable=not err.is_terminal) as progress,
+    ):
         task = progress.add_task("Pages", total=None)
         back_up(database, target, lambda done, total: progress.update(task, completed=done, total=total))
     out.print(f"{target} is a copy of {store.locate(db)}; check it with `ordermill verify`.", highlight=False)
 
 
 @contextmanager
-def _writer(path: Path) -> Iterator[SqliteDatabase]:
+def _writer(path: Path, *, skip_upgrade_copy: bool = False) -> Iterator[SqliteDatabase]:
     lock = store.lock_for_engine(path)
     try:
-        database = store.open_writer(path, Durability.FULL)
+        database = store.open_writer(path, Durability.FULL, skip_upgrade_copy=skip_upgrade_copy)
         try:
             yield database
         finally:
@@ -130,8 +138,8 @@ def _writer(path: Path) -> Iterator[SqliteDatabase]:
 
 
 @contextmanager
-def _reader(address: str) -> Iterator[Database]:
-    database = store.open_readers(store.locate(address), max_connections=1)
+def _reader(address: str, *, any_version: bool = False) -> Iterator[Database]:
+    database = store.open_readers(store.locate(address), max_connections=1, any_version=any_version)
     try:
         with database.connection_context():
             yield database

@@ -27,6 +27,7 @@ INSERT = f"""
       SELECT 1 UNION ALL SELECT number + 1 FROM numbers WHERE number < {ORDERS}
     )
     INSERT INTO orders
+      (sequence, order_id, user_id, item_ids, total_cents, status, attempts, failures, created_at, updated_at, ready_at)
       SELECT number, 'o-' || number, 'u-' || number % 1000, '["sku-1","sku-2"]', 1999, 'Pending', 0, 0,
         1767225600000000 + number, 1767225600000000 + number, 1767225600000000 + number
       FROM numbers;

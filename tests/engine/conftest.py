@@ -169,7 +169,7 @@ def leave_in_hand(database: Path) -> Callable[..., list[OrderRecord]]:
 
         for _ in range(failures):
             step(lifecycle.ASSIGN)
-            step(lifecycle.RETURN, failed=True)
+            step(lifecycle.RETURN, error="boom")
         step(lifecycle.ASSIGN)
         writer.close()
         return records

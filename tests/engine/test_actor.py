@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 import pytest
 from pykka import ActorRef, Future, ThreadingFuture
 
-from ordermill.engine import EngineConfig, OrderEngine
+from ordermill.engine import Cause, EngineConfig, OrderEngine
 from ordermill.engine.actor import BatchActor, EngineActor, fail
 from ordermill.engine.crew import Crew
 from ordermill.engine.executor import Bench
 from ordermill.engine.intake import IntakeActor
+from ordermill.engine.messages import BacklogRead, BacklogReleased, CancelOrder, SubmitOrders
 from ordermill.engine.testing import ManualClock, make_order
 
 
@@ -61,7 +62,7 @@ class BatchDivider(BatchActor):
 @pytest.fixture
 def crew(clock: ManualClock) -> Crew:
     """A crew that nobody works in."""
-    return Crew(config=EngineConfig(), clock=clock, make_bench=Bench)
+    return Crew(config=EngineConfig(), clock=clock, engine_id=1, make_bench=Bench)
 
 
 @pytest.fixture
@@ -90,7 +91,7 @@ def test_an_actor_outlives_every_error_and_tells_whoever_waits(
         ask(divider, 1, error)
 
     assert ask(divider, 6, 3) == 2
-    assert [(incident.actor, incident.error.partition(":")[0]) for incident in crew.incidents] == [
+    assert [(incident.actor, incident.error.partition(":")[0]) for incident in crew.incidents.latest()] == [
         ("Divider", type(error).__name__)
     ]
 
@@ -102,6 +103,38 @@ def test_an_actor_lives_on_when_its_state_cannot_be_rebuilt(divider: ActorRef[Di
 
     assert ask(divider, 6, 3) == 2
     assert divider.proxy().rebuilt.get(timeout=5) == 3
+
+
+class Unreadable(Exception):
+    """An error whose text cannot be read."""
+
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        BacklogReleased(3),
+        BacklogRead(3, 3),
+        CancelOrder(10**30, None),  # type: ignore[arg-type]  # what a caller may have passed
+        SubmitOrders([None, {"order_id": "o-1"}, "\ud800"], None),  # type: ignore[list-item, arg-type]  # likewise
+        SubmitOrders(None, 7, causes=5),  # type: ignore[arg-type]  # likewise
+        "no message",
+    ],
+    ids=repr,
+)
+def test_an_actor_outlives_what_it_cannot_even_name(
+    divider: ActorRef[Divider], crew: Crew, message: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    divider.tell(message)
+    with pytest.raises(Unreadable):
+        ask(divider, 1, Unreadable())
+
+    assert ask(divider, 6, 3) == 2
+    errors = [incident.error for incident in crew.incidents.latest()]
+    assert "Unreadable: (an error without a readable text)" in errors
+    assert caplog.records
 
 
 def test_an_error_is_logged_with_its_traceback(divider: ActorRef[Divider], caplog: pytest.LogCaptureFixture) -> None:
@@ -192,7 +225,7 @@ def test_an_actor_that_has_ended_is_told_nothing(crew: Crew, clock: ManualClock)
 
     clock.advance(1)
 
-    assert crew.incidents == []
+    assert not crew.incidents.counts()
 
 
 def test_an_incident_names_the_requests_whose_messages_were_in_hand(
@@ -205,6 +238,6 @@ def test_an_incident_names_the_requests_whose_messages_were_in_hand(
     with monkeypatch.context() as patch:
         patch.setattr(IntakeActor, "receive", fail)
         with pytest.raises(ZeroDivisionError):
-            engine.begin_submit([make_order()], "r-1").get(timeout=5)
+            engine.begin_submit([make_order()], Cause("r-1")).get(timeout=5)
 
     assert "r-1" in [record.__dict__.get("request_id") for record in caplog.records if record.levelname == "ERROR"]

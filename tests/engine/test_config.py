@@ -12,7 +12,7 @@ from ordermill.engine import Durability, EngineConfig, InvalidConfiguration, OnI
 def test_without_settings_there_are_the_defaults_of_the_contract() -> None:
     config = EngineConfig.of({})
 
-    assert (config.processors, config.max_backlog, config.max_attempts) == (8, 100_000, 5)
+    assert (config.processors, config.max_backlog, config.max_attempts) == (8, 100_000, 20)
     assert (config.simulate_seconds, config.handler_timeout) == (0.05, None)
     assert (config.durability, config.on_interrupted) == (Durability.FULL, OnInterrupted.RETRY)
     assert config == EngineConfig()

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from peewee import OperationalError
 
-from ordermill.engine import IdempotencyKey, IdempotencyKeyReused, Order, OrderEngine, Outcome, Reply, StoreUnavailable
+from ordermill.engine import (
+    Cause,
+    IdempotencyKey,
+    IdempotencyKeyReused,
+    Order,
+    OrderEngine,
+    Outcome,
+    Reply,
+    StoreUnavailable,
+)
 from ordermill.engine import recorder as recorder_module
 from ordermill.engine.messages import SubmitOrders
 from ordermill.engine.testing import make_order
@@ -24,7 +33,7 @@ SECOND = FIRST._replace(fingerprint="second")
 
 def submit(engine: OrderEngine, order: Order, given: IdempotencyKey) -> Outcome:
     """Submit an order under a key."""
-    ((outcome, _),) = engine.begin_submit([order], "r-1", given).get(timeout=5)
+    ((outcome, _),) = engine.begin_submit([order], Cause("r-1"), given).get(timeout=5)
     return outcome
 
 

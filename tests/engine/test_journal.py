@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ordermill.engine import Order, OrderEngine, Reject
+from ordermill.engine import Cause, Order, OrderEngine, Reject
 from ordermill.engine.testing import make_order
 
 JOURNAL = "ordermill.engine.transitions"
@@ -20,7 +20,7 @@ def test_each_transition_is_a_line_that_names_the_order_the_attempt_and_the_requ
 ) -> None:
     caplog.set_level("DEBUG", JOURNAL)
     engine = start_engine()
-    engine.begin_submit([make_order(), make_order()], "r-1").get(timeout=5)
+    engine.begin_submit([make_order(), make_order()], Cause("r-1")).get(timeout=5)
     engine.drain(timeout=5)
     engine.stop()
 

@@ -111,3 +111,31 @@ def test_a_callback_that_comes_together_with_the_value_is_called_once() -> None:
                 task.result(timeout=5)
 
             assert calls == [1]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("the loop is closed"), SystemExit(3)], ids=["error", "exit"])
+def test_what_a_callback_raises_is_logged_and_reaches_nobody(
+    error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail_always() -> None:
+        raise error
+
+    reply: Reply[int] = Reply()
+    calls: list[str] = []
+    reply.when_done(fail_always)
+    reply.when_done(lambda: calls.append("second"))
+    reply.set(1)
+    reply.when_done(fail_always)
+    reply.when_done(lambda: calls.append("late"))
+
+    assert calls == ["second", "late"]
+    assert [record.exc_info[1] for record in caplog.records if record.exc_info] == [error, error]
+
+
+def test_who_asks_again_and_again_leaves_nothing_behind() -> None:
+    reply: Reply[int] = Reply()
+    for _ in range(100):
+        with pytest.raises(Timeout):
+            reply.get(timeout=0)
+
+    assert reply._callbacks == []

@@ -210,25 +210,28 @@ def test_an_order_in_hand_or_done_is_not_cancelled(start_engine: StartEngine, he
         engine.cancel("o-1")
 
 
-def test_a_failed_order_that_is_retried_gets_one_more_attempt(start_engine: StartEngine) -> None:
+def test_a_failed_order_that_is_retried_gets_all_of_its_attempts_anew(start_engine: StartEngine) -> None:
     attempts: list[str] = []
 
     def fail(order: Order) -> None:
         attempts.append(order.order_id)
         raise ConnectionError("no answer")
 
-    engine = start_engine(fail, max_attempts=1)
+    engine = start_engine(fail, max_attempts=2, retry_seconds=0)
     assert engine.submit(make_order()).wait(timeout=5) is OrderStatus.FAILED
 
-    assert engine.retry("o-1").status is OrderStatus.PENDING
+    retried = engine.retry("o-1")
+    assert (retried.status, retried.attempts, retried.failures) == (OrderStatus.PENDING, 2, 0)
     assert engine.wait("o-1", timeout=5) is OrderStatus.FAILED
 
     record = engine.order("o-1")
-    assert (len(attempts), record.attempts, record.failures) == (2, 2, 2)
-    assert [step.reason for step in engine.history("o-1")][-3:] == [
+    assert (len(attempts), record.attempts, record.failures) == (4, 4, 2)
+    assert [step.reason for step in engine.history("o-1")][-5:] == [
         "retried by an operator",
         "assigned to a processor",
-        "ConnectionError: no answer; failed attempt 2 of 1",
+        "ConnectionError: no answer; tried again in 0.0 s",
+        "assigned to a processor",
+        "ConnectionError: no answer; failed attempt 2 of 2",
     ]
 
 

@@ -282,7 +282,7 @@ def provoke(start_server: Start, gate: Gate, monkeypatch: pytest.MonkeyPatch, tm
             case "not-json":
                 return call.talk(client, "Content-Length: 1", body=b"{")
             case "invalid-order":
-                return call.talk(client, "Content-Length: 2", body=b"{}")
+                return call.talk(client, "Content-Length: 7", body=b'{"a":1}')
             case "idempotency-key-reused":
                 client.send_json("POST", "/orders", ORDER | {"order_id": "o-0"}, keyed)
                 return call.send(client, **keyed)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     MakeOrder = Callable[..., dict[str, Any]]
 
 MONEY = "must be a decimal amount from 0 to 9999999999.99 with at most two fraction digits"
+USER = "must be a string of 1 to 128 visible characters of ASCII, without blanks, double quotes and backslashes"
 IDENTIFIER = "must be a string of 1 to 64 characters of A-Z a-z 0-9 . _ : -, and not of dots alone"
 
 
@@ -123,8 +124,8 @@ def test_a_number_that_json_does_not_know_is_not_json(client: Client, text: Call
         ("order_id", "...", "/order_id", IDENTIFIER),
         ("order_id", 5, "/order_id", IDENTIFIER),
         ("order_id", None, "/order_id", IDENTIFIER),
-        ("user_id", "a/b", "/user_id", IDENTIFIER),
-        ("user_id", ["u-1"], "/user_id", IDENTIFIER),
+        ("user_id", "a b", "/user_id", USER),
+        ("user_id", ["u-1"], "/user_id", USER),
         ("item_ids", [], "/item_ids", "must have 1 to 100 items, has 0"),
         ("item_ids", ["sku"] * 101, "/item_ids", "must have 1 to 100 items, has 101"),
         ("item_ids", "sku", "/item_ids", "must be a list of 1 to 100 item ids"),

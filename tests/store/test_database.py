@@ -17,7 +17,6 @@ from peewee import OperationalError, SqliteDatabase
 from ordermill.engine import OrderEngine
 from ordermill.engine.testing import make_order
 from ordermill.store import queries
-from ordermill.store.audit import audit
 from ordermill.store.database import (
     SCHEMA_VERSION,
     Durability,
@@ -275,41 +274,3 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(DatabaseRefused, match="Cannot lock"):
         lock_for_engine(tmp_path / "file" / "orders.db")
-
-
-def as_version_1(database: Path) -> None:
-    """Make of a new database what version 1 of the schema was."""
-    with closing(sqlite3.connect(database)) as connection:
-        connection.executescript(
-            "DROP TABLE idempotency_keys; ALTER TABLE transitions DROP COLUMN request_id; PRAGMA user_version = 1;"
-        )
-
-
-def tables_of(connection: sqlite3.Connection) -> dict[str, list[tuple[str, str, int]]]:
-    """Every table and index, with its columns."""
-    names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master")]
-    return {name: connection.execute(f"PRAGMA table_info({name})").fetchall() for name in names}
-
-
-def test_an_old_database_is_upgraded_and_keeps_what_it_had(database: Path) -> None:
-    writer = open_writer(database, Durability.FULL)
-    expected = tables_of(writer.connection())
-    Ledger(writer).record([make_order()], [], 5)
-    writer.close()
-    as_version_1(database)
-
-    upgraded = open_writer(database, Durability.FULL)
-
-    assert tables_of(upgraded.connection()) == expected
-    assert run(upgraded, "PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
-    assert [step.request_id for step in queries.history(upgraded, "o-1")] == [None]
-    assert audit(upgraded).faults == []
-    upgraded.close()
-
-
-def test_readers_refuse_an_old_database_and_say_how_to_upgrade_it(writer: SqliteDatabase, database: Path) -> None:
-    writer.close()
-    as_version_1(database)
-
-    with pytest.raises(DatabaseRefused, match=r"schema version 1, this Ordermill reads 2: upgrade it with"):
-        open_readers(database, 1)

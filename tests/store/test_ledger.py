@@ -15,7 +15,7 @@ from ordermill.store.errors import StoreUnavailable
 from ordermill.store.idempotency import IdempotencyKey
 from ordermill.store.ledger import Ledger, Outcome
 from ordermill.store.lifecycle import OrderStatus
-from ordermill.store.record import Move, OrderRecord, move
+from ordermill.store.record import Cause, Move, OrderRecord, move
 from ordermill.store.statements import run
 
 
@@ -123,12 +123,12 @@ def test_the_totals_follow_an_order_along_every_edge(writer: SqliteDatabase, led
     assert_sound(writer)
     a, b = step(ledger, move(a, lifecycle.ASSIGN, 20), move(b, lifecycle.ASSIGN, 21))
     assert_sound(writer)
-    a, b = step(ledger, move(a, lifecycle.RETURN, 30, failed=True), move(b, lifecycle.PARK, 31, failed=True))
+    a, b = step(ledger, move(a, lifecycle.RETURN, 30, error="x"), move(b, lifecycle.PARK, 31, error="y"))
     assert_sound(writer)
     (a,) = step(ledger, move(a, lifecycle.ASSIGN, 40))
     b, c = step(ledger, move(b, lifecycle.SETTLE_COMPLETED, 41), move(c, lifecycle.CANCEL, 42))
     assert_sound(writer)
-    (a,) = step(ledger, move(a, lifecycle.FAIL, 50, failed=True))
+    (a,) = step(ledger, move(a, lifecycle.FAIL, 50, error="z"))
     (a,) = step(ledger, move(a, lifecycle.RETRY_FAILED, 60))
     (a,) = step(ledger, move(a, lifecycle.ASSIGN, 70))
     (a,) = step(ledger, move(a, lifecycle.COMPLETE, 75))
@@ -137,13 +137,13 @@ def test_the_totals_follow_an_order_along_every_edge(writer: SqliteDatabase, led
     totals = queries.totals(writer)
     assert (totals["Completed"], totals["Cancelled"], totals["Pending"], totals["Processing"]) == (2, 1, 0, 0)
     assert (totals["timed_orders"], totals["processing_microseconds"]) == (1, 5)
-    assert (a.attempts, a.failures) == (3, 2)
+    assert (a.attempts, a.failures, a.last_error) == (3, 0, "z")
 
 
 def test_a_step_is_written_with_its_reason(writer: SqliteDatabase, ledger: Ledger) -> None:
     (record,) = accept(ledger, "o-1")
     (record,) = step(ledger, move(record, lifecycle.ASSIGN, 20))
-    step(ledger, move(record, lifecycle.RETURN, 30, "TimeoutError: no answer", ready_us=99, failed=True))
+    step(ledger, move(record, lifecycle.RETURN, 30, "TimeoutError: no answer", ready_us=99, error="TimeoutError"))
 
     last = queries.history(writer, "o-1")[-1]
     stored = queries.find(writer, "o-1")
@@ -276,14 +276,19 @@ def test_a_long_batch_is_stored_whole(writer: SqliteDatabase, ledger: Ledger) ->
     assert_sound(writer)
 
 
-def test_the_request_that_caused_a_step_is_in_the_history(writer: SqliteDatabase, ledger: Ledger) -> None:
-    orders = [make_order("a"), make_order("b"), make_order("a")]
-    recorded = ledger.record(orders, [], 1, ["r-1", None, "r-2"])
-    cancel = move(recorded.acceptances[0].record, lifecycle.CANCEL, 2)._replace(request_id="r-3")
-    step(ledger, cancel)
+def causes_of(database: SqliteDatabase, order_id: str) -> list[tuple[str | None, str | None]]:
+    return [(step.request_id, step.acted_by) for step in queries.history(database, order_id)]
 
-    assert [transition.request_id for transition in queries.history(writer, "a")] == ["r-1", "r-3"]
-    assert [transition.request_id for transition in queries.history(writer, "b")] == [None]
+
+def test_the_request_that_caused_a_step_and_who_sent_it_are_in_the_history(
+    writer: SqliteDatabase, ledger: Ledger
+) -> None:
+    orders = [make_order("a"), make_order("b"), make_order("a")]
+    recorded = ledger.record(orders, [], 1, [Cause("r-1", "shop"), Cause(), Cause("r-2", "other")])
+    step(ledger, move(recorded.acceptances[0].record, lifecycle.CANCEL, 2, cause=Cause("r-3", "carol")))
+
+    assert causes_of(writer, "a") == [("r-1", "shop"), ("r-3", "carol")]
+    assert causes_of(writer, "b") == [(None, None)]
 
 
 def test_a_key_is_stored_with_its_orders_or_not_at_all(writer: SqliteDatabase, ledger: Ledger) -> None:
@@ -312,7 +317,7 @@ def test_orders_whose_waiting_no_delay_explains_wait_no_longer(writer: SqliteDat
     def wait_until(order_id: str, ready_us: int, *, at_us: int = 10, failed: bool = True) -> None:
         (record,) = accept(ledger, order_id)
         (record,) = step(ledger, move(record, lifecycle.ASSIGN, at_us))
-        step(ledger, move(record, lifecycle.RETURN, at_us, ready_us=ready_us, failed=failed))
+        step(ledger, move(record, lifecycle.RETURN, at_us, ready_us=ready_us, error="boom" if failed else None))
 
     wait_until("ready", 20)
     wait_until("in-its-backoff", 150)

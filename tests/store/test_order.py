@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Context, Decimal, Inexact, InvalidOperation, Rounded, localcontext
+from enum import StrEnum
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from ordermill.store.errors import FieldFault, InvalidOrder
 from ordermill.store.order import FIELDS, Order, amount_from_cents, find_faults, format_cents
 
 IDENTIFIER_FAULT = "must be a string of 1 to 64 characters of A-Z a-z 0-9 . _ : -, and not of dots alone"
+USER_FAULT = "must be a string of 1 to 128 visible characters of ASCII, without blanks, double quotes and backslashes"
 MONEY_FAULT = "must be a decimal amount from 0 to 9999999999.99 with at most two fraction digits"
 
 
@@ -29,12 +31,27 @@ def test_an_identifier_has_up_to_64_plain_characters(identifier: str) -> None:
     assert (order.order_id, order.user_id, order.item_ids) == (identifier, identifier, (identifier,))
 
 
-@pytest.mark.parametrize("field", ["order_id", "user_id"])
 @pytest.mark.parametrize(
     "value", ["", "a" * 65, "a b", "a\n", "a/b", "é", "\u0661", "a\x00", None, 7, b"a", ["a"], True], ids=repr
 )
-def test_any_other_identifier_is_refused(field: str, value: object) -> None:
-    assert faults_of(**{field: value}) == (FieldFault(f"/{field}", IDENTIFIER_FAULT),)
+def test_any_other_identifier_is_refused(value: object) -> None:
+    assert faults_of(order_id=value) == (FieldFault("/order_id", IDENTIFIER_FAULT),)
+
+
+@pytest.mark.parametrize(
+    "user_id", ["a", "a" * 128, "jane.o'neill+shop@mail.example.com", "a/b", "user:7", "!#$%&'*+-/=?^_`{|}~@x"]
+)
+def test_a_user_may_be_an_email_address(user_id: str) -> None:
+    assert make_order(user_id=user_id).user_id == user_id
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "a" * 129, "a b", "a\n", 'a"b', "a\\b", "é", "\u0661", "a\x00", "a\x7f", None, 7, b"a", ["a"], True],
+    ids=repr,
+)
+def test_any_other_user_is_refused(value: object) -> None:
+    assert faults_of(user_id=value) == (FieldFault("/user_id", USER_FAULT),)
 
 
 @pytest.mark.parametrize("count", [1, 100])
@@ -129,6 +146,34 @@ def test_an_amount_is_kept_in_exact_cents(amount: Decimal | int, cents: int) -> 
 )
 def test_any_other_amount_is_refused(amount: object) -> None:
     assert faults_of(total_amount=amount) == (FieldFault("/total_amount", MONEY_FAULT),)
+
+
+@pytest.mark.parametrize(
+    "context",
+    [Context(prec=1), Context(prec=6, traps=[Inexact, Rounded, InvalidOperation]), Context(prec=1, Emax=0, Emin=0)],
+    ids=["one digit", "traps", "no exponents"],
+)
+def test_money_does_not_depend_on_the_callers_arithmetic(context: Context) -> None:
+    with localcontext(context):
+        orders = [make_order(total_amount=amount) for amount in (Decimal("9999999999.99"), Decimal("1E+9"), 7)]
+        stored = Order.stored("o-1", "u-1", ("sku-1", "sku-2"), 999_999_999_999)
+        cents = [order.total_cents for order in orders]
+        with pytest.raises(InvalidOrder):
+            make_order(total_amount=Decimal("1234567.891"))
+
+    assert cents == [999_999_999_999, 100_000_000_000, 700]
+    assert stored == orders[0]
+    assert str(stored.total_amount) == "9999999999.99"
+
+
+def test_texts_of_a_convenient_type_become_plain() -> None:
+    class Sku(StrEnum):
+        APPLE = "sku-apple"
+
+    order = make_order(Sku.APPLE, user_id=Sku.APPLE, item_ids=[Sku.APPLE])
+
+    assert {type(text) for text in (order.order_id, order.user_id, *order.item_ids)} == {str}
+    assert order == make_order("sku-apple", user_id="sku-apple", item_ids=("sku-apple",))
 
 
 def test_every_fault_of_an_order_is_named() -> None:

@@ -215,7 +215,6 @@ def plan_of(spy: Spy) -> list[str]:
             "orders_by_status (status=? AND sequence<?)",
         ),
         (lambda database: queries.page(database, before=99, limit=10), "INTEGER PRIMARY KEY (rowid<?)"),
-        (lambda database: queries.last_sequence(database), "SEARCH t1"),
     ],
     ids=[
         "find",
@@ -228,7 +227,6 @@ def plan_of(spy: Spy) -> list[str]:
         "page of a status",
         "next page of a status",
         "next page",
-        "last sequence",
     ],
 )
 def test_a_query_searches_an_index(spy: Spy, query: Callable[[Spy], object], index: str) -> None:

@@ -52,9 +52,25 @@ def test_an_order_is_ready_exactly_while_it_is_pending(edge: Edge) -> None:
 
 
 def test_an_order_that_failed_may_be_ready_later() -> None:
-    step = move(record_in(OrderStatus.PROCESSING), lifecycle.RETURN, 5, "boom", ready_us=9, failed=True)
+    step = move(record_in(OrderStatus.PROCESSING), lifecycle.RETURN, 5, "boom, later", ready_us=9, error="boom")
 
-    assert (step.after.ready_us, step.after.failures, step.reason) == (9, 2, "boom")
+    assert (step.after.ready_us, step.after.failures) == (9, 2)
+    assert (step.after.last_error, step.reason) == ("boom", "boom, later")
+
+
+def test_the_last_error_stays_when_a_later_attempt_succeeds() -> None:
+    failed = move(record_in(OrderStatus.PROCESSING), lifecycle.RETURN, 5, error="boom").after
+    done = move(move(failed, lifecycle.ASSIGN, 6).after, lifecycle.COMPLETE, 7).after
+
+    assert (done.status, done.failures, done.last_error) == (OrderStatus.COMPLETED, 2, "boom")
+
+
+@pytest.mark.parametrize("edge", STEPS, ids=lambda edge: f"{edge.source}-{edge.target}")
+def test_an_operators_retry_forgives_what_failed_before(edge: Edge) -> None:
+    assert edge.source is not None
+    step = move(record_in(edge.source), edge, START_US + 1)
+
+    assert step.after.failures == (0 if edge.mover == "operator" and edge.target is OrderStatus.PENDING else 1)
 
 
 def test_a_step_is_never_stamped_before_the_last_one() -> None:

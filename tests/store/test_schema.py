@@ -33,6 +33,8 @@ ORDER: dict[str, Any] = {
     "created_at": 1,
     "updated_at": 2,
     "ready_at": None,
+    "last_error": None,
+    "keyed_at": None,
 }
 STEP: dict[str, Any] = {
     "id": 1,
@@ -108,11 +110,13 @@ def test_a_new_database_has_a_zero_for_every_total(writer: SqliteDatabase) -> No
     "fields",
     [
         {},
-        {"order_id": "a" * 64, "user_id": "b" * 64},
+        {"order_id": "a" * 64, "user_id": "b" * 128},
         {"item_ids": "[" + ",".join(['"i"'] * 100) + "]"},
         {"total_cents": 0},
         {"total_cents": 999_999_999_999},
-        {"failures": 1},
+        {"failures": 1, "last_error": "boom"},
+        {"last_error": "boom"},
+        {"keyed_at": 1},
         {"status": "Pending", "attempts": 0, "ready_at": 1},
         {"status": "Cancelled", "attempts": 0},
     ],
@@ -131,7 +135,7 @@ def test_sound_orders_are_taken(connection: sqlite3.Connection, fields: dict[str
         {"order_id": "a" * 65},
         {"order_id": None},
         {"user_id": ""},
-        {"user_id": "a" * 65},
+        {"user_id": "a" * 129},
         {"user_id": None},
         {"item_ids": "[]"},
         {"item_ids": "[" + ",".join(['"i"'] * 101) + "]"},
@@ -149,7 +153,8 @@ def test_sound_orders_are_taken(connection: sqlite3.Connection, fields: dict[str
         {"attempts": -1},
         {"attempts": None},
         {"failures": -1},
-        {"failures": 2},
+        {"failures": 1},
+        {"failures": 2, "last_error": "boom"},
         {"failures": None},
         {"created_at": None},
         {"created_at": "2027-01-15"},
@@ -214,6 +219,24 @@ def test_an_attempt_enters_a_status_once(connection: sqlite3.Connection) -> None
     with pytest.raises(sqlite3.IntegrityError, match=r"UNIQUE.*transitions"):
         insert(connection, "transitions", STEP | {"id": 2, "at": 3})
     insert(connection, "transitions", STEP | {"id": 2, "at": 3, "attempt": 2})
+
+
+def test_a_step_within_a_status_may_be_taken_again(connection: sqlite3.Connection) -> None:
+    for number in (1, 2):
+        insert(connection, "transitions", STEP | {"id": number, "from_status": "Pending", "to_status": "Pending"})
+
+    assert connection.execute("SELECT count(*) FROM transitions").fetchone() == (2,)
+
+
+@pytest.mark.parametrize(("table", "number", "row"), [("orders", "sequence", ORDER), ("transitions", "id", STEP)])
+def test_a_number_is_never_given_twice(
+    connection: sqlite3.Connection, table: str, number: str, row: dict[str, Any]
+) -> None:
+    insert(connection, table, row | {number: 41})
+    connection.execute(f"DELETE FROM {table}")
+    insert(connection, table, {name: value for name, value in row.items() if name != number})
+
+    assert connection.execute(f"SELECT {number} FROM {table}").fetchone() == (42,)
 
 
 @pytest.mark.parametrize("row", [{"name": "Pending", "value": 0}, {"name": "more", "value": None}], ids=str)

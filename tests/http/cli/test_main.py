@@ -196,6 +196,9 @@ def test_status_as_json_is_the_order_and_its_transitions(seeded: Run) -> None:
         "total_amount": "129.00",
         "status": "Cancelled",
         "attempts": 0,
+        "failures": 0,
+        "last_error": None,
+        "ready_at": None,
         "created_at": "2026-01-01T00:00:03.000000Z",
         "updated_at": "2026-01-01T00:00:09.000000Z",
         "transitions": [

@@ -1,0 +1,30 @@
+"""The reason that somebody gives for moving an order."""
+
+from __future__ import annotations
+
+import re
+
+from .errors import FieldFault, InvalidOrder
+
+MAX_REASON = 500
+"""Characters of a reason at the most."""
+REASON = re.compile(rf"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{{1,{MAX_REASON}}}")
+"""A reason: without control characters, and without halves of characters, which cannot be stored."""
+REASON_RULE = f"a string of 1 to {MAX_REASON} characters, none of them a control"
+
+
+def reason_faults(reason: object) -> list[FieldFault]:
+    """What is wrong with a reason."""
+    if isinstance(reason, str) and REASON.fullmatch(reason):
+        return []
+    return [FieldFault("/reason", f"must be {REASON_RULE}")]
+
+
+def check_reason(reason: object) -> None:
+    """Let a reason pass that keeps its rule, and None for the usual one.
+
+    Raises:
+        InvalidOrder: it breaks the rule.
+    """
+    if reason is not None and (faults := reason_faults(reason)):
+        raise InvalidOrder(tuple(faults))
