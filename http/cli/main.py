@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -12,17 +13,34 @@ import typer
 
 from ...engine import EngineConfig, Handler, InvalidConfiguration, OrderEngine, OrdermillError
 from ..server import ServerConfig, serve
-from . import database, keys, logs, operate
-from .console import DEFAULT_DATABASE, DatabaseOption, out, stop
-from .logs import LogFormat
-from .options import settings_of, with_options
+from . import database, keys, logs, measure, orders
+from .console import DEFAULT_DATABASE, DatabaseOption, print_line, show_any_text, stop
+from .environment import check_variables
+from .logs import LogFormat, LogLevel
+from .options import option, settings_of, with_options
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Ordermill takes orders over REST, keeps them safe and processes them in the background.",
 )
+
+
+def _show_version(is_wanted: bool) -> None:
+    if is_wanted:
+        print_line(f"ordermill {version('ordermill')}")
+        raise typer.Exit
+
+
+@app.callback()
+def before_every_command(
+    context: typer.Context,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Ordermill takes orders over REST, keeps them safe and processes them in the background."""
+    check_variables(context)
 
 
 @app.command("serve")
@@ -38,15 +56,18 @@ def serve_command(
         ),
     ] = None,
     log_level: Annotated[
-        str,
-        typer.Option(
-            envvar="ORDERMILL_LOG_LEVEL",
-            help="debug (a line a transition, and what handlers raise), info (a line a request, and a failed attempt), "
-            "warning (an order that has failed for good) or error.",
+        LogLevel,
+        option(
+            "--log-level",
+            LogLevel,
+            "Lines to log: warning for orders that have failed for good, info for failed attempts and requests too, "
+            "debug for each transition and what handlers raise.",
+            variable="ORDERMILL_LOG_LEVEL",
         ),
-    ] = "warning",
+    ] = LogLevel.WARNING,
     log_format: Annotated[
-        LogFormat, typer.Option(envvar="ORDERMILL_LOG_FORMAT", help="text, or json with an object a line.")
+        LogFormat,
+        option("--log-format", LogFormat, "text, or json with an object a line.", variable="ORDERMILL_LOG_FORMAT"),
     ] = LogFormat.TEXT,
     **settings: Any,
 ) -> None:
@@ -65,13 +86,14 @@ def serve_command(
         line = f"Ordermill serves {url} with database {engine.path}, {recovered} orders recovered."
         if handler is None:
             line += " Work is simulated: give a --handler."
-        out.print(line, highlight=False, soft_wrap=True)
+        print_line(line)
         sys.stdout.flush()
 
     serve(engine, config, announce, set_up)
 
 
-app.add_typer(operate.app)
+app.add_typer(orders.app)
+app.add_typer(measure.app)
 app.add_typer(database.app)
 app.add_typer(keys.app, name="keys")
 
@@ -101,6 +123,7 @@ def load_handler(name: str) -> Handler:
 
 def main() -> NoReturn:
     """Run the command line; an error of ours is a line on standard error and exit code 1."""
+    show_any_text()
     try:
         app()
     except OrdermillError as error:
