@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from enum import Enum, StrEnum
-from typing import Annotated, Any, Literal, Self, get_args, get_origin, get_type_hints
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import force_setattr
 
 from ..store.database import Durability
 from ..store.errors import InvalidConfiguration
@@ -28,6 +30,14 @@ class OnInterrupted(StrEnum):
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A set of settings, each with its unit, default and limits."""
+
+    files: ClassVar[tuple[str, ...]] = ()
+    """Settings that name a file: made absolute here, so that a later change of the working directory moves none."""
+
+    def __post_init__(self) -> None:
+        for name in self.files:
+            if (path := getattr(self, name)) is not None:
+                force_setattr(self, name, str(Path(path).absolute()))
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> Self:
@@ -108,6 +118,8 @@ def _without_limits(kind: Any) -> tuple[Any, dict[str, float]]:
 
 class EngineConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Settings of an `OrderEngine`; each is a keyword argument of it and an option of `ordermill serve`."""
+
+    files = ("export_path",)
 
     processors: Annotated[
         int, Meta(ge=1, le=1000, description="Processor actors; each runs the handler for one order at a time.")

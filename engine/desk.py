@@ -69,20 +69,20 @@ class Desk(ABC):
     def begin_submit(
         self,
         orders: Sequence[Order],
-        cause: Cause = ENGINE,
+        cause: Cause | None = None,
         idempotency: IdempotencyKey | None = None,
     ) -> Reply[list[Acceptance]]:
         """As `submit_many`: an acceptance for each order, once all are safely on disk.
 
         Args:
             orders: what is submitted.
-            cause: who wants it; it goes into the history of the orders.
+            cause: who wants it, for the history of the orders; nobody is named by default.
             idempotency: the client's name for that request. The reply raises IdempotencyKeyReused where another
                 request had it before.
         """
         if orders:
             return self._ask(
-                partial(messages.SubmitOrders, orders, causes=(cause,) * len(orders), idempotency=idempotency)
+                partial(messages.SubmitOrders, orders, causes=(cause or ENGINE,) * len(orders), idempotency=idempotency)
             )
         nothing: Reply[list[Acceptance]] = Reply()
         nothing.set([])
@@ -107,10 +107,10 @@ class Desk(ABC):
         """
         return self.begin_cancel(order_id, reason).get()
 
-    def begin_cancel(self, order_id: str, reason: str | None = None, cause: Cause = ENGINE) -> Reply[OrderRecord]:
+    def begin_cancel(self, order_id: str, reason: str | None = None, cause: Cause | None = None) -> Reply[OrderRecord]:
         """As `cancel`; who wants it goes into the history."""
         check_reason(reason)
-        return self._ask(partial(messages.CancelOrder, order_id, reason=reason, cause=cause))
+        return self._ask(partial(messages.CancelOrder, order_id, reason=reason, cause=cause or ENGINE))
 
     def retry(self, order_id: str, reason: str | None = None) -> OrderRecord:
         """Have an order handled again at once: one that is Failed or in Review, or that waits for its next attempt.
@@ -129,10 +129,10 @@ class Desk(ABC):
         """
         return self.begin_retry(order_id, reason).get()
 
-    def begin_retry(self, order_id: str, reason: str | None = None, cause: Cause = ENGINE) -> Reply[OrderRecord]:
+    def begin_retry(self, order_id: str, reason: str | None = None, cause: Cause | None = None) -> Reply[OrderRecord]:
         """As `retry`; who wants it goes into the history."""
         check_reason(reason)
-        return self._ask(partial(messages.RetryOrder, order_id, reason=reason, cause=cause))
+        return self._ask(partial(messages.RetryOrder, order_id, reason=reason, cause=cause or ENGINE))
 
     def settle(self, order_id: str, status: OrderStatus, reason: str | None = None) -> OrderRecord:
         """End the Review of an order.
@@ -156,13 +156,13 @@ class Desk(ABC):
         order_id: str,
         status: OrderStatus,
         reason: str | None = None,
-        cause: Cause = ENGINE,
+        cause: Cause | None = None,
     ) -> Reply[OrderRecord]:
         """As `settle`; who wants it goes into the history."""
         check_reason(reason)
         if status not in (lifecycle.SETTLE_COMPLETED.target, lifecycle.SETTLE_FAILED.target):
             raise InvalidConfiguration(f"An order is settled as Completed or Failed, not as {status}.")
-        return self._ask(partial(messages.SettleOrder, order_id, status, reason=reason, cause=cause))
+        return self._ask(partial(messages.SettleOrder, order_id, status, reason=reason, cause=cause or ENGINE))
 
     def order(self, order_id: str) -> OrderRecord:
         """An order and where it is.

@@ -16,7 +16,7 @@ from functools import partial
 
 from ..store.errors import InvalidConfiguration, OrdermillError
 from ..store.order import Order
-from .handler import Handler, Reject, describe
+from .handler import Handler, Reject, describe, run_handler
 
 
 class ExecutorKind(StrEnum):
@@ -65,7 +65,8 @@ class ThreadBench(Bench):
 
     def run(self, order: Order) -> object:
         """Put an order through the handler."""
-        return self._handler(order)
+        run_handler(self._handler, order)
+        return None
 
 
 class ExecutorBench(Bench):
@@ -82,7 +83,7 @@ class ExecutorBench(Bench):
 
     def run(self, order: Order) -> object:
         """Put an order through the handler."""
-        return self._executor.submit(self._handler, order).result()
+        return self._executor.submit(run_handler, self._handler, order).result()
 
 
 class ProcessBench(Bench):
@@ -201,7 +202,7 @@ def _die_with_parent() -> None:
 def _call(order: Order) -> OrdermillError | None:
     assert _handler is not None
     try:
-        _handler(order)
+        run_handler(_handler, order)
     except Reject as rejection:
         return Reject(str(rejection.reason))
     except BaseException as error:  # whatever it is, it may be of a class that does not travel

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Generator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 
-from ..store.errors import OrdermillError
+from ..store.errors import InvalidConfiguration, OrdermillError
 from ..store.order import Order
 
 Handler = Callable[[Order], object]
@@ -45,6 +48,66 @@ class Reject(OrdermillError):
         super().__init__(reason)
 
 
+class HandlerUnfinished(OrdermillError):
+    """The handler returned something that has its work still to do; nobody does it.
+
+    Args:
+        result: what the handler returned.
+    """
+
+    def __init__(self, result: object) -> None:
+        super().__init__(
+            f"the handler returned an object of type {type(result).__name__}, whose work is not done: "
+            "it has to do all of its work before it returns"
+        )
+
+
+def check_handler(handler: object) -> None:
+    """Find out whether something can be a handler, as far as that shows before it is called.
+
+    Args:
+        handler: what the user gave.
+
+    Raises:
+        InvalidConfiguration: it cannot be called, or calling it would not do its work.
+    """
+    if not callable(handler):
+        raise InvalidConfiguration(f"The handler must be callable with an order; {handler!r} is not.")
+    called: object = handler
+    while isinstance(called, partial):
+        called = called.func
+    if inspect.isclass(called):
+        raise InvalidConfiguration(
+            f"The handler {_name(called)} is a class, which a call would only construct: "
+            "give an instance that can be called, or a function."
+        )
+    if not inspect.isroutine(called):
+        called = type(called).__call__
+    for is_kind, kind in _UNFINISHED_FUNCTIONS:
+        if is_kind(called):
+            raise InvalidConfiguration(
+                f"The handler {_name(called)} is {kind}: a call returns before its work is done, which nobody would "
+                "do. Write it as an ordinary function; one that has to await something can call asyncio.run()."
+            )
+
+
+def run_handler(handler: Handler, order: Order) -> None:
+    """Have a handler do its work on an order.
+
+    Raises:
+        HandlerUnfinished: it returned without having done it.
+        BaseException: whatever it raises.
+    """
+    result = handler(order)
+    if result is None:
+        return
+    if isinstance(result, Coroutine | Generator):
+        result.close()
+    elif not (inspect.isawaitable(result) or inspect.isasyncgen(result) or isinstance(result, Future)):
+        return
+    raise HandlerUnfinished(result)
+
+
 @dataclass(frozen=True)
 class Simulated:
     """A handler that only takes time: for engines that are given none."""
@@ -56,6 +119,17 @@ class Simulated:
         """Take the time."""
         if self.seconds:
             time.sleep(self.seconds)
+
+
+_UNFINISHED_FUNCTIONS: tuple[tuple[Callable[[object], bool], str], ...] = (
+    (inspect.iscoroutinefunction, "asynchronous"),
+    (inspect.isgeneratorfunction, "a generator"),
+    (inspect.isasyncgenfunction, "an asynchronous generator"),
+)
+
+
+def _name(called: object) -> str:
+    return str(getattr(called, "__qualname__", None) or repr(called))
 
 
 _MAX_TEXT_LENGTH = 500

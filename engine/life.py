@@ -3,29 +3,41 @@
 from __future__ import annotations
 
 import atexit
+import os
 import queue
 import threading
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Any, ClassVar
+from weakref import WeakSet
 
 from pykka import ThreadingActor
 
+from ..store.descriptor import keep_for_ever
 from ..store.errors import EngineStopped
 from .logger import EngineLogger
 from .running import Running, take_down
 
 _log = EngineLogger("ordermill.engine")
+_lives: WeakSet[Life] = WeakSet()
+
+
+IS_INHERITED = (
+    "The engine was started before this process was forked, and runs in the parent only: "
+    "submit there, or make an engine after the fork."
+)
 
 
 class Phase(StrEnum):
-    """Where an engine is in its life; after the last one the second may come again."""
+    """Where an engine is in its life; after STOPPED it may be STARTING again."""
 
     CREATED = "not started"
     STARTING = "starting"
     RUNNING = "running"
     STOPPING = "stopping"
     STOPPED = "stopped"
+    INHERITED = "the parent's of this process only"
+    """In a forked child, for good."""
 
 
 class Life:
@@ -35,15 +47,19 @@ class Life:
     """
 
     def __init__(self) -> None:
-        self.gate = threading.RLock()
-        """While it is held the engine neither begins to run nor to stop. A signal's handler that stops the engine may
-        interrupt the very thread that holds it, hence the kind of lock."""
+        self._set_locks()
         self.phase = Phase.CREATED
         """Where it is."""
-        self._changed = threading.Condition(self.gate)
         self._running: Running | None = None
         self._stopper: Any = None
         self._starter: int | None = None
+        _lives.add(self)
+
+    def _set_locks(self) -> None:
+        self.gate = threading.RLock()
+        """While it is held the engine neither begins to run nor to stop. A signal's handler that stops the engine may
+        interrupt the very thread that holds it, hence the kind of lock."""
+        self._changed = threading.Condition(self.gate)
 
     @property
     def running(self) -> Running | None:
@@ -55,8 +71,13 @@ class Life:
 
         Args:
             put_up: starts everything, or raises and leaves nothing behind.
+
+        Raises:
+            EngineStopped: it is the parent's of this process.
         """
         with self._changed:
+            if self.phase is Phase.INHERITED:
+                raise EngineStopped(IS_INHERITED)
             while self.phase in (Phase.STARTING, Phase.STOPPING):
                 self._changed.wait()
             if self.phase is Phase.RUNNING:
@@ -102,6 +123,14 @@ class Life:
                 self._enter(Phase.STOPPING)
                 self._stopper.stop(block=False)
 
+    def leave_to_parent(self) -> None:
+        """In a forked child: run no more, for the actors' threads are not there, and stop nothing."""
+        self._set_locks()  # other threads of the parent's may have had them
+        if self.phase in (Phase.STARTING, Phase.RUNNING, Phase.STOPPING):
+            self.phase = Phase.INHERITED
+            # Its connections to the database are the parent's: not even the collector may close them here.
+            keep_for_ever(self._running)
+
     def _end(self) -> None:
         with self._changed:
             # Everything that was told while it ran is in the mailboxes before the first word of the stop.
@@ -146,3 +175,11 @@ class _StopActor(ThreadingActor):
     def on_stop(self) -> None:
         """Stop the engine."""
         self._end()
+
+
+def _leave_to_parent() -> None:
+    for life in list(_lives):
+        life.leave_to_parent()
+
+
+os.register_at_fork(after_in_child=_leave_to_parent)

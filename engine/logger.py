@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 import traceback
 from contextlib import suppress
@@ -33,7 +34,9 @@ class EngineLogger(logging.LoggerAdapter[logging.Logger]):
         """Log a message, as `logging.Logger.log` does; an error of a handler goes to the standard error stream."""
         try:
             super().log(level, msg, *args, stacklevel=2, **kwargs)
-        except Exception:
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
             with suppress(Exception):  # that stream may be gone as well
                 traceback.print_exc()
 
@@ -51,3 +54,8 @@ class EngineLogger(logging.LoggerAdapter[logging.Logger]):
         if now - self._said.get(msg, -_SELDOM_SECONDS) >= _SELDOM_SECONDS:
             self._said[msg] = now
             self.log(level, msg, *args)
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Whether an error is a Ctrl-C, which is nobody's fault and must not be held back."""
+    return isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()

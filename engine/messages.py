@@ -228,6 +228,10 @@ class RecordRest(NamedTuple):
     """Set with how many are left."""
 
 
+class BoundLog(NamedTuple):
+    """From the recorder to itself: try again to begin the write-ahead log anew."""
+
+
 class PruneOrders(NamedTuple):
     """From the clock, and from itself, to the recorder: remove some of the orders that are old enough."""
 

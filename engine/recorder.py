@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import repeat
 from pathlib import Path
 from time import monotonic
@@ -14,13 +16,14 @@ from peewee import DatabaseError, SqliteDatabase
 
 from ..store import lifecycle, queries
 from ..store.errors import (
+    DatabaseRefused,
     IdempotencyKeyReused,
     OrdermillError,
     OrderNotFound,
     StoreUnavailable,
     TransitionRefused,
 )
-from ..store.idempotency import IdempotencyKey, is_reused
+from ..store.idempotency import LIFETIME_US, IdempotencyKey, is_reused
 from ..store.ledger import Ledger, Outcome, Recorded
 from ..store.lifecycle import Edge, OrderStatus
 from ..store.log import WriteAheadLog
@@ -28,7 +31,7 @@ from ..store.order import Order
 from ..store.record import ENGINE, Cause, Move, OrderRecord, move
 from ..store.retention import Pruned, prune
 from ..store.statements import run
-from .actor import BatchActor
+from .actor import BatchActor, fail_message
 from .backlog import users_released
 from .crew import Crew
 from .journal import log_transitions
@@ -38,6 +41,7 @@ from .messages import (
     AwaitOrder,
     BacklogRead,
     BacklogReleased,
+    BoundLog,
     CancelOrder,
     EndBy,
     LedgerCommitted,
@@ -55,8 +59,10 @@ from .messages import (
 )
 from .reply import answer, fail
 
-_WRITE_AGAIN_AFTER_SECONDS = 0.2
+_WRITE_AGAIN_SECONDS = 0.2
+_WRITE_AGAIN_AT_THE_LATEST_SECONDS = 5.0
 _PRUNE_EVERY_SECONDS = 10.0
+_BOUND_LOG_AGAIN_SECONDS = 10.0
 _PRUNED_AT_ONCE = 200
 _LEAST_PATIENCE_SECONDS = 0.5
 
@@ -68,6 +74,7 @@ Message = (
     | OrdersHandled
     | AwaitOrder
     | PruneOrders
+    | BoundLog
     | ReadTotals
     | WakeUp
     | EndBy
@@ -83,6 +90,8 @@ class _Batch:
     commands: list[tuple[Command, Move]] = field(default_factory=list)
     assignments: list[Move] = field(default_factory=list)
     handled: list[Move] = field(default_factory=list)
+    is_part: bool = False
+    """Whether it is all that is left of a batch that could not be recorded: one submission, or one step."""
 
     @property
     def orders(self) -> list[Order]:
@@ -111,19 +120,20 @@ class _Batch:
     def parts(self) -> Iterator[_Batch]:
         """Everything in a batch of its own."""
         for submission in self.submissions:
-            yield _Batch(submissions=[submission])
+            yield _Batch(submissions=[submission], is_part=True)
         for command in self.commands:
-            yield _Batch(commands=[command])
+            yield _Batch(commands=[command], is_part=True)
         for assignment in self.assignments:
-            yield _Batch(assignments=[assignment])
+            yield _Batch(assignments=[assignment], is_part=True)
         for result in self.handled:
-            yield _Batch(handled=[result])
+            yield _Batch(handled=[result], is_part=True)
 
 
 class RecorderActor(BatchActor):
     """Records what the others say, then tells them, then answers those who wait.
 
-    In that sequence: who has got an answer finds the order in the metrics too.
+    In that sequence: who has got an answer finds the order in the metrics too. What goes wrong after a commit is never
+    taken for a failed commit: nothing is recorded twice.
 
     Args:
         crew: the engine's actors and settings.
@@ -137,8 +147,14 @@ class RecorderActor(BatchActor):
         self._database = database
         self._ledger = Ledger(database)
         self._log_file = WriteAheadLog(database)
-        self._unrecorded: list[Move] = []
+        self._will_prune = False
+        self._will_bound_log = False
+        self._unsettled: list[_Batch] = []  # what is being recorded at this moment, the next one last
+        self._unrecorded: list[Move] = []  # results that the database did not take
         self._received = 0
+        self._is_in_doubt = False  # a transaction has failed: what the others know of the totals may be wrong
+        self._write_again_seconds = _WRITE_AGAIN_SECONDS
+        self._will_write_again = False
         self._end_by: float | None = None
         self._counts_users = crew.config.user_backlog is not None
 
@@ -156,62 +172,78 @@ class RecorderActor(BatchActor):
         self._database.close()
 
     def rebuild(self) -> None:
-        """Begin anew with a new connection, and tell the others how things are."""
-        self._database.close()
-        self._database = self._open_database()
-        self._ledger = Ledger(self._database)
-        self._log_file = WriteAheadLog(self._database)
-        self._tell_anew()
+        """Begin anew with a new connection, tell the others how things are, and lose nothing that was in hand."""
+        unsettled, self._unsettled = self._unsettled, []
+        for batch in unsettled:
+            self._keep(batch)
+        self._prune_later()
+        if self._unrecorded:
+            self._write_again_later()
+        self._is_in_doubt = True
+        try:
+            self._reopen()
+        except StoreUnavailable as error:
+            self._crew.store_trouble = str(error)
+            self._write_again_later()
+        else:
+            self._tell_anew()
 
     def receive_batch(self, messages: Sequence[Message]) -> None:
         """Record everything in one transaction."""
-        # First of all, since whatever goes wrong then, these are no longer under way.
-        self._received += sum(len(message.orders) for message in messages if isinstance(message, SubmitOrders))
-        batch = self._gather(messages)
+        batch = _Batch(handled=self._unrecorded)
+        self._unrecorded, self._unsettled = [], [batch]
+        for message in messages:
+            try:
+                self._gather(message, batch)
+            except BaseException as error:  # one that nobody can make sense of keeps no other out
+                self.note_incident(error, (message,))
+                self._is_in_doubt = True
+                fail_message(message, error)
         self._limit_patience()
         # After trouble an empty transaction is tried as well: it tells when the trouble is over.
         if batch.orders or batch.moves or self._crew.store_trouble is not None:
-            try:
-                self._record(batch)
-            except StoreUnavailable as error:
-                self._put_off(batch, error)
-            except Exception as error:  # something in the batch cannot be recorded: the rest must not suffer
-                self.note_incident(error)
-                for part in batch.parts():
-                    self._record_alone(part)
-        if any(isinstance(message, ReadTotals) for message in messages):
-            self._tell_anew()
+            self._record_all()
+        self._unsettled = []
+        if self._is_in_doubt and self._crew.store_trouble is None:
+            self._guard(self._tell_anew)
         if any(isinstance(message, PruneOrders) for message in messages):
-            self._prune()
+            self._guard(self._prune)
         for message in messages:
             if isinstance(message, RecordRest):
                 answer(message.reply, len(self._unrecorded))
-        self._bound_log()
+        is_again = any(isinstance(message, BoundLog) for message in messages)
+        self._guard(partial(self._bound_log, again=is_again))
 
-    def _gather(self, messages: Sequence[Message]) -> _Batch:
-        batch = _Batch(handled=self._unrecorded)
-        self._unrecorded = []
-        for message in messages:
-            match message:
-                case SubmitOrders():
-                    if message.idempotency is None or self._is_first_use(message.idempotency, message, batch):
-                        batch.submissions.append(message)
-                case AssignOrders(moves):
-                    batch.assignments += moves
-                case OrdersHandled(results):
-                    with suppress(IndexError):
-                        while True:
-                            batch.handled.append(results.popleft())
-                case AwaitOrder(reply=reply):
-                    answer(reply, None)
-                case EndBy(deadline):
-                    self._end_by = deadline
-                case PruneOrders() | ReadTotals() | WakeUp() | RecordRest():
-                    pass
-                case _:
-                    if (step := self._plan(message)) is not None:
-                        batch.commands.append((message, step))
-        return batch
+    def _gather(self, message: Message, batch: _Batch) -> None:
+        match message:
+            case SubmitOrders():
+                # First of all, since whatever goes wrong then, these are no longer under way.
+                self._received += len(message.orders)
+                if message.idempotency is None or self._is_first_use(message.idempotency, message, batch):
+                    batch.submissions.append(message)
+            case AssignOrders(moves):
+                batch.assignments += moves
+            case OrdersHandled(results):
+                with suppress(IndexError):
+                    while True:
+                        batch.handled.append(results.popleft())
+            case AwaitOrder(reply=reply):
+                answer(reply, None)
+            case ReadTotals():
+                self._is_in_doubt = True
+            case EndBy(deadline):
+                self._end_by = deadline
+            case WakeUp():
+                self._will_write_again = False
+            case PruneOrders():
+                self._will_prune = False
+            case BoundLog():
+                self._will_bound_log = False
+            case RecordRest():
+                pass
+            case _:
+                if (step := self._plan(message)) is not None:
+                    batch.commands.append((message, step))
 
     def _limit_patience(self) -> None:
         if self._end_by is not None:
@@ -247,88 +279,149 @@ class RecorderActor(BatchActor):
             fail(command.reply, StoreUnavailable(error))
         return None
 
-    def _record(self, batch: _Batch) -> None:
-        orders = batch.orders
-        at_us, queue_us = self._crew.now()
-        recorded = self._ledger.record(orders, batch.moves, at_us, batch.causes, batch.keys, queue_us)
-        log_transitions(recorded, batch.causes)
-        had_trouble = self._crew.store_trouble is not None
-        self._crew.store_trouble = None
-        self._tell(orders, recorded)
-        if had_trouble:
-            self._tell_anew()
-        self._answer(batch, recorded)
+    def _record_all(self) -> None:
+        recorded: list[tuple[_Batch, Recorded]] = []
+        while self._unsettled:
+            batch = self._unsettled.pop()
+            try:
+                stored = self._store(batch)
+            except StoreUnavailable as error:
+                self._put_off(batch, error)
+            except BaseException as error:
+                self._is_in_doubt = True
+                if batch.is_part:  # this is the one
+                    self._refuse(batch, error)
+                else:  # something in it cannot be recorded: the rest must not suffer
+                    self.note_incident(error)
+                    self._unsettled = [*batch.parts()][::-1]
+            else:
+                self._take_note(batch, stored)
+                recorded.append((batch, stored))
+        if self._is_in_doubt and self._crew.store_trouble is None:
+            self._guard(self._tell_anew)
+        for batch, stored in recorded:
+            if (failure := self._guard(partial(self._answer, batch, stored))) is not None:
+                self._fail_all(batch, failure)
 
-    def _record_alone(self, part: _Batch) -> None:
+    def _store(self, batch: _Batch) -> Recorded:
+        if self._database.is_closed():
+            self._reopen()
+        at_us, queue_us = self._crew.now()
+        return self._ledger.record(batch.orders, batch.moves, at_us, batch.causes, batch.keys, queue_us)
+
+    def _reopen(self) -> None:
+        self._database.close()
         try:
-            self._record(part)
-        except StoreUnavailable as error:
-            self._put_off(part, error)
-        except Exception as error:  # this is the one
-            self._refuse(part, error)
+            self._database = self._open_database()
+        except DatabaseRefused as error:
+            raise StoreUnavailable(error) from error
+        self._ledger = Ledger(self._database)
+        self._log_file = WriteAheadLog(self._database)
+
+    def _take_note(self, batch: _Batch, recorded: Recorded) -> None:
+        """Tell the others of a commit. Whatever goes wrong here, it stays a commit."""
+        if self._crew.store_trouble is not None:
+            self._crew.store_trouble = None
+            self._log.log_seldom(logging.INFO, "the database takes writes again")
+        self._write_again_seconds = _WRITE_AGAIN_SECONDS
+        if self._guard(partial(self._tell_pool, recorded)) is not None and batch.assignments:
+            self.tell(self._crew.pool, AssignmentsFailed(batch.assignments))
+        self._guard(partial(self._tell_others, batch.orders, recorded))
+        self._guard(partial(self._wake, recorded))
+        self._guard(partial(log_transitions, recorded, batch.causes))
+
+    def _guard(self, step: Callable[[], None]) -> BaseException | None:
+        """Do something of which others must not suffer if it fails. Returns the error."""
+        try:
+            step()
+        except BaseException as error:
+            self.note_incident(error)
+            self._is_in_doubt = True
+            return error
+        return None
 
     def _put_off(self, batch: _Batch, error: StoreUnavailable) -> None:
-        # Who waits for an answer gets the error. Results are kept: what a handler has done cannot be done again.
-        self._log.error("%s", error)
+        # Who waits for an answer gets the error.
         self._crew.store_trouble = str(error)
-        if batch.assignments:
-            self._crew.pool.tell(AssignmentsFailed(batch.assignments))
+        self._is_in_doubt = True
+        self._keep(batch)
         self._answer_with(batch, error)
-        self._unrecorded += batch.handled
         self._write_again_later()
+        self._log.log_seldom(logging.ERROR, "the database takes no writes: %s", error)
 
-    def _refuse(self, part: _Batch, error: Exception) -> None:
+    def _keep(self, batch: _Batch) -> None:
+        # What a handler has done cannot be done again.
+        self._unrecorded += batch.handled
+        if batch.assignments:
+            self.tell(self._crew.pool, AssignmentsFailed(batch.assignments))
+
+    def _refuse(self, part: _Batch, error: BaseException) -> None:
         if part.assignments:
-            self._crew.pool.tell(OrdersAssigned((), [step.before for step in part.assignments]))
+            self.tell(self._crew.pool, AssignmentsFailed(part.assignments))
         self._answer_with(part, error)
         for step in part.handled:
             reason = f"its result cannot be recorded: {type(error).__name__}"
-            plain = move(step.before, lifecycle.FAIL, self._crew.clock.now_us(), reason, error=reason)
-            if step.reason != reason:  # once is enough
-                self._record_alone(_Batch(handled=[plain]))
+            if step.reason == reason:  # not even this: tried again with the next batch
+                self._unrecorded.append(step)
+                self._write_again_later()
+            else:
+                plain = move(step.before, lifecycle.FAIL, self._crew.clock.now_us(), reason, error=reason)
+                self._unsettled.append(_Batch(handled=[plain], is_part=True))
 
-    def _answer_with(self, batch: _Batch, error: Exception) -> None:
+    def _answer_with(self, batch: _Batch, error: BaseException) -> None:
         if orders := batch.orders:
-            users = Counter(order.user_id for order in orders) if self._counts_users else None
-            self._crew.intake.tell(BacklogReleased(len(orders), 0, users, self._received))
+            self._guard(partial(self._release, orders))
+        self._fail_all(batch, error)
+
+    def _release(self, orders: Sequence[Order]) -> None:
+        users = Counter(order.user_id for order in orders) if self._counts_users else None
+        self.tell(self._crew.intake, BacklogReleased(len(orders), 0, users, self._received))
+
+    def _fail_all(self, batch: _Batch, error: BaseException) -> None:
         for waiting in (*batch.submissions, *(command for command, _ in batch.commands)):
             fail(waiting.reply, error)
 
-    def _tell(self, orders: Sequence[Order], recorded: Recorded) -> None:
+    def _tell_pool(self, recorded: Recorded) -> None:
         ready = [record for outcome, record in recorded.acceptances if outcome is Outcome.ACCEPTED]
-        released = len(recorded.acceptances) - len(ready)
         assigned: list[OrderRecord] = []
-        finished: list[OrderRecord] = []
-        worked_off = 0
-        for before, after, _, _ in recorded.moved:
-            if after.status is OrderStatus.PROCESSING:
-                assigned.append(after)
-            elif after.status is OrderStatus.PENDING:
-                ready.append(after)
-                released -= before.status not in lifecycle.BACKLOG
-            else:
-                finished.append(after)
-                worked_off += before.status in lifecycle.BACKLOG
-        released += worked_off
+        for step in recorded.moved:
+            if step.after.status is OrderStatus.PROCESSING:
+                assigned.append(step.after)
+            elif step.after.status is OrderStatus.PENDING:
+                ready.append(step.after)
         refused: list[OrderRecord] = []
         unclear: list[Move] = []
         for step in recorded.refused:
             if step.after.status is OrderStatus.PROCESSING:
                 self._sort_out(step, assigned, refused, unclear)
-            else:
-                finished.append(step.after)  # or so it may be: whoever waits looks again
-                self._log.info("order %s moved on before: not recorded as %s", step.after.order_id, step.after.status)
+        if ready:
+            self.tell(self._crew.pool, OrdersReady(ready))
+        if assigned or refused:
+            self.tell(self._crew.pool, OrdersAssigned(assigned, refused))
+        if unclear:
+            self.tell(self._crew.pool, AssignmentsFailed(unclear))
+
+    def _tell_others(self, orders: Sequence[Order], recorded: Recorded) -> None:
+        released = sum(outcome is not Outcome.ACCEPTED for outcome, _ in recorded.acceptances)
+        worked_off = 0
+        for before, after, _, _ in recorded.moved:
+            if after.status is OrderStatus.PENDING:
+                released -= before.status not in lifecycle.BACKLOG
+            elif after.status is not OrderStatus.PROCESSING:
+                worked_off += before.status in lifecycle.BACKLOG
+        released += worked_off
         # Intake before the metrics: whoever learns from them that an order is over finds its room in the backlog free.
         users = users_released(orders, recorded) if self._counts_users else None
         if released or worked_off or users:
-            self._crew.intake.tell(BacklogReleased(released, worked_off, users, self._received))
-        self._crew.metrics.tell(LedgerCommitted(recorded.changes))
-        if ready:
-            self._crew.pool.tell(OrdersReady(ready))
-        if assigned or refused:
-            self._crew.pool.tell(OrdersAssigned(assigned, refused))
-        if unclear:
-            self._crew.pool.tell(AssignmentsFailed(unclear))
+            self.tell(self._crew.intake, BacklogReleased(released, worked_off, users, self._received))
+        self.tell(self._crew.metrics, LedgerCommitted(recorded.changes))
+
+    def _wake(self, recorded: Recorded) -> None:
+        finished = [step.after for step in recorded.moved if step.after.status not in lifecycle.BACKLOG]
+        for step in recorded.refused:
+            if step.after.status is not OrderStatus.PROCESSING:
+                finished.append(step.after)  # or so it may be: whoever waits looks again
+                self._log.info("order %s moved on before: not recorded as %s", step.after.order_id, step.after.status)
         self._crew.waiting_room.wake(finished)
 
     def _sort_out(
@@ -354,10 +447,11 @@ class RecorderActor(BatchActor):
             self._crew.store_trouble = str(StoreUnavailable(error))
             self._write_again_later()
             return
+        self._is_in_doubt = False
         backlog = sum(totals[status] for status in lifecycle.BACKLOG)
-        self._crew.intake.tell(BacklogRead(backlog, self._received, users))
-        self._crew.metrics.tell(TotalsRead(totals))
-        self._crew.pool.tell(WakeUp())
+        self.tell(self._crew.intake, BacklogRead(backlog, self._received, users))
+        self.tell(self._crew.metrics, TotalsRead(totals))
+        self.tell(self._crew.pool, WakeUp())
 
     def _answer(self, batch: _Batch, recorded: Recorded) -> None:
         position = 0
@@ -379,36 +473,52 @@ class RecorderActor(BatchActor):
             return StoreUnavailable(error)
         return TransitionRefused(command.order_id, now.status, step.after.status)
 
-    def _bound_log(self) -> None:
+    def _bound_log(self, *, again: bool) -> None:
         try:
-            self._log_file.keep_bounded()
+            is_too_large = self._log_file.keep_bounded(again=again)
         except (DatabaseError, OSError) as error:
-            self._log.warning("the write-ahead log was not begun anew: %s", error)
+            self._log.log_seldom(logging.WARNING, "the write-ahead log was not begun anew: %s", error)
+            is_too_large = True
+        if is_too_large and not self._will_bound_log:
+            self._will_bound_log = True
+            self.tell_self_after(_BOUND_LOG_AGAIN_SECONDS, BoundLog())
 
     def _prune(self) -> None:
         config, now = self._crew.config, self._crew.clock.now_us()
         if config.retain_seconds is None:
             return
-        before_us = now - round(config.retain_seconds * 1e6)
+        pruned = Pruned(0, Counter())
         try:
             pruned = prune(
                 self._database,
-                before_us,
+                now - round(config.retain_seconds * 1e6),
                 _PRUNED_AT_ONCE,
                 None if config.export_path is None else Path(config.export_path),
+                now - LIFETIME_US,
             )
+            self.tell(self._crew.metrics, LedgerCommitted(pruned.changes))
         except StoreUnavailable as error:
-            self._log.error("old orders were not removed: %s", error)
-            pruned = Pruned(0, Counter())
-        if pruned.orders:
-            # What waits in the mailbox meanwhile comes first.
-            self._crew.metrics.tell(LedgerCommitted(pruned.changes))
-            self.tell_self(PruneOrders())
-        else:
+            self._log.log_seldom(logging.ERROR, "old orders were not removed: %s", error)
+            self._is_in_doubt = True  # or they were, and the answer was lost
+        finally:
+            if pruned.orders:
+                # What waits in the mailbox meanwhile comes first.
+                self._will_prune = True
+                self.tell_self(PruneOrders())
+            else:
+                self._prune_later()
+
+    def _prune_later(self) -> None:
+        if not self._will_prune:
+            self._will_prune = True
             self.tell_self_after(_PRUNE_EVERY_SECONDS, PruneOrders())
 
     def _write_again_later(self) -> None:
-        self.tell_self_after(_WRITE_AGAIN_AFTER_SECONDS, WakeUp())
+        # One timer, however many transactions have failed; it comes less often the longer they do.
+        if not self._will_write_again:
+            self._will_write_again = True
+            self.tell_self_after(self._write_again_seconds, WakeUp())
+            self._write_again_seconds = min(2 * self._write_again_seconds, _WRITE_AGAIN_AT_THE_LATEST_SECONDS)
 
 
 def _edge(command: Command, record: OrderRecord, now_us: int) -> Edge:

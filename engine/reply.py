@@ -6,12 +6,12 @@ import queue
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from threading import Lock, current_thread, main_thread
+from threading import Lock
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from pykka import Future, Timeout
 
-from .logger import EngineLogger
+from .logger import EngineLogger, is_interrupt
 
 T = TypeVar("T")
 
@@ -108,8 +108,8 @@ class Reply(Future[T], Generic[T]):
             try:
                 callback()
             except BaseException as error:  # a SystemExit as well: it would end whoever answers, here an actor
-                if isinstance(error, KeyboardInterrupt) and current_thread() is main_thread():
-                    raise  # Ctrl-C
+                if is_interrupt(error):
+                    raise
                 _log.exception("a callback of a reply has failed")
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import NamedTuple
 
-from filelock import FileLock
 from peewee import DatabaseError
 from playhouse.pool import PooledSqliteDatabase  # type: ignore[import-untyped]  # has no types
 from pykka import Timeout
@@ -19,6 +18,7 @@ from pykka import Timeout
 from ..store import database as store
 from ..store import engines, lifecycle, queries
 from ..store.errors import StoreUnavailable
+from ..store.lock import EngineLock
 from . import messages
 from .backlog import Backlog
 from .clock import Clock, SystemClock
@@ -46,7 +46,7 @@ class Running(NamedTuple):
     crew: Crew
     readers: PooledSqliteDatabase
     """Connections that only read, for any thread."""
-    lock: FileLock
+    lock: EngineLock
     """Keeps other engines from the database."""
     owns_clock: bool
     """Whether the clock ends with the engine."""
@@ -71,7 +71,7 @@ def put_up(
         StoreUnavailable: the database does not take reads or writes.
     """
     with ExitStack() as undo:
-        lock = store.lock_for_engine(path)
+        lock = EngineLock(path)
         undo.callback(lock.release)
         open_database = partial(store.open_writer, path, config.durability, skip_upgrade_copy=config.skip_upgrade_copy)
         database = open_database()

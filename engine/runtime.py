@@ -14,15 +14,15 @@ from peewee import Database, DatabaseError
 from playhouse.pool import MaxConnectionsExceeded  # type: ignore[import-untyped]  # has no types
 from pykka import ActorDeadError
 
-from ..store import database as store
-from ..store.errors import EngineStopped, InvalidConfiguration, StoreUnavailable
+from ..store.address import locate
+from ..store.errors import EngineStopped, StoreUnavailable
 from .clock import Clock
 from .config import EngineConfig
 from .crew import Crew
 from .desk import Desk
 from .executor import ExecutorKind, bench_maker
-from .handler import Handler, Simulated
-from .life import Life, Phase
+from .handler import Handler, Simulated, check_handler
+from .life import IS_INHERITED, Life, Phase
 from .messages import AwaitOrder, Drain, Request, SubmitOrders, TakeSnapshot
 from .recovery import Recovered
 from .running import Running, put_up
@@ -36,7 +36,8 @@ class OrderEngine(Desk):
     """Takes orders, keeps them safe, and puts each through a handler.
 
     Use it in a `with` block, or call `start` and `stop`. All methods may be called from any thread. An engine that is
-    not stopped is stopped when the program ends, or when nothing refers to it any more.
+    not stopped is stopped when the program ends, or when nothing refers to it any more. A child that is forked from the
+    process while the engine runs does not have it: there every call raises EngineStopped.
 
     Args:
         database: a path, or a URL such as `sqlite:///orders.db`; created where it does not exist.
@@ -46,7 +47,8 @@ class OrderEngine(Desk):
         settings: the fields of `EngineConfig`, by name.
 
     Raises:
-        InvalidConfiguration: a setting is unknown or out of range, or the address names no database.
+        InvalidConfiguration: a setting is unknown or out of range, the address names no database, or the handler's work
+            would not be done by calling it.
     """
 
     def __init__(
@@ -61,13 +63,12 @@ class OrderEngine(Desk):
         own = executor if isinstance(executor, Executor) else None
         self.config = EngineConfig.of(settings if own is not None else {**settings, "executor": executor})
         """The settings in force."""
-        self.path = store.locate(database)
+        self._handler = Simulated(self.config.simulate_seconds) if handler is None else handler
+        check_handler(self._handler)
+        self.path = locate(database)
         """The database file."""
         self.recovered = Recovered()
         """What the last start found in hand of an engine that had died, and did with it."""
-        if handler is not None and not callable(handler):
-            raise InvalidConfiguration(f"The handler must be callable with an order; {handler!r} is not.")
-        self._handler = handler or Simulated(self.config.simulate_seconds)
         self._make_bench = bench_maker(self._handler, self.config.executor if own is None else own)
         self._given_clock = clock
         self._life = Life()
@@ -90,7 +91,7 @@ class OrderEngine(Desk):
         Raises:
             DatabaseRefused: the database is not usable, or another engine works on it.
             StoreUnavailable: the database does not take writes.
-            EngineStopped: a signal's handler has called `stop` meanwhile.
+            EngineStopped: a signal's handler has called `stop` meanwhile, or it is the parent's of this process.
         """
         self._life.start(self._put_up)
 
@@ -151,6 +152,8 @@ class OrderEngine(Desk):
         running = self._life.running
         if self._life.phase is Phase.STOPPING:
             raise EngineStopped
+        if self._life.phase is Phase.INHERITED:
+            raise EngineStopped(IS_INHERITED)
         if running is None:
             raise EngineStopped("The engine is not running: use it in a `with` block, or call start() first.")
         return running

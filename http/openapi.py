@@ -65,8 +65,19 @@ def describe(routes: Iterable[Route], *, needs_keys: bool = False) -> Tree:
         paths[route.path][route.method.lower()] = tree
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Ordermill", "version": API_VERSION, "description": _ABOUT, "license": {"name": "MIT"}},
-        "tags": [{"name": tag} for tag in dict.fromkeys(operation.tag for _, operation in described)],
+        "info": {
+            "title": "Ordermill",
+            "version": API_VERSION,
+            "description": _ABOUT,
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/", "description": "The server that this description comes from."}],
+        # No key is the rule where there are none; where there are, each operation says which it needs.
+        "security": [],
+        "tags": [
+            {"name": tag.value, "description": tag.about}
+            for tag in dict.fromkeys(operation.tag for _, operation in described)
+        ],
         "paths": paths,
         "components": {
             "schemas": _components(operation for _, operation in described),
@@ -101,7 +112,7 @@ def _operation(route: Route, operation: Operation, described: list[tuple[Route, 
         "operationId": operation.name,
         "summary": (inspect.getdoc(route.handler) or "").partition("\n")[0].removesuffix(".").replace("`", ""),
         "description": operation.remark,
-        "tags": [operation.tag],
+        "tags": [operation.tag.value],
         "parameters": [parameter for place, kind in places for parameter in _parameters(place, kind)],
         "responses": {
             str(result.status.value): _result(result) | _links(route, result, described) for result in operation.results

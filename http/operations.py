@@ -46,9 +46,7 @@ from .payloads import (
     encode,
 )
 from .problems import TooManyOrders
-from .route import Content, Operation, Result
-
-_ORDERS, _OPERATORS, _OBSERVERS = "Orders", "Operators", "Observers"
+from .route import Content, Operation, Result, Tag
 
 _CREATED, _ASSIGNED, _UPDATED = (f"2026-11-23T06:39:00.{part}Z" for part in ("090788", "092502", "145536"))
 _REQUEST: dict[str, object] = {
@@ -107,9 +105,10 @@ BulkRequest = Annotated[
     list[msgspec.Raw],
     Meta(
         extra_json_schema={
-            "maxItems": MAX_BULK,
             "items": {"anyOf": [{"$ref": "#/components/schemas/OrderRequest"}, {}]},
-            "description": "Orders. An element that is none is taken as well: its result says what is wrong with it.",
+            # Not as maxItems: whatever breaks a schema is answered with 422, and this with 413.
+            "description": f"Orders, {MAX_BULK} at the most. An element that is none is taken as well: "
+            "its result says what is wrong with it.",
         }
     ),
 ]
@@ -137,7 +136,7 @@ def _order(description: str, example: OrderPayload, headers: Mapping[str, bool] 
 
 SUBMIT = Operation(
     "submitOrder",
-    _ORDERS,
+    Tag.ORDERS,
     results=(
         Result(
             HTTPStatus.CREATED,
@@ -153,7 +152,7 @@ SUBMIT = Operation(
 )
 SUBMIT_BULK = Operation(
     "submitOrders",
-    _ORDERS,
+    Tag.ORDERS,
     results=(
         _ok(
             "What became of each, in the sequence that they were sent in.",
@@ -171,14 +170,14 @@ SUBMIT_BULK = Operation(
 )
 LIST = Operation(
     "listOrders",
-    _ORDERS,
+    Tag.ORDERS,
     results=(_ok("A page.", PagePayload, PagePayload([_COMPLETED], "2")),),
     problems=_ASKING,
     query=PageQuery,
 )
 READ = Operation(
     "readOrder",
-    _ORDERS,
+    Tag.ORDERS,
     results=(
         _order("The order.", _COMPLETED, _READ),
         Result(HTTPStatus.NOT_MODIFIED, "The order has not changed.", headers=_READ),
@@ -189,13 +188,13 @@ READ = Operation(
 )
 READ_STATUS = Operation(
     "readStatus",
-    _ORDERS,
+    Tag.ORDERS,
     results=(_ok("Where it is.", StatusPayload, StatusPayload("o-1", OrderStatus.COMPLETED)),),
     problems=_ASKING,
 )
 READ_HISTORY = Operation(
     "readHistory",
-    _ORDERS,
+    Tag.ORDERS,
     results=(
         _ok(
             "Its steps, oldest first.",
@@ -214,7 +213,7 @@ READ_HISTORY = Operation(
 )
 CANCEL_ORDER = Operation(
     "cancelOrder",
-    _ORDERS,
+    Tag.ORDERS,
     results=(_order("The order is Cancelled.", _CANCELLED),),
     problems=(_NO_REASON, TransitionRefused("o-1", OrderStatus.COMPLETED, OrderStatus.CANCELLED), *_ASKING),
     bodies=_json(MoveRequest, MoveRequest("ordered twice")),
@@ -222,7 +221,7 @@ CANCEL_ORDER = Operation(
 )
 RETRY = Operation(
     "retryOrder",
-    _OPERATORS,
+    Tag.OPERATORS,
     results=(_order("The order is Pending, and ready at once.", _RETRIED),),
     problems=(_NO_REASON, TransitionRefused("o-1", OrderStatus.COMPLETED, OrderStatus.PENDING), *_ASKING),
     bodies=_json(MoveRequest, MoveRequest("the payment service is back")),
@@ -230,7 +229,7 @@ RETRY = Operation(
 )
 SETTLE = Operation(
     "settleOrder",
-    _OPERATORS,
+    Tag.OPERATORS,
     results=(_order("The order is settled.", _SETTLED),),
     problems=(
         InvalidOrder((FieldFault("/status", "must be Completed or Failed"),)),
@@ -241,7 +240,7 @@ SETTLE = Operation(
 )
 METRICS = Operation(
     "readMetrics",
-    _OBSERVERS,
+    Tag.OBSERVERS,
     results=(
         Result(
             HTTPStatus.OK,
@@ -254,7 +253,7 @@ METRICS = Operation(
 LIVE, READY = (
     Operation(
         name,
-        _OBSERVERS,
+        Tag.OBSERVERS,
         results=(
             _ok("All is well.", HealthPayload, HealthPayload("ok", ())),
             Result(

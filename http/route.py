@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from enum import Enum
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
@@ -12,6 +13,26 @@ from .access import Access
 from .call import Call, Response
 from .headers import RequestHeaders
 from .parameters import NoParameters
+
+
+class Tag(Enum):
+    """The group that an operation is shown in."""
+
+    ORDERS = "Orders"
+    OPERATORS = "Operators"
+    OBSERVERS = "Observers"
+
+    @property
+    def about(self) -> str:
+        """What belongs in it."""
+        return _ABOUT[self]
+
+
+_ABOUT = {
+    Tag.ORDERS: "Send orders, and ask where they are and how they got there.",
+    Tag.OPERATORS: "Move orders that the engine cannot move by itself.",
+    Tag.OBSERVERS: "How the engine is doing, for people, monitoring and orchestrators.",
+}
 
 
 class Content(NamedTuple):
@@ -38,8 +59,7 @@ class Operation(NamedTuple):
 
     name: str
     """A name of its own, for programs that are made from the description."""
-    tag: str
-    """The group that it is shown in."""
+    tag: Tag
     results: tuple[Result, ...]
     problems: tuple[Exception, ...] = ()
     """An example of each that is this route's own; those that follow from its path and its body are left out."""

@@ -40,6 +40,8 @@ _log = logging.getLogger("ordermill.http")
 class ServerConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Settings of the HTTP server; each is an option of `ordermill serve`."""
 
+    files = ("keys_file", "tls_cert", "tls_key")
+
     host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on; 0 takes a free one.")] = 8080
     facades: Annotated[

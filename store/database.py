@@ -1,20 +1,18 @@
-"""Opening a database: its address, pragmas, schema version, and the lock that keeps a second engine out."""
+"""Opening a database: its pragmas, its schema version, and what is refused."""
 
 from __future__ import annotations
 
-import os
-import platform
 import sqlite3
 from enum import StrEnum
 from pathlib import Path
-from urllib.parse import quote, unquote, urlsplit
 
-from filelock import FileLock, Timeout
 from peewee import DatabaseError, SqliteDatabase
 from playhouse.pool import PooledSqliteDatabase  # type: ignore[import-untyped]  # has no types
 
 from .. import sql
-from .errors import DatabaseRefused, InvalidConfiguration
+from .address import check_place
+from .descriptor import uri_of
+from .errors import DatabaseRefused
 from .log import CHECKPOINT_PAGES
 from .statements import run, run_script
 from .upgrade import upgrade
@@ -37,31 +35,6 @@ class Durability(StrEnum):
     """The operating system: it survives the death of the process, not always a power failure."""
 
 
-def locate(address: str | os.PathLike[str]) -> Path:
-    """The file that an address names.
-
-    Args:
-        address: a path, or a URL: `sqlite:///relative.db`, `sqlite:////absolute.db`.
-
-    Raises:
-        InvalidConfiguration: the address names no file, or a kind of database that is not supported.
-    """
-    text = os.fspath(address)
-    scheme, separator, _ = text.partition("://")
-    if separator:
-        if scheme != "sqlite":
-            raise InvalidConfiguration(f"No support for {scheme!r} databases: use a path or sqlite:///orders.db.")
-        parts = urlsplit(text)
-        if parts.netloc:
-            raise InvalidConfiguration(f"{text} names a host: write three slashes, or four before an absolute path.")
-        text = unquote(parts.path).removeprefix("/")
-    if not text or text == ":memory:":
-        raise InvalidConfiguration(
-            "The engine needs a database file, since readers open it too: name one, in a temporary folder if you like."
-        )
-    return Path(text)
-
-
 def open_writer(path: Path, durability: Durability, *, skip_upgrade_copy: bool = False) -> SqliteDatabase:
     """The one connection that writes; the schema is made where the file is new, and upgraded where it is old.
 
@@ -75,6 +48,7 @@ def open_writer(path: Path, durability: Durability, *, skip_upgrade_copy: bool =
     Raises:
         DatabaseRefused: the file cannot be opened, is not ours, or was made by a newer version.
     """
+    check_place(path)
     database = SqliteDatabase(
         str(path),
         pragmas={
@@ -115,7 +89,7 @@ def open_readers(path: Path, max_connections: int, *, any_version: bool = False)
     Raises:
         DatabaseRefused: there is no such file, it is not ours, or it was made by a newer version.
     """
-    if not path.exists():
+    if not check_place(path):
         raise DatabaseRefused(
             f"There is no database {path}: create it with `ordermill init-db` or by starting an engine."
         )
@@ -124,7 +98,8 @@ def open_readers(path: Path, max_connections: int, *, any_version: bool = False)
     except DatabaseError as error:
         raise DatabaseRefused(f"Cannot use {path} as a database: {error}.") from error
     return PooledSqliteDatabase(
-        str(path),
+        uri_of(path, mode="rw"),  # whatever has become of the file, no reader makes another one
+        uri=True,
         pragmas={"query_only": 1, "wal_autocheckpoint": 0},
         max_connections=max_connections,
         timeout=_BUSY_TIMEOUT_SECONDS,
@@ -133,33 +108,11 @@ def open_readers(path: Path, max_connections: int, *, any_version: bool = False)
     )
 
 
-def lock_for_engine(path: Path) -> FileLock:
-    """The right to run an engine over this database; release it when the engine has stopped.
-
-    The operating system frees it when its process dies, however it dies.
-
-    Raises:
-        DatabaseRefused: another engine holds it; the message names its process.
-    """
-    lock = FileLock(f"{path}.lock", thread_local=False)  # whatever thread stops the engine
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        holder = Path(lock.lock_file).read_text().strip() or "another process"
-        raise DatabaseRefused(
-            f"An engine is running over {path} already ({holder}): stop it first, or read through its REST API."
-        ) from None
-    except OSError as error:
-        raise DatabaseRefused(f"Cannot lock {path}: {error}.") from error
-    Path(lock.lock_file).write_text(f"process {os.getpid()} on {platform.node()}\n")
-    return lock
-
-
 def _check_ours(path: Path, *, may_be_empty: bool = True, may_be_old: bool = True) -> None:
     # Through a read-only connection: what is not ours is not changed, not even its journal mode.
     if may_be_empty and (not path.exists() or path.stat().st_size == 0):
         return
-    found = SqliteDatabase(f"file:{quote(str(path))}?mode=ro", uri=True)
+    found = SqliteDatabase(uri_of(path, mode="ro"), uri=True)
     with found.connection_context():
         application_id = found.pragma("application_id")
         version = found.pragma("user_version")

@@ -11,7 +11,7 @@ from .models import IdempotencyKeyModel
 from .statements import run, run_for_each, to_sql
 
 LIFETIME_US = 24 * 3600 * 1_000_000
-"""How long a key is kept, in microseconds."""
+"""How long a key is kept, in microseconds, and the orders that it came with."""
 
 _FORGOTTEN_AT_ONCE = 100
 

@@ -20,7 +20,7 @@ from .lifecycle import OrderStatus
 from .models import OrderModel, TransitionModel
 from .order import Order
 from .record import ENGINE, Cause, Move, OrderRecord
-from .statements import ManyRows, given_values, run, run_for_each, to_sql, write_transaction
+from .statements import ManyRows, given_values, origin, run, run_for_each, to_sql, write_transaction
 from .totals import PROCESSING_MICROSECONDS, TIMED_ORDERS, add_to_totals
 
 _encode_items = msgspec.json.Encoder().encode
@@ -177,7 +177,7 @@ class Ledger:
         except (IntegrityError, sqlite3.IntegrityError):
             raise
         except (DatabaseError, sqlite3.Error) as error:  # Peewee translates the errors of its own calls only
-            raise StoreUnavailable(_origin(error)) from error
+            raise StoreUnavailable(origin(error)) from error
         finally:
             # After an error too: a transaction may be stored although its commit failed.
             self._next_sequence += len(orders)
@@ -201,7 +201,7 @@ class Ledger:
                     self._database, _CLAMP_READY, (now_us, now_us, 0, now_us, now_us + longest_delay_us)
                 ).rowcount
         except (DatabaseError, sqlite3.Error) as error:
-            raise StoreUnavailable(_origin(error)) from error
+            raise StoreUnavailable(origin(error)) from error
         return clamped
 
     def _transaction(
@@ -296,13 +296,6 @@ class Ledger:
             found = run(self._database, _UPDATE_ORDER, _guarded_update(step)).rowcount
             (moved if found else refused).append(step)
         return moved, refused
-
-
-def _origin(error: BaseException) -> BaseException:
-    # When the disk is full SQLite rolls back by itself; the rollback that follows fails, and would hide the reason.
-    while isinstance(error.__context__, DatabaseError | sqlite3.Error):
-        error = error.__context__
-    return error
 
 
 def _transition(before: OrderRecord | None, after: OrderRecord, reason: str, cause: Cause) -> tuple[object, ...]:

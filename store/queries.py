@@ -48,6 +48,24 @@ _READY = to_sql(
     .order_by(OrderModel.ready_at, OrderModel.sequence)
     .limit(1)
 )
+# The conditions of partial indexes have to be met word for word.
+_ORDERS_BY_STATUS = SQL("orders AS t1 INDEXED BY orders_by_status")
+_NOT_IN_BACKLOG = SQL("t1.status IN ('Completed', 'Failed', 'Cancelled', 'Review')")
+_IS_TERMINAL = SQL("t1.status IN ('Completed', 'Failed', 'Cancelled')")
+_OVER = to_sql(
+    OrderModel.select(*_ORDER_COLUMNS)
+    .from_(SQL("orders AS t1 INDEXED BY orders_over"))
+    .where(_IS_TERMINAL & OrderModel.keyed_at.is_null() & (OrderModel.updated_at < 0))
+    .order_by(OrderModel.updated_at)
+    .limit(1)
+)
+_OVER_WITH_KEY = to_sql(
+    OrderModel.select(*_ORDER_COLUMNS)
+    .from_(SQL("orders AS t1 INDEXED BY orders_over_with_key"))
+    .where(_IS_TERMINAL & OrderModel.keyed_at.is_null(False) & (OrderModel.updated_at < 0) & (OrderModel.keyed_at < 0))
+    .order_by(OrderModel.updated_at)
+    .limit(1)
+)
 _NEXT_READY = to_sql(OrderModel.select(fn.MIN(OrderModel.ready_at)).where(OrderModel.ready_at > 0))
 
 
@@ -103,6 +121,9 @@ def page(
         query = query.where(OrderModel.status == status.value)
     if user_id is not None:
         query = query.where(OrderModel.user_id == user_id)
+    if status is not None and user_id is not None:
+        # A user may have many orders, and few in this status. Of those that are unfinished there are not so many.
+        query = query.from_(_ORDERS_BY_STATUS) if status in lifecycle.BACKLOG else query.where(_NOT_IN_BACKLOG)
     if before is not None:
         query = query.where(OrderModel.sequence < before)
     return [_record(row) for row in query.tuples().execute(database)]
@@ -127,18 +148,30 @@ def next_ready_us(database: Database, now_us: int) -> int | None:
 
 def processing(database: Database, limit: int) -> list[OrderRecord]:
     """Orders that are Processing, oldest first: after a crash, those that were in hand."""
-    return oldest(database, OrderStatus.PROCESSING, limit)
-
-
-def oldest(database: Database, status: OrderStatus, limit: int) -> list[OrderRecord]:
-    """The orders in a status that arrived first."""
     query = (
         OrderModel.select(*_ORDER_COLUMNS)
-        .where(OrderModel.status == status.value)
+        .where(OrderModel.status == OrderStatus.PROCESSING.value)
         .order_by(OrderModel.sequence)
         .limit(limit)
     )
     return [_record(row) for row in query.tuples().execute(database)]
+
+
+def over(database: Database, before_us: int, keyed_before_us: int, limit: int) -> list[OrderRecord]:
+    """Terminal orders that changed last before a time, the oldest first.
+
+    Args:
+        database: connected in this thread.
+        before_us: that time, microseconds since 1970-01-01T00:00:00Z.
+        keyed_before_us: a further one for orders that an idempotency key came with, which neither changed nor came with
+            one since.
+        limit: how many at the most.
+    """
+    rows = run(database, _OVER, (before_us, limit)).fetchall()
+    rows += run(
+        database, _OVER_WITH_KEY, (min(before_us, keyed_before_us), keyed_before_us, limit - len(rows))
+    ).fetchall()
+    return [_record(row) for row in rows]
 
 
 def backlog_by_user(database: Database) -> Counter[str]:

@@ -8,14 +8,16 @@ from .errors import FieldFault, InvalidOrder
 
 MAX_REASON = 500
 """Characters of a reason at the most."""
-REASON = re.compile(rf"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{{1,{MAX_REASON}}}")
-"""A reason: without control characters, and without halves of characters, which cannot be stored."""
+REASON = re.compile(rf"[^\x00-\x1f\x7f-\x9f]{{1,{MAX_REASON}}}")
+"""A reason, as JSON can hold it: without control characters."""
+_HALF_CHARACTER = re.compile(r"[\ud800-\udfff]")
 REASON_RULE = f"a string of 1 to {MAX_REASON} characters, none of them a control"
 
 
 def reason_faults(reason: object) -> list[FieldFault]:
     """What is wrong with a reason."""
-    if isinstance(reason, str) and REASON.fullmatch(reason):
+    # Python's strings, unlike JSON's, may have halves of characters, which cannot be stored.
+    if isinstance(reason, str) and REASON.fullmatch(reason) and not _HALF_CHARACTER.search(reason):
         return []
     return [FieldFault("/reason", f"must be {REASON_RULE}")]
 

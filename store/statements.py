@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from itertools import chain
 from typing import Any
 
-from peewee import Database, Query, SqliteDatabase, ValuesList
+from peewee import Database, DatabaseError, Query, SqliteDatabase, ValuesList
 
 _MOST_ROWS = 1024
 """Rows of one statement at the most. SQLite takes 32,766 values, and our widest row has 11."""
@@ -135,3 +135,13 @@ def write_transaction(database: Database) -> Iterator[None]:
         with suppress(sqlite3.Error):
             connected.connection().rollback()
         raise
+
+
+def origin(error: BaseException) -> BaseException:
+    """Why a transaction really failed.
+
+    When the disk is full SQLite rolls back by itself; the rollback that follows fails, and would hide the reason.
+    """
+    while isinstance(error.__context__, DatabaseError | sqlite3.Error | OSError):
+        error = error.__context__
+    return error

@@ -15,8 +15,10 @@ from ... import sql
 from ...engine import Durability
 from ...store import database as store
 from ...store import queries
+from ...store.address import locate
 from ...store.audit import audit
 from ...store.backup import back_up
+from ...store.lock import EngineLock
 from ...store.statements import run_script
 from .console import DEFAULT_DATABASE, DatabaseOption, JsonOption, err, print_json, print_line, stop
 
@@ -31,7 +33,7 @@ def init_command(
     ] = False,
 ) -> None:
     """Create an empty database, or upgrade the schema of an older one; nothing happens to one that is up to date."""
-    path = store.locate(db)
+    path = locate(db)
     with _writer(path, skip_upgrade_copy=skip_upgrade_copy):
         print_line(f"{path} is ready.")
 
@@ -39,7 +41,7 @@ def init_command(
 @app.command("seed")
 def seed_command(db: DatabaseOption = DEFAULT_DATABASE) -> None:
     """Fill an empty database with sample orders."""
-    path = store.locate(db)
+    path = locate(db)
     with _writer(path) as database:
         if queries.last_sequence(database):
             stop(f"{path} has orders already: sample orders go into an empty database only.")
@@ -76,12 +78,12 @@ def backup_command(
     ):
         task = progress.add_task("Pages", total=None)
         back_up(database, target, lambda done, total: progress.update(task, completed=done, total=total))
-    print_line(f"{target} is a copy of {store.locate(db)}; check it with `ordermill verify`.")
+    print_line(f"{target} is a copy of {locate(db)}; check it with `ordermill verify`.")
 
 
 @contextmanager
 def _writer(path: Path, *, skip_upgrade_copy: bool = False) -> Iterator[SqliteDatabase]:
-    lock = store.lock_for_engine(path)
+    lock = EngineLock(path)
     try:
         database = store.open_writer(path, Durability.FULL, skip_upgrade_copy=skip_upgrade_copy)
         try:
@@ -103,7 +105,7 @@ def open_reader(address: str, *, any_version: bool = False) -> Iterator[Database
     Raises:
         DatabaseRefused: there is none, or it is not usable.
     """
-    database = store.open_readers(store.locate(address), max_connections=1, any_version=any_version)
+    database = store.open_readers(locate(address), max_connections=1, any_version=any_version)
     try:
         with database.connection_context():
             yield database

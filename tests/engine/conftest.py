@@ -28,8 +28,10 @@ class WatchedClock(ManualClock):
         self._asked: queue.SimpleQueue[int] = queue.SimpleQueue()
 
     def call_after(self, seconds: float, callback: Callable[[], None]) -> Timer:
-        self._asked.put(self.now_us() + round(seconds * 1e6))
-        return super().call_after(seconds, callback)
+        at_us = self.now_us() + round(seconds * 1e6)
+        timer = super().call_after(seconds, callback)
+        self._asked.put(at_us)  # last: whoever learns of it may move the clock at once
+        return timer
 
     def next_call(self) -> int:
         """The time of the next call that somebody asks for."""

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
+from ordermill.engine import OrderEngine, OrderStatus, StoreUnavailable
 from ordermill.engine import logger as logger_module
 from ordermill.engine.logger import EngineLogger
+from ordermill.engine.testing import make_order
+from ordermill.store.ledger import Ledger
 
 
 class BrokenHandler(logging.Handler):
@@ -57,6 +61,33 @@ def test_a_line_names_where_it_was_logged(caplog: pytest.LogCaptureFixture) -> N
         "test_a_line_names_where_it_was_logged",
     )
     assert record.__dict__["order_id"] == "o-1"
+
+
+@pytest.mark.parametrize("error", [ValueError("broken"), SystemExit(3)], ids=["error", "exit"])
+def test_an_engine_whose_log_cannot_be_written_does_all_its_work(
+    start_engine: Callable[..., OrderEngine],
+    break_logs: Callable[[BaseException], None],
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+) -> None:
+    record = Ledger.record
+    faults: list[BaseException] = [RuntimeError("a bug"), StoreUnavailable(OSError("disk full"))]
+
+    def record_sometimes(self: Ledger, orders: Any, moves: Any, *more: Any) -> Any:
+        if moves and faults:
+            raise faults.pop()
+        return record(self, orders, moves, *more)
+
+    monkeypatch.setattr(Ledger, "record", record_sometimes)
+    handled: list[str] = []
+    engine = start_engine(lambda order: handled.append(order.order_id))
+    break_logs(error)
+
+    receipts = engine.submit_many(make_order(f"o-{number}") for number in range(20))
+
+    assert [receipt.wait(timeout=10) for receipt in receipts] == [OrderStatus.COMPLETED] * 20
+    assert sorted(handled) == sorted(receipt.order_id for receipt in receipts)
+    engine.stop()
 
 
 def test_what_goes_wrong_all_the_time_is_logged_once_a_minute(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +20,12 @@ from ordermill.engine import (
     StoreUnavailable,
     TransitionRefused,
 )
-from ordermill.engine.messages import CancelOrder, RetryOrder, SubmitOrders
+from ordermill.engine.messages import CancelOrder, RetryOrder, SettleOrder, SubmitOrders
 from ordermill.engine.pool import PoolActor
 from ordermill.engine.recorder import RecorderActor
 from ordermill.engine.testing import make_order
-from ordermill.store.ledger import Acceptance
+from ordermill.store.ledger import Acceptance, Ledger, Recorded
+from ordermill.store.record import Move
 
 if TYPE_CHECKING:
     from tests.engine.conftest import Held, HeldLedger, WatchedClock
@@ -279,20 +281,200 @@ def test_an_unexpected_error_reaches_the_caller_and_the_recorder_serves_on(
     start_engine: StartEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = start_engine(max_backlog=1)
-    gather = RecorderActor._gather
+    record_all = RecorderActor._record_all
 
-    def fail_with_orders(recorder: RecorderActor, messages: Any) -> Any:
-        if any(isinstance(message, SubmitOrders) for message in messages):
+    def fail_with_orders(recorder: RecorderActor) -> None:
+        if recorder._unsettled[0].orders:
             raise ZeroDivisionError("unexpected")
-        return gather(recorder, messages)
+        record_all(recorder)
 
     with monkeypatch.context() as patch:
-        patch.setattr(RecorderActor, "_gather", fail_with_orders)
+        patch.setattr(RecorderActor, "_record_all", fail_with_orders)
         with pytest.raises(ZeroDivisionError):
             engine.submit(make_order())
 
     assert engine.metrics().incidents == 1
     assert engine.submit(make_order()).wait(timeout=5) is OrderStatus.COMPLETED
+
+
+UNREADABLE_ID = json.loads('"\\ud800"')
+
+
+@pytest.mark.parametrize("order_id", [UNREADABLE_ID, 10**30, None, ["o-1"]], ids=repr)
+def test_a_command_that_makes_no_sense_keeps_nothing_of_its_batch_out(
+    start_engine: StartEngine, ledger: HeldLedger, held: Held, assert_sound: Callable[[], None], order_id: Any
+) -> None:
+    engine = start_engine(held, processors=2, user_backlog=100)
+    engine.submit_many([make_order("a"), make_order("b")])
+    assert {held.begun(), held.begun()} == {"a", "b"}
+    engine.submit_many(make_order(f"waiting-{number}") for number in range(4))
+    ledger.hold(has_orders)
+    recorder_of(engine).tell(SubmitOrders([make_order("holding")], ThreadingFuture()))
+    ledger.wait_until_held()
+    held.release()  # results and assignments are in the same batch as the command
+    submitted: Future[list[Acceptance]] = ThreadingFuture()
+    commanded: list[Future[OrderRecord]] = [ThreadingFuture() for _ in range(3)]
+    for command, reply in zip((CancelOrder, RetryOrder), commanded, strict=False):
+        recorder_of(engine).tell(command(order_id, reply))
+    recorder_of(engine).tell(SettleOrder(order_id, OrderStatus.FAILED, commanded[2]))
+    recorder_of(engine).tell(SubmitOrders([make_order("innocent")], submitted))
+    ledger.release()
+
+    assert submitted.get(timeout=5)[0].outcome == "accepted"
+    for reply in commanded:
+        with pytest.raises(Exception, match=r"surrogates|int|binding|supported|There is no order"):
+            reply.get(timeout=5)
+    assert engine.drain(timeout=10).total_orders_processed == 8
+    engine.stop()
+    assert_sound()
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("a bug"), SystemExit(3)], ids=["error", "exit"])
+@pytest.mark.parametrize("step", ["log_transitions", "users_released", "WriteAheadLog.keep_bounded"])
+def test_an_error_after_a_commit_is_not_taken_for_a_failed_commit(
+    start_engine: StartEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    assert_sound: Callable[[], None],
+    step: str,
+    error: BaseException,
+) -> None:
+    recorded: list[str] = []
+    record = Ledger.record
+
+    def record_and_note(ledger: Ledger, orders: Sequence[Order], moves: Sequence[Move], *more: Any) -> Recorded:
+        stored = record(ledger, orders, moves, *more)
+        recorded.extend([*(order.order_id for order in orders), *(move.after.order_id for move in moves)])
+        return stored
+
+    def fail_always(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Ledger, "record", record_and_note)
+    monkeypatch.setattr(f"ordermill.engine.recorder.{step}", fail_always)
+    handled: list[str] = []
+    engine = start_engine(lambda order: handled.append(order.order_id), user_backlog=2)
+    for number in range(5):
+        engine.submit(make_order(f"o-{number}")).wait(timeout=5)
+
+    metrics = engine.drain(timeout=5)
+
+    assert handled == [f"o-{number}" for number in range(5)]
+    assert sorted(recorded) == sorted(handled * 3)
+    assert (metrics.total_orders_processed, metrics.backlog) == (5, 0)
+    assert metrics.incidents
+    engine.stop()
+    assert_sound()
+
+
+@pytest.mark.parametrize("error", [MemoryError(), SystemExit(3)], ids=["error", "exit"])
+@pytest.mark.parametrize("status", [OrderStatus.PENDING, OrderStatus.PROCESSING, OrderStatus.COMPLETED])
+@pytest.mark.parametrize("is_stored", [False, True], ids=["nothing stored", "stored all the same"])
+def test_whatever_the_ledger_raises_once_nothing_is_lost_and_nothing_done_twice(
+    start_engine: StartEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    assert_sound: Callable[[], None],
+    error: BaseException,
+    status: OrderStatus,
+    is_stored: bool,
+) -> None:
+    record = Ledger.record
+    errors = [error]
+
+    def fail_once(ledger: Ledger, orders: Sequence[Order], moves: Sequence[Move], *more: Any) -> Recorded:
+        is_due = bool(orders) if status is OrderStatus.PENDING else any(step.after.status is status for step in moves)
+        if is_due and errors:
+            if is_stored:
+                record(ledger, orders, moves, *more)
+            raise errors.pop()
+        return record(ledger, orders, moves, *more)
+
+    monkeypatch.setattr(Ledger, "record", fail_once)
+    handled: list[str] = []
+    engine = start_engine(lambda order: handled.append(order.order_id), max_backlog=3, user_backlog=3)
+    for number in range(5):
+        engine.submit(make_order(f"o-{number}")).wait(timeout=5)
+
+    metrics = engine.drain(timeout=5)
+
+    assert handled == [f"o-{number}" for number in range(5)]
+    assert (metrics.total_orders_processed, metrics.backlog, metrics.incidents) == (5, 0, 1)
+    engine.submit_many(make_order(f"more-{number}") for number in range(3))
+    engine.drain(timeout=5)
+    engine.stop()
+    assert_sound()
+
+
+def test_an_assignment_that_is_refused_for_a_bug_is_made_later(
+    start_engine: StartEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = Ledger.record
+    errors = [MemoryError(), MemoryError()]  # the batch, and the order alone
+
+    def fail_twice(ledger: Ledger, orders: Sequence[Order], moves: Sequence[Move], *more: Any) -> Recorded:
+        if errors and any(step.after.status is OrderStatus.PROCESSING for step in moves):
+            raise errors.pop()
+        return record(ledger, orders, moves, *more)
+
+    monkeypatch.setattr(Ledger, "record", fail_twice)
+    engine = start_engine()
+
+    assert engine.submit(make_order()).wait(timeout=5) is OrderStatus.COMPLETED
+
+
+def test_a_bug_beside_the_transaction_loses_no_result_and_no_assignment(
+    start_engine: StartEngine, monkeypatch: pytest.MonkeyPatch, assert_sound: Callable[[], None]
+) -> None:
+    record_all = RecorderActor._record_all
+    failed: set[OrderStatus] = set()
+
+    def fail_once_each(recorder: RecorderActor) -> None:
+        for step in recorder._unsettled[0].moves:
+            if step.after.status not in failed:
+                failed.add(step.after.status)
+                raise ZeroDivisionError("unexpected")
+        record_all(recorder)
+
+    monkeypatch.setattr(RecorderActor, "_record_all", fail_once_each)
+    handled: list[str] = []
+    engine = start_engine(lambda order: handled.append(order.order_id))
+
+    assert engine.submit(make_order()).wait(timeout=5) is OrderStatus.COMPLETED
+    assert failed == {OrderStatus.PROCESSING, OrderStatus.COMPLETED}
+    assert handled == ["o-1"]
+    engine.stop()
+    assert_sound()
+
+
+def test_a_database_that_fails_is_tried_with_one_timer_and_more_seldom_with_time(
+    start_engine: StartEngine, clock: WatchedClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = start_engine(clock=clock)
+    tried = threading.Event()
+
+    def fail_always(*_: object) -> None:
+        tried.set()
+        raise StoreUnavailable(OSError("disk full"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "record", fail_always)
+        for number in range(50):
+            with pytest.raises(StoreUnavailable):
+                engine.submit(make_order(f"o-{number}"))
+        waits = []
+        for _ in range(8):
+            at_us = clock.next_call()
+            waits.append((at_us - clock.now_us()) / 1e6)
+            assert len(clock._calls) == 1
+            tried.clear()
+            clock.advance_to(at_us)
+            assert tried.wait(5)
+        next_at = clock.next_call()
+
+    assert waits == [0.2, 0.4, 0.8, 1.6, 3.2, 5, 5, 5]
+    assert len([record for record in caplog.records if "takes no writes" in record.getMessage()]) == 1
+    clock.advance_to(next_at)
+    assert engine.submit(make_order("later")).wait(timeout=5) is OrderStatus.COMPLETED
+    assert engine.trouble() == ()
 
 
 def test_an_acknowledged_order_is_in_the_metrics(start_engine: StartEngine, held: Held) -> None:

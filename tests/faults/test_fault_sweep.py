@@ -5,6 +5,7 @@ Set ORDERMILL_FAULT_POINTS to the number of calls that each sweep fails one by o
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sqlite3
@@ -22,9 +23,14 @@ from pykka import Future, ThreadingFuture
 
 from ordermill.engine import Order, OrderEngine, OrdermillError, OrderRecord, OrderStatus, Outcome, StoreUnavailable
 from ordermill.engine.messages import CancelOrder
-from ordermill.engine.testing import ManualClock, make_order
+from ordermill.engine.testing import START_US, ManualClock, make_order
 from ordermill.store import database as store
+from ordermill.store import lifecycle
 from ordermill.store.audit import audit
+from ordermill.store.database import Durability
+from ordermill.store.ledger import Ledger
+from ordermill.store.record import move
+from ordermill.store.retention import prune
 
 POINTS = int(os.environ.get("ORDERMILL_FAULT_POINTS", "10"))
 PATIENCE_SECONDS = 20.0
@@ -402,6 +408,40 @@ def cancel_twice(path: Path, faults: Faults, numbers: range) -> int:
         expected = "Cancelled" if "Cancelled" in outcomes else "Completed"
         assert engine.metrics().incidents == 0
     check(path, {"in-hand": OrderStatus.COMPLETED, "behind": OrderStatus(expected)})
+    return faults.calls
+
+
+def test_a_removed_order_is_exported_once_whatever_call_fails(tmp_path: Path, faults: Faults) -> None:
+    number, calls = 0, 0
+    while number <= calls:
+        with explained(f"call {number} failed"):
+            calls = max(calls, remove_all(tmp_path / f"{number}.db", faults, range(number, number + 1)))
+        number += 1
+    assert calls > 10
+
+
+def remove_all(path: Path, faults: Faults, numbers: range) -> int:
+    """Remove all orders of a database in two lots, and again as long as some are left.
+
+    Returns:
+        How many calls of the database there were.
+    """
+    export = path.with_suffix(".ndjson")
+    writer = store.open_writer(path, Durability.NORMAL)
+    ledger = Ledger(writer)
+    accepted = ledger.record([make_order(f"o-{number}") for number in range(5)], [], START_US).acceptances
+    ledger.record([], [move(record, lifecycle.CANCEL, START_US) for _, record in accepted], START_US)
+    with faults.fail(numbers, "disk I/O error"), suppress(StoreUnavailable):
+        while prune(writer, START_US + 1, 3, export).orders:
+            pass
+    while prune(writer, START_US + 1, 3, export).orders:
+        pass
+    writer.close()
+
+    check(path, {})
+    assert sorted(json.loads(line)["order_id"] for line in export.read_text().splitlines()) == [
+        f"o-{number}" for number in range(5)
+    ]
     return faults.calls
 
 

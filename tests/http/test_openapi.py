@@ -21,7 +21,7 @@ from ordermill.http.keys import Role, create_key
 from ordermill.http.openapi import describe
 from ordermill.http.payloads import encode
 from ordermill.http.protection import UNPROTECTED
-from ordermill.http.route import Operation, Route
+from ordermill.http.route import Operation, Route, Tag
 from ordermill.store.order import IDENTIFIER, MAX_ITEMS
 
 if TYPE_CHECKING:
@@ -65,6 +65,17 @@ def test_the_description_is_served_as_it_is_made(client: Client) -> None:
 @pytest.mark.parametrize("document", [DOCUMENT, GUARDED], ids=["open", "guarded"])
 def test_the_description_is_valid_openapi(document: Tree) -> None:
     assert list(OpenAPIV31SpecValidator(document).iter_errors()) == []
+
+
+@pytest.mark.parametrize("document", [DOCUMENT, GUARDED], ids=["open", "guarded"])
+def test_the_description_says_where_the_api_is_what_keys_it_needs_and_what_its_groups_hold(document: Tree) -> None:
+    operations = [operation for item in document["paths"].values() for operation in item.values()]
+
+    assert document["servers"][0]["url"] == "/"
+    assert document["security"] == []
+    assert document["info"]["license"]["identifier"] == "MIT"
+    assert all(tag["description"] for tag in document["tags"])
+    assert {tag for operation in operations for tag in operation["tags"]} == {tag["name"] for tag in document["tags"]}
 
 
 def test_a_server_with_keys_describes_who_may_do_what(start_server: Callable[..., Client], tmp_path: Path) -> None:
@@ -210,7 +221,7 @@ class Headers(msgspec.Struct, rename={"key": "Idempotency-Key"}):
 
 
 def test_the_headers_of_a_request_are_described_where_a_route_declares_them() -> None:
-    operation = Operation("send", "Tag", results=(), headers=Headers)
+    operation = Operation("send", Tag.ORDERS, results=(), headers=Headers)
     route = Route("POST", "/send", lambda _: Answer(b""), PUBLIC, operation)
 
     (described,) = describe([route])["paths"]["/send"]["post"]["parameters"]

@@ -1,12 +1,8 @@
-"""Opening a database: what an address names, what is refused and left alone, and who may write."""
+"""Opening a database: what is refused and left alone, and who may write."""
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import subprocess
-import sys
-import threading
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -14,18 +10,15 @@ from pathlib import Path
 import pytest
 from peewee import OperationalError, SqliteDatabase
 
-from ordermill.engine import OrderEngine
 from ordermill.engine.testing import make_order
 from ordermill.store import queries
 from ordermill.store.database import (
     SCHEMA_VERSION,
     Durability,
-    locate,
-    lock_for_engine,
     open_readers,
     open_writer,
 )
-from ordermill.store.errors import DatabaseRefused, InvalidConfiguration
+from ordermill.store.errors import DatabaseRefused
 from ordermill.store.ledger import Ledger
 from ordermill.store.statements import run
 
@@ -34,41 +27,6 @@ OPENERS: list[Callable[[Path], SqliteDatabase]] = [
     lambda path: open_readers(path, 1),
 ]
 either_way = pytest.mark.parametrize("open_it", OPENERS, ids=["writer", "readers"])
-
-
-@pytest.mark.parametrize(
-    ("address", "path"),
-    [
-        ("orders.db", "orders.db"),
-        ("some/where/orders.db", "some/where/orders.db"),
-        ("/var/orders.db", "/var/orders.db"),
-        (Path("orders.db"), "orders.db"),
-        ("sqlite:///orders.db", "orders.db"),
-        ("sqlite:///some/orders.db", "some/orders.db"),
-        ("sqlite:////var/orders.db", "/var/orders.db"),
-        ("sqlite:///my%20orders.db", "my orders.db"),
-    ],
-)
-def test_an_address_is_a_path_or_an_sqlite_url(address: str | Path, path: str) -> None:
-    assert locate(address) == Path(path)
-
-
-@pytest.mark.parametrize("address", ["", ":memory:", "sqlite://", "sqlite:///", "sqlite:///:memory:"])
-def test_an_address_that_names_no_file_is_refused(address: str) -> None:
-    with pytest.raises(InvalidConfiguration, match="needs a database file"):
-        locate(address)
-
-
-@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "mysql", "file", "SQLITE"])
-def test_other_kinds_of_database_are_refused_by_name(scheme: str) -> None:
-    with pytest.raises(InvalidConfiguration, match=scheme):
-        locate(f"{scheme}://localhost/orders")
-
-
-@pytest.mark.parametrize("address", ["sqlite://orders.db", "sqlite://data/orders.db"])
-def test_a_host_in_an_sqlite_url_is_refused_rather_than_ignored(address: str) -> None:
-    with pytest.raises(InvalidConfiguration, match="three slashes"):
-        locate(address)
 
 
 @pytest.mark.parametrize(("durability", "level"), [(Durability.FULL, 2), (Durability.NORMAL, 1)])
@@ -206,71 +164,3 @@ def test_a_path_may_hold_characters_that_mean_something_in_urls(tmp_path: Path) 
         assert queries.last_sequence(readers) == 0
     readers.close_all()
     assert path.exists()
-
-
-def test_a_second_engine_over_a_database_is_refused_and_told_who_runs_the_first(database: Path) -> None:
-    with OrderEngine(database), pytest.raises(DatabaseRefused, match=f"already \\(process {os.getpid()} on "):
-        OrderEngine(database).start()
-
-
-def test_another_process_is_refused_too(database: Path) -> None:
-    program = "import sys; from ordermill.engine import OrderEngine; OrderEngine(sys.argv[1]).start()"
-    with OrderEngine(database):
-        done = subprocess.run(
-            [sys.executable, "-c", program, str(database)], capture_output=True, text=True, timeout=30, check=False
-        )
-
-    assert done.returncode == 1
-    assert f"DatabaseRefused: An engine is running over {database} already (process {os.getpid()} on " in done.stderr
-
-
-def test_the_lock_of_a_process_that_died_is_free(database: Path) -> None:
-    program = (
-        "import os, sys; from pathlib import Path; from ordermill.store.database import lock_for_engine; "
-        "lock = lock_for_engine(Path(sys.argv[1])); os._exit(9)"
-    )
-    done = subprocess.run([sys.executable, "-c", program, str(database)], timeout=30, check=False)
-    assert done.returncode == 9
-
-    lock_for_engine(database).release()
-
-
-def test_the_lock_is_free_after_a_stop(database: Path) -> None:
-    with OrderEngine(database):
-        pass
-
-    lock_for_engine(database).release()
-
-
-def test_the_lock_is_free_after_a_stop_from_another_thread(database: Path) -> None:
-    engine = OrderEngine(database)
-    engine.start()
-    stopper = threading.Thread(target=engine.stop)
-    stopper.start()
-    stopper.join()
-
-    lock_for_engine(database).release()
-
-
-def test_a_lock_may_be_released_in_another_thread(database: Path) -> None:
-    lock = lock_for_engine(database)
-    releaser = threading.Thread(target=lock.release)
-    releaser.start()
-    releaser.join()
-
-    lock_for_engine(database).release()
-
-
-def test_the_lock_is_free_after_a_start_that_was_refused(database: Path) -> None:
-    database.write_text("no database at all, but long enough to be looked at\n" * 20)
-    with pytest.raises(DatabaseRefused, match="file is not a database"):
-        OrderEngine(database).start()
-
-    lock_for_engine(database).release()
-
-
-def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-
-    with pytest.raises(DatabaseRefused, match="Cannot lock"):
-        lock_for_engine(tmp_path / "file" / "orders.db")

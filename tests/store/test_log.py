@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
+from peewee import SqliteDatabase
 
-from ordermill.engine import OrderEngine
-from ordermill.engine.testing import make_order
+from ordermill.engine import OrderEngine, OrderNotFound
+from ordermill.engine.testing import ManualClock, make_order
 from ordermill.store import log
+from ordermill.store.ledger import Ledger
+from ordermill.store.statements import run
 
 BOUND = 2 * 200 * 4096
 
@@ -69,3 +73,76 @@ def test_a_reader_of_long_does_not_keep_orders_from_being_accepted(
     engine.drain(timeout=30)
 
     assert small_log.stat().st_size < 2 * BOUND
+
+
+@contextmanager
+def reader_of_long(database: Path) -> Iterator[None]:
+    """Somebody who reads one moment of the database until the end of the block."""
+    with closing(sqlite3.connect(database, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM orders").fetchone()
+        yield
+
+
+def grow(writer: SqliteDatabase, log_file: Path, size: int) -> None:
+    """Write until the log has that size."""
+    ledger = Ledger(writer)
+    while log_file.stat().st_size < size:
+        ledger.record([make_order(uuid4().hex) for _ in range(200)], [], 5)
+
+
+def test_the_log_is_begun_anew_when_a_reader_of_long_has_gone(
+    writer: SqliteDatabase, database: Path, small_log: Path
+) -> None:
+    log_file = log.WriteAheadLog(writer)
+    with reader_of_long(database):
+        grow(writer, small_log, 2 * BOUND)
+        assert log_file.keep_bounded()
+        size = small_log.stat().st_size
+        assert log_file.keep_bounded(again=True)
+
+    assert log_file.keep_bounded()  # not each time
+    assert small_log.stat().st_size == size
+    assert not log_file.keep_bounded(again=True)
+    assert small_log.stat().st_size == 0
+
+
+def test_the_log_that_sqlite_begins_anew_shrinks_too(writer: SqliteDatabase, database: Path, small_log: Path) -> None:
+    log_file = log.WriteAheadLog(writer)
+    with reader_of_long(database):
+        grow(writer, small_log, 2 * BOUND)
+        log_file.keep_bounded()
+    run(writer, "PRAGMA wal_checkpoint(PASSIVE)")
+
+    Ledger(writer).record([make_order()], [], 5)
+
+    assert small_log.stat().st_size <= BOUND
+
+
+def test_an_engine_tries_again_when_nothing_is_written(
+    start_engine: Callable[..., OrderEngine],
+    database: Path,
+    small_log: Path,
+    clock: ManualClock,
+) -> None:
+    engine = start_engine(clock=clock)
+    with reader_of_long(database):
+        while small_log.stat().st_size < 2 * BOUND:
+            engine.submit_many(make_order(uuid4().hex) for _ in range(200))
+        engine.drain(timeout=30)
+        size = small_log.stat().st_size
+        clock.advance(10)  # in vain
+        pass_through_the_recorder(engine)
+        assert small_log.stat().st_size == size
+
+    clock.advance(10)
+    pass_through_the_recorder(engine)
+
+    assert small_log.stat().st_size == 0
+
+
+def pass_through_the_recorder(engine: OrderEngine) -> None:
+    """Return when the recorder has done all that it was told before."""
+    for _ in range(2):  # the first may be answered in the same lot
+        with pytest.raises(OrderNotFound):
+            engine.cancel("none")

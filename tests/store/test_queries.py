@@ -130,6 +130,15 @@ def test_orders_in_hand_are_told_oldest_first(
     assert ids(queries.processing(writer, 2)) == ["o-2", "o-5"]
 
 
+@pytest.mark.parametrize("status", list(OrderStatus))
+def test_a_page_of_one_user_has_those_of_every_status(sample: SqliteDatabase, status: OrderStatus) -> None:
+    records = queries.page(sample, limit=100)
+
+    for user_id in {record.order.user_id for record in records}:
+        expected = [record for record in records if (record.order.user_id, record.status) == (user_id, status)]
+        assert queries.page(sample, user_id=user_id, status=status, limit=100) == expected
+
+
 def test_an_empty_database_begins_at_zero(writer: SqliteDatabase) -> None:
     assert queries.last_sequence(writer) == 0
     assert queries.last_transition_us(writer) == 0
@@ -187,10 +196,21 @@ def spy(writer: SqliteDatabase, ledger: Ledger) -> Iterator[Spy]:
 
 
 def plan_of(spy: Spy) -> list[str]:
-    ((text, parameters),) = spy.asked
     with closing(sqlite3.connect(spy.database)) as connection:
-        rows = connection.execute(f"EXPLAIN QUERY PLAN {text}", parameters or ()).fetchall()
-    return [detail for *_, detail in rows]
+        return [
+            detail
+            for text, parameters in spy.asked
+            for *_, detail in connection.execute(f"EXPLAIN QUERY PLAN {text}", parameters or ()).fetchall()
+        ]
+
+
+def test_what_is_old_is_found_by_its_age_without_a_look_at_anything_else(spy: Spy) -> None:
+    queries.over(spy, START_US, START_US, 10)
+
+    assert plan_of(spy) == [
+        "SEARCH t1 USING INDEX orders_over (updated_at<?)",
+        "SEARCH t1 USING INDEX orders_over_with_key (updated_at<?)",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -215,6 +235,14 @@ def plan_of(spy: Spy) -> list[str]:
             "orders_by_status (status=? AND sequence<?)",
         ),
         (lambda database: queries.page(database, before=99, limit=10), "INTEGER PRIMARY KEY (rowid<?)"),
+        (
+            lambda database: queries.page(database, user_id="u-1", status=OrderStatus.FAILED, before=99, limit=10),
+            "orders_by_user_and_status (user_id=? AND status=? AND sequence<?)",
+        ),
+        (
+            lambda database: queries.page(database, user_id="u-1", status=OrderStatus.PENDING, limit=10),
+            "orders_by_status (status=?)",
+        ),
     ],
     ids=[
         "find",
@@ -227,6 +255,8 @@ def plan_of(spy: Spy) -> list[str]:
         "page of a status",
         "next page of a status",
         "next page",
+        "next page of a user and a status",
+        "page of a user's unfinished orders",
     ],
 )
 def test_a_query_searches_an_index(spy: Spy, query: Callable[[Spy], object], index: str) -> None:
@@ -246,8 +276,9 @@ def test_a_query_searches_an_index(spy: Spy, query: Callable[[Spy], object], ind
         lambda database: queries.page(database, limit=10),
         lambda database: queries.page(database, user_id="u-1", limit=10),
         lambda database: queries.page(database, status=OrderStatus.PENDING, limit=10),
+        lambda database: queries.page(database, user_id="u-1", status=OrderStatus.FAILED, limit=10),
     ],
-    ids=["ready", "processing", "page", "page of a user", "page of a status"],
+    ids=["ready", "processing", "page", "page of a user", "page of a status", "page of a user and a status"],
 )
 def test_a_page_is_read_in_the_sequence_of_its_index_without_a_sort(spy: Spy, query: Callable[[Spy], object]) -> None:
     query(spy)

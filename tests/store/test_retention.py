@@ -5,14 +5,31 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from peewee import OperationalError, SqliteDatabase
 
-from ordermill.engine import Order, OrderEngine, OrderNotFound, OrderStatus, Reject
-from ordermill.engine.testing import ManualClock, make_order
-from ordermill.store import queries
+from ordermill.engine import (
+    IdempotencyKey,
+    Order,
+    OrderEngine,
+    OrderNotFound,
+    OrderRecord,
+    OrderStatus,
+    Outcome,
+    Reject,
+    StoreUnavailable,
+    recorder,
+)
+from ordermill.engine.testing import START_US, ManualClock, make_order
+from ordermill.store import lifecycle, queries, retention
 from ordermill.store.audit import audit
 from ordermill.store.database import open_readers
+from ordermill.store.export import append
+from ordermill.store.ledger import Ledger
+from ordermill.store.record import move
+from ordermill.store.retention import prune
 
 DAY = 86_400
 
@@ -21,6 +38,18 @@ def fail_some(order: Order) -> None:
     """Rejects orders whose id says so."""
     if order.order_id.startswith("bad"):
         raise Reject("bad")
+
+
+def orders_named(prefix: str, count: int) -> list[Order]:
+    """So many orders."""
+    return [make_order(f"{prefix}-{number}") for number in range(count)]
+
+
+def cancel(ledger: Ledger, *order_ids: str, at_us: int = START_US) -> list[OrderRecord]:
+    """Accept orders and cancel them at once. Returns how they are then."""
+    accepted = ledger.record([make_order(order_id) for order_id in order_ids], [], at_us).acceptances
+    moves = [move(record, lifecycle.CANCEL, at_us) for _, record in accepted]
+    return [step.after for step in ledger.record([], moves, at_us).moved]
 
 
 def pass_through_the_recorder(engine: OrderEngine, times: int) -> None:
@@ -90,6 +119,136 @@ def test_nothing_is_removed_when_it_cannot_be_exported(
     assert engine.trouble() == ()
     engine.stop()
     assert "old orders were not removed" in caplog.text
+
+
+def test_nothing_is_removed_when_the_disk_of_the_export_is_full(writer: SqliteDatabase, ledger: Ledger) -> None:
+    cancel(ledger, "o-1")
+
+    with pytest.raises(StoreUnavailable, match="No space left"):
+        prune(writer, START_US + 10, 200, Path("/dev/full"))
+
+    assert audit(writer) == (1, [])
+
+
+def test_what_an_earlier_process_has_left_of_its_export_is_mended(
+    writer: SqliteDatabase, ledger: Ledger, tmp_path: Path
+) -> None:
+    export = tmp_path / "removed.ndjson"
+    (gone,) = cancel(ledger, "gone")
+    prune(writer, START_US + 10, 200, export)
+    stored = cancel(ledger, "a", "b")
+    append(export, [(record, queries.history(writer, record.order_id)) for record in stored])
+    with export.open("ab") as file:
+        file.write(b'{"order_id":"c","us')
+
+    prune(writer, START_US + 10, 200, export)
+
+    assert [json.loads(line)["order_id"] for line in export.read_text().splitlines()] == ["gone", "a", "b"]
+    assert gone.order_id == "gone"
+
+
+def test_an_order_that_comes_again_under_the_id_of_a_removed_one_leaves_the_export_alone(
+    writer: SqliteDatabase, ledger: Ledger, tmp_path: Path
+) -> None:
+    export = tmp_path / "removed.ndjson"
+    for at_us in (START_US, START_US + 5):
+        cancel(ledger, "o-1", at_us=at_us)
+        prune(writer, START_US + 10, 200, export)
+    cancel(ledger, "o-1", at_us=START_US + 7)
+    cancel(ledger, "o-2")
+
+    prune(writer, START_US + 7, 200, export)
+
+    assert [json.loads(line)["order_id"] for line in export.read_text().splitlines()] == ["o-1", "o-1", "o-2"]
+
+
+def test_what_was_removed_although_the_database_says_it_failed_stays_in_the_export(
+    writer: SqliteDatabase, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export = tmp_path / "removed.ndjson"
+    cancel(ledger, "o-1")
+    remove = retention._remove
+
+    def remove_and_deny(*arguments: Any) -> Any:
+        remove(*arguments)
+        raise OperationalError("disk I/O error")
+
+    monkeypatch.setattr(retention, "_remove", remove_and_deny)
+    with pytest.raises(StoreUnavailable, match="disk I/O error"):
+        prune(writer, START_US + 10, 200, export)
+
+    assert [json.loads(line)["order_id"] for line in export.read_text().splitlines()] == ["o-1"]
+    assert audit(writer) == (0, [])
+
+
+def test_orders_go_by_their_own_age_whatever_others_have_done_since(writer: SqliteDatabase, ledger: Ledger) -> None:
+    records = [record for _, record in ledger.record(orders_named("o", 500), [], START_US).acceptances]
+    ledger.record([], [move(record, lifecycle.CANCEL, START_US + 90) for record in records[:200]], 0)
+    ledger.record([], [move(record, lifecycle.CANCEL, START_US + 10) for record in records[200:]], 0)
+
+    removed = 0
+    while (pruned := prune(writer, START_US + 50, 70, None)).orders:
+        assert pruned.orders <= 70
+        removed += pruned.orders
+
+    assert removed == 300
+    assert audit(writer) == (200, [])
+
+
+def test_the_oldest_go_first(writer: SqliteDatabase, ledger: Ledger, tmp_path: Path) -> None:
+    export = tmp_path / "removed.ndjson"
+    cancel(ledger, "later", at_us=START_US + 2)
+    cancel(ledger, "first", at_us=START_US + 1)
+
+    prune(writer, START_US + 10, 1, export)
+
+    assert json.loads(export.read_text())["order_id"] == "first"
+
+
+def test_an_order_stays_as_long_as_an_idempotency_key_that_came_with_it(
+    start_engine: Callable[..., OrderEngine], clock: ManualClock
+) -> None:
+    handled: list[str] = []
+    engine = start_engine(lambda order: handled.append(order.order_id), clock=clock, retain_seconds=600)
+    key = IdempotencyKey("k-1", "u-1", "print")
+    again = IdempotencyKey("k-2", "u-1", "print")
+    engine.begin_submit([make_order("keyed")], None, key).get(timeout=5)
+    engine.submit_many([make_order("plain"), make_order("keyed-later")])
+    engine.drain(timeout=5)
+    clock.advance(300)
+    engine.begin_submit([make_order("keyed-later")], None, again).get(timeout=5)
+
+    clock.advance(DAY - 301)
+    pass_through_the_recorder(engine, times=6)
+    assert {record.order_id for record in engine.orders()} == {"keyed", "keyed-later"}
+    ((outcome, record),) = engine.begin_submit([make_order("keyed")], None, key).get(timeout=5)
+    assert (outcome, record.status) == (Outcome.DUPLICATE, OrderStatus.COMPLETED)
+
+    clock.advance(2 * DAY)
+    pass_through_the_recorder(engine, times=6)
+    assert engine.orders() == []
+    assert sorted(handled) == ["keyed", "keyed-later", "plain"]
+
+
+def test_an_incident_does_not_end_the_removal_of_old_orders(
+    start_engine: Callable[..., OrderEngine], clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = start_engine(clock=clock, retain_seconds=DAY)
+    engine.submit(make_order("o-1")).wait(timeout=5)
+    clock.advance(2 * DAY - 10)
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recorder, "prune", fail)
+        clock.advance(10)
+        pass_through_the_recorder(engine, times=3)
+    assert engine.incidents()["RecorderActor"] >= 1
+    clock.advance(10)
+    pass_through_the_recorder(engine, times=3)
+
+    assert engine.orders() == []
 
 
 def test_nothing_is_removed_by_default(start_engine: Callable[..., OrderEngine], clock: ManualClock) -> None:

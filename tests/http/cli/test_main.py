@@ -103,7 +103,7 @@ def test_a_command_line_that_is_none_is_refused_as_usual(run: Run, arguments: li
 
 
 def test_init_db_makes_a_database_that_agrees(run: Run) -> None:
-    assert run("init-db", "--db", "new.db") == (0, "new.db is ready.\n", "")
+    assert run("init-db", "--db", "new.db") == (0, f"{Path('new.db').resolve()} is ready.\n", "")
 
     assert run("verify", "--db", "new.db") == (0, "0 orders: everything agrees.\n", "")
 
@@ -124,9 +124,10 @@ def test_the_database_is_named_by_a_url_or_the_environment_too(run: Run, monkeyp
 
 
 def test_sample_orders_go_into_an_empty_database_only(run: Run) -> None:
-    assert run("seed") == (0, "orders.db has 7 sample orders.\n", "")
+    path = Path("orders.db").resolve()
+    assert run("seed") == (0, f"{path} has 7 sample orders.\n", "")
 
-    assert run("seed").refusal == "orders.db has orders already: sample orders go into an empty database only."
+    assert run("seed").refusal == f"{path} has orders already: sample orders go into an empty database only."
     assert run("verify").out == "7 orders: everything agrees.\n"
 
 
@@ -284,7 +285,16 @@ def test_verify_as_json_lists_the_faults(seeded: Run) -> None:
 def test_reading_a_database_that_is_not_there_makes_none(run: Run, command: list[str]) -> None:
     line = run(*command).refusal
 
-    assert line == "There is no database orders.db: create it with `ordermill init-db` or by starting an engine."
+    path = Path("orders.db").resolve()
+    assert line == f"There is no database {path}: create it with `ordermill init-db` or by starting an engine."
+    assert not list(Path().iterdir())
+
+
+@pytest.mark.parametrize("command", [["init-db"], ["seed"], ["serve"], ["verify"]])
+def test_a_folder_that_is_missing_is_named_and_not_made(run: Run, command: list[str]) -> None:
+    line = run(*command, "--db", "missing/orders.db").refusal
+
+    assert line.startswith(f"There is no folder {Path('missing').resolve()}: make it, ")
     assert not list(Path().iterdir())
 
 
@@ -292,7 +302,8 @@ def test_reading_a_database_that_is_not_there_makes_none(run: Run, command: list
 def test_a_file_that_is_no_database_is_refused_and_left_alone(run: Run, command: list[str]) -> None:
     Path("orders.db").write_text("my diary\n" * 500)
 
-    assert run(*command).refusal.startswith("Cannot use orders.db as a database: ")
+    assert run(*command).refusal.startswith(f"Cannot use {Path('orders.db').resolve()} as a database: ")
+    assert [path.name for path in Path().iterdir()] == ["orders.db"]
     assert Path("orders.db").read_text() == "my diary\n" * 500
 
 
@@ -301,7 +312,7 @@ def test_nothing_writes_beside_a_running_engine(run: Run, command: list[str]) ->
     with OrderEngine("orders.db", handler=lambda _: None):
         line = run(*command).refusal
 
-    assert line.startswith(f"An engine is running over orders.db already (process {os.getpid()} ")
+    assert line.startswith(f"An engine is running over {Path('orders.db').resolve()} already (process {os.getpid()} ")
 
 
 @pytest.mark.parametrize("command", [["status", "o-1"], ["metrics"], ["verify"]])
