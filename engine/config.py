@@ -20,10 +20,10 @@ _MAX_SECONDS = 1e9  # thirty years: infinity, and what no timeout of the platfor
 
 
 class OnInterrupted(StrEnum):
-    """What becomes of an order whose handler was running when the engine died."""
+    """What becomes of an order whose handler was cut short, where no probe is given."""
 
     RETRY = "retry"
-    """It is handled again, which counts as a failed attempt: for handlers that may safely run twice."""
+    """It is handled again: for handlers that may safely run twice."""
     REVIEW = "review"
     """It waits in Review until an operator settles it: for handlers whose effect must not happen twice."""
 
@@ -158,8 +158,12 @@ class EngineConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ] = 100
     on_interrupted: Annotated[
         OnInterrupted,
-        Meta(description="What becomes of an order whose handler was running when the engine died: retry or review."),
+        Meta(description="What becomes of an order whose handler was cut short, without a probe: retry or review."),
     ] = OnInterrupted.RETRY
+    probe_timeout: Annotated[
+        float,
+        Meta(gt=0, le=_MAX_SECONDS, description="Time that a probe may take for one order, in seconds; then, Review."),
+    ] = 60.0
     durability: Annotated[
         Durability,
         Meta(description="What an acknowledgement waits for: the disk (full), or the operating system (normal)."),

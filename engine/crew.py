@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from .clock import Moment, SteadyClock
+from .probing import Prober
 from .waiting import WaitingRoom
 
 if TYPE_CHECKING:
@@ -16,9 +17,11 @@ if TYPE_CHECKING:
 
     from pykka import ActorRef
 
+    from .begun import BegunFile
     from .clock import Clock
     from .config import EngineConfig
     from .executor import Bench
+    from .handler import Probe
 
 
 _LATEST_INCIDENTS = 100
@@ -65,8 +68,6 @@ class Crew:
 
     config: EngineConfig
     clock: Clock
-    engine_id: int
-    """The number of this run, as the database has it."""
     make_bench: Callable[[], Bench]
     """Gives each processor a place to run the handler at."""
     last_step_us: int = 0
@@ -75,6 +76,16 @@ class Crew:
     """Whether work is only simulated, since no handler was given."""
     benches: dict[str, Bench] = field(default_factory=dict)
     """By the processors' names (URNs)."""
+    probe: Probe | None = None
+    """Asked about orders whose handler was cut short."""
+    suspects: set[int] = field(default_factory=set)
+    """The sequences of orders that may have killed the last engine: each runs alone until it has ended once."""
+    engine_id: int = field(init=False)
+    """The number of this run, as the database has it."""
+    begun: BegunFile | None = None
+    """Where it is noted what has begun; None where that is not possible."""
+    prober: Prober = field(init=False)
+    """Asks the probe."""
     queue_clock: SteadyClock = field(init=False)
     """What `ready_at` is compared with."""
     waiting_room: WaitingRoom = field(init=False)
@@ -93,6 +104,7 @@ class Crew:
     def __post_init__(self) -> None:
         self.queue_clock = SteadyClock(self.clock)
         self.waiting_room = WaitingRoom(self.clock)
+        self.prober = Prober(self.probe, self.clock, self.config)
 
     def now(self) -> Moment:
         """This moment, as it is stamped and as the queue counts it."""

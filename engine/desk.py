@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from time import monotonic
@@ -14,17 +14,28 @@ from peewee import Database
 from pykka import Timeout
 
 from ..store import lifecycle, queries
-from ..store.errors import InvalidConfiguration, OrderConflict, OrderNotFound
+from ..store.errors import OrderConflict, OrderNotFound
 from ..store.idempotency import IdempotencyKey
 from ..store.ledger import Acceptance, Outcome
 from ..store.lifecycle import OrderStatus
 from ..store.order import Order
 from ..store.reason import check_reason
-from ..store.record import ENGINE, Cause, OrderRecord, Transition
+from ..store.record import Cause, OrderRecord, Transition
 from . import messages
+from .arguments import (
+    checked_cause,
+    checked_idempotency,
+    checked_limit,
+    checked_order_id,
+    checked_orders,
+    checked_seconds,
+    checked_sequence,
+    checked_status,
+    checked_user_id,
+)
 from .messages import Request
 from .receipt import Receipt
-from .reply import Reply
+from .reply import Reply, fail
 from .snapshot import MetricsSnapshot
 
 T = TypeVar("T")
@@ -33,7 +44,9 @@ T = TypeVar("T")
 class Desk(ABC):
     """Takes what callers want, and answers. All methods may be called from any thread.
 
-    Those that begin with `begin_` do not wait: they give a `Reply`, which raises on `get` what the others raise.
+    Those that begin with `begin_` do not wait: they give a `Reply`, which raises on `get` what the others raise. Of a
+    wrong argument, and of an engine that is not running, they tell at once. All raise InvalidArgument for an argument
+    of the wrong type or out of its range, before anything is done.
     """
 
     def submit(self, order: Order) -> Receipt:
@@ -64,11 +77,11 @@ class Desk(ABC):
             StoreUnavailable: the database did not take them; none was accepted.
             EngineStopped: the engine is not running.
         """
-        return [Receipt(acceptance, self.wait) for acceptance in self.begin_submit(tuple(orders)).get()]
+        return [Receipt(acceptance, self.wait) for acceptance in self.begin_submit(orders).get()]
 
     def begin_submit(
         self,
-        orders: Sequence[Order],
+        orders: Iterable[Order],
         cause: Cause | None = None,
         idempotency: IdempotencyKey | None = None,
     ) -> Reply[list[Acceptance]]:
@@ -80,10 +93,11 @@ class Desk(ABC):
             idempotency: the client's name for that request. The reply raises IdempotencyKeyReused where another
                 request had it before.
         """
-        if orders:
-            return self._ask(
-                partial(messages.SubmitOrders, orders, causes=(cause or ENGINE,) * len(orders), idempotency=idempotency)
-            )
+        copied = checked_orders(orders)
+        causes = (checked_cause(cause),) * len(copied)
+        given = checked_idempotency(idempotency)
+        if copied:
+            return self._ask(partial(messages.SubmitOrders, copied, causes=causes, idempotency=given))
         nothing: Reply[list[Acceptance]] = Reply()
         nothing.set([])
         return nothing
@@ -110,7 +124,8 @@ class Desk(ABC):
     def begin_cancel(self, order_id: str, reason: str | None = None, cause: Cause | None = None) -> Reply[OrderRecord]:
         """As `cancel`; who wants it goes into the history."""
         check_reason(reason)
-        return self._ask(partial(messages.CancelOrder, order_id, reason=reason, cause=cause or ENGINE))
+        known = checked_order_id(order_id)
+        return self._ask(partial(messages.CancelOrder, known, reason=reason, cause=checked_cause(cause)))
 
     def retry(self, order_id: str, reason: str | None = None) -> OrderRecord:
         """Have an order handled again at once: one that is Failed or in Review, or that waits for its next attempt.
@@ -132,21 +147,22 @@ class Desk(ABC):
     def begin_retry(self, order_id: str, reason: str | None = None, cause: Cause | None = None) -> Reply[OrderRecord]:
         """As `retry`; who wants it goes into the history."""
         check_reason(reason)
-        return self._ask(partial(messages.RetryOrder, order_id, reason=reason, cause=cause or ENGINE))
+        known = checked_order_id(order_id)
+        return self._ask(partial(messages.RetryOrder, known, reason=reason, cause=checked_cause(cause)))
 
-    def settle(self, order_id: str, status: OrderStatus, reason: str | None = None) -> OrderRecord:
+    def settle(self, order_id: str, status: OrderStatus | str, reason: str | None = None) -> OrderRecord:
         """End the Review of an order.
 
         Args:
             order_id: the order.
-            status: Completed or Failed.
+            status: Completed or Failed, as a member of `OrderStatus` or by its name.
             reason: why, in 1 to 500 characters without controls; it goes into the history.
 
         Returns:
             The order as it is afterwards.
 
         Raises:
-            InvalidConfiguration: `status` is neither Completed nor Failed.
+            InvalidArgument: `status` is neither Completed nor Failed.
             As `cancel`.
         """
         return self.begin_settle(order_id, status, reason).get()
@@ -154,15 +170,15 @@ class Desk(ABC):
     def begin_settle(
         self,
         order_id: str,
-        status: OrderStatus,
+        status: OrderStatus | str,
         reason: str | None = None,
         cause: Cause | None = None,
     ) -> Reply[OrderRecord]:
         """As `settle`; who wants it goes into the history."""
         check_reason(reason)
-        if status not in (lifecycle.SETTLE_COMPLETED.target, lifecycle.SETTLE_FAILED.target):
-            raise InvalidConfiguration(f"An order is settled as Completed or Failed, not as {status}.")
-        return self._ask(partial(messages.SettleOrder, order_id, status, reason=reason, cause=cause or ENGINE))
+        settled = checked_status(status, among=(lifecycle.SETTLE_COMPLETED.target, lifecycle.SETTLE_FAILED.target))
+        known = checked_order_id(order_id)
+        return self._ask(partial(messages.SettleOrder, known, settled, reason=reason, cause=checked_cause(cause)))
 
     def order(self, order_id: str) -> OrderRecord:
         """An order and where it is.
@@ -172,7 +188,8 @@ class Desk(ABC):
             StoreUnavailable: the database did not answer.
             EngineStopped: the engine is not running.
         """
-        record = self._read(lambda database: queries.find(database, order_id))
+        known = checked_order_id(order_id)
+        record = self._read(lambda database: queries.find(database, known))
         if record is None:
             raise OrderNotFound(order_id)
         return record
@@ -183,7 +200,8 @@ class Desk(ABC):
 
     def history(self, order_id: str) -> tuple[Transition, ...]:
         """How an order got there, oldest first; raises as `order`."""
-        transitions = self._read(lambda database: queries.history(database, order_id))
+        known = checked_order_id(order_id)
+        transitions = self._read(lambda database: queries.history(database, known))
         if not transitions:
             raise OrderNotFound(order_id)
         return transitions
@@ -191,7 +209,7 @@ class Desk(ABC):
     def orders(
         self,
         *,
-        status: OrderStatus | None = None,
+        status: OrderStatus | str | None = None,
         user_id: str | None = None,
         before: int | None = None,
         limit: int = 100,
@@ -199,22 +217,30 @@ class Desk(ABC):
         """Orders, newest first.
 
         Args:
-            status: only these.
+            status: only these: a member of `OrderStatus`, or its name.
             user_id: only this user's.
             before: only those with a `sequence` below this one: the last of a page leads to the next page.
-            limit: how many at the most.
+            limit: how many at the most, 1 to 1,000,000.
 
         Raises:
+            StoreUnavailable: the database did not answer.
             EngineStopped: the engine is not running.
         """
-        return self._read(partial(queries.page, status=status, user_id=user_id, before=before, limit=limit))
+        query = partial(
+            queries.page,
+            status=None if status is None else checked_status(status),
+            user_id=checked_user_id(user_id),
+            before=checked_sequence(before),
+            limit=checked_limit(limit),
+        )
+        return self._read(query)
 
     def wait(self, order_id: str, timeout: float | None = None) -> OrderStatus:
         """Wait until processing is over for an order.
 
         Args:
             order_id: the order.
-            timeout: seconds; None waits for ever.
+            timeout: seconds, 0 to 1e9; None waits for ever.
 
         Returns:
             Completed, Failed or Cancelled.
@@ -224,7 +250,8 @@ class Desk(ABC):
             OrderNotFound: there is no order of that id.
             EngineStopped: the engine is not running, or stopped meanwhile.
         """
-        deadline = None if timeout is None else monotonic() + timeout
+        seconds = checked_seconds(timeout)
+        deadline = None if seconds is None else monotonic() + seconds
         while True:
             remaining = None if deadline is None else max(0.0, deadline - monotonic())
             moved = self.begin_wait(order_id, remaining)
@@ -245,13 +272,13 @@ class Desk(ABC):
         Raises:
             OrderNotFound, StoreUnavailable, EngineStopped: as `order`; a reply may raise EngineStopped too.
         """
-        return self._ask(partial(messages.AwaitOrder, order_id, timeout))
+        return self._ask(partial(messages.AwaitOrder, checked_order_id(order_id), checked_seconds(timeout)))
 
     def drain(self, timeout: float | None = None) -> MetricsSnapshot:
         """Wait until nothing is Pending or Processing.
 
         Args:
-            timeout: seconds; None waits for ever.
+            timeout: seconds, 0 to 1e9; None waits for ever.
 
         Returns:
             The metrics of that moment.
@@ -260,11 +287,14 @@ class Desk(ABC):
             TimeoutError: that did not happen in time.
             EngineStopped: the engine is not running, or stopped meanwhile.
         """
+        seconds = checked_seconds(timeout)
         drained: Reply[MetricsSnapshot] = self._ask(messages.Drain)
         try:
-            return drained.get(timeout=timeout)
+            return drained.get(timeout=seconds)
         except Timeout:
-            raise TimeoutError(f"{self.metrics().backlog} orders are unfinished after {timeout} s.") from None
+            late = TimeoutError(f"{self.metrics().backlog} orders are unfinished after {timeout} s.")
+            fail(drained, late)  # nobody waits for it any more
+            raise late from None
 
     def metrics(self) -> MetricsSnapshot:
         """How the engine is doing. Whatever was acknowledged before is in it.

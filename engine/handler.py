@@ -31,9 +31,9 @@ class Effect(StrEnum):
 
 
 Probe = Callable[[Order], Effect]
-"""Asked, after a crash, about an order whose handler may have been running: did its effect happen? A handler offers one
-as its attribute `probe`. Asked before anything runs again, from several threads at once; raising means UNKNOWN. The
-start waits for it: bound the time that it takes."""
+"""Asked about an order whose handler was cut short, by a crash, a timeout or the end of its worker: did its effect
+happen? Give one to the engine as `probe`, or to the handler as its attribute of that name. Asked before the order runs
+again, from several threads at once, for `probe_timeout` at the most; raising means UNKNOWN."""
 
 
 class Reject(OrdermillError):

@@ -13,8 +13,8 @@ from ..store.ledger import Acceptance
 from ..store.lifecycle import OrderStatus
 from ..store.order import Order
 from ..store.record import ENGINE, Cause, Move, OrderRecord
+from .handler import Effect
 from .snapshot import MetricsSnapshot
-from .work import Work
 
 
 class SubmitOrders(NamedTuple):
@@ -31,7 +31,7 @@ class SubmitOrders(NamedTuple):
 
 
 class CancelOrder(NamedTuple):
-    """To the recorder: cancel an order that is Pending."""
+    """To the recorder: cancel an order that no handler has begun."""
 
     order_id: str
     """Which one."""
@@ -123,21 +123,58 @@ class AssignmentsFailed(NamedTuple):
 
 
 class ProcessOrders(NamedTuple):
-    """From the pool to a processor: put these orders through the handler, one by one."""
-
-    work: Work
-    """The orders, all recorded as Processing; the pool may take back what was not begun."""
+    """From the pool to an idle processor: put what is claimed through the handler, until nothing is left."""
 
 
 class ProcessorIdle(NamedTuple):
-    """From a processor to the pool: all that it was given went through the handler."""
+    """From a processor to the pool: nothing was left."""
 
     processor: ActorRef[Any]
     """Who."""
-    handled: int
-    """How many orders."""
-    seconds: float
-    """The time that the handler took for all of them."""
+
+
+class ClaimsRunLow(NamedTuple):
+    """From a processor to the pool: it has begun an order, and hardly one is left."""
+
+
+class CheckClaims(NamedTuple):
+    """From the clock to the pool: what was claimed may have waited too long."""
+
+
+class HandlerLost(NamedTuple):
+    """From a processor to the pool: its handler was cut short, and nobody knows how far it was."""
+
+    processor: ActorRef[Any]
+    """Who."""
+    record: OrderRecord
+    """The order, which is not in hand any more."""
+    error: str
+    """What happened."""
+
+
+class EffectFound(NamedTuple):
+    """From a thread of the prober to the pool: the answer about an order whose handler was cut short."""
+
+    record: OrderRecord
+    """The order."""
+    error: str
+    """What had happened."""
+    effect: Effect
+    """What the probe says."""
+
+
+class ReleaseOrder(NamedTuple):
+    """From the recorder to the pool: an order that is Processing is to be cancelled, if it was not begun."""
+
+    record: OrderRecord
+    """The order."""
+    command: CancelOrder
+    """Goes back to the recorder as soon as the order is Pending."""
+
+    @property
+    def reply(self) -> Future[OrderRecord]:
+        """The command's."""
+        return self.command.reply
 
 
 class BacklogReleased(NamedTuple):
@@ -211,7 +248,7 @@ class StopWork(NamedTuple):
 
 
 class AbandonWork(NamedTuple):
-    """To the pool: the grace of a stop is over; return to Pending what is still in hand."""
+    """To the pool: the grace of a stop is over; let go of what is still in hand."""
 
 
 class EndBy(NamedTuple):

@@ -11,7 +11,7 @@ from ..store.errors import EngineStopped
 from .actor import EngineActor
 from .crew import Crew
 from .messages import Drain, LedgerCommitted, ReadTotals, TakeSnapshot, TotalsRead
-from .reply import fail
+from .reply import Reply, answer, fail
 from .snapshot import MetricsSnapshot
 
 
@@ -48,17 +48,18 @@ class MetricsActor(EngineActor):
                 self._totals = totals
                 self._answer_drained()
             case TakeSnapshot(reply):
-                reply.set(self._snapshot())
+                answer(reply, self._snapshot())
             case Drain(reply):
                 if self._backlog():
+                    self._draining = [waiting for waiting in self._draining if not _has_left(waiting)]
                     self._draining.append(reply)
                 else:
-                    reply.set(self._snapshot())
+                    answer(reply, self._snapshot())
 
     def _answer_drained(self) -> None:
         if self._draining and not self._backlog():
             for reply in self._draining:
-                reply.set(self._snapshot())
+                answer(reply, self._snapshot())
             self._draining.clear()
 
     def _backlog(self) -> int:
@@ -74,3 +75,7 @@ class MetricsActor(EngineActor):
             incidents=self._crew.incidents.counts().total(),
             uptime_seconds=(self._crew.clock.monotonic_us() - self._started_us) / 1e6,
         )
+
+
+def _has_left(waiting: Future[MetricsSnapshot]) -> bool:
+    return isinstance(waiting, Reply) and waiting.is_done

@@ -1,55 +1,86 @@
-"""3. Pool: which order is next, and which idle processor gets it. Keeps a bounded window of the work in memory."""
+"""3. Pool: which order is next, and when it is claimed. Keeps a bounded window of the work in memory."""
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import deque
 from collections.abc import Sequence
 from math import ceil
 from typing import Any
 
 from peewee import Database
-from pykka import ActorRef, Future
+from pykka import ActorDeadError, ActorRef, Future
 
 from ..store import lifecycle, queries
-from ..store.record import OrderRecord, move
+from ..store.errors import EngineStopped, TransitionRefused
+from ..store.lifecycle import OrderStatus
+from ..store.record import Attempt, Move, OrderRecord, move
 from .actor import EngineActor, some
+from .claims import Claims, Hand
 from .clock import Timer
+from .config import OnInterrupted
 from .crew import Crew
+from .handler import Effect
 from .messages import (
     AbandonWork,
     AssignmentsFailed,
     AssignOrders,
+    CancelOrder,
+    CheckClaims,
     CheckTimeouts,
+    ClaimsRunLow,
+    EffectFound,
+    HandlerLost,
     OrdersAssigned,
     OrdersHandled,
     OrdersReady,
     ProcessOrders,
     ProcessorIdle,
+    ReleaseOrder,
     StopWork,
     WakeUp,
 )
-from .processor import ProcessorActor, after_failure, put_back
-from .work import Work
+from .processor import ProcessorActor, put_back
+from .recovery import settle
+from .reply import fail
 
-_SHARE_SECONDS = 0.005
-"""Work that a processor is given at a time: more than one order only where the handler is quick."""
-_MAX_SHARE = 64
+_MOST_AHEAD = 128
 _ASSIGNMENT_SECONDS = 0.010
-"""What recording an assignment may take: so much work of all processors is assigned ahead, to keep them busy."""
+"""What recording an assignment may take: so much work of all processors is claimed ahead, to keep them busy."""
+_SHARE_SECONDS = 0.005
+"""Work that is enough for one processor."""
+_UNBEGUN_SECONDS = 0.025
+"""How long an order may be claimed before its handler begins."""
+_ALONE_US = 10_000_000
+"""How long the others wait for an order that has to run alone: a hanging one must not hold them up for ever."""
 _PAUSE_SECONDS = 0.5
 _UNBEGUN = "the engine stopped before it was begun"
 _ABANDONED = "the engine stopped before the handler returned"
+_NOBODY_FREE = "no processor was free in time"
+_RELEASED = "it was not begun yet"
 
 Message = (
-    OrdersReady | OrdersAssigned | AssignmentsFailed | ProcessorIdle | WakeUp | CheckTimeouts | StopWork | AbandonWork
+    OrdersReady
+    | OrdersAssigned
+    | AssignmentsFailed
+    | ProcessorIdle
+    | ClaimsRunLow
+    | CheckClaims
+    | HandlerLost
+    | EffectFound
+    | ReleaseOrder
+    | WakeUp
+    | CheckTimeouts
+    | StopWork
+    | AbandonWork
 )
 
 
 class PoolActor(EngineActor):
-    """Assigns orders to processors: recorded first, begun afterwards.
+    """Claims orders for processors: recorded first, begun afterwards.
 
-    An order goes from `_ready` (Pending, in memory) to the recorder, comes back into `_assigned` (Processing, on
-    disk), and from there to a processor. What has no room in `_ready` waits in the database.
+    An order goes from `_ready` (Pending, in memory) to the recorder, comes back into the claims (Processing, on disk),
+    and from there to whichever processor is idle first. What has no room in `_ready` waits in the database.
 
     Args:
         crew: the engine's actors and settings.
@@ -60,24 +91,33 @@ class PoolActor(EngineActor):
         super().__init__(crew)
         self._database = database
         self._ready: deque[OrderRecord] = deque()
-        self._held: set[int] = set()  # sequences in _ready or with the recorder: Pending, but not to be read again
+        self._suspected: deque[OrderRecord] = deque()  # likewise, but each of them runs alone
+        # Sequences in these or with the recorder: Pending, but not to be read again.
+        self._held: set[int] = set()
         self._assigning = 0
-        self._assigned: deque[OrderRecord] = deque()
-        self._idle: list[ActorRef[Any]] = []
-        self._busy: dict[ActorRef[Any], Work] = {}
-        self._abandoned: set[ActorRef[Any]] = set()  # whose handler has overrun its time and runs on
+        self._head_us: int | None = None  # of the latest claim, on the queue's clock: whoever waits is behind it
+        self._claims = Claims(crew.clock.monotonic_us, crew.begun, self._run_low)
+        self._idle: dict[ActorRef[Any], Hand] = {}
+        self._busy: dict[ActorRef[Any], Hand] = {}
+        self._abandoned: dict[ActorRef[Any], Hand] = {}  # whose handler has overrun its time and runs on
+        self._asking: dict[Attempt, OrderRecord] = {}  # whose handler was cut short, until their effect is known
+        self._cancelling: dict[int, list[CancelOrder]] = {}  # by sequence, until the order is Pending again
+        self._alone_by_us = 0  # until when the others wait for the order that has to run alone
         self._more_in_database = True
         self._is_paused = False
         self._wake_us: int | None = None  # on the queue's clock
         self._wake: Timer | None = None
-        self._check: Timer | None = None
+        self._timeout_check: Timer | None = None
+        self._claims_check: Timer | None = None
         self._order_seconds = 1.0  # of the handler for one order: the recent mean, or the latest where that is longer
+        self._may_claim_ahead = True
         self._is_stopping = False
         self._stopping: Future[None] | None = None  # who waits for the stop
 
     def on_start(self) -> None:
         """Start the processors."""
-        self._idle = [ProcessorActor.start(self._crew) for _ in range(self._crew.config.processors)]
+        for _ in range(self._crew.config.processors):
+            self._start_processor()
 
     def on_stop(self) -> None:
         """Stop the processors; one whose handler still runs ends with it."""
@@ -85,11 +125,15 @@ class PoolActor(EngineActor):
             processor.stop()
         for processor in (*self._busy, *self._abandoned):
             processor.stop(block=False)
+        for commands in self._cancelling.values():
+            for command in commands:
+                fail(command.reply, EngineStopped())
 
     def rebuild(self) -> None:
         """Read what is Pending anew."""
-        self._held.difference_update(record.sequence for record in self._ready)
+        self._held.difference_update(record.sequence for record in (*self._ready, *self._suspected))
         self._ready.clear()
+        self._suspected.clear()
         self._pause()
 
     def receive(self, message: Message) -> None:
@@ -98,19 +142,26 @@ class PoolActor(EngineActor):
             case OrdersReady(records):
                 self._take_in(records)
             case OrdersAssigned(assigned, refused):
-                self._assigning -= len(assigned) + len(refused)
-                self._held.difference_update(record.sequence for record in (*assigned, *refused))
-                self._assigned.extend(assigned)
+                self._take_claimed(assigned, refused)
             case AssignmentsFailed(moves):
-                self._assigning -= len(moves)
-                self._ready.extendleft(step.before for step in reversed(moves))
-                self._pause()
-            case ProcessorIdle(processor) if processor in self._abandoned:
-                self._take_leave(processor)
-            case ProcessorIdle():
-                self._take_back(message)
+                self._take_unclaimed(moves)
+            case ProcessorIdle(processor):
+                self._take_back(processor)
+            case ClaimsRunLow():
+                pass
+            case CheckClaims():
+                self._claims_check = None
+                self._help_claims()
+            case HandlerLost(processor, record, error):
+                if processor not in self._abandoned:
+                    self._find_out(record, error)
+            case EffectFound(record, error, effect):
+                if self._asking.pop(record.attempt, None) is not None:
+                    self._settle(record, error, effect)
+            case ReleaseOrder():
+                self._release(message)
             case CheckTimeouts():
-                self._check = None
+                self._timeout_check = None
                 self._check_timeouts()
             case WakeUp():
                 self._forget_wake()
@@ -125,138 +176,287 @@ class PoolActor(EngineActor):
             self._wind_down()
         elif not self._is_paused:
             self._read()
-            self._assign()
-            self._dispatch()
+            self._claim()
+        self._dispatch()
 
     def _take_in(self, records: Sequence[OrderRecord]) -> None:
         now = self._crew.queue_clock.now_us()
         for record in records:
-            if record.ready_us is not None and record.ready_us > now:
+            if (commands := self._cancelling.pop(record.sequence, None)) is not None:
+                self._pass_on(commands)
+                self._more_in_database = True  # it is there still, if these fail
+            elif record.ready_us is not None and record.ready_us > now:
                 self._wake_at(record.ready_us)
-            elif self._more_in_database or len(self._ready) >= self._crew.config.window:
-                self._more_in_database = True
             elif record.sequence not in self._held:
-                self._held.add(record.sequence)
-                self._ready.append(record)
+                self._hold(record)
+
+    def _hold(self, record: OrderRecord) -> None:
+        if record.sequence in self._crew.suspects:
+            self._suspected.append(record)
+        elif self._ready and _place(record) < _place(self._ready[-1]):  # it has been here before
+            insort(self._ready, record, key=_place)
+        elif self._more_in_database or len(self._ready) >= self._crew.config.window:
+            self._more_in_database = True
+            return
+        else:
+            self._ready.append(record)
+        self._held.add(record.sequence)
 
     def _read(self) -> None:
         window = self._crew.config.window
         if not self._more_in_database or len(self._ready) > window // 4:
             return
         now = self._crew.queue_clock.now_us()
-        limit = window + len(self._held)
+        limit = window + len(self._held) + len(self._cancelling)
         with self._database.connection_context():
             found = queries.ready(self._database, now, limit)
             self._more_in_database = len(found) == limit
             if not self._more_in_database and (next_us := queries.next_ready_us(self._database, now)) is not None:
                 self._wake_at(next_us)
-        new = [record for record in found if record.sequence not in self._held]
+        new = [
+            record for record in found if record.sequence not in self._held and record.sequence not in self._cancelling
+        ]
         if len(new) > window:  # some that are held were on their way to Processing when this was read
             new, self._more_in_database = new[:window], True
         self._held.update(record.sequence for record in new)
-        self._ready.extend(new)
+        suspects = self._crew.suspects
+        self._suspected.extend(record for record in new if record.sequence in suspects)
+        self._ready.extend(record for record in new if record.sequence not in suspects)
 
-    def _assign(self) -> None:
-        wanted = len(self._idle) * self._share() + assigned_ahead(self._crew.config.processors, self._order_seconds)
-        count = min(wanted - self._assigning - len(self._assigned), len(self._ready))
-        if count > 0:
+    def _claim(self) -> None:
+        self._measure()
+        if not self._is_turn_of_the_others():
+            return
+        config = self._crew.config
+        ahead = assigned_ahead(config.processors, self._order_seconds) if self._may_claim_ahead else 0
+        self._claims.low_water = ceil(ahead / 2)
+        wanted = len(self._idle) + ahead - self._assigning - len(self._claims)
+        self._assign([self._ready.popleft() for _ in range(min(wanted, len(self._ready)))])
+
+    def _assign(self, records: Sequence[OrderRecord]) -> None:
+        if records:
             now = self._crew.clock.now_us()
-            moves = [move(self._ready.popleft(), lifecycle.ASSIGN, now) for _ in range(count)]
-            self._assigning += count
-            self._crew.recorder.tell(AssignOrders(moves))
+            self._assigning += len(records)
+            self._head_us = records[-1].ready_us
+            self._crew.recorder.tell(AssignOrders([move(record, lifecycle.ASSIGN, now) for record in records]))
+
+    def _is_turn_of_the_others(self) -> bool:
+        """Whether orders may be claimed that are not suspected; those that are come first, one by one, each alone."""
+        alone = self._claims.alone
+        if alone is not None and self._is_over(alone):
+            self._crew.suspects.discard(alone)
+            self._claims.alone = alone = None
+            self._alone_by_us = 0
+        if alone is None and not self._suspected:
+            return True
+        now = self._crew.clock.monotonic_us()
+        if not self._alone_by_us:
+            self._alone_by_us = now + _ALONE_US
+            self.tell_self_after(_ALONE_US / 1e6, CheckClaims())
+        is_overdue = now >= self._alone_by_us
+        if alone is None and (is_overdue or not (self._busy or self._assigning or len(self._claims))):
+            suspect = self._suspected.popleft()
+            self._claims.alone = suspect.sequence
+            self._alone_by_us = 0
+            self._assign([suspect])
+            return self._is_turn_of_the_others()
+        return alone is not None and is_overdue
+
+    def _is_over(self, sequence: int) -> bool:
+        return sequence not in self._held and not self._claims.has(sequence, self._busy.values())
+
+    def _measure(self) -> None:
+        ended = self._claims.ended()
+        if ended.orders:
+            latest = ended.seconds / ended.orders
+            past = 0.8**ended.orders
+            self._order_seconds = max(latest, past * self._order_seconds + (1 - past) * latest)
+            self._may_claim_ahead = True
+
+    def _take_claimed(self, assigned: Sequence[OrderRecord], refused: Sequence[OrderRecord]) -> None:
+        self._assigning -= len(assigned) + len(refused)
+        self._held.difference_update(record.sequence for record in (*assigned, *refused))
+        if self._is_stopping:
+            self._return(assigned, _UNBEGUN)
+        else:
+            self._claims.put(assigned)
+
+    def _take_unclaimed(self, moves: Sequence[Move]) -> None:
+        self._assigning -= len(moves)
+        for step in reversed(moves):
+            if step.before.sequence == self._claims.alone:
+                self._claims.alone = None
+                self._suspected.appendleft(step.before)
+            else:
+                self._ready.appendleft(step.before)
+        self._pause()
 
     def _dispatch(self) -> None:
-        most = self._share()
-        while self._idle and self._assigned:
-            share = min(most, -(-len(self._assigned) // len(self._idle)))
-            work = Work([self._assigned.popleft() for _ in range(share)])
-            processor = self._idle.pop()
-            self._busy[processor] = work
-            processor.tell(ProcessOrders(work))
+        waiting = len(self._claims)
+        if waiting:
+            woken = self._wake_up(self._hands_wanted(waiting))
+            if waiting > woken and self._claims_check is None:
+                self._check_claims_later()
         self._watch()
 
-    def _share(self) -> int:
-        return max(1, min(_MAX_SHARE, int(_SHARE_SECONDS / max(self._order_seconds, 1e-9))))
+    def _wake_up(self, processors: int) -> int:
+        woken = min(processors, len(self._idle))
+        for _ in range(woken):
+            processor, hand = self._idle.popitem()
+            self._busy[processor] = hand
+            processor.tell(ProcessOrders())
+        return woken
 
-    def _take_back(self, idle: ProcessorIdle) -> None:
-        work = self._busy.pop(idle.processor)
-        self._assigned.extendleft(reversed(work.take_back()))
-        self._idle.append(idle.processor)
-        if idle.handled:
-            latest = idle.seconds / idle.handled
-            self._order_seconds = max(latest, 0.8 * self._order_seconds + 0.2 * latest)
+    def _hands_wanted(self, waiting: int) -> int:
+        """How many more processors are to take part: where the handler is quick, fewer are in each other's way."""
+        wanted = ceil(waiting * self._order_seconds / _SHARE_SECONDS)
+        since_us = self._crew.clock.monotonic_us() - round(_SHARE_SECONDS * 1e6)
+        for hand in self._busy.values():
+            if wanted <= 0:
+                break
+            wanted -= hand.began_us > since_us  # it will be back for the next one in a moment
+        return max(0, wanted)
+
+    def _check_claims_later(self) -> None:
+        if (since_us := self._claims.oldest_us()) is not None:
+            patience = _SHARE_SECONDS if self._idle else _UNBEGUN_SECONDS
+            waited = (self._crew.clock.monotonic_us() - since_us) / 1e6
+            self._claims_check = self.tell_self_after(max(0.0, patience - waited), CheckClaims())
+
+    def _run_low(self) -> None:
+        self.tell_self(ClaimsRunLow())
+
+    def _help_claims(self) -> None:
+        if self._idle:
+            self._wake_up(len(self._claims))
+        else:
+            self._return_late()
+
+    def _return_late(self) -> None:
+        # Handlers that were quick have become slow: what was claimed for them has to wait, and says so.
+        now = self._crew.clock.monotonic_us()
+        if late := self._claims.take_back(now - round(_UNBEGUN_SECONDS * 1e6)):
+            running_us = [now - hand.began_us for hand in self._busy.values() if hand.record is not None]
+            self._order_seconds = max(self._order_seconds, max(running_us, default=0) / 1e6)
+            self._may_claim_ahead = False
+            if any(record.sequence == self._claims.alone for record in late):
+                self._claims.alone = None
+            self._return(late, _NOBODY_FREE)
+
+    def _take_back(self, processor: ActorRef[Any]) -> None:
+        if (hand := self._busy.pop(processor, None)) is not None:
+            self._idle[processor] = hand
+        elif self._abandoned.pop(processor, None) is not None:
+            processor.stop(block=False)
+            self._replace()
 
     def _watch(self) -> None:
         timeout = self._crew.config.handler_timeout
-        if timeout is not None and self._busy and self._check is None:
+        if timeout is not None and self._busy and self._timeout_check is None:
             now = self._crew.clock.monotonic_us()
-            begun = [work.in_hand.began_us for work in self._busy.values() if work.in_hand is not None]
+            begun = [hand.began_us for hand in self._busy.values() if hand.record is not None]
             passed = (now - min(begun, default=now)) / 1e6
-            self._check = self.tell_self_after(timeout - passed, CheckTimeouts())
+            self._timeout_check = self.tell_self_after(timeout - passed, CheckTimeouts())
 
     def _check_timeouts(self) -> None:
         timeout = self._crew.config.handler_timeout
         if timeout is None:
             return
         now = self._crew.clock.monotonic_us()
-        for processor, work in list(self._busy.items()):
-            in_hand = work.in_hand
-            if in_hand is not None and now - in_hand.began_us >= round(timeout * 1e6):
-                self._give_up(processor, work, in_hand.record, timeout)
+        for processor, hand in list(self._busy.items()):
+            record = hand.record
+            is_late = record is not None and now - hand.began_us >= round(timeout * 1e6)
+            if record is not None and is_late and self._claims.abandon(hand, record):
+                # Nothing can end a thread: the order moves on without it, and its late result is refused by its
+                # attempt. A worker process can be killed: its processor takes its leave as soon as it has noticed.
+                self._abandoned[processor] = self._busy.pop(processor)
+                self._kill(processor)
+                self._find_out(record, f"TimeoutError: the handler did not return within {timeout:g} s")
+                self._replace()
 
-    def _give_up(self, processor: ActorRef[Any], work: Work, record: OrderRecord, timeout: float) -> None:
-        # Nothing can end a thread: the order moves on without it, and its late result is refused by its attempt. A
-        # worker process can be killed: its processor takes its leave as soon as it has noticed.
-        error = f"TimeoutError: the handler did not return within {timeout:g} s"
-        self._crew.recorder.tell(
-            OrdersHandled(deque([after_failure(record, self._crew.now(), error, self._crew.config)]))
-        )
-        del self._busy[processor]
-        self._assigned.extendleft(reversed(work.take_back()))
-        self._abandoned.add(processor)
-        self._kill(processor)
-        self._replace()
+    def _find_out(self, record: OrderRecord, error: str) -> None:
+        reply = self._crew.prober.ask(record.order)
+        if reply.is_done:
+            self._settle(record, error, reply.get())
+        else:
+            self._asking[record.attempt] = record
+            reply.when_done(lambda: self.tell_self(EffectFound(record, error, reply.get())))
 
-    def _take_leave(self, processor: ActorRef[Any]) -> None:
-        self._abandoned.remove(processor)
-        processor.stop(block=False)
-        self._replace()
+    def _settle(self, record: OrderRecord, error: str, effect: Effect, *, pays: bool = True) -> None:
+        step = settle(record, effect, self._crew.now(), error, self._crew.config, self._head_us, pays=pays)
+        self._crew.recorder.tell(OrdersHandled(deque([step])))
+
+    def _start_processor(self) -> None:
+        hand = Hand()
+        self._idle[ProcessorActor.start(self._crew, self._claims, hand)] = hand
 
     def _replace(self) -> None:
         config = self._crew.config
         self._crew.abandoned = len(self._abandoned)
         self._crew.missing = min(config.processors, max(0, len(self._abandoned) - config.max_abandoned))
         while not self._is_stopping and len(self._idle) + len(self._busy) < config.processors - self._crew.missing:
-            self._idle.append(ProcessorActor.start(self._crew))
+            self._start_processor()
+
+    def _release(self, wish: ReleaseOrder) -> None:
+        record, command = wish
+        if record.sequence in self._cancelling:
+            self._cancelling[record.sequence].append(command)
+        elif (unbegun := self._claims.release(record.sequence)) is not None:
+            self._cancelling[record.sequence] = [command]
+            self._return([unbegun], _RELEASED)
+        else:
+            fail(command.reply, TransitionRefused(record.order_id, record.status, OrderStatus.CANCELLED))
+
+    def _pass_on(self, commands: Sequence[CancelOrder]) -> None:
+        for command in commands:
+            try:
+                self._crew.recorder.tell(command)
+            except ActorDeadError:
+                fail(command.reply, EngineStopped())
 
     def _wind_down(self) -> None:
-        unbegun = [*self._assigned, *(record for work in self._busy.values() for record in work.take_back())]
-        self._assigned.clear()
-        self._return(unbegun, _UNBEGUN)
-        if self._stopping is not None and not self._busy and not self._assigning:
+        self._return(self._claims.take_back(), _UNBEGUN)
+        if self._stopping is not None and not self._busy and not self._assigning and not self._asking:
             self._stopping.set()
             self._stopping = None
 
     def _abandon(self) -> None:
         # The stop waits on for what is with the recorder: it comes back as Processing, and is returned then.
-        in_hand = [work.in_hand.record for work in self._busy.values() if work.in_hand is not None]
-        if in_hand:
-            order_ids = ", ".join(some([record.order_id for record in in_hand]))
-            self._log.warning("handlers did not return in time: %s go back to Pending", order_ids)
-        self._return(in_hand, _ABANDONED)
+        for hand in self._busy.values():
+            self._claims.abandon(hand, None)
+        in_hand = [hand.record for hand in self._busy.values() if hand.record is not None]
         self._abandoned.update(self._busy)
         self._busy.clear()
         for processor in self._abandoned:
             self._kill(processor)
+        self._leave(in_hand)
+
+    def _leave(self, in_hand: Sequence[OrderRecord]) -> None:
+        left = [*in_hand, *self._asking.values()]
+        self._asking.clear()
+        if not left:
+            return
+        if self._crew.prober.has_probe:
+            # The effect may happen as long as the handler runs, so it ends with the process. The file of what has
+            # begun says that no crash was the reason.
+            fate = "stay Processing until the next start asks the probe"
+        else:
+            for record in left:
+                self._settle(record, _ABANDONED, self._crew.prober.ask(record.order).get(), pays=False)
+            is_retried = self._crew.config.on_interrupted is OnInterrupted.RETRY
+            fate = "go back to Pending" if is_retried else "wait in Review"
+        order_ids = ", ".join(some([record.order_id for record in left]))
+        self._log.warning("handlers did not return in time: %s %s", order_ids, fate)
 
     def _kill(self, processor: ActorRef[Any]) -> None:
         if (bench := self._crew.benches.get(processor.actor_urn)) is not None:
             bench.kill()
 
-    def _return(self, records: list[OrderRecord], reason: str) -> None:
+    def _return(self, records: Sequence[OrderRecord], reason: str) -> None:
         if records:
             now = self._crew.now()
-            self._crew.recorder.tell(OrdersHandled(deque(put_back(record, now, reason) for record in records)))
+            steps = (put_back(record, now, reason, self._head_us) for record in records)
+            self._crew.recorder.tell(OrdersHandled(deque(steps)))
 
     def _pause(self) -> None:
         self._is_paused = True
@@ -274,8 +474,13 @@ class PoolActor(EngineActor):
         self._wake_us = self._wake = None
 
 
+def _place(record: OrderRecord) -> tuple[int, int]:
+    """Where an order stands in the queue."""
+    return record.ready_us or 0, record.sequence
+
+
 def assigned_ahead(processors: int, order_seconds: float) -> int:
-    """How many orders lie assigned beyond those in hand, so that no processor waits for an assignment's commit.
+    """How many orders are claimed beyond those in hand, so that no processor waits for an assignment's commit.
 
     As many as end while one is recorded: the number in a system is its rate times the time that each one spends in it
     (J. D. C. Little, "A Proof for the Queuing Formula: L = λW", Operations Research 9, 1961). None where it would be
@@ -286,4 +491,10 @@ def assigned_ahead(processors: int, order_seconds: float) -> int:
         order_seconds: what the handler takes for one, in seconds.
     """
     ending = processors * _ASSIGNMENT_SECONDS / max(order_seconds, 1e-9)
-    return min(_MAX_SHARE * processors, ceil(ending - 0.1))
+    return min(_MOST_AHEAD * processors, ceil(ending - 0.1))
+
+
+def most_processing(processors: int) -> int:
+    """How many orders are Processing at once at the most, with room to spare."""
+    # In hand, claimed, and with results that are not recorded: nothing more is claimed before these are.
+    return 4 * (_MOST_AHEAD + 1) * processors

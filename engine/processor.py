@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from collections import deque
 from contextlib import suppress
 
@@ -12,12 +11,13 @@ from pykka import ActorDeadError
 from ..store import lifecycle
 from ..store.record import Move, OrderRecord, move
 from .actor import EngineActor
+from .claims import Claims, Hand
 from .clock import Moment
 from .config import EngineConfig
 from .crew import Crew
 from .executor import HandlerFailed, WorkerDied
 from .handler import Reject, describe, shorten
-from .messages import OrdersHandled, ProcessOrders, ProcessorIdle
+from .messages import HandlerLost, OrdersHandled, ProcessOrders, ProcessorIdle
 
 
 class ProcessorActor(EngineActor):
@@ -25,10 +25,14 @@ class ProcessorActor(EngineActor):
 
     Args:
         crew: the engine's actors and settings.
+        claims: where it gets its orders.
+        hand: where it says what it works at.
     """
 
-    def __init__(self, crew: Crew) -> None:
+    def __init__(self, crew: Crew, claims: Claims, hand: Hand) -> None:
         super().__init__(crew)
+        self._claims = claims
+        self._hand = hand
         self._results: deque[Move] = deque()
         self._bench = crew.benches[self.actor_urn] = crew.make_bench()
 
@@ -41,25 +45,22 @@ class ProcessorActor(EngineActor):
         self._crew.benches.pop(self.actor_urn, None)
         self._bench.close()
 
-    def receive(self, message: ProcessOrders) -> None:
-        """Put the orders through the handler, and tell each result at once."""
-        handled = 0
-        began = time.perf_counter()
-        clock = self._crew.clock
-        while (record := message.work.begin(clock.monotonic_us())) is not None:
-            self._tell(self._result(record))
-            handled += 1
-        self._be_idle(handled, time.perf_counter() - began)
+    def receive(self, message: ProcessOrders) -> None:  # noqa: ARG002  # there is only this one
+        """Put orders through the handler until none is left, and tell each result at once."""
+        while (record := self._claims.take(self._hand)) is not None:
+            if (result := self._result(record)) is not None:
+                self._tell(result)
+        self._tell_pool(ProcessorIdle(self.actor_ref))
 
     def rebuild(self) -> None:
-        """Be there for more; the pool takes back what was not begun."""
-        self._be_idle(0, 0.0)
+        """Be there for more."""
+        self._tell_pool(ProcessorIdle(self.actor_ref))
 
-    def _be_idle(self, handled: int, seconds: float) -> None:
+    def _tell_pool(self, message: ProcessorIdle | HandlerLost) -> None:
         with suppress(ActorDeadError):  # where the engine did not wait for this handler any longer
-            self._crew.pool.tell(ProcessorIdle(self.actor_ref, handled, seconds))
+            self._crew.pool.tell(message)
 
-    def _result(self, record: OrderRecord) -> Move:
+    def _result(self, record: OrderRecord) -> Move | None:
         try:
             return self._handle(record)
         except BaseException as error:  # not the handler's: without a result the order would be in hand for ever
@@ -67,14 +68,17 @@ class ProcessorActor(EngineActor):
             reason = f"its result cannot be told: {type(error).__name__}"
             return move(record, lifecycle.FAIL, self._crew.clock.now_us(), reason, error=reason)
 
-    def _handle(self, record: OrderRecord) -> Move:
+    def _handle(self, record: OrderRecord) -> Move | None:
         clock = self._crew.clock
         try:
             self._bench.run(record.order)
         except Reject as rejection:
             reason = f"rejected: {shorten(rejection.reason)}"
             return move(record, lifecycle.FAIL, clock.now_us(), reason, error=reason)
-        except (HandlerFailed, WorkerDied) as error:
+        except WorkerDied as error:
+            self._tell_pool(HandlerLost(self.actor_ref, record, str(error)))
+            return None
+        except HandlerFailed as error:
             return after_failure(record, self._crew.now(), str(error), self._crew.config)
         except BaseException as error:  # a handler's SystemExit is a failed attempt like any other
             extra = {"order_id": record.order_id, "attempt": record.attempts}
@@ -90,11 +94,11 @@ class ProcessorActor(EngineActor):
                 self._crew.recorder.tell(OrdersHandled(self._results))
             except ActorDeadError:
                 self._log.warning(
-                    "order %s ended after the engine had stopped: it is Pending again", result.after.order_id
+                    "order %s ended after the engine had stopped: its result is lost", result.after.order_id
                 )
 
 
-def after_failure(record: OrderRecord, now: Moment, error: str, config: EngineConfig, *, at_once: bool = False) -> Move:
+def after_failure(record: OrderRecord, now: Moment, error: str, config: EngineConfig) -> Move:
     """The step that follows a failed attempt: tried again later, or Failed when the attempts are used up.
 
     Args:
@@ -102,32 +106,29 @@ def after_failure(record: OrderRecord, now: Moment, error: str, config: EngineCo
         now: when the attempt ended.
         error: what went wrong.
         config: for the number of attempts and the delays.
-        at_once: whether it is tried again at its old place in the sequence, without delay.
     """
     failures = record.failures + 1
     if failures >= config.max_attempts:
         reason = f"{error}; failed attempt {failures} of {config.max_attempts}"
         return move(record, lifecycle.FAIL, now.at_us, reason, error=error)
-    if at_once:
-        return put_back(record, now, error, error=error)
     delay = retry_delay_seconds(failures, config)
     reason = f"{error}; tried again in {delay:.1f} s"
     ready_us = now.queue_us + round(delay * 1e6)
     return move(record, lifecycle.RETURN, now.at_us, reason, ready_us=ready_us, error=error)
 
 
-def put_back(record: OrderRecord, now: Moment, reason: str, *, error: str | None = None) -> Move:
-    """The step back to Pending, at the order's old place in the sequence: it has waited long enough.
+def put_back(record: OrderRecord, now: Moment, reason: str, head_us: int | None) -> Move:
+    """The step back to Pending without a failure, at the order's old place in the queue: it has waited long enough.
 
     Args:
         record: an order that is Processing.
         now: when.
         reason: why.
-        error: what went wrong in the attempt, which counts as failed; None where it does not.
+        head_us: the queue's time of an order that is not behind those that wait; None where none waits.
     """
-    # Its stamp may be of a clock that was ahead.
-    ready_us = min(record.created_us, now.queue_us)
-    return move(record, lifecycle.RETURN, now.at_us, reason, ready_us=ready_us, error=error)
+    # The order's own time is a stamp, of a clock that may have been set meanwhile.
+    ready_us = min(record.created_us, now.queue_us if head_us is None else head_us)
+    return move(record, lifecycle.RETURN, now.at_us, reason, ready_us=ready_us)
 
 
 def retry_delay_seconds(failures: int, config: EngineConfig) -> float:

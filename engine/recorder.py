@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import repeat
+from itertools import chain, repeat
 from pathlib import Path
 from time import monotonic
 
@@ -51,6 +51,7 @@ from .messages import (
     PruneOrders,
     ReadTotals,
     RecordRest,
+    ReleaseOrder,
     RetryOrder,
     SettleOrder,
     SubmitOrders,
@@ -169,6 +170,8 @@ class RecorderActor(BatchActor):
                 " and the next start settles these orders as after a crash",
                 len(self._unrecorded),
             )
+        if self._crew.begun is not None:
+            self._crew.begun.close(is_all_recorded=not self._unrecorded)
         self._database.close()
 
     def rebuild(self) -> None:
@@ -271,6 +274,9 @@ class RecorderActor(BatchActor):
             record = queries.find(self._database, command.order_id)
             if record is None:
                 raise OrderNotFound(command.order_id)
+            if isinstance(command, CancelOrder) and record.status is OrderStatus.PROCESSING:
+                self._crew.pool.tell(ReleaseOrder(record, command))
+                return None
             edge = _edge(command, record, queue_us)
             return move(record, edge, at_us, command.reason, ready_us=queue_us, cause=command.cause)
         except OrdermillError as error:
@@ -324,6 +330,7 @@ class RecorderActor(BatchActor):
             self._crew.store_trouble = None
             self._log.log_seldom(logging.INFO, "the database takes writes again")
         self._write_again_seconds = _WRITE_AGAIN_SECONDS
+        self._guard(partial(self._forget_begun, recorded))
         if self._guard(partial(self._tell_pool, recorded)) is not None and batch.assignments:
             self.tell(self._crew.pool, AssignmentsFailed(batch.assignments))
         self._guard(partial(self._tell_others, batch.orders, recorded))
@@ -380,6 +387,12 @@ class RecorderActor(BatchActor):
     def _fail_all(self, batch: _Batch, error: BaseException) -> None:
         for waiting in (*batch.submissions, *(command for command, _ in batch.commands)):
             fail(waiting.reply, error)
+
+    def _forget_begun(self, recorded: Recorded) -> None:
+        if (begun := self._crew.begun) is not None:
+            for step in chain(recorded.moved, recorded.refused):  # who is refused has moved on before
+                if step.before.status is OrderStatus.PROCESSING:
+                    begun.forget(step.before)
 
     def _tell_pool(self, recorded: Recorded) -> None:
         ready = [record for outcome, record in recorded.acceptances if outcome is Outcome.ACCEPTED]

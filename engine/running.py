@@ -19,17 +19,17 @@ from ..store import database as store
 from ..store import engines, lifecycle, queries
 from ..store.errors import StoreUnavailable
 from ..store.lock import EngineLock
-from . import messages
+from . import begun, messages
 from .backlog import Backlog
 from .clock import Clock, SystemClock
 from .config import EngineConfig
 from .crew import Crew
 from .executor import Bench
-from .handler import Handler, Simulated
+from .handler import Probe
 from .intake import IntakeActor
 from .logger import EngineLogger
 from .metrics import MetricsActor
-from .pool import PoolActor
+from .pool import PoolActor, most_processing
 from .recorder import RecorderActor
 from .recovery import Recovered, recover
 from .reply import Reply
@@ -55,16 +55,23 @@ class Running(NamedTuple):
 
 
 def put_up(
-    path: Path, config: EngineConfig, handler: Handler, make_bench: Callable[[], Bench], given_clock: Clock | None
+    path: Path,
+    config: EngineConfig,
+    make_bench: Callable[[], Bench],
+    probe: Probe | None,
+    given_clock: Clock | None,
+    *,
+    is_simulated: bool,
 ) -> Running:
     """Open the database, settle what an earlier engine left in hand, and start the actors.
 
     Args:
         path: the database file.
         config: the settings.
-        handler: asked for its `probe`.
         make_bench: gives each processor a place to run the handler at.
+        probe: asked about orders whose handler was cut short.
         given_clock: where the time comes from; the machine's by default.
+        is_simulated: whether work is only simulated.
 
     Raises:
         DatabaseRefused: the database is not usable, or another engine works on it.
@@ -78,17 +85,22 @@ def put_up(
         undo.callback(database.close)
         try:
             clock = given_clock or SystemClock()
+            if given_clock is None:
+                undo.callback(clock.close)
             crew = Crew(
                 config=config,
                 clock=clock,
-                engine_id=engines.register(database, clock.now_us()),
                 make_bench=make_bench,
+                probe=probe,
                 last_step_us=queries.last_transition_us(database),
-                is_simulated=isinstance(handler, Simulated),
+                is_simulated=is_simulated,
             )
             for warning in crew.warnings():
                 _log.warning("%s", warning)
-            recovered = recover(database, crew, getattr(handler, "probe", None))
+            recovered = recover(database, crew, begun.read(path, engines.last(database)))
+            # What the last run has left behind is settled: only now may the notes of this one take its place.
+            crew.engine_id = engines.register(database, clock.now_us())
+            crew.begun = _note_begun(path, crew.engine_id, config)
             totals = queries.totals(database)
             users = Counter() if config.user_backlog is None else queries.backlog_by_user(database)
             readers = store.open_readers(path, _MAX_READERS)
@@ -107,6 +119,14 @@ def put_up(
     crew.pool.tell(messages.WakeUp())
     crew.recorder.tell(messages.PruneOrders())
     return Running(crew, readers, lock, given_clock is None, recovered)
+
+
+def _note_begun(path: Path, run_id: int, config: EngineConfig) -> begun.BegunFile | None:
+    try:
+        return begun.BegunFile(path, run_id, most_processing(config.processors))
+    except OSError as error:
+        _log.warning("no file for what has begun (%s): after a crash, all that was claimed counts as begun", error)
+        return None
 
 
 def take_down(running: Running) -> None:

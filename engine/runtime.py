@@ -15,15 +15,24 @@ from playhouse.pool import MaxConnectionsExceeded  # type: ignore[import-untyped
 from pykka import ActorDeadError
 
 from ..store.address import locate
-from ..store.errors import EngineStopped, StoreUnavailable
+from ..store.errors import EngineStopped, InvalidArgument, InvalidConfiguration, StoreUnavailable
 from .clock import Clock
 from .config import EngineConfig
 from .crew import Crew
 from .desk import Desk
 from .executor import ExecutorKind, bench_maker
-from .handler import Handler, Simulated, check_handler
+from .handler import Handler, Probe, Simulated, check_handler
 from .life import IS_INHERITED, Life, Phase
-from .messages import AwaitOrder, Drain, Request, SubmitOrders, TakeSnapshot
+from .messages import (
+    AwaitOrder,
+    CancelOrder,
+    Drain,
+    Request,
+    RetryOrder,
+    SettleOrder,
+    SubmitOrders,
+    TakeSnapshot,
+)
 from .recovery import Recovered
 from .running import Running, put_up
 
@@ -42,6 +51,7 @@ class OrderEngine(Desk):
     Args:
         database: a path, or a URL such as `sqlite:///orders.db`; created where it does not exist.
         handler: called with each order; see `Handler`. Without one, work is simulated.
+        probe: asked about orders whose handler was cut short; see `Probe`. The handler's attribute `probe` by default.
         executor: where the handler runs: `threads`, `processes`, or an executor of your own, which is not shut down.
         clock: where the time comes from; the machine's by default.
         settings: the fields of `EngineConfig`, by name.
@@ -56,6 +66,7 @@ class OrderEngine(Desk):
         database: str | os.PathLike[str],
         *,
         handler: Handler | None = None,
+        probe: Probe | None = None,
         executor: Executor | ExecutorKind | str = ExecutorKind.THREADS,
         clock: Clock | None = None,
         **settings: Any,
@@ -69,6 +80,9 @@ class OrderEngine(Desk):
         """The database file."""
         self.recovered = Recovered()
         """What the last start found in hand of an engine that had died, and did with it."""
+        self._probe = probe or getattr(handler, "probe", None)
+        if self._probe is not None and not callable(self._probe):
+            raise InvalidConfiguration(f"The probe must be callable with an order; {self._probe!r} is not.")
         self._make_bench = bench_maker(self._handler, self.config.executor if own is None else own)
         self._given_clock = clock
         self._life = Life()
@@ -96,14 +110,18 @@ class OrderEngine(Desk):
         self._life.start(self._put_up)
 
     def _put_up(self) -> Running:
-        running = put_up(self.path, self.config, self._handler, self._make_bench, self._given_clock)
+        is_simulated = isinstance(self._handler, Simulated)
+        running = put_up(
+            self.path, self.config, self._make_bench, self._probe, self._given_clock, is_simulated=is_simulated
+        )
         self.recovered = running.recovered
         return running
 
     def stop(self) -> None:
         """Take no more orders, wait for those in hand, then end all actors; nothing if it is not running.
 
-        An order whose handler does not return within `stop_seconds` goes back to Pending. Results that the database
+        An order whose handler does not return within `stop_seconds` goes back to Pending, or to Review where
+        `on_interrupted` says so; with a probe it stays Processing, and the next start asks. Results that the database
         does not take are tried again as long. Nothing is lost. A second Ctrl-C interrupts only the waiting: the stop
         goes on, and `stop` waits for it again. `pykka.ActorRegistry.stop_all()` does the same as this.
         """
@@ -167,7 +185,10 @@ class OrderEngine(Desk):
         """
         if isinstance(request, AwaitOrder):
             self._await(request, self._need().crew)
-            return
+        else:
+            self._pass_on(request)
+
+    def _pass_on(self, request: Request) -> None:
         # Whatever is told while the gate is open is in the mailbox before the first word of a stop.
         with self._life.gate:
             crew = self._need().crew
@@ -176,8 +197,10 @@ class OrderEngine(Desk):
                     actor = crew.intake
                 case TakeSnapshot() | Drain():
                     actor = crew.metrics
-                case _:
+                case CancelOrder() | RetryOrder() | SettleOrder() | AwaitOrder():
                     actor = crew.recorder
+                case _:
+                    raise InvalidArgument(f"{type(request).__name__} is no request that an engine takes.")
             try:
                 actor.tell(request)
             except ActorDeadError:  # a signal's handler has stopped the engine in this thread, gate or not
@@ -195,7 +218,7 @@ class OrderEngine(Desk):
             raise EngineStopped
         if is_over and (room.leave(wish) or not may_wait):
             # By way of the recorder, which first tells intake and the metrics what it has recorded.
-            crew.recorder.tell(wish)
+            self._pass_on(wish)
 
     def _read(self, query: Callable[[Database], T]) -> T:
         running = self._need()

@@ -12,7 +12,7 @@ VALUES
   (2, 'sample-2', 'bob',   '["sku-desk"]',                    34900, 'Completed',  2, 1, 1767225601000000, 1767225603400000, NULL, 'TimeoutError: the payment service did not answer'),
   (3, 'sample-3', 'carol', '["sku-lamp","sku-bulb"]',          5450, 'Failed',     1, 1, 1767225602000000, 1767225602120000, NULL, 'rejected: the card was declined'),
   (4, 'sample-4', 'alice', '["sku-chair"]',                   12900, 'Cancelled',  0, 0, 1767225603000000, 1767225609000000, NULL, NULL),
-  (5, 'sample-5', 'dave',  '["sku-shelf"]',                    8900, 'Review',     1, 1, 1767225604000000, 1767225660000000, NULL, 'the engine died in mid-work'),
+  (5, 'sample-5', 'dave',  '["sku-shelf"]',                    8900, 'Review',     1, 1, 1767225604000000, 1767225660000000, NULL, 'the engine died while the order was in hand'),
   (6, 'sample-6', 'erin',  '["sku-gift-card"]',                5000, 'Pending',    0, 0, 1767225605000000, 1767225605000000, 1767225605000000, NULL),
   (7, 'sample-7', 'bob',   '["sku-pen"]',                         0, 'Pending',    0, 0, 1767225606000000, 1767225606000000, 1767225606000000, NULL);
 
@@ -34,7 +34,7 @@ INSERT INTO transitions (sequence, order_id, from_status, to_status, at, attempt
   (6, 'sample-6', NULL,         'Pending',    1767225605000000, 0, 'accepted'),
   (7, 'sample-7', NULL,         'Pending',    1767225606000000, 0, 'accepted'),
   (4, 'sample-4', 'Pending',    'Cancelled',  1767225609000000, 0, 'cancelled before work began'),
-  (5, 'sample-5', 'Processing', 'Review',     1767225660000000, 1, 'the engine died in mid-work');
+  (5, 'sample-5', 'Processing', 'Review',     1767225660000000, 1, 'the engine died while the order was in hand');
 
 UPDATE totals SET value = (SELECT count(*) FROM orders WHERE status = name)
 WHERE name IN ('Pending', 'Processing', 'Completed', 'Failed', 'Cancelled', 'Review');

@@ -5,12 +5,18 @@ from __future__ import annotations
 import os
 import platform
 
-from peewee import Database
+from peewee import Database, fn
 
 from .models import EngineModel
 from .statements import write_transaction
 
 _KEPT = 100
+
+
+def last(database: Database) -> int:
+    """The number of the last run, 0 before the first."""
+    highest: int | None = EngineModel.select(fn.MAX(EngineModel.id)).scalar(database)
+    return highest or 0
 
 
 def register(database: Database, started_us: int) -> int:

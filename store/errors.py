@@ -34,6 +34,10 @@ class InvalidConfiguration(OrdermillError):
     """A setting is out of its range or names something that does not exist."""
 
 
+class InvalidArgument(OrdermillError):
+    """An argument of a call is of the wrong type, or out of its range; nothing was done."""
+
+
 class OrderNotFound(OrdermillError):
     """No order has this id."""
 

@@ -13,7 +13,8 @@ class OrderStatus(StrEnum):
     """Accepted and waiting. The pool gives it to a processor; a client or an operator may cancel it. An operator may
     hurry one that waits for its next attempt."""
     PROCESSING = "Processing"
-    """With a processor. The processor moves it on, or recovery does when the engine died meanwhile."""
+    """With a processor, or about to be. The processor moves it on; the pool does where the handler was cut short or was
+    not begun in time, and recovery where the engine died meanwhile."""
     COMPLETED = "Completed"
     """Done. Nobody moves it on."""
     FAILED = "Failed"
@@ -21,7 +22,7 @@ class OrderStatus(StrEnum):
     CANCELLED = "Cancelled"
     """Cancelled before work began. Nobody moves it on."""
     REVIEW = "Review"
-    """The engine died in mid-work, and nobody can tell whether the effect happened. An operator settles or retries."""
+    """The handler was cut short, and nobody can tell whether its effect happened. An operator settles or retries."""
 
     @property
     def is_terminal(self) -> bool:
@@ -48,10 +49,10 @@ class Edge(NamedTuple):
 ACCEPT = Edge(None, OrderStatus.PENDING, "intake", "accepted")
 ASSIGN = Edge(OrderStatus.PENDING, OrderStatus.PROCESSING, "pool", "assigned to a processor")
 CANCEL = Edge(OrderStatus.PENDING, OrderStatus.CANCELLED, "client or operator", "cancelled before work began")
-COMPLETE = Edge(OrderStatus.PROCESSING, OrderStatus.COMPLETED, "processor or recovery", "the handler returned")
-RETURN = Edge(OrderStatus.PROCESSING, OrderStatus.PENDING, "processor or recovery", "to be tried again")
-FAIL = Edge(OrderStatus.PROCESSING, OrderStatus.FAILED, "processor or recovery", "rejected, or out of attempts")
-PARK = Edge(OrderStatus.PROCESSING, OrderStatus.REVIEW, "recovery", "the engine died in mid-work")
+COMPLETE = Edge(OrderStatus.PROCESSING, OrderStatus.COMPLETED, "processor, pool or recovery", "the handler returned")
+RETURN = Edge(OrderStatus.PROCESSING, OrderStatus.PENDING, "processor, pool or recovery", "to be tried again")
+FAIL = Edge(OrderStatus.PROCESSING, OrderStatus.FAILED, "processor, pool or recovery", "rejected, or out of attempts")
+PARK = Edge(OrderStatus.PROCESSING, OrderStatus.REVIEW, "pool or recovery", "the handler was cut short")
 RETRY_REVIEWED = Edge(OrderStatus.REVIEW, OrderStatus.PENDING, "operator", "retried by an operator")
 RETRY_FAILED = Edge(OrderStatus.FAILED, OrderStatus.PENDING, "operator", "retried by an operator")
 HURRY = Edge(OrderStatus.PENDING, OrderStatus.PENDING, "operator", "hurried by an operator")

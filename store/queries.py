@@ -12,7 +12,7 @@ from . import lifecycle
 from .lifecycle import OrderStatus
 from .models import OrderModel, TotalModel, TransitionModel
 from .order import Order
-from .record import OrderRecord, Transition
+from .record import Attempt, OrderRecord, Transition
 from .statements import run, to_sql
 from .totals import (
     PROCESSING_MICROSECONDS,
@@ -144,6 +144,16 @@ def next_ready_us(database: Database, now_us: int) -> int | None:
     """When the next Pending order after `now_us` becomes ready, or None; both microseconds since 1970-01-01."""
     earliest: int | None = run(database, _NEXT_READY, (now_us,)).fetchone()[0]
     return earliest
+
+
+def attempts_in_hand(database: Database) -> list[Attempt]:
+    """The attempts of all orders that are Processing, oldest first."""
+    query = (
+        OrderModel.select(OrderModel.sequence, OrderModel.attempts)
+        .where(OrderModel.status == OrderStatus.PROCESSING.value)
+        .order_by(OrderModel.sequence)
+    )
+    return [Attempt(*row) for row in query.tuples().execute(database)]
 
 
 def processing(database: Database, limit: int) -> list[OrderRecord]:

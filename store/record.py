@@ -15,6 +15,15 @@ from .order import Order
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+class Attempt(NamedTuple):
+    """One attempt at an order: what a result belongs to."""
+
+    sequence: int
+    """The order's number."""
+    number: int
+    """1 for the first."""
+
+
 class OrderRecord(msgspec.Struct, frozen=True, gc=False):
     """An order and where it is. Times are microseconds since 1970-01-01T00:00:00Z."""
 
@@ -38,6 +47,11 @@ class OrderRecord(msgspec.Struct, frozen=True, gc=False):
     def order_id(self) -> str:
         """The client's name for the order."""
         return self.order.order_id
+
+    @property
+    def attempt(self) -> Attempt:
+        """The latest attempt at the order."""
+        return Attempt(self.sequence, self.attempts)
 
     @property
     def created_at(self) -> datetime:

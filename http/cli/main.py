@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from ...engine import EngineConfig, Handler, InvalidConfiguration, OrderEngine, OrdermillError
+from ...engine import EngineConfig, InvalidConfiguration, Order, OrderEngine, OrdermillError
 from ..server import ServerConfig, serve
 from . import database, keys, logs, measure, orders
 from .console import DEFAULT_DATABASE, DatabaseOption, print_line, show_any_text, stop
@@ -55,6 +56,13 @@ def serve_command(
             "Without one, work is simulated.",
         ),
     ] = None,
+    probe: Annotated[
+        str | None,
+        typer.Option(
+            envvar="ORDERMILL_PROBE",
+            help="Asked about orders whose handler was cut short: module:function, imported likewise.",
+        ),
+    ] = None,
     log_level: Annotated[
         LogLevel,
         option(
@@ -76,7 +84,8 @@ def serve_command(
     set_up()
     engine = OrderEngine(
         db,
-        handler=None if handler is None else load_handler(handler),
+        handler=None if handler is None else load_function(handler, "handler"),
+        probe=None if probe is None else load_function(probe, "probe"),
         **settings_of(EngineConfig, settings),
     )
     config = ServerConfig.of(settings_of(ServerConfig, settings))
@@ -98,27 +107,28 @@ app.add_typer(database.app)
 app.add_typer(keys.app, name="keys")
 
 
-def load_handler(name: str) -> Handler:
-    """Import a handler, from the working directory too.
+def load_function(name: str, role: str) -> Callable[[Order], Any]:
+    """Import a function of the user's, from the working directory too.
 
     Args:
         name: `module:function`.
+        role: what it is for, in one word.
 
     Raises:
         InvalidConfiguration: there is no such module or function, or the module is no Python.
     """
     module_name, separator, attribute = name.partition(":")
     if not (module_name and separator and attribute):
-        raise InvalidConfiguration(f"A handler is named module:function; {name!r} is not.")
+        raise InvalidConfiguration(f"A {role} is named module:function; {name!r} is not.")
     sys.path.insert(0, str(Path.cwd()))
     try:
         module = importlib.import_module(module_name)
     except (ImportError, SyntaxError, TypeError) as error:  # TypeError: a relative name
-        raise InvalidConfiguration(f"Cannot import the handler's module {module_name!r}: {error}.") from error
-    handler: Handler | None = getattr(module, attribute, None)
-    if not callable(handler):
+        raise InvalidConfiguration(f"Cannot import the {role}'s module {module_name!r}: {error}.") from error
+    function: Callable[[Order], Any] | None = getattr(module, attribute, None)
+    if not callable(function):
         raise InvalidConfiguration(f"The module {module_name!r} has no function {attribute!r}.")
-    return handler
+    return function
 
 
 def main() -> NoReturn:

@@ -123,6 +123,20 @@ def held(start_engine: Callable[..., OrderEngine]) -> Iterator[Held]:  # noqa: A
 
 
 @pytest.fixture
+def hold(start_engine: Callable[..., OrderEngine]) -> Iterator[Callable[[], Held]]:  # noqa: ARG001  # likewise
+    """Makes handlers to hold, released in the end."""
+    made: list[Held] = []
+
+    def make() -> Held:
+        made.append(Held())
+        return made[-1]
+
+    yield make
+    for handler in made:
+        handler.release()
+
+
+@pytest.fixture
 def ledger(
     start_engine: Callable[..., OrderEngine],  # noqa: ARG001  # released before engines stop
     monkeypatch: pytest.MonkeyPatch,

@@ -62,7 +62,7 @@ class BatchDivider(BatchActor):
 @pytest.fixture
 def crew(clock: ManualClock) -> Crew:
     """A crew that nobody works in."""
-    return Crew(config=EngineConfig(), clock=clock, engine_id=1, make_bench=Bench)
+    return Crew(config=EngineConfig(), clock=clock, make_bench=Bench)
 
 
 @pytest.fixture

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ordermill.engine import Order, OrderEngine, OrderStatus
+from ordermill.engine import Order, OrderEngine, OrderStatus, StoreUnavailable, TransitionRefused
 from ordermill.engine.messages import OrdersReady
 from ordermill.engine.pool import PoolActor, assigned_ahead
 from ordermill.engine.testing import make_order
 from ordermill.store import queries
+from ordermill.store.record import Move
 
 if TYPE_CHECKING:
-    from tests.engine.conftest import Held, WatchedClock
+    from tests.engine.conftest import Held, HeldLedger, WatchedClock
 
 StartEngine = Callable[..., OrderEngine]
 
@@ -41,7 +42,7 @@ def test_a_backlog_larger_than_the_window_is_handled_in_sequence_and_stays_out_o
 
     def measure(pool: PoolActor, message: Any) -> None:
         receive(pool, message)
-        sizes.append(len(pool._ready) + len(pool._assigned) + pool._assigning)
+        sizes.append(len(pool._ready) + len(pool._claims) + pool._assigning)
 
     monkeypatch.setattr(PoolActor, "receive", measure)
     handled: list[str] = []
@@ -60,7 +61,7 @@ def test_a_backlog_larger_than_the_window_is_handled_in_sequence_and_stays_out_o
     engine.drain(timeout=20)
 
     assert handled == order_ids
-    assert max(sizes) <= 10 + 2 * 64 + 2
+    assert max(sizes) <= 10 + 2 * 128 + 2
     engine.stop()
     assert_sound()
 
@@ -88,7 +89,7 @@ def test_as_many_orders_are_in_hand_as_there_are_processors(start_engine: StartE
 
 @pytest.mark.parametrize(
     ("processors", "order_seconds", "ahead"),
-    [(4, 1.0, 0), (4, 60.0, 0), (64, 1.0, 1), (1, 0.01, 1), (2, 0.01, 2), (8, 0.01, 8), (2, 0.001, 20), (2, 0.0, 128)],
+    [(4, 1.0, 0), (4, 60.0, 0), (64, 1.0, 1), (1, 0.01, 1), (2, 0.01, 2), (8, 0.01, 8), (2, 0.001, 20), (2, 0.0, 256)],
 )
 def test_the_quicker_the_handler_the_more_orders_are_assigned_ahead(
     processors: int, order_seconds: float, ahead: int
@@ -109,6 +110,157 @@ def test_a_slow_order_does_not_hold_up_the_others(start_engine: StartEngine, hel
 
     assert {receipt.wait(timeout=10) for receipt in receipts} == {OrderStatus.COMPLETED}
     assert engine.status("slow") is OrderStatus.PROCESSING
+
+
+class Slowable:
+    """A handler that is quick but for some orders, which it holds until it is released."""
+
+    def __init__(self, held: Held) -> None:
+        self._held = held
+        self.slow: frozenset[str] = frozenset()
+
+    def __call__(self, order: Order) -> None:
+        if order.order_id in self.slow:
+            self._held(order)
+
+
+def warm_up(engine: OrderEngine) -> None:
+    """Have the engine learn that its handler is quick, so that it claims ahead."""
+    engine.submit_many(make_order(f"warm-{number}") for number in range(200))
+    engine.drain(timeout=10)
+
+
+def test_what_was_claimed_behind_a_slow_order_goes_to_whoever_is_idle(start_engine: StartEngine, held: Held) -> None:
+    handler = Slowable(held)
+    engine = start_engine(handler, processors=2)
+    warm_up(engine)
+    handler.slow = frozenset({"o-0"})
+
+    receipts = engine.submit_many(make_order(f"o-{number}") for number in range(100))
+
+    assert held.begun() == "o-0"
+    assert {receipt.wait(timeout=5) for receipt in receipts[1:]} == {OrderStatus.COMPLETED}
+    assert {engine.order(f"o-{number}").attempts for number in range(100)} == {1}
+
+
+def test_what_was_claimed_and_finds_nobody_idle_goes_back_at_no_cost(
+    start_engine: StartEngine, held: Held, assert_sound: Callable[[], None]
+) -> None:
+    handler = Slowable(held)
+    engine = start_engine(handler, processors=2, max_attempts=1)
+    warm_up(engine)
+    handler.slow = frozenset({"o-0", "o-1"})
+    engine.submit_many(make_order(f"o-{number}") for number in range(50))
+    assert {held.begun(), held.begun()} == {"o-0", "o-1"}
+
+    while engine.metrics().orders_by_status[OrderStatus.PROCESSING] > 2:
+        assert engine.trouble() == ()
+
+    returned = [record for record in engine.orders(status=OrderStatus.PENDING) if record.attempts]
+    assert returned
+    assert {record.failures for record in returned} == {0}
+    assert engine.history(returned[0].order_id)[-1].reason == "no processor was free in time"
+    held.release()
+    assert engine.drain(timeout=10).orders_by_status[OrderStatus.COMPLETED] == 250
+    engine.stop()
+    assert_sound()
+
+
+def test_what_went_back_is_handled_in_its_old_sequence(start_engine: StartEngine, held: Held) -> None:
+    handled: list[str] = []
+    slow = Slowable(held)
+
+    def handle(order: Order) -> None:
+        slow(order)
+        handled.append(order.order_id)
+
+    engine = start_engine(handle, processors=1, window=20)
+    warm_up(engine)
+    handled.clear()
+    slow.slow = frozenset({"o-0"})
+    engine.submit_many(make_order(f"o-{number}") for number in range(300))
+    held.begun()
+    while engine.metrics().orders_by_status[OrderStatus.PROCESSING] > 1:
+        assert engine.trouble() == ()
+    held.release()
+    engine.drain(timeout=10)
+
+    assert handled == [f"o-{number}" for number in range(300)]
+
+
+@pytest.fixture
+def claimed(start_engine: StartEngine, held: Held, clock: WatchedClock) -> OrderEngine:
+    """An engine whose processor is held, with orders that are claimed behind it, and a clock that stands still."""
+    handler = Slowable(held)
+    engine = start_engine(handler, processors=1, clock=clock, stop_seconds=0)
+    warm_up(engine)
+    handler.slow = frozenset({"o-0"})
+    engine.submit_many(make_order(f"o-{number}") for number in range(5))
+    held.begun()
+    return engine
+
+
+def test_an_order_that_is_claimed_and_not_begun_can_be_cancelled(
+    claimed: OrderEngine, held: Held, assert_sound: Callable[[], None]
+) -> None:
+    assert claimed.status("o-3") is OrderStatus.PROCESSING
+
+    assert claimed.cancel("o-3").status is OrderStatus.CANCELLED
+
+    assert [(step.to_status, step.reason) for step in claimed.history("o-3")[2:]] == [
+        (OrderStatus.PENDING, "it was not begun yet"),
+        (OrderStatus.CANCELLED, "cancelled before work began"),
+    ]
+    held.release()
+    assert claimed.drain(timeout=5).orders_by_status[OrderStatus.CANCELLED] == 1
+    assert claimed.order("o-4").status is OrderStatus.COMPLETED
+    claimed.stop()
+    assert_sound()
+
+
+def test_an_order_that_is_begun_cannot_be_cancelled(claimed: OrderEngine) -> None:
+    with pytest.raises(TransitionRefused, match="Processing"):
+        claimed.cancel("o-0")
+
+
+def test_of_several_who_cancel_an_order_one_does(claimed: OrderEngine) -> None:
+    replies = [claimed.begin_cancel("o-3") for _ in range(5)]
+    outcomes = []
+    for reply in replies:
+        try:
+            outcomes.append(reply.get(timeout=5).status)
+        except TransitionRefused:
+            outcomes.append(None)
+
+    assert outcomes.count(OrderStatus.CANCELLED) == 1
+    assert outcomes.count(None) == 4
+
+
+def test_a_cancellation_that_fails_leaves_the_order_to_be_handled(
+    claimed: OrderEngine, held: Held, ledger: HeldLedger
+) -> None:
+    def is_cancellation(_: object, moves: Sequence[Move]) -> bool:
+        return any(step.after.status is OrderStatus.CANCELLED for step in moves)
+
+    ledger.fail_once(StoreUnavailable(OSError("disk full")), is_cancellation)
+
+    with pytest.raises(StoreUnavailable):
+        claimed.cancel("o-3")
+
+    held.release()
+    assert claimed.wait("o-3", timeout=5) is OrderStatus.COMPLETED
+
+
+def test_a_stop_returns_what_is_claimed_and_not_begun(
+    claimed: OrderEngine, start_engine: StartEngine, clock: WatchedClock
+) -> None:
+    claimed.stop()
+
+    engine = start_engine(clock=clock)
+    engine.drain(timeout=5)
+    assert [engine.order(f"o-{number}").failures for number in range(5)] == [0] * 5
+    assert engine.history("o-0")[2].reason == "the engine stopped before the handler returned"
+    assert engine.history("o-4")[2].reason == "the engine stopped before it was begun"
 
 
 def test_orders_that_are_tried_again_do_not_hold_up_new_ones(start_engine: StartEngine, clock: WatchedClock) -> None:

@@ -246,13 +246,19 @@ def test_the_step_after_the_last_failure_is_failed() -> None:
     assert step.reason == "boom; failed attempt 2 of 2"
 
 
-def test_an_order_may_be_tried_again_at_its_old_place() -> None:
-    step = after_failure(in_hand(), Moment(START_US + 7, START_US + 5), "crash", EngineConfig(), at_once=True)
+def test_an_order_goes_back_to_its_old_place_without_a_failure() -> None:
+    step = put_back(in_hand(), Moment(START_US + 7, START_US + 5), "crash", None)
 
-    assert (step.after.ready_us, step.after.failures, step.reason) == (START_US - 9, 1, "crash")
+    assert (step.after.ready_us, step.after.failures, step.reason) == (START_US - 9, 0, "crash")
 
 
 def test_an_order_whose_stamp_is_of_a_clock_that_was_ahead_is_ready_at_once() -> None:
-    step = put_back(in_hand(), Moment(START_US - 20, START_US - 10), "crash")
+    step = put_back(in_hand(), Moment(START_US - 20, START_US - 10), "crash", None)
 
     assert step.after.ready_us == START_US - 10
+
+
+def test_an_order_that_goes_back_is_not_behind_those_that_wait() -> None:
+    step = put_back(in_hand(), Moment(START_US, START_US), "crash", START_US - 30)
+
+    assert step.after.ready_us == START_US - 30

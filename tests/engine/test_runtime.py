@@ -14,10 +14,12 @@ from peewee import OperationalError
 
 from ordermill.engine import (
     EngineStopped,
+    InvalidArgument,
     InvalidConfiguration,
     Order,
     OrderConflict,
     OrderEngine,
+    OrdermillError,
     OrderNotFound,
     OrderStatus,
     Outcome,
@@ -25,8 +27,10 @@ from ordermill.engine import (
     StoreUnavailable,
     TransitionRefused,
 )
+from ordermill.engine.messages import AwaitOrder
 from ordermill.engine.pool import PoolActor
 from ordermill.engine.testing import ManualClock, make_order
+from ordermill.engine.waiting import WaitingRoom
 from ordermill.store import queries
 
 if TYPE_CHECKING:
@@ -294,7 +298,7 @@ def test_only_a_review_is_settled_and_only_as_completed_or_failed(start_engine: 
 
     with pytest.raises(TransitionRefused, match="is Completed"):
         engine.settle("o-1", OrderStatus.FAILED)
-    with pytest.raises(InvalidConfiguration, match="not as Pending"):
+    with pytest.raises(InvalidArgument, match="must be one of Completed, Failed; 'Pending' is not"):
         engine.settle("o-1", OrderStatus.PENDING)
 
 
@@ -388,6 +392,68 @@ def test_a_wait_ends_when_the_engine_stops(start_engine: StartEngine, held: Held
         engine.stop()
         with pytest.raises(EngineStopped):
             future.result(timeout=5)
+
+
+def test_a_wait_that_a_stop_overtakes_is_told_so(start_engine: StartEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = start_engine()
+    engine.submit(make_order()).wait(timeout=5)
+    leave = WaitingRoom.leave
+
+    def stop_first(room: WaitingRoom, wish: AwaitOrder) -> bool:
+        was_waiting = leave(room, wish)
+        engine.stop()
+        return was_waiting
+
+    monkeypatch.setattr(WaitingRoom, "leave", stop_first)
+
+    with pytest.raises(EngineStopped):
+        engine.wait("o-1")
+
+
+def test_whatever_is_asked_while_an_engine_stops_is_answered(start_engine: StartEngine) -> None:
+    engine = start_engine()
+    engine.submit(make_order()).wait(timeout=5)
+    outcomes: list[object] = []
+
+    def ask(call: Callable[[], object]) -> None:
+        while True:
+            try:
+                call()
+            except EngineStopped:
+                return
+            except OrdermillError:
+                pass  # it is Completed, and is not cancelled
+
+    calls: list[Callable[[], object]] = [
+        lambda: engine.wait("o-1"),
+        lambda: engine.drain(),
+        lambda: engine.metrics(),
+        lambda: engine.submit(make_order("o-2")),
+        lambda: engine.cancel("o-1"),
+        lambda: engine.retry("o-1"),
+        lambda: engine.settle("o-1", "Failed"),
+        lambda: engine.begin_wait("o-1").get(),
+        lambda: engine.history("o-1"),
+    ]
+    with ThreadPoolExecutor(len(calls)) as threads:
+        asked = [threads.submit(ask, call) for call in calls]
+        engine.submit(make_order("o-3")).wait(timeout=5)
+        engine.stop()
+        outcomes = [future.result(timeout=5) for future in asked]
+
+    assert outcomes == [None] * len(calls)
+
+
+def test_who_drains_again_and_again_leaves_nothing_behind(start_engine: StartEngine, held: Held) -> None:
+    engine = start_engine(held)
+    engine.submit(make_order())
+    for _ in range(20):
+        with pytest.raises(TimeoutError):
+            engine.drain(timeout=0)
+
+    assert engine._life.running is not None
+    metrics_actor: Any = engine._life.running.crew.metrics
+    assert len(metrics_actor._actor_weakref()._draining) == 1
 
 
 def test_a_door_that_closes_ends_all_waits_while_the_engine_runs_on(start_engine: StartEngine, held: Held) -> None:

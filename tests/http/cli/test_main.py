@@ -16,7 +16,7 @@ import pytest
 
 from ordermill.engine import EngineConfig, InvalidConfiguration, OrderEngine, OrderStatus
 from ordermill.engine.testing import make_order
-from ordermill.http.cli.main import load_handler
+from ordermill.http.cli.main import load_function
 from ordermill.http.server import ServerConfig
 
 Run = Callable[..., Any]
@@ -337,6 +337,7 @@ def test_reading_beside_a_running_engine_is_fine(run: Run, command: list[str]) -
         (["--executor", "fibres"], "--executor must be threads or processes, not 'fibres'."),
         (["--db", "postgres://db/orders"], "No support for 'postgres' databases: use a path or sqlite:///orders.db."),
         (["--handler", "nowhere"], "A handler is named module:function; 'nowhere' is not."),
+        (["--probe", "nowhere"], "A probe is named module:function; 'nowhere' is not."),
     ],
 )
 def test_serve_refuses_bad_settings_in_one_line(run: Run, options: list[str], text: str) -> None:
@@ -347,7 +348,7 @@ def test_serve_refuses_bad_settings_in_one_line(run: Run, options: list[str], te
 @pytest.mark.parametrize("name", ["", ":", "module", "module:", ":function", "a:b:"])
 def test_a_handler_that_is_not_named_module_function_is_refused(name: str) -> None:
     with pytest.raises(InvalidConfiguration):
-        load_handler(name)
+        load_function(name, "handler")
 
 
 @pytest.fixture
@@ -362,7 +363,7 @@ def handlers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_handler_is_imported_from_the_working_directory(handlers: Path) -> None:
-    assert load_handler(f"{handlers.stem}:charge")(make_order()) == "charged"
+    assert load_function(f"{handlers.stem}:charge", "handler")(make_order()) == "charged"
 
 
 @pytest.mark.parametrize(
@@ -378,7 +379,7 @@ def test_a_handler_is_imported_from_the_working_directory(handlers: Path) -> Non
 def test_a_handler_that_is_not_there_is_refused(handlers: Path, name: str, text: str) -> None:
     assert handlers.exists()
     with pytest.raises(InvalidConfiguration) as error:
-        load_handler(name)
+        load_function(name, "handler")
 
     assert str(error.value).startswith(text)
 
@@ -387,7 +388,7 @@ def test_a_handlers_module_that_is_no_python_is_refused(handlers: Path) -> None:
     handlers.write_text("def charge(order)\n")
 
     with pytest.raises(InvalidConfiguration, match=r"expected ':' \(handlers_of_this_test.py, line 1\)"):
-        load_handler("handlers_of_this_test:charge")
+        load_function("handlers_of_this_test:charge", "handler")
 
 
 def test_a_key_is_printed_once_and_listed_without_its_secret(run: Run) -> None:

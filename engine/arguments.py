@@ -1,0 +1,180 @@
+"""Arguments: what callers pass is checked here, before any actor sees it, and made into what the actors work with."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from ..store.errors import InvalidArgument, OrderNotFound
+from ..store.idempotency import IdempotencyKey
+from ..store.lifecycle import OrderStatus
+from ..store.order import FIELDS, IDENTIFIER, Order
+from ..store.record import ENGINE, Cause
+
+MAX_NAME = 255
+"""Characters of the name that somebody gives a request."""
+MAX_PAGE = 1_000_000
+"""Orders that are read at once."""
+MAX_SECONDS = 1e9
+"""Thirty years: infinity, and what no timeout of the platform can be, are mistakes."""
+
+_MAX_SEQUENCE = 2**63 - 1
+_is_name = re.compile(rf"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{{1,{MAX_NAME}}}").fullmatch
+_is_text = re.compile(r"[^\ud800-\udfff]*").fullmatch  # halves of characters cannot be stored
+_NAME_RULE = f"a string of 1 to {MAX_NAME} characters, none of them a control"
+
+
+def checked_orders(orders: object) -> tuple[Order, ...]:
+    """A copy of the orders, each an `Order` and nothing more; what the caller does with its own is nobody's business.
+
+    Raises:
+        InvalidArgument: they cannot be listed, or one is no order.
+        InvalidOrder: one of a subclass breaks the rules for its fields.
+    """
+    if not isinstance(orders, Iterable):
+        raise InvalidArgument(f"The orders must be a list, or anything that gives one after another; {_kind(orders)}.")
+    return tuple(_plain_order(order, index) for index, order in enumerate(orders))
+
+
+def checked_order_id(order_id: object) -> str:
+    """An order's id.
+
+    Raises:
+        InvalidArgument: it is no string.
+        OrderNotFound: it is none that an order can have.
+    """
+    if not isinstance(order_id, str):
+        raise InvalidArgument(f"An order's id must be a string; {_kind(order_id)}.")
+    if IDENTIFIER.fullmatch(order_id) is None:
+        raise OrderNotFound(order_id)
+    return order_id
+
+
+def checked_status(status: object, *, among: Iterable[OrderStatus] = OrderStatus) -> OrderStatus:
+    """A status, given as a member of the enumeration or by its name.
+
+    Args:
+        status: what was passed.
+        among: those that are taken.
+
+    Raises:
+        InvalidArgument: it is none of them.
+    """
+    for known in among:
+        if isinstance(status, str) and status == known:
+            return known
+    raise InvalidArgument(f"The status must be one of {', '.join(among)}; {_shown(status)} is not.")
+
+
+def checked_seconds(timeout: object) -> float | None:
+    """How long somebody waits at the most, in seconds; None for ever.
+
+    Raises:
+        InvalidArgument: it is no number of seconds.
+    """
+    if timeout is None or (isinstance(timeout, int | float) and not isinstance(timeout, bool) and _is_span(timeout)):
+        return timeout
+    raise InvalidArgument(
+        f"The timeout must be a number of seconds from 0 to {MAX_SECONDS:.0f}, or None to wait for ever; "
+        f"{_shown(timeout)} is not."
+    )
+
+
+def checked_limit(limit: object) -> int:
+    """How many orders are read at the most.
+
+    Raises:
+        InvalidArgument: it is no such number.
+    """
+    return _checked_number("limit", limit, 1, MAX_PAGE)
+
+
+def checked_sequence(before: object) -> int | None:
+    """The sequence that a page goes on below; None for the first page.
+
+    Raises:
+        InvalidArgument: it is no sequence.
+    """
+    return None if before is None else _checked_number("sequence `before`", before, 0, _MAX_SEQUENCE)
+
+
+def checked_user_id(user_id: object) -> str | None:
+    """The user whose orders are read; None for all.
+
+    Raises:
+        InvalidArgument: it is no string that a user's id could be.
+    """
+    return None if user_id is None else _checked_name("user's id", user_id)
+
+
+def checked_cause(cause: object) -> Cause:
+    """Who wants something; the engine itself where nothing is known.
+
+    Raises:
+        InvalidArgument: it is no `Cause`, or a name in it is not one that can be stored.
+    """
+    if cause is None:
+        return ENGINE
+    if not isinstance(cause, Cause):
+        raise InvalidArgument(f"The cause must be a Cause; {_kind(cause)}.")
+    if cause.request_id is not None:
+        _checked_name("request's id", cause.request_id)
+    if cause.acted_by is not None and not (isinstance(cause.acted_by, str) and _is_text(cause.acted_by)):
+        raise InvalidArgument(f"The name of who acts must be a string of whole characters; {_shown(cause.acted_by)}.")
+    return cause
+
+
+def checked_idempotency(given: object) -> IdempotencyKey | None:
+    """A client's name for its request.
+
+    Raises:
+        InvalidArgument: it is no `IdempotencyKey`, or a part of it cannot be stored.
+    """
+    if given is None:
+        return None
+    if not isinstance(given, IdempotencyKey):
+        raise InvalidArgument(f"The idempotency key must be an IdempotencyKey; {_kind(given)}.")
+    _checked_name("idempotency key", given.key)
+    _checked_name("fingerprint of the request", given.fingerprint)
+    if given.user_id != "":
+        _checked_name("user's id", given.user_id)
+    return given
+
+
+def _plain_order(order: object, index: int) -> Order:
+    if type(order) is Order:
+        return order
+    if isinstance(order, Order):  # of a class of the caller's: what is stored, and compared with it, is an Order
+        return Order(**{name: getattr(order, name) for name in FIELDS})
+    raise InvalidArgument(f"Submit orders of the type Order; {_kind(order)}, number {index + 1} of those submitted.")
+
+
+def _is_span(seconds: float) -> bool:
+    return 0 <= seconds <= MAX_SECONDS  # which NaN is not
+
+
+def _checked_number(what: str, number: object, lowest: int, highest: int) -> int:
+    if isinstance(number, int) and not isinstance(number, bool) and lowest <= number <= highest:
+        return number
+    raise InvalidArgument(f"The {what} must be a whole number from {lowest} to {highest}; {_shown(number)} is not.")
+
+
+def _checked_name(what: str, name: object) -> str:
+    if isinstance(name, str) and _is_name(name):
+        return name
+    raise InvalidArgument(f"The {what} must be {_NAME_RULE}; {_shown(name)} is not.")
+
+
+def _kind(value: object) -> str:
+    return f"this is of the type {type(value).__name__}"
+
+
+def _shown(value: object) -> str:
+    # A text or a number as it was passed, as far as it is short; of anything else the type, since it may be anything.
+    if isinstance(value, str):
+        return repr(str.__str__(value)) if len(value) <= MAX_NAME else f"a string of {len(value)} characters"
+    if value is None or isinstance(value, bool | float):
+        return repr(value)
+    if isinstance(value, int) and abs(value) < 10**30:
+        return repr(value)
+    return f"something of the type {type(value).__name__}"
