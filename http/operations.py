@@ -32,6 +32,7 @@ from .orders import NDJSON
 from .parameters import OrderQuery, PageQuery
 from .payloads import (
     MAX_BULK,
+    MAX_ORDER_BYTES,
     REJECTED,
     BulkPayload,
     BulkResult,
@@ -149,6 +150,7 @@ SUBMIT = Operation(
     problems=(_FAULTY, OrderConflict("o-1"), *_SENDING),
     headers=SubmitHeaders,
     bodies=_json(OrderRequest, _REQUEST),
+    remark=f"A body has {MAX_ORDER_BYTES // 1024**2} MiB at the most.",
 )
 SUBMIT_BULK = Operation(
     "submitOrders",

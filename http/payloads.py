@@ -37,6 +37,8 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 MAX_BULK = 10_000
 """Orders that are taken at once."""
+MAX_ORDER_BYTES = 1024 * 1024
+"""Of a body with a single order, or without one: more than an order needs with any blanks in it."""
 
 _TOO_MANY = f"Send {MAX_BULK} orders at the most at once."
 _NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, NestedTooDeeply)
