@@ -81,8 +81,7 @@ class ProcessorActor(EngineActor):
         except HandlerFailed as error:
             return after_failure(record, self._crew.now(), str(error), self._crew.config)
         except BaseException as error:  # a handler's SystemExit is a failed attempt like any other
-            extra = {"order_id": record.order_id, "attempt": record.attempts}
-            self._log.debug("the handler raised", exc_info=True, extra=extra)
+            self._log.debug("order %s, attempt %d", record.order_id, record.attempts, exc_info=True)
             return after_failure(record, self._crew.now(), describe(error), self._crew.config)
         return move(record, lifecycle.COMPLETE, clock.now_us())
 
