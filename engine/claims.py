@@ -19,11 +19,11 @@ class Hand:
 
     def __init__(self) -> None:
         self.record: OrderRecord | None = None
-        """The order whose handler runs; None between two."""
-        self.began_us = 0
-        """Since when, on the monotonic clock, in microseconds."""
+        """The order whose handler runs or is about to; None between two."""
+        self.began_us: int | None = None
+        """Since when, on the monotonic clock, in microseconds; None while it is not known to run."""
         self.note: int | None = None
-        """Where it is noted that the handler has begun."""
+        """Where it is noted that the handler may have begun."""
         self.is_abandoned = False
         """Whether it gets no more orders, since its handler has overrun its time."""
 
@@ -69,8 +69,13 @@ class Claims:
             self._waiting.extend((record, now) for record in records)
             self._has_told = False
 
-    def take(self, hand: Hand) -> OrderRecord | None:
-        """The next order for a processor, whose handler for the last one has ended; None where there is none."""
+    def take(self, hand: Hand, *, begins: bool = True) -> OrderRecord | None:
+        """The next order for a processor, whose handler for the last one has ended; None where there is none.
+
+        Args:
+            hand: of the processor.
+            begins: whether the handler begins now; otherwise `begin` is called when it does.
+        """
         now = self._monotonic_us()
         with self._lock:
             if hand.record is not None:
@@ -78,15 +83,37 @@ class Claims:
             if hand.is_abandoned or not self._waiting:
                 return None
             record, _ = self._waiting[0]
-            if self._begun is not None:
-                hand.note = self._begun.begin(record, alone=record.sequence == self.alone)
-            hand.record, hand.began_us = record, now
+            hand.record, hand.began_us, hand.note = record, None, None
+            if begins:
+                self._begin(hand, record)
+                hand.began_us = now
             self._waiting.popleft()
             tells = not self._has_told and len(self._waiting) < self.low_water
             self._has_told |= tells
         if tells:
             self._runs_low()
         return record
+
+    def begin(self, hand: Hand, record: OrderRecord, *, is_observed: bool) -> None:
+        """The handler for an order begins; nothing happens where the order is not in hand any more.
+
+        Args:
+            hand: of the processor.
+            record: the order.
+            is_observed: whether it begins now; otherwise it may begin, unobserved, at any time from now on.
+        """
+        now = self._monotonic_us()
+        with self._lock:
+            if hand.record is record:
+                self._begin(hand, record)
+                hand.began_us = now if is_observed else None
+
+    def put_down(self, hand: Hand) -> None:
+        """The handler of a processor has ended, and it gets no order for now."""
+        now = self._monotonic_us()
+        with self._lock:
+            if hand.record is not None:
+                self._end(hand, now)
 
     def take_back(self, before_us: int | None = None) -> list[OrderRecord]:
         """All orders that are not begun, which no processor will get any more; in their sequence.
@@ -144,10 +171,15 @@ class Claims:
             self._ended = self._ended_us = 0
         return ended
 
+    def _begin(self, hand: Hand, record: OrderRecord) -> None:
+        if self._begun is not None and hand.note is None:
+            hand.note = self._begun.begin(record, alone=record.sequence == self.alone)
+
     def _end(self, hand: Hand, now: int) -> None:
         if not hand.is_abandoned:
             if self._begun is not None:
                 self._begun.end(hand.note)
-            self._ended += 1
-            self._ended_us += now - hand.began_us
+            if hand.began_us is not None:
+                self._ended += 1
+                self._ended_us += now - hand.began_us
         hand.record = None

@@ -94,6 +94,8 @@ class Crew:
     """Why the database does not take writes, as the recorder saw it last; None while it does."""
     abandoned: int = 0
     """Handlers that have overrun their time and run on, as the pool saw it last."""
+    unfit: Counter[str] = field(default_factory=Counter)
+    """What keeps processors from working, in words for people, and how many of them."""
     missing: int = 0
     """Processors that are not replaced, since too many handlers are abandoned."""
     intake: ActorRef[Any] = field(init=False)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import queue
 import threading
 from collections.abc import Callable
+from concurrent.futures import process, thread  # noqa: F401  # both prepare for the end of the program when imported
 from enum import StrEnum
+from functools import cache
 from typing import Any, ClassVar
 from weakref import WeakSet
 
@@ -75,6 +76,7 @@ class Life:
         Raises:
             EngineStopped: it is the parent's of this process.
         """
+        _prepare_for_exit()
         with self._changed:
             if self.phase is Phase.INHERITED:
                 raise EngineStopped(IS_INHERITED)
@@ -96,7 +98,6 @@ class Life:
             self._enter(before)
             raise
         self._running = running
-        atexit.register(self.stop)
         self._enter(Phase.RUNNING)
 
     def stop(self) -> None:
@@ -142,13 +143,27 @@ class Life:
         except Exception:  # it is over all the same, and the database free for the next engine
             _log.exception("unexpected error in a stop")
         finally:
-            atexit.unregister(self.stop)
             self._enter(Phase.STOPPED)
 
     def _enter(self, phase: Phase) -> None:
         with self._changed:
             self.phase = phase
             self._changed.notify_all()
+
+
+@cache
+def _prepare_for_exit() -> None:
+    # concurrent.futures shuts its pools down before `atexit` calls anybody, and the engine needs them for its stop. So
+    # this uses what concurrent.futures uses; of those, whoever comes last is called first.
+    threading._register_atexit(_stop_all)  # type: ignore[attr-defined]  # it is not public
+
+
+def _stop_all() -> None:
+    lives = [life for life in list(_lives) if life.phase in (Phase.RUNNING, Phase.STOPPING)]
+    for life in lives:
+        life.begin_stop()
+    for life in lives:
+        life.stop()
 
 
 class _StopActor(ThreadingActor):

@@ -133,6 +133,23 @@ class ProcessorIdle(NamedTuple):
     """Who."""
 
 
+class ProcessorUnfit(NamedTuple):
+    """From a processor to the pool: it cannot put any order through the handler."""
+
+    processor: ActorRef[Any]
+    """Who."""
+    trouble: str
+    """Why, in words for people."""
+
+
+class GetReady(NamedTuple):
+    """From the pool to a processor that is unfit: try whether that is over."""
+
+
+class TryProcessors(NamedTuple):
+    """From the clock to the pool: a processor that is unfit may try whether that is over."""
+
+
 class ClaimsRunLow(NamedTuple):
     """From a processor to the pool: it has begun an order, and hardly one is left."""
 
@@ -150,6 +167,19 @@ class HandlerLost(NamedTuple):
     """The order, which is not in hand any more."""
     error: str
     """What happened."""
+    pays: bool = True
+    """Whether that counts as a failed attempt. It does not where other orders may have been the reason."""
+
+
+class HandlerNotBegun(NamedTuple):
+    """From a processor to the pool: an order could not be put through the handler, or was taken back before it was."""
+
+    processor: ActorRef[Any]
+    """Who."""
+    record: OrderRecord
+    """The order."""
+    reason: str
+    """Why, in words for people."""
 
 
 class EffectFound(NamedTuple):
@@ -161,6 +191,8 @@ class EffectFound(NamedTuple):
     """What had happened."""
     effect: Effect
     """What the probe says."""
+    pays: bool
+    """Whether that counts as a failed attempt, if the effect is not done."""
 
 
 class ReleaseOrder(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import insort
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from math import ceil
 from typing import Any
@@ -16,11 +16,12 @@ from ..store.errors import EngineStopped, TransitionRefused
 from ..store.lifecycle import OrderStatus
 from ..store.record import Attempt, Move, OrderRecord, move
 from .actor import EngineActor, some
+from .attempt import describe_overrun
 from .claims import Claims, Hand
 from .clock import Timer
 from .config import OnInterrupted
 from .crew import Crew
-from .handler import Effect
+from .handler import Effect, describe
 from .messages import (
     AbandonWork,
     AssignmentsFailed,
@@ -30,14 +31,18 @@ from .messages import (
     CheckTimeouts,
     ClaimsRunLow,
     EffectFound,
+    GetReady,
     HandlerLost,
+    HandlerNotBegun,
     OrdersAssigned,
     OrdersHandled,
     OrdersReady,
     ProcessOrders,
     ProcessorIdle,
+    ProcessorUnfit,
     ReleaseOrder,
     StopWork,
+    TryProcessors,
     WakeUp,
 )
 from .processor import ProcessorActor, put_back
@@ -54,6 +59,8 @@ _UNBEGUN_SECONDS = 0.025
 _ALONE_US = 10_000_000
 """How long the others wait for an order that has to run alone: a hanging one must not hold them up for ever."""
 _PAUSE_SECONDS = 0.5
+_TRY_SECONDS = (0.5, 30.0)
+"""How soon a processor that is unfit tries again at first, and at last; that doubles from one to the next."""
 _UNBEGUN = "the engine stopped before it was begun"
 _ABANDONED = "the engine stopped before the handler returned"
 _NOBODY_FREE = "no processor was free in time"
@@ -64,9 +71,12 @@ Message = (
     | OrdersAssigned
     | AssignmentsFailed
     | ProcessorIdle
+    | ProcessorUnfit
+    | TryProcessors
     | ClaimsRunLow
     | CheckClaims
     | HandlerLost
+    | HandlerNotBegun
     | EffectFound
     | ReleaseOrder
     | WakeUp
@@ -97,6 +107,11 @@ class PoolActor(EngineActor):
         self._assigning = 0
         self._head_us: int | None = None  # of the latest claim, on the queue's clock: whoever waits is behind it
         self._claims = Claims(crew.clock.monotonic_us, crew.begun, self._run_low)
+        self._absent: dict[ActorRef[Any], Hand] = {}  # not ready yet, or unfit
+        self._troubles: dict[ActorRef[Any] | None, str] = {}  # of those that are unfit; None for those without a thread
+        self._resting: deque[ActorRef[Any]] = deque()  # of those, the ones that do not try just now whether they are
+        self._try: Timer | None = None
+        self._try_seconds = _TRY_SECONDS[0]
         self._idle: dict[ActorRef[Any], Hand] = {}
         self._busy: dict[ActorRef[Any], Hand] = {}
         self._abandoned: dict[ActorRef[Any], Hand] = {}  # whose handler has overrun its time and runs on
@@ -114,16 +129,12 @@ class PoolActor(EngineActor):
         self._is_stopping = False
         self._stopping: Future[None] | None = None  # who waits for the stop
 
-    def on_start(self) -> None:
-        """Start the processors."""
-        for _ in range(self._crew.config.processors):
-            self._start_processor()
-
     def on_stop(self) -> None:
         """Stop the processors; one whose handler still runs ends with it."""
         for processor in self._idle:
             processor.stop()
-        for processor in (*self._busy, *self._abandoned):
+        for processor in (*self._absent, *self._busy, *self._abandoned):
+            self._kill(processor)
             processor.stop(block=False)
         for commands in self._cancelling.values():
             for command in commands:
@@ -147,17 +158,26 @@ class PoolActor(EngineActor):
                 self._take_unclaimed(moves)
             case ProcessorIdle(processor):
                 self._take_back(processor)
+            case ProcessorUnfit(processor, trouble):
+                self._do_without(processor, trouble)
+            case TryProcessors():
+                self._try = None
+                self._replace()
+                self._try_processors(1)
             case ClaimsRunLow():
                 pass
             case CheckClaims():
                 self._claims_check = None
                 self._help_claims()
-            case HandlerLost(processor, record, error):
+            case HandlerLost(processor, record, error, pays):
                 if processor not in self._abandoned:
-                    self._find_out(record, error)
-            case EffectFound(record, error, effect):
+                    self._find_out(record, error, pays=pays)
+            case HandlerNotBegun(processor, record, reason):
+                if processor not in self._abandoned:
+                    self._return([record], reason)
+            case EffectFound(record, error, effect, pays):
                 if self._asking.pop(record.attempt, None) is not None:
-                    self._settle(record, error, effect)
+                    self._settle(record, error, effect, pays=pays)
             case ReleaseOrder():
                 self._release(message)
             case CheckTimeouts():
@@ -167,9 +187,12 @@ class PoolActor(EngineActor):
                 self._forget_wake()
                 self._is_paused = False
                 self._more_in_database = True
+                self._replace()  # all of them at the start, which has found a name for everybody before this message
             case StopWork(reply):
                 self._stopping = reply
                 self._is_stopping = True
+                for processor in (*self._absent, *self._busy):
+                    self._withdraw(processor)
             case AbandonWork():
                 self._abandon()
         if self._is_stopping:
@@ -225,6 +248,8 @@ class PoolActor(EngineActor):
 
     def _claim(self) -> None:
         self._measure()
+        if not self._idle and not self._busy:  # nobody is fit
+            return
         if not self._is_turn_of_the_others():
             return
         config = self._crew.config
@@ -314,7 +339,9 @@ class PoolActor(EngineActor):
         for hand in self._busy.values():
             if wanted <= 0:
                 break
-            wanted -= hand.began_us > since_us  # it will be back for the next one in a moment
+            wanted -= (
+                hand.began_us is not None and hand.began_us > since_us
+            )  # it will be back for the next one in a moment
         return max(0, wanted)
 
     def _check_claims_later(self) -> None:
@@ -336,7 +363,7 @@ class PoolActor(EngineActor):
         # Handlers that were quick have become slow: what was claimed for them has to wait, and says so.
         now = self._crew.clock.monotonic_us()
         if late := self._claims.take_back(now - round(_UNBEGUN_SECONDS * 1e6)):
-            running_us = [now - hand.began_us for hand in self._busy.values() if hand.record is not None]
+            running_us = [now - hand.began_us for hand in self._busy.values() if hand.began_us is not None]
             self._order_seconds = max(self._order_seconds, max(running_us, default=0) / 1e6)
             self._may_claim_ahead = False
             if any(record.sequence == self._claims.alone for record in late):
@@ -346,15 +373,48 @@ class PoolActor(EngineActor):
     def _take_back(self, processor: ActorRef[Any]) -> None:
         if (hand := self._busy.pop(processor, None)) is not None:
             self._idle[processor] = hand
+        elif (hand := self._absent.pop(processor, None)) is not None:
+            self._idle[processor] = hand
+            if self._troubles.pop(processor, None) is not None:
+                self._try_seconds = _TRY_SECONDS[0]
+                self._try_processors(len(self._resting))  # what is over for one may be over for the others
+                self._tell_troubles()
         elif self._abandoned.pop(processor, None) is not None:
             processor.stop(block=False)
             self._replace()
+
+    def _do_without(self, processor: ActorRef[Any], trouble: str) -> None:
+        hand = self._busy.pop(processor, None) or self._absent.pop(processor, None)
+        if hand is None:
+            self._take_back(processor)
+            return
+        if processor not in self._troubles:
+            self._log.warning("a processor cannot work: %s", trouble)
+        self._absent[processor] = hand
+        self._troubles[processor] = trouble
+        self._resting.append(processor)
+        self._tell_troubles()
+        self._try_later()
+        if not self._idle and not self._busy:
+            self._return(self._claims.take_back(), f"it was not begun: {trouble}")
+
+    def _tell_troubles(self) -> None:
+        self._crew.unfit = Counter(self._troubles.values())
+
+    def _try_later(self) -> None:
+        if self._try is None and not self._is_stopping:
+            self._try = self.tell_self_after(self._try_seconds, TryProcessors())
+            self._try_seconds = min(2 * self._try_seconds, _TRY_SECONDS[1])
+
+    def _try_processors(self, count: int) -> None:
+        for _ in range(min(count, len(self._resting))):
+            self._resting.popleft().tell(GetReady())
 
     def _watch(self) -> None:
         timeout = self._crew.config.handler_timeout
         if timeout is not None and self._busy and self._timeout_check is None:
             now = self._crew.clock.monotonic_us()
-            begun = [hand.began_us for hand in self._busy.values() if hand.record is not None]
+            begun = [hand.began_us for hand in self._busy.values() if hand.began_us is not None]
             passed = (now - min(begun, default=now)) / 1e6
             self._timeout_check = self.tell_self_after(timeout - passed, CheckTimeouts())
 
@@ -364,38 +424,47 @@ class PoolActor(EngineActor):
             return
         now = self._crew.clock.monotonic_us()
         for processor, hand in list(self._busy.items()):
-            record = hand.record
-            is_late = record is not None and now - hand.began_us >= round(timeout * 1e6)
+            record, began_us = hand.record, hand.began_us
+            is_late = began_us is not None and now - began_us >= round(timeout * 1e6)
             if record is not None and is_late and self._claims.abandon(hand, record):
                 # Nothing can end a thread: the order moves on without it, and its late result is refused by its
                 # attempt. A worker process can be killed: its processor takes its leave as soon as it has noticed.
                 self._abandoned[processor] = self._busy.pop(processor)
                 self._kill(processor)
-                self._find_out(record, f"TimeoutError: the handler did not return within {timeout:g} s")
+                self._find_out(record, describe_overrun(timeout))
                 self._replace()
 
-    def _find_out(self, record: OrderRecord, error: str) -> None:
+    def _find_out(self, record: OrderRecord, error: str, *, pays: bool = True) -> None:
         reply = self._crew.prober.ask(record.order)
         if reply.is_done:
-            self._settle(record, error, reply.get())
+            self._settle(record, error, reply.get(), pays=pays)
         else:
             self._asking[record.attempt] = record
-            reply.when_done(lambda: self.tell_self(EffectFound(record, error, reply.get())))
+            reply.when_done(lambda: self.tell_self(EffectFound(record, error, reply.get(), pays)))
 
-    def _settle(self, record: OrderRecord, error: str, effect: Effect, *, pays: bool = True) -> None:
+    def _settle(self, record: OrderRecord, error: str, effect: Effect, *, pays: bool) -> None:
+        if not pays and not self._is_stopping:
+            self._crew.suspects.add(record.sequence)
         step = settle(record, effect, self._crew.now(), error, self._crew.config, self._head_us, pays=pays)
         self._crew.recorder.tell(OrdersHandled(deque([step])))
-
-    def _start_processor(self) -> None:
-        hand = Hand()
-        self._idle[ProcessorActor.start(self._crew, self._claims, hand)] = hand
 
     def _replace(self) -> None:
         config = self._crew.config
         self._crew.abandoned = len(self._abandoned)
         self._crew.missing = min(config.processors, max(0, len(self._abandoned) - config.max_abandoned))
-        while not self._is_stopping and len(self._idle) + len(self._busy) < config.processors - self._crew.missing:
-            self._start_processor()
+        wanted = config.processors - self._crew.missing
+        self._troubles.pop(None, None)
+        while not self._is_stopping and len(self._absent) + len(self._idle) + len(self._busy) < wanted:
+            hand = Hand()
+            try:
+                processor = ProcessorActor.start(self._crew, self._claims, hand)
+            except RuntimeError as error:
+                self._troubles[None] = f"no thread can be started for more processors: {describe(error)}"
+                self._try_later()
+                break
+            self._absent[processor] = hand
+            processor.tell(GetReady())
+        self._tell_troubles()
 
     def _release(self, wish: ReleaseOrder) -> None:
         record, command = wish
@@ -447,6 +516,10 @@ class PoolActor(EngineActor):
             fate = "go back to Pending" if is_retried else "wait in Review"
         order_ids = ", ".join(some([record.order_id for record in left]))
         self._log.warning("handlers did not return in time: %s %s", order_ids, fate)
+
+    def _withdraw(self, processor: ActorRef[Any]) -> None:
+        if (bench := self._crew.benches.get(processor.actor_urn)) is not None:
+            bench.withdraw()
 
     def _kill(self, processor: ActorRef[Any]) -> None:
         if (bench := self._crew.benches.get(processor.actor_urn)) is not None:

@@ -5,19 +5,30 @@ from __future__ import annotations
 import random
 from collections import deque
 from contextlib import suppress
+from functools import partial
 
 from pykka import ActorDeadError
 
 from ..store import lifecycle
 from ..store.record import Move, OrderRecord, move
 from .actor import EngineActor
+from .attempt import Failed, Lost, NotBegun, Outcome, Overran, Rejected, Returned, describe_overrun
 from .claims import Claims, Hand
 from .clock import Moment
 from .config import EngineConfig
 from .crew import Crew
-from .executor import HandlerFailed, WorkerDied
-from .handler import Reject, describe, shorten
-from .messages import HandlerLost, OrdersHandled, ProcessOrders, ProcessorIdle
+from .handler import describe
+from .messages import (
+    GetReady,
+    HandlerLost,
+    HandlerNotBegun,
+    OrdersHandled,
+    ProcessOrders,
+    ProcessorIdle,
+    ProcessorUnfit,
+)
+
+_TAKEN_BACK = "the engine stopped before it was begun"
 
 
 class ProcessorActor(EngineActor):
@@ -36,54 +47,81 @@ class ProcessorActor(EngineActor):
         self._results: deque[Move] = deque()
         self._bench = crew.benches[self.actor_urn] = crew.make_bench()
 
-    def on_start(self) -> None:
-        """Get ready."""
-        self._bench.prepare()
-
     def on_stop(self) -> None:
         """Let go of where the handler ran."""
         self._crew.benches.pop(self.actor_urn, None)
         self._bench.close()
 
-    def receive(self, message: ProcessOrders) -> None:  # noqa: ARG002  # there is only this one
+    def receive(self, message: ProcessOrders | GetReady) -> None:
         """Put orders through the handler until none is left, and tell each result at once."""
-        while (record := self._claims.take(self._hand)) is not None:
-            if (result := self._result(record)) is not None:
-                self._tell(result)
-        self._tell_pool(ProcessorIdle(self.actor_ref))
+        if isinstance(message, GetReady):
+            self._get_ready()
+            return
+        trouble = None
+        while trouble is None and (record := self._claims.take(self._hand, begins=self._bench.begins_at_once)):
+            trouble = self._put_through(record)
+        self._claims.put_down(self._hand)
+        self._be_there(trouble)
 
     def rebuild(self) -> None:
         """Be there for more."""
-        self._tell_pool(ProcessorIdle(self.actor_ref))
+        self._claims.put_down(self._hand)
+        self._get_ready()
 
-    def _tell_pool(self, message: ProcessorIdle | HandlerLost) -> None:
+    def _get_ready(self) -> None:
+        self._be_there(self._prepare())
+
+    def _prepare(self) -> str | None:
+        try:
+            return self._bench.prepare()
+        except BaseException as error:
+            self.note_incident(error)
+            return describe(error)
+
+    def _be_there(self, trouble: str | None) -> None:
+        processor = self.actor_ref
+        self._tell_pool(ProcessorIdle(processor) if trouble is None else ProcessorUnfit(processor, trouble))
+
+    def _tell_pool(self, message: ProcessorIdle | ProcessorUnfit | HandlerLost | HandlerNotBegun) -> None:
         with suppress(ActorDeadError):  # where the engine did not wait for this handler any longer
             self._crew.pool.tell(message)
 
-    def _result(self, record: OrderRecord) -> Move | None:
+    def _put_through(self, record: OrderRecord) -> str | None:
+        """Put an order through the handler; what keeps others from being put through it afterwards."""
         try:
-            return self._handle(record)
+            outcome = self._bench.run(record.order, partial(self._claims.begin, self._hand, record))
+            step = self._step(record, outcome)
         except BaseException as error:  # not the handler's: without a result the order would be in hand for ever
             self.note_incident(error)
             reason = f"its result cannot be told: {type(error).__name__}"
-            return move(record, lifecycle.FAIL, self._crew.clock.now_us(), reason, error=reason)
-
-    def _handle(self, record: OrderRecord) -> Move | None:
-        clock = self._crew.clock
-        try:
-            self._bench.run(record.order)
-        except Reject as rejection:
-            reason = f"rejected: {shorten(rejection.reason)}"
-            return move(record, lifecycle.FAIL, clock.now_us(), reason, error=reason)
-        except WorkerDied as error:
-            self._tell_pool(HandlerLost(self.actor_ref, record, str(error)))
+            self._tell(move(record, lifecycle.FAIL, self._crew.clock.now_us(), reason, error=reason))
             return None
-        except HandlerFailed as error:
-            return after_failure(record, self._crew.now(), str(error), self._crew.config)
-        except BaseException as error:  # a handler's SystemExit is a failed attempt like any other
-            self._log.debug("order %s, attempt %d", record.order_id, record.attempts, exc_info=True)
-            return after_failure(record, self._crew.now(), describe(error), self._crew.config)
-        return move(record, lifecycle.COMPLETE, clock.now_us())
+        if isinstance(step, Move):
+            self._tell(step)
+        else:
+            self._tell_pool(step)
+        if isinstance(outcome, Lost):
+            return self._prepare()
+        return outcome.trouble if isinstance(outcome, NotBegun) else None
+
+    def _step(self, record: OrderRecord, outcome: Outcome) -> Move | HandlerLost | HandlerNotBegun:
+        now, config = self._crew.now(), self._crew.config
+        match outcome:
+            case Returned():
+                return move(record, lifecycle.COMPLETE, now.at_us)
+            case Rejected(text):
+                reason = f"rejected: {text}"
+                return move(record, lifecycle.FAIL, now.at_us, reason, error=reason)
+            case Failed(error, traceback):
+                self._log.debug("order %s, attempt %d: %s", record.order_id, record.attempts, traceback)
+                return after_failure(record, now, error, config)
+            case Overran(seconds):
+                return HandlerLost(self.actor_ref, record, describe_overrun(seconds))
+            case Lost(why, has_company):
+                return HandlerLost(self.actor_ref, record, why, pays=not has_company)
+            case NotBegun(trouble):
+                reason = _TAKEN_BACK if trouble is None else f"it was not begun: {trouble}"
+                return HandlerNotBegun(self.actor_ref, record, reason)
 
     def _tell(self, result: Move) -> None:
         # One message stands for all results until the recorder takes them: while it is busy they gather by themselves.

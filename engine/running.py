@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from time import monotonic, sleep
 from typing import NamedTuple
@@ -17,7 +18,7 @@ from pykka import Timeout
 
 from ..store import database as store
 from ..store import engines, lifecycle, queries
-from ..store.errors import StoreUnavailable
+from ..store.errors import InvalidConfiguration, StoreUnavailable
 from ..store.lock import EngineLock
 from . import begun, messages
 from .backlog import Backlog
@@ -74,10 +75,16 @@ def put_up(
         is_simulated: whether work is only simulated.
 
     Raises:
+        InvalidConfiguration: the handler cannot run where it is to run.
         DatabaseRefused: the database is not usable, or another engine works on it.
         StoreUnavailable: the database does not take reads or writes.
     """
     with ExitStack() as undo:
+        first = make_bench()
+        undo.callback(first.close)
+        if (trouble := first.check()) is not None:
+            raise InvalidConfiguration(f"The engine cannot start: {trouble}.")
+        make_bench = chain([first], iter(make_bench, None)).__next__
         lock = EngineLock(path)
         undo.callback(lock.release)
         open_database = partial(store.open_writer, path, config.durability, skip_upgrade_copy=config.skip_upgrade_copy)

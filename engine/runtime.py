@@ -80,10 +80,11 @@ class OrderEngine(Desk):
         """The database file."""
         self.recovered = Recovered()
         """What the last start found in hand of an engine that had died, and did with it."""
-        self._probe = probe or getattr(handler, "probe", None)
+        self._probe = getattr(handler, "probe", None) if probe is None else probe
         if self._probe is not None and not callable(self._probe):
             raise InvalidConfiguration(f"The probe must be callable with an order; {self._probe!r} is not.")
-        self._make_bench = bench_maker(self._handler, self.config.executor if own is None else own)
+        where = self.config.executor if own is None else own
+        self._make_bench = bench_maker(self._handler, where, self.config.handler_timeout)
         self._given_clock = clock
         self._life = Life()
         weakref.finalize(self, self._life.begin_stop).atexit = False  # the end of the program is its life's business
@@ -103,6 +104,7 @@ class OrderEngine(Desk):
         Where a stop is under way, it is waited for first.
 
         Raises:
+            InvalidConfiguration: the handler cannot run where it is to run.
             DatabaseRefused: the database is not usable, or another engine works on it.
             StoreUnavailable: the database does not take writes.
             EngineStopped: a signal's handler has called `stop` meanwhile, or it is the parent's of this process.
@@ -142,6 +144,8 @@ class OrderEngine(Desk):
         trouble = [*self.dead_actors()]
         if crew.store_trouble is not None:
             trouble.append(crew.store_trouble)
+        for reason, count in crew.unfit.items():
+            trouble.append(f"{count} of {self.config.processors} processors cannot work: {reason}")
         if crew.missing:
             trouble.append(f"{crew.abandoned} handlers have overrun their time: {crew.missing} processors are missing")
         return tuple(trouble)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import queue
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -205,3 +207,49 @@ def assert_sound(database: Path) -> Callable[[], None]:
         readers.close_all()
 
     return check
+
+
+HANDLERS = """
+import os, signal, time
+from ordermill.engine import Order, Reject
+
+class Odd(Exception):
+    def __init__(self, one, two):
+        super().__init__(f"{one} and {two}")
+        self.lock = __import__("threading").Lock()
+
+def handle(order: Order) -> object:
+    match order.item_ids[0]:
+        case "die": os.kill(os.getpid(), signal.SIGKILL)
+        case "exit": os._exit(3)
+        case "system-exit": raise SystemExit(3)
+        case "reject": raise Reject("nothing to pay")
+        case "odd": raise Odd(1, 2)
+        case "lock": return __import__("threading").Lock()
+        case "pid": raise Reject(str(os.getpid()))
+        case "hang":
+            while True:
+                time.sleep(60)
+"""
+
+
+@pytest.fixture
+def handle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A handler of a module that other processes can import."""
+    (tmp_path / "handlers_of_the_test.py").write_text(HANDLERS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    sys.modules.pop("handlers_of_the_test", None)
+    return __import__("handlers_of_the_test").handle
+
+
+@pytest.fixture
+def wait_until() -> Callable[[Callable[[], object]], None]:
+    """Waits for something that nobody tells of."""
+
+    def wait(condition: Callable[[], object]) -> None:
+        deadline = time.monotonic() + 20
+        while not condition():
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+
+    return wait
