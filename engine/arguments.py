@@ -9,6 +9,7 @@ from ..store.errors import InvalidArgument, OrderNotFound
 from ..store.idempotency import IdempotencyKey
 from ..store.lifecycle import OrderStatus
 from ..store.order import FIELDS, IDENTIFIER, Order
+from ..store.reason import REASON_RULE, reason_faults
 from ..store.record import ENGINE, Cause
 
 MAX_NAME = 255
@@ -105,6 +106,17 @@ def checked_user_id(user_id: object) -> str | None:
         InvalidArgument: it is no string that a user's id could be.
     """
     return None if user_id is None else _checked_name("user's id", user_id)
+
+
+def checked_reason(reason: object) -> str | None:
+    """Why an order is moved; None for the usual reason.
+
+    Raises:
+        InvalidArgument: it breaks the rule for reasons.
+    """
+    if reason is None or (isinstance(reason, str) and not reason_faults(reason)):
+        return reason
+    raise InvalidArgument(f"The reason must be {REASON_RULE}.")
 
 
 def checked_cause(cause: object) -> Cause:

@@ -19,7 +19,6 @@ from ..store.idempotency import IdempotencyKey
 from ..store.ledger import Acceptance, Outcome
 from ..store.lifecycle import OrderStatus
 from ..store.order import Order
-from ..store.reason import check_reason
 from ..store.record import Cause, OrderRecord, Transition
 from . import messages
 from .arguments import (
@@ -28,6 +27,7 @@ from .arguments import (
     checked_limit,
     checked_order_id,
     checked_orders,
+    checked_reason,
     checked_seconds,
     checked_sequence,
     checked_status,
@@ -115,7 +115,7 @@ class Desk(ABC):
         Raises:
             OrderNotFound: there is none of that id.
             TransitionRefused: it is not Pending.
-            InvalidOrder: the reason breaks its rule.
+            InvalidArgument: the reason breaks its rule.
             StoreUnavailable: the database did not take it.
             EngineStopped: the engine is not running.
         """
@@ -123,9 +123,10 @@ class Desk(ABC):
 
     def begin_cancel(self, order_id: str, reason: str | None = None, cause: Cause | None = None) -> Reply[OrderRecord]:
         """As `cancel`; who wants it goes into the history."""
-        check_reason(reason)
         known = checked_order_id(order_id)
-        return self._ask(partial(messages.CancelOrder, known, reason=reason, cause=checked_cause(cause)))
+        return self._ask(
+            partial(messages.CancelOrder, known, reason=checked_reason(reason), cause=checked_cause(cause))
+        )
 
     def retry(self, order_id: str, reason: str | None = None) -> OrderRecord:
         """Have an order handled again at once: one that is Failed or in Review, or that waits for its next attempt.
@@ -146,9 +147,8 @@ class Desk(ABC):
 
     def begin_retry(self, order_id: str, reason: str | None = None, cause: Cause | None = None) -> Reply[OrderRecord]:
         """As `retry`; who wants it goes into the history."""
-        check_reason(reason)
         known = checked_order_id(order_id)
-        return self._ask(partial(messages.RetryOrder, known, reason=reason, cause=checked_cause(cause)))
+        return self._ask(partial(messages.RetryOrder, known, reason=checked_reason(reason), cause=checked_cause(cause)))
 
     def settle(self, order_id: str, status: OrderStatus | str, reason: str | None = None) -> OrderRecord:
         """End the Review of an order.
@@ -175,10 +175,11 @@ class Desk(ABC):
         cause: Cause | None = None,
     ) -> Reply[OrderRecord]:
         """As `settle`; who wants it goes into the history."""
-        check_reason(reason)
         settled = checked_status(status, among=(lifecycle.SETTLE_COMPLETED.target, lifecycle.SETTLE_FAILED.target))
         known = checked_order_id(order_id)
-        return self._ask(partial(messages.SettleOrder, known, settled, reason=reason, cause=checked_cause(cause)))
+        return self._ask(
+            partial(messages.SettleOrder, known, settled, reason=checked_reason(reason), cause=checked_cause(cause))
+        )
 
     def order(self, order_id: str) -> OrderRecord:
         """An order and where it is.

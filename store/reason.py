@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from .errors import FieldFault, InvalidOrder
+from .errors import FieldFault
 
 MAX_REASON = 500
 """Characters of a reason at the most."""
@@ -20,13 +20,3 @@ def reason_faults(reason: object) -> list[FieldFault]:
     if isinstance(reason, str) and REASON.fullmatch(reason) and not _HALF_CHARACTER.search(reason):
         return []
     return [FieldFault("/reason", f"must be {REASON_RULE}")]
-
-
-def check_reason(reason: object) -> None:
-    """Let a reason pass that keeps its rule, and None for the usual one.
-
-    Raises:
-        InvalidOrder: it breaks the rule.
-    """
-    if reason is not None and (faults := reason_faults(reason)):
-        raise InvalidOrder(tuple(faults))

@@ -171,7 +171,7 @@ def retry_command(
     ca: CaOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Have a running server process an order again that is Failed or in Review, or now one that waits for its retry."""
+    """Have a running server handle an order again at once that is Failed, in Review, or waits for its next attempt."""
     _show(_move(Server(url, key, ca), order_id, "retry", reason=reason), as_json)
 
 

@@ -228,6 +228,13 @@ def test_delays_double_up_to_the_longest_and_are_spread_over_their_upper_half(fa
     assert longest * 0.9 < max(delays) <= longest
 
 
+def test_the_delays_by_default_outlast_an_hour_of_an_outage_however_they_fall(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = EngineConfig()
+    monkeypatch.setattr(processors.random, "uniform", lambda shortest, _: shortest)
+
+    assert sum(retry_delay_seconds(failures, config) for failures in range(1, config.max_attempts)) > 3_600
+
+
 def test_the_step_after_a_failure_counts_it() -> None:
     step = after_failure(
         in_hand(), Moment(START_US + 7, START_US + 5), "boom", EngineConfig.of({"max_attempts": 2, "retry_seconds": 0})

@@ -253,6 +253,70 @@ def test_a_failed_order_that_is_retried_may_be_completed(start_engine: StartEngi
     assert engine.wait("o-1", timeout=5) is OrderStatus.COMPLETED
 
 
+def test_an_order_that_waits_for_its_next_attempt_is_hurried_by_a_retry(
+    start_engine: StartEngine, clock: ManualClock, assert_sound: Callable[[], None]
+) -> None:
+    answers: list[Exception] = [ConnectionError("no answer"), ConnectionError("no answer")]
+
+    def handler(_: Order) -> None:
+        if answers:
+            raise answers.pop()
+
+    engine = start_engine(handler, clock=clock, retry_seconds=3_600, retry_max_seconds=3_600, max_attempts=2)
+    engine.submit(make_order())
+    for attempt in (1, 2):  # were what failed before counted, the second would be the last one
+        while (waiting := engine.order("o-1")).attempts < attempt or waiting.status is OrderStatus.PROCESSING:
+            pass
+        assert (waiting.status, waiting.failures) == (OrderStatus.PENDING, 1)
+        assert waiting.last_error == "ConnectionError: no answer"
+        assert waiting.ready_us is not None
+        assert waiting.ready_us >= clock.now_us() + 1_800_000_000
+
+        hurried = engine.retry("o-1", "the provider is back")
+
+        assert (hurried.status, hurried.failures) == (OrderStatus.PENDING, 0)
+        assert hurried.ready_us == clock.now_us()
+
+    assert engine.wait("o-1", timeout=5) is OrderStatus.COMPLETED
+    steps = [(step.from_status, step.to_status, step.reason) for step in engine.history("o-1")]
+    assert steps.count((OrderStatus.PENDING, OrderStatus.PENDING, "the provider is back")) == 2
+    assert engine.drain(timeout=5).backlog == 0
+    engine.stop()
+    assert_sound()
+
+
+def test_an_order_that_is_ready_is_not_hurried(start_engine: StartEngine, held: Held) -> None:
+    engine = start_engine(held, processors=1)
+    engine.submit_many([make_order("in-hand"), make_order("waiting")])
+    held.begun()
+
+    with pytest.raises(TransitionRefused, match=r"Order 'waiting' is Pending already\."):
+        engine.retry("waiting")
+
+
+def test_whoever_moves_an_order_may_say_why(start_engine: StartEngine, held: Held) -> None:
+    engine = start_engine(held, processors=1)
+    engine.submit_many([make_order("in-hand"), make_order("waiting")])
+    held.begun()
+
+    engine.cancel("waiting", reason="ordered twice")
+
+    assert engine.history("waiting")[-1].reason == "ordered twice"
+
+
+@pytest.mark.parametrize("reason", ["", "x" * 501, "a\nb", 5])
+def test_a_reason_that_nobody_could_read_is_refused(start_engine: StartEngine, reason: Any) -> None:
+    engine = start_engine()
+    moves: list[Callable[[], object]] = [
+        lambda: engine.cancel("o-1", reason),
+        lambda: engine.retry("o-1", reason),
+        lambda: engine.settle("o-1", OrderStatus.FAILED, reason),
+    ]
+    for move in moves:
+        with pytest.raises(InvalidArgument, match="The reason must be a string of 1 to 500 characters"):
+            move()
+
+
 def test_only_failed_and_reviewed_orders_are_retried(start_engine: StartEngine, held: Held) -> None:
     engine = start_engine(held, processors=1)
     engine.submit_many([make_order("in-hand"), make_order("waiting"), make_order("gone")])

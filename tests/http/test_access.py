@@ -270,3 +270,22 @@ def test_readiness_warns_of_a_broken_file_without_a_word_about_its_inside(guarde
 def test_without_a_file_of_keys_whoever_calls_may_do_everything(client: Client, order: MakeOrder) -> None:
     assert client.post("/orders", order()).status == 201
     assert client.get("/orders", Authorization="Bearer nonsense").status == 200
+
+
+def test_the_history_tells_whose_key_it_was(guarded: Guarded, order: MakeOrder) -> None:
+    shop = create_key(guarded.keys, [Role.SUBMIT], name="shop")
+    operator = guarded.key(OPERATE)
+    guarded.send(shop, "POST", "/orders", order(item_ids=["bad"]))
+    guarded.send(operator, "GET", "/orders/o-1?wait=30")
+
+    guarded.send(operator, "POST", "/orders/o-1/retry", {"reason": "once more"})
+
+    steps = guarded.send(operator, "GET", "/orders/o-1/history").json["transitions"]
+    assert [step.get("by") for step in steps[:4]] == ["shop", None, None, id_of(operator)]
+    assert steps[3]["reason"] == "once more"
+
+
+def test_nobody_is_named_where_no_key_is_needed(client: Client, order: MakeOrder) -> None:
+    client.post("/orders", order())
+
+    assert "by" not in client.get("/orders/o-1/history").json["transitions"][0]

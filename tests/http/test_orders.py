@@ -33,6 +33,10 @@ def reject(_: object) -> None:
     raise Reject("the card was declined")
 
 
+def fail(_: object) -> None:
+    raise ConnectionError("no answer")
+
+
 def identity(reply: Reply) -> tuple[int, str]:
     """The status and the kind of a problem."""
     assert reply.headers["Content-Type"] == "application/problem+json"
@@ -245,6 +249,68 @@ def test_a_settlement_needs_no_reason(reviewed: Client) -> None:
     reviewed.post("/orders/o-1/settle", {"status": "Failed"})
 
     assert reviewed.get("/orders/o-1/history").json["transitions"][-1]["reason"] == "settled by an operator"
+
+
+@pytest.mark.parametrize("content", [None, {}, {"reason": "ordered twice"}], ids=str)
+def test_a_cancellation_may_have_a_reason(
+    start_server: Callable[..., Client], gate: Gate, order: MakeOrder, content: object
+) -> None:
+    held = start_server(gate, processors=1)
+    held.post("/orders", order("o-0"))
+    gate.wait_until_entered()
+    held.post("/orders", order())
+
+    reply = held.post("/orders/o-1/cancel") if content is None else held.post("/orders/o-1/cancel", content)
+
+    assert reply.json["status"] == "Cancelled"
+    reason = held.get("/orders/o-1/history").json["transitions"][-1]["reason"]
+    assert reason == ("ordered twice" if content else "cancelled before work began")
+
+
+def test_a_retry_may_have_a_reason(start_server: Callable[..., Client], order: MakeOrder) -> None:
+    client = start_server(reject)
+    client.post("/orders", order())
+    client.get("/orders/o-1?wait=30")
+
+    client.post("/orders/o-1/retry", {"reason": "the card was renewed"})
+
+    reasons = [step["reason"] for step in client.get("/orders/o-1/history").json["transitions"]]
+    assert "the card was renewed" in reasons
+
+
+@pytest.mark.parametrize("call", ["cancel", "retry"])
+@pytest.mark.parametrize(
+    ("content", "pointer"),
+    [
+        ({"reason": ""}, "/reason"),
+        ({"reason": "x" * 501}, "/reason"),
+        ({"reason": "a\nb"}, "/reason"),
+        ({"reason": None}, "/reason"),
+        ({"reason": 5}, "/reason"),
+        ({"why": "x"}, "/why"),
+        ([], ""),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_a_reason_that_is_none_is_refused(client: Client, call: str, content: object, pointer: str) -> None:
+    reply = client.post(f"/orders/o-1/{call}", content)
+
+    assert identity(reply) == (422, "invalid-order")
+    assert [error["pointer"] for error in reply.json["errors"]] == [pointer]
+
+
+def test_an_order_tells_what_went_wrong_and_when_it_is_tried_again(
+    start_server: Callable[..., Client], order: MakeOrder
+) -> None:
+    client = start_server(fail, clock=ManualClock(), retry_seconds=60)
+    client.post("/orders", order())
+    while (shown := client.get("/orders/o-1").json)["failures"] == 0:
+        pass
+
+    assert (shown["status"], shown["attempts"], shown["failures"]) == ("Pending", 1, 1)
+    assert shown["last_error"] == "ConnectionError: no answer"
+    assert "2027-01-15T08:00:30" <= shown["ready_at"] <= "2027-01-15T08:01:00.000000Z"
+    assert client.get("/orders").json["orders"] == [shown]
 
 
 def test_an_order_in_review_is_retried(reviewed: Client) -> None:

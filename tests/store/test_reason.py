@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from ordermill.store.errors import FieldFault, InvalidOrder
-from ordermill.store.reason import check_reason
+from ordermill.store.errors import FieldFault
+from ordermill.store.reason import reason_faults
 
 FAULT = FieldFault("/reason", "must be a string of 1 to 500 characters, none of them a control")
 
 
-@pytest.mark.parametrize("reason", [None, "x", "ordered twice", "Größe falsch 😀", '"', "x" * 500])
-def test_a_reason_is_a_line_of_text(reason: str | None) -> None:
-    check_reason(reason)
+@pytest.mark.parametrize("reason", ["x", "ordered twice", "Größe falsch 😀", '"', "x" * 500])
+def test_a_reason_is_a_line_of_text(reason: str) -> None:
+    assert reason_faults(reason) == []
 
 
-@pytest.mark.parametrize("reason", ["", "x" * 501, "a\nb", "\x00", "\x7f", "\x85", "\ud800", 5, b"x", ["x"]], ids=repr)
+@pytest.mark.parametrize(
+    "reason", [None, "", "x" * 501, "a\nb", "\x00", "\x7f", "\x85", "\ud800", 5, b"x", ["x"]], ids=repr
+)
 def test_anything_else_is_refused(reason: object) -> None:
-    with pytest.raises(InvalidOrder) as caught:
-        check_reason(reason)
-
-    assert caught.value.faults == (FAULT,)
+    assert reason_faults(reason) == [FAULT]

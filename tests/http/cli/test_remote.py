@@ -43,9 +43,10 @@ def test_an_operator_cancels_an_order_that_is_pending(
     client.engine.submit_many([make_order("first"), make_order("second")])
     gate.wait_until_entered()
 
-    assert run("cancel", "second", "--url", client.server.url) == 0
+    assert run("cancel", "second", "--reason", "ordered twice", "--url", client.server.url) == 0
     assert capsys.readouterr().out == "second is Cancelled.\n"
     assert client.engine.status("second") is OrderStatus.CANCELLED
+    assert client.engine.history("second")[-1].reason == "ordered twice"
 
 
 def test_an_operator_retries_an_order_that_failed(
