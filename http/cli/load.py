@@ -306,7 +306,7 @@ async def _metrics(session: aiohttp.ClientSession) -> _Metrics:
     try:
         return msgspec.json.decode(body, type=_Metrics)
     except msgspec.MsgspecError as error:
-        raise LoadError(f"GET /metrics does not answer as an Ordermill server does: {error}.") from error
+        raise LoadError("GET /metrics does not answer as an Ordermill server does.") from error
 
 
 async def _follow(session: aiohttp.ClientSession, order_id: str) -> OrderStatus:
@@ -337,9 +337,9 @@ async def _processing_seconds(session: aiohttp.ClientSession, order_id: str) -> 
 
 
 def _describe(status: int, body: bytes) -> str:
-    with suppress(msgspec.MsgspecError, AttributeError, UnicodeDecodeError):
+    with suppress(msgspec.MsgspecError, AttributeError, KeyError, TypeError, UnicodeDecodeError):
         problem = msgspec.json.decode(body)
-        return f"{status} {problem.get('title')}: {problem.get('detail')}"
+        return f"{status} {problem['title']}: {problem['detail'].removesuffix('.')}"
     return str(status)
 
 

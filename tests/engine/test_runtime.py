@@ -551,17 +551,16 @@ def test_a_drain_waits_for_the_last_order(start_engine: StartEngine, held: Held)
 
 
 def test_a_drain_ends_when_the_engine_stops(start_engine: StartEngine, held: Held) -> None:
-    engine = start_engine(held, processors=1)
+    engine = start_engine(held, processors=1, stop_seconds=0)
     engine.submit_many([make_order("in-hand"), make_order("waiting")])
     held.begun()
 
-    with ThreadPoolExecutor(2) as threads:
+    with ThreadPoolExecutor(1) as threads:
         draining = threads.submit(engine.drain)
-        stopping = threads.submit(engine.stop)
-        held.release()
-        stopping.result(timeout=10)
+        engine.stop()
         with pytest.raises(EngineStopped):
             draining.result(timeout=5)
+    held.release()
 
 
 def test_a_drain_does_not_wait_for_reviews(start_engine: StartEngine, leave_in_hand: Callable[..., object]) -> None:

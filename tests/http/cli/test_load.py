@@ -352,6 +352,14 @@ def test_a_server_that_simulates_is_not_asked_about(
     assert run("load", "--orders", "5", "--concurrency", "5", "--url", client.server.url).code == 0
 
 
+def test_what_the_server_refuses_is_one_sentence(start_server: Any, tmp_path: Path) -> None:
+    key = create_key(tmp_path / "keys", [Role.OPERATE], "u-1")
+    client = start_server(keys_file=str(tmp_path / "keys"))
+
+    with pytest.raises(LoadError, match=r"This needs a key that is not bound to a user\.$"):
+        run_load(Server(client.server.url, key), 1, 1, Console(quiet=True))
+
+
 def test_a_connection_that_was_idle_for_long_is_not_used_again(
     facade: FakeFacade, load: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
