@@ -16,8 +16,10 @@ from ..store.errors import (
     OrdermillError,
     OrderNotFound,
     StoreUnavailable,
+    SubmissionTooLarge,
     TransitionRefused,
     UserBacklogFull,
+    UserSubmissionTooLarge,
 )
 from ..store.idempotency import IdempotencyKey
 from ..store.ledger import Outcome
@@ -66,7 +68,9 @@ __all__ = [
     "Reply",
     "Settings",
     "StoreUnavailable",
+    "SubmissionTooLarge",
     "Transition",
     "TransitionRefused",
     "UserBacklogFull",
+    "UserSubmissionTooLarge",
 ]

@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Sequence
 
 from ..store import lifecycle
-from ..store.errors import BacklogFull, UserBacklogFull
+from ..store.errors import BacklogFull, SubmissionTooLarge, UserBacklogFull, UserSubmissionTooLarge
 from ..store.ledger import Outcome, Recorded
 from ..store.order import Order
 from .clock import Clock
@@ -41,9 +41,13 @@ class Backlog:
         """Whether there is room for all of these orders.
 
         Raises:
-            BacklogFull: there is none.
-            UserBacklogFull: there is none for a user's.
+            BacklogFull: there is none; SubmissionTooLarge where there never will be.
+            UserBacklogFull: there is none for a user's; UserSubmissionTooLarge where there never will be.
         """
+        if not orders:
+            return
+        if len(orders) > self._max_backlog:
+            raise SubmissionTooLarge(len(orders), self._max_backlog)
         missing = self._orders + len(orders) - self._max_backlog
         if missing > 0:
             seconds = self._drain.seconds_for(missing)
@@ -51,6 +55,8 @@ class Backlog:
         if self._user_backlog is None:
             return
         for user_id, count in _count_users(orders).items():
+            if count > self._user_backlog:
+                raise UserSubmissionTooLarge(user_id, count, self._user_backlog)
             own = self._users[user_id]
             missing = own + count - self._user_backlog
             if missing > 0:

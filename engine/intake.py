@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from ..store.errors import BacklogFull, EngineStopped, UserBacklogFull
+from collections.abc import Sequence
+from functools import partial
+
+from ..store import queries
+from ..store.errors import BacklogFull, EngineStopped, StoreUnavailable, UserBacklogFull
+from ..store.order import Order
+from ..store.reader import Reader
 from .actor import EngineActor
 from .backlog import Backlog
 from .crew import Crew
@@ -16,11 +22,13 @@ class IntakeActor(EngineActor):
     Args:
         crew: the engine's actors and settings.
         backlog: unfinished orders.
+        reader: for what is stored already, which needs no room.
     """
 
-    def __init__(self, crew: Crew, backlog: Backlog) -> None:
+    def __init__(self, crew: Crew, backlog: Backlog, reader: Reader) -> None:
         super().__init__(crew)
         self._backlog = backlog
+        self._reader = reader
         self._is_open = True
 
     def rebuild(self) -> None:
@@ -45,9 +53,18 @@ class IntakeActor(EngineActor):
             fail(message.reply, EngineStopped())
             return
         try:
-            self._backlog.check(message.orders)
-        except (BacklogFull, UserBacklogFull) as error:
+            self._check(message.orders)
+        except (BacklogFull, UserBacklogFull, StoreUnavailable) as error:
             fail(message.reply, error)
             return
         self._crew.recorder.tell(message)
         self._backlog.add(message.orders)
+
+    def _check(self, orders: Sequence[Order]) -> None:
+        try:
+            self._backlog.check(orders)
+        except (BacklogFull, UserBacklogFull):
+            # What was sent before is answered all the same. Only here, since looking costs more than counting.
+            first = {order.order_id: order for order in reversed(orders)}
+            stored = self._reader.read(partial(queries.stored, order_ids=[*first]))
+            self._backlog.check([order for order_id, order in first.items() if order_id not in stored])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from bisect import insort
 from collections import Counter, deque
 from collections.abc import Sequence
+from functools import partial
 from math import ceil
 from typing import Any
 
@@ -12,8 +14,9 @@ from peewee import Database
 from pykka import ActorDeadError, ActorRef, Future
 
 from ..store import lifecycle, queries
-from ..store.errors import EngineStopped, TransitionRefused
+from ..store.errors import EngineStopped, StoreUnavailable, TransitionRefused
 from ..store.lifecycle import OrderStatus
+from ..store.reader import Reader
 from ..store.record import Attempt, Move, OrderRecord, move
 from .actor import EngineActor, some
 from .attempt import describe_overrun
@@ -94,12 +97,12 @@ class PoolActor(EngineActor):
 
     Args:
         crew: the engine's actors and settings.
-        database: a pool of connections to read with.
+        reader: for the Pending orders that wait in the database.
     """
 
-    def __init__(self, crew: Crew, database: Database) -> None:
+    def __init__(self, crew: Crew, reader: Reader) -> None:
         super().__init__(crew)
-        self._database = database
+        self._reader = reader
         self._ready: deque[OrderRecord] = deque()
         self._suspected: deque[OrderRecord] = deque()  # likewise, but each of them runs alone
         # Sequences in these or with the recorder: Pending, but not to be read again.
@@ -231,11 +234,15 @@ class PoolActor(EngineActor):
             return
         now = self._crew.queue_clock.now_us()
         limit = window + len(self._held) + len(self._cancelling)
-        with self._database.connection_context():
-            found = queries.ready(self._database, now, limit)
-            self._more_in_database = len(found) == limit
-            if not self._more_in_database and (next_us := queries.next_ready_us(self._database, now)) is not None:
-                self._wake_at(next_us)
+        try:
+            found, next_us = self._reader.read(partial(_look, now_us=now, limit=limit))
+        except StoreUnavailable as error:
+            self._log.log_seldom(logging.ERROR, "no Pending orders could be read: %s", error)
+            self._pause()
+            return
+        self._more_in_database = len(found) == limit
+        if next_us is not None:
+            self._wake_at(next_us)
         new = [
             record for record in found if record.sequence not in self._held and record.sequence not in self._cancelling
         ]
@@ -571,3 +578,9 @@ def most_processing(processors: int) -> int:
     """How many orders are Processing at once at the most, with room to spare."""
     # In hand, claimed, and with results that are not recorded: nothing more is claimed before these are.
     return 4 * (_MOST_AHEAD + 1) * processors
+
+
+def _look(database: Database, now_us: int, limit: int) -> tuple[list[OrderRecord], int | None]:
+    """Orders that may be processed, and when the next one may be, where these are all."""
+    found = queries.ready(database, now_us, limit)
+    return found, None if len(found) == limit else queries.next_ready_us(database, now_us)

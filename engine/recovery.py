@@ -57,7 +57,7 @@ def recover(database: Database, crew: Crew, begun: Begun) -> Recovered:
     ledger = Ledger(database)
     _let_wait_no_longer(ledger, crew)
     head_us = queries.next_ready_us(database, 0)
-    crash = _Crash.of(begun, queries.attempts_in_hand(database))
+    crash = _Crash.of(_if_of_this_past(begun, database), queries.attempts_in_hand(database))
     count: Counter[OrderStatus] = Counter()
     while records := queries.processing(database, _BATCH):
         replies = [crew.prober.ask(record.order) if crash.has_begun(record) else None for record in records]
@@ -137,6 +137,12 @@ class _Crash(NamedTuple):
 
     def has_begun(self, record: OrderRecord) -> bool:
         return self.begun.attempts is None or record.attempt in self.begun.attempts
+
+
+def _if_of_this_past(begun: Begun, database: Database) -> Begun:
+    # Where a backup was put back, the file may know of orders that the database has never seen, and knows no others.
+    newest = max((attempt.sequence for attempt in begun.attempts or ()), default=0)
+    return begun._replace(attempts=None) if newest > queries.last_sequence(database) else begun
 
 
 def _let_wait_no_longer(ledger: Ledger, crew: Crew) -> None:

@@ -13,13 +13,13 @@ from time import monotonic, sleep
 from typing import NamedTuple
 
 from peewee import DatabaseError
-from playhouse.pool import PooledSqliteDatabase  # type: ignore[import-untyped]  # has no types
 from pykka import Timeout
 
 from ..store import database as store
 from ..store import engines, lifecycle, queries
 from ..store.errors import InvalidConfiguration, StoreUnavailable
 from ..store.lock import EngineLock
+from ..store.reader import Reader
 from . import begun, messages
 from .backlog import Backlog
 from .clock import Clock, SystemClock
@@ -35,7 +35,9 @@ from .recorder import RecorderActor
 from .recovery import Recovered, recover
 from .reply import Reply
 
-_MAX_READERS = 32
+MAX_READERS = 8
+"""Threads that read at the same time, of those that call an engine: more would only take the time of its actors."""
+_READING_ACTORS = 2
 _WRITE_AGAIN_SECONDS = 0.2
 
 _log = EngineLogger("ordermill.engine")
@@ -45,8 +47,10 @@ class Running(NamedTuple):
     """An engine at work."""
 
     crew: Crew
-    readers: PooledSqliteDatabase
-    """Connections that only read, for any thread."""
+    reader: Reader
+    """For whoever calls the engine."""
+    own_reader: Reader
+    """For the actors, who wait for nobody else's reading."""
     lock: EngineLock
     """Keeps other engines from the database."""
     owns_clock: bool
@@ -110,7 +114,7 @@ def put_up(
             crew.begun = _note_begun(path, crew.engine_id, config)
             totals = queries.totals(database)
             users = Counter() if config.user_backlog is None else queries.backlog_by_user(database)
-            readers = store.open_readers(path, _MAX_READERS)
+            reader, own_reader = Reader(path, MAX_READERS), Reader(path, _READING_ACTORS)
             # It reads as well, so it is the first: where that fails, no actor is left behind.
             crew.recorder = RecorderActor.start(crew, open_database, database)
             undo.callback(crew.recorder.stop)
@@ -119,13 +123,13 @@ def put_up(
         crew.metrics = MetricsActor.start(crew, totals)
         undo.callback(crew.metrics.stop)
         backlog = Backlog(config, clock, sum(totals[status] for status in lifecycle.BACKLOG), users)
-        crew.intake = IntakeActor.start(crew, backlog)
+        crew.intake = IntakeActor.start(crew, backlog, own_reader)
         undo.callback(crew.intake.stop)
-        crew.pool = PoolActor.start(crew, readers)
+        crew.pool = PoolActor.start(crew, own_reader)
         undo.pop_all()
     crew.pool.tell(messages.WakeUp())
     crew.recorder.tell(messages.PruneOrders())
-    return Running(crew, readers, lock, given_clock is None, recovered)
+    return Running(crew, reader, own_reader, lock, given_clock is None, recovered)
 
 
 def _note_begun(path: Path, run_id: int, config: EngineConfig) -> begun.BegunFile | None:
@@ -144,7 +148,8 @@ def take_down(running: Running) -> None:
     crew = running.crew
     with ExitStack() as last:  # the last first
         last.callback(running.lock.release)
-        last.callback(running.readers.close_idle)  # whoever reads at this moment closes its connection afterwards
+        last.callback(running.reader.close)
+        last.callback(running.own_reader.close)
         if running.owns_clock:
             last.callback(crew.clock.close)
         last.callback(crew.waiting_room.close)

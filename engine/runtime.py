@@ -10,12 +10,11 @@ from concurrent.futures import Executor
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from peewee import Database, DatabaseError
-from playhouse.pool import MaxConnectionsExceeded  # type: ignore[import-untyped]  # has no types
+from peewee import Database
 from pykka import ActorDeadError
 
 from ..store.address import locate
-from ..store.errors import EngineStopped, InvalidArgument, InvalidConfiguration, StoreUnavailable
+from ..store.errors import EngineStopped, InvalidArgument, InvalidConfiguration
 from .clock import Clock
 from .config import EngineConfig
 from .crew import Crew
@@ -225,14 +224,4 @@ class OrderEngine(Desk):
             self._pass_on(wish)
 
     def _read(self, query: Callable[[Database], T]) -> T:
-        running = self._need()
-        try:
-            with running.readers.connection_context():
-                return query(running.readers)
-        except (DatabaseError, MaxConnectionsExceeded) as error:
-            raise StoreUnavailable(error) from error
-        finally:
-            if (
-                self._life.running is not running
-            ):  # stopped meanwhile, when this connection was in use: close it as well
-                running.readers.close_idle()
+        return self._need().reader.read(query)

@@ -20,19 +20,19 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
-from peewee import Database, DatabaseError
-from playhouse.pool import MaxConnectionsExceeded  # type: ignore[import-untyped]  # has no types
+from peewee import Database
 from pykka import Timeout
 
 from ..engine import Desk, EngineStopped, OrderEngine, Reply, StoreUnavailable
+from ..engine.handler import describe
 from ..engine.messages import AwaitOrder, Request, SubmitOrders
 from ..engine.reply import answer, fail
-from ..store import database as store
+from ..engine.running import MAX_READERS
+from ..store.reader import Reader
 from ..store.record import ENGINE
 
 T = TypeVar("T")
 
-_MAX_READERS = 32
 _MOST_AT_ONCE = 1_000
 _PATIENCE_SECONDS = 10.0
 
@@ -122,7 +122,7 @@ class RemoteDesk(Desk):
 
     def __init__(self, connection: Connection, path: Path) -> None:
         self._connection = connection
-        self._readers = store.open_readers(path, _MAX_READERS)
+        self._reader = Reader(path, MAX_READERS)
         self._numbers = itertools.count()
         self._asked: dict[int, Asked] = {}
         self._is_closed = False
@@ -142,7 +142,7 @@ class RemoteDesk(Desk):
         self._connection.close()
         for number in list(self._asked):
             self._settle(_Answer(number, None, EngineStopped()))
-        self._readers.close_idle()
+        self._reader.close()
 
     def announce(self) -> None:
         """Tell the engine's process that this facade takes requests."""
@@ -220,14 +220,7 @@ class RemoteDesk(Desk):
     def _read(self, query: Callable[[Database], T]) -> T:
         if self._is_closed:
             raise EngineStopped
-        try:
-            with self._readers.connection_context():
-                return query(self._readers)
-        except (DatabaseError, MaxConnectionsExceeded) as error:
-            raise StoreUnavailable(error) from error
-        finally:
-            if self._is_closed:
-                self._readers.close_idle()
+        return self._reader.read(query)
 
 
 class FacadeLine:
@@ -288,7 +281,7 @@ class FacadeLine:
         except (EngineStopped, StoreUnavailable) as error:
             for sent in batch:
                 self._sender.send(_Answer(sent.number, None, error))
-        except Exception:  # there is no room for all of them, or one cannot be stored: each for itself
+        except BaseException:  # there is no room for all of them, or one cannot be stored: each for itself
             for sent in batch:
                 self._ask(sent)
         else:
@@ -317,7 +310,7 @@ class FacadeLine:
     def _answer(self, number: int, reply: Reply[Any]) -> None:
         try:
             result = _Answer(number, reply.get(), None)
-        except Exception as error:  # likewise
+        except BaseException as error:  # likewise
             result = _Answer(number, None, _that_travels(error))
         self._sender.send(result)
 
@@ -326,9 +319,10 @@ def _is_plain(request: Asked) -> bool:
     return isinstance(request, SubmitOrders) and len(request.orders) == 1 and request.idempotency is None
 
 
-def _that_travels(error: Exception) -> Exception:
+def _that_travels(error: BaseException) -> Exception:
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:  # of a class of somebody else's
-        return RuntimeError(f"{type(error).__name__}: {error}")
-    return error
+        return RuntimeError(describe(error))
+    # A SystemExit of the engine's must not end a facade.
+    return error if isinstance(error, Exception) else RuntimeError(describe(error))

@@ -18,8 +18,10 @@ from ..engine import (
     OrderConflict,
     OrderStatus,
     StoreUnavailable,
+    SubmissionTooLarge,
     TransitionRefused,
     UserBacklogFull,
+    UserSubmissionTooLarge,
 )
 from ..store.lifecycle import ACCEPT, ASSIGN, COMPLETE, Edge
 from ..store.order import find_faults
@@ -163,7 +165,7 @@ SUBMIT_BULK = Operation(
             _RATED,
         ),
     ),
-    problems=_SENDING,
+    problems=(SubmissionTooLarge(10_000, 5_000), UserSubmissionTooLarge("u-1", 1_001, 1_000), *_SENDING),
     headers=SubmitHeaders,
     bodies={
         JSON: Content(BulkRequest, _BULK),

@@ -16,8 +16,10 @@ from ..engine import (
     OrdermillError,
     OrderNotFound,
     StoreUnavailable,
+    SubmissionTooLarge,
     TransitionRefused,
     UserBacklogFull,
+    UserSubmissionTooLarge,
 )
 from ..store.errors import FieldFault
 from ..store.order import pointer_to
@@ -210,6 +212,14 @@ _KINDS: dict[type[Exception], _Kind] = {
     TransitionRefused: _Kind(HTTPStatus.CONFLICT, "transition-refused", "The order's status does not allow this"),
     LengthRequired: _Kind(HTTPStatus.LENGTH_REQUIRED, "length-required", "The length of the body is required"),
     ContentTooLarge: _Kind(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "content-too-large", "The request is too large"),
+    SubmissionTooLarge: _Kind(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "submission-too-large", "More orders at once than may be unfinished"
+    ),
+    UserSubmissionTooLarge: _Kind(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        "user-submission-too-large",
+        "More orders of a user at once than it may have unfinished",
+    ),
     UnsupportedMediaType: _Kind(
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The media type is not supported"
     ),

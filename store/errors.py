@@ -77,7 +77,8 @@ class BacklogFull(OrdermillError):
     """Too many accepted orders are unfinished; nothing of the submission was stored."""
 
     def __init__(self, backlog: int, wanted: int, max_backlog: int, retry_after_seconds: int = 1) -> None:
-        self.retry_after_seconds = retry_after_seconds
+        self.retry_after_seconds: int | None = retry_after_seconds
+        """When there may be room; None where there never will be."""
         super().__init__(
             f"{backlog} orders are unfinished and {wanted} more would pass the limit of {max_backlog}: try again later."
         )
@@ -87,10 +88,35 @@ class UserBacklogFull(OrdermillError):
     """Too many accepted orders of one user are unfinished; nothing of the submission was stored."""
 
     def __init__(self, user_id: str, backlog: int, wanted: int, limit: int, retry_after_seconds: int) -> None:
-        self.retry_after_seconds = retry_after_seconds
+        self.retry_after_seconds: int | None = retry_after_seconds
+        """When there may be room; None where there never will be."""
         super().__init__(
             f"{backlog} orders of user {user_id!r} are unfinished and {wanted} more would pass the limit of {limit}: "
             "try again later."
+        )
+
+
+class SubmissionTooLarge(BacklogFull):
+    """More new orders at once than may ever be unfinished: no waiting helps. Nothing of the submission was stored."""
+
+    def __init__(self, wanted: int, max_backlog: int) -> None:
+        self.retry_after_seconds = None
+        OrdermillError.__init__(
+            self,
+            f"{wanted} new orders at once are more than the {max_backlog} that may be unfinished: "
+            f"send {max_backlog} at the most at once.",
+        )
+
+
+class UserSubmissionTooLarge(UserBacklogFull):
+    """More new orders of one user at once than it may ever have unfinished. Nothing of the submission was stored."""
+
+    def __init__(self, user_id: str, wanted: int, limit: int) -> None:
+        self.retry_after_seconds = None
+        OrdermillError.__init__(
+            self,
+            f"{wanted} new orders of user {user_id!r} at once are more than the {limit} that it may have unfinished: "
+            f"send {limit} at the most at once.",
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -41,6 +42,9 @@ _decode_items = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
 _FIND = to_sql(OrderModel.select(*_ORDER_COLUMNS).where(OrderModel.order_id == ""))
+_STORED = to_sql(
+    OrderModel.select(OrderModel.order_id).where(OrderModel.order_id.in_(SQL("(SELECT value FROM json_each(?))")))
+)
 # Only a Pending order has a ready_at. Were its status asked for too, SQLite would read and sort all that are Pending.
 _READY = to_sql(
     OrderModel.select(*_ORDER_COLUMNS)
@@ -67,6 +71,12 @@ _OVER_WITH_KEY = to_sql(
     .limit(1)
 )
 _NEXT_READY = to_sql(OrderModel.select(fn.MIN(OrderModel.ready_at)).where(OrderModel.ready_at > 0))
+
+
+def stored(database: Database, order_ids: Sequence[str]) -> set[str]:
+    """Which of these ids are taken."""
+    rows = run(database, _STORED, (msgspec.json.encode(order_ids).decode(),)).fetchall()
+    return {order_id for (order_id,) in rows}
 
 
 def find(database: Database, order_id: str) -> OrderRecord | None:

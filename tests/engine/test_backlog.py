@@ -19,6 +19,7 @@ from ordermill.engine import (
     Reject,
     StoreUnavailable,
     UserBacklogFull,
+    UserSubmissionTooLarge,
 )
 from ordermill.engine.backlog import Backlog, DrainRate
 from ordermill.engine.intake import IntakeActor
@@ -38,7 +39,8 @@ def of_user(user_id: str, *order_ids: str) -> list[Order]:
 
 def assert_room(engine: OrderEngine, user_id: str, limit: int, room: int) -> None:
     """Exactly so many more orders of a user are taken, and none of them is left behind."""
-    with pytest.raises(UserBacklogFull, match=f"{limit - room} orders of user '{user_id}' are unfinished"):
+    told = f"{limit - room} orders of user '{user_id}' are unfinished" if room < limit else f"more than the {limit}"
+    with pytest.raises(UserBacklogFull, match=told):
         engine.submit_many(of_user(user_id, *(f"more-{number}" for number in range(room + 1))))
     if room:
         engine.submit_many(of_user(user_id, *(f"probe-{number}" for number in range(room))))
@@ -219,8 +221,8 @@ def test_only_the_last_ten_seconds_count() -> None:
 def test_who_finds_the_backlog_full_is_told_when_to_come_back(
     start_engine: StartEngine, held: Held, clock: WatchedClock
 ) -> None:
-    engine = start_engine(held, clock=clock, max_backlog=1)
-    engine.submit(make_order("a"))
+    engine = start_engine(held, clock=clock, max_backlog=5)
+    engine.submit_many(make_order(f"a-{number}") for number in range(5))
     clock.advance(10)
 
     with pytest.raises(BacklogFull) as one:
@@ -229,3 +231,25 @@ def test_who_finds_the_backlog_full_is_told_when_to_come_back(
         engine.submit_many(make_order(f"b-{number}") for number in range(5))
 
     assert (one.value.retry_after_seconds, many.value.retry_after_seconds) == (10, 50)
+
+
+def test_more_of_a_user_than_it_may_ever_have_is_told_so(start_engine: StartEngine) -> None:
+    engine = start_engine(user_backlog=2)
+
+    with pytest.raises(UserSubmissionTooLarge, match="3 new orders of user 'u' at once are more than the 2") as told:
+        engine.submit_many(of_user("u", "a", "b", "c"))
+
+    assert told.value.retry_after_seconds is None
+    assert engine.orders() == []
+
+
+def test_what_is_stored_takes_no_room_of_its_user_when_it_is_sent_again(start_engine: StartEngine, held: Held) -> None:
+    engine = start_engine(held, processors=1, user_backlog=2)
+    engine.submit_many(of_user("u", "a", "b"))
+    held.begun()
+
+    again = engine.submit_many([*of_user("u", "a", "b"), *of_user("v", "a")])
+
+    assert [receipt.outcome for receipt in again] == [Outcome.DUPLICATE, Outcome.DUPLICATE, Outcome.ACCEPTED]
+    assert_room(engine, "u", 2, 0)
+    assert_room(engine, "v", 2, 1)

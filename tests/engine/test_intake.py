@@ -7,11 +7,22 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from peewee import OperationalError
 
-from ordermill.engine import BacklogFull, Order, OrderEngine, OrderStatus, Outcome, Reject, StoreUnavailable
+from ordermill.engine import (
+    BacklogFull,
+    Order,
+    OrderEngine,
+    OrderStatus,
+    Outcome,
+    Reject,
+    StoreUnavailable,
+    SubmissionTooLarge,
+)
 from ordermill.engine.intake import IntakeActor
 from ordermill.engine.messages import SubmitOrders
 from ordermill.engine.testing import make_order
+from ordermill.store import queries
 
 if TYPE_CHECKING:
     from tests.engine.conftest import Held, HeldLedger
@@ -84,6 +95,52 @@ def test_duplicates_and_conflicts_take_no_room(start_engine: StartEngine, held: 
 
     engine.submit_many([make_order("b"), make_order("c"), make_order("d")])
     assert engine.metrics().backlog == 4
+
+
+def test_what_is_stored_is_answered_although_the_backlog_is_full(start_engine: StartEngine, held: Held) -> None:
+    engine = start_engine(held, processors=1, max_backlog=3)
+    orders = [make_order(f"o-{number}") for number in range(3)]
+    engine.submit_many(orders)
+
+    again = [receipt.outcome for receipt in engine.submit_many([*orders, make_order("o-0", user_id="u-2")])]
+    assert again == [Outcome.DUPLICATE] * 3 + [Outcome.CONFLICT]
+    assert engine.submit(orders[0]).outcome is Outcome.DUPLICATE
+    with pytest.raises(BacklogFull, match="3 orders are unfinished and 1 more would pass the limit of 3"):
+        engine.submit_many([*orders, make_order("new")])
+
+    held.release()
+    assert engine.drain(timeout=5).total_orders_processed == 3
+    engine.submit_many([*orders, *(make_order(f"more-{number}") for number in range(3))])
+    assert engine.drain(timeout=5).total_orders_processed == 6
+
+
+def test_more_than_may_ever_be_unfinished_is_told_so(start_engine: StartEngine, held: Held) -> None:
+    engine = start_engine(held, max_backlog=3)
+
+    with pytest.raises(SubmissionTooLarge, match="4 new orders at once are more than the 3 that may be") as told:
+        engine.submit_many(make_order(f"o-{number}") for number in range(4))
+
+    assert told.value.retry_after_seconds is None
+    assert engine.orders() == []
+    once_more = [make_order(f"o-{number // 2}") for number in range(6)]
+    assert len(engine.submit_many(once_more)) == 6  # three orders, each of them twice
+
+
+def test_a_full_backlog_whose_orders_cannot_be_looked_up_says_so(
+    start_engine: StartEngine, held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> set[str]:
+        raise OperationalError("disk I/O error")
+
+    engine = start_engine(held, max_backlog=1)
+    engine.submit(make_order())
+    with monkeypatch.context() as patch:
+        patch.setattr(queries, "stored", fail)
+        with pytest.raises(StoreUnavailable):
+            engine.submit(make_order())
+
+    assert engine.submit(make_order()).outcome is Outcome.DUPLICATE
+    assert not engine.incidents()
 
 
 def test_a_retry_takes_room_although_the_backlog_is_full(start_engine: StartEngine, held: Held) -> None:

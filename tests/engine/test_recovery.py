@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from ordermill.engine import (
@@ -246,6 +247,17 @@ def test_after_an_orderly_stop_nobody_pays_for_what_was_left(
 
     assert failures(engine) == {"left": 0, "unbegun": 0}
     assert engine.history("left")[2].reason == "the engine stopped before the handler returned"
+
+
+def test_where_a_backup_was_put_back_the_notes_of_a_later_time_are_not_believed(
+    start_engine: StartEngine, leave_in_hand: Leave, note: Note
+) -> None:
+    (record,) = leave_in_hand("o-1")
+    note(ended=[msgspec.structs.replace(record, sequence=record.sequence + 1)])
+
+    engine = start_engine(probe=lambda _: Effect.UNKNOWN)
+
+    assert engine.status("o-1") is OrderStatus.REVIEW
 
 
 def test_a_killed_recovery_does_not_forget_what_had_begun(

@@ -327,6 +327,10 @@ def provoke(start_server: Start, gate: Gate, monkeypatch: pytest.MonkeyPatch, tm
                 return full(call, user_backlog=1)
             case "backlog-full":
                 return full(call, max_backlog=1)
+            case "submission-too-large":
+                return start_server(max_backlog=1).post(call.path, [ORDER, ORDER | {"order_id": "o-2"}])
+            case "user-submission-too-large":
+                return start_server(user_backlog=1).post(call.path, [ORDER, ORDER | {"order_id": "o-2"}])
             case "stopping" | "store-unavailable" | "blank":
                 return failing(kind, call)
             case _ if kind in UNROUTED:

@@ -507,14 +507,20 @@ def test_an_unknown_parameter_keeps_an_order_where_it_is(
 def test_a_full_backlog_is_503_with_a_time_to_come_back(
     start_server: Callable[..., Client], gate: Gate, order: MakeOrder
 ) -> None:
-    client = start_server(gate, max_backlog=1, clock=ManualClock())
-    client.post("/orders", order())
+    client = start_server(gate, max_backlog=2, clock=ManualClock())
+    stored = [order(), order("o-0")]
+    client.post("/orders/bulk", stored)
     gate.wait_until_entered()
 
     for bulk, seconds in ([order("o-2")], "1"), ([order("o-2"), order("o-3")], "2"):
         reply = client.post("/orders/bulk", bulk)
         assert identity(reply) == (503, "backlog-full")
         assert reply.headers["Retry-After"] == seconds
+    too_many = client.post("/orders/bulk", [order("o-2"), order("o-3"), order("o-4")])
+    assert (identity(too_many), too_many.headers["Retry-After"]) == ((413, "submission-too-large"), None)
+    assert client.post("/orders", order()).status == 200
+    assert client.post("/orders", order(user_id="u-2")).status == 409
+    assert client.post("/orders/bulk", stored).json["duplicates"] == 2
     assert client.get("/orders/o-2").status == 404
 
     gate.open()
