@@ -20,6 +20,7 @@ from ..store.order import Order
 from .attempt import Lost, NotBegun, Outcome, Returned, attempt, attempt_within
 from .children import leave_stopping_to_parent, shielded
 from .handler import Handler, describe
+from .output import outlive_output
 
 
 class ExecutorKind(StrEnum):
@@ -479,6 +480,7 @@ def bench_maker(handler: Handler, executor: Executor | ExecutorKind, timeout: fl
 
 def _work(pipe: Connection[Any, Any], pickled: PickledHandler) -> None:
     leave_stopping_to_parent()
+    outlive_output()
     threading.Thread(target=_die_with_parent, daemon=True).start()
     handler = pickled.load()
     try:

@@ -16,11 +16,15 @@ from pykka import ThreadingActor
 
 from ..store.descriptor import keep_for_ever
 from ..store.errors import EngineStopped
+from ..store.reader import Reader
 from .logger import EngineLogger
 from .running import Running, take_down
 
 _log = EngineLogger("ordermill.engine")
 _lives: WeakSet[Life] = WeakSet()
+
+_LOOK_UP_SECONDS = 1.0
+"""A signal that comes just before a thread falls asleep does not wake it, and is noticed so much later."""
 
 
 IS_INHERITED = (
@@ -60,12 +64,19 @@ class Life:
         self.gate = threading.RLock()
         """While it is held the engine neither begins to run nor to stop. A signal's handler that stops the engine may
         interrupt the very thread that holds it, hence the kind of lock."""
+        # Held by way of the gate, which is no Python code: an interrupt cannot come before it is let go.
         self._changed = threading.Condition(self.gate)
 
     @property
     def running(self) -> Running | None:
         """What runs; None before and afterwards, and from the first moment of a stop."""
         return self._running if self.phase is Phase.RUNNING else None
+
+    @property
+    def reader(self) -> Reader | None:
+        """What to read from the database with, until the last moment of a stop; None before and afterwards."""
+        running = self._running
+        return None if running is None or self.phase is Phase.INHERITED else running.reader
 
     def start(self, put_up: Callable[[], Running]) -> None:
         """Begin to run; nothing if it runs. Where it is being started or stopped, that comes first.
@@ -77,7 +88,7 @@ class Life:
             EngineStopped: it is the parent's of this process.
         """
         _prepare_for_exit()
-        with self._changed:
+        with self.gate:
             if self.phase is Phase.INHERITED:
                 raise EngineStopped(IS_INHERITED)
             while self.phase in (Phase.STARTING, Phase.STOPPING):
@@ -108,18 +119,18 @@ class Life:
         Raises:
             EngineStopped: called in a signal's handler that has interrupted the start: the start raises it.
         """
-        with self._changed:
+        with self.gate:
             if self.phase is Phase.STARTING and self._starter == threading.get_ident():
                 raise EngineStopped("The engine was stopped while it was starting.")
             while self.phase is Phase.STARTING:
                 self._changed.wait()
             self.begin_stop()
             while self.phase is Phase.STOPPING:
-                self._changed.wait()
+                self._changed.wait(_LOOK_UP_SECONDS)
 
     def begin_stop(self) -> None:
         """Have it stop, without waiting; nothing if it does not run. Even the garbage collector may call this."""
-        with self._changed:
+        with self.gate:
             if self.phase is Phase.RUNNING:
                 self._enter(Phase.STOPPING)
                 self._stopper.stop(block=False)
@@ -133,20 +144,20 @@ class Life:
             keep_for_ever(self._running)
 
     def _end(self) -> None:
-        with self._changed:
+        with self.gate:
             # Everything that was told while it ran is in the mailboxes before the first word of the stop.
             self._enter(Phase.STOPPING)
-            running, self._running = self._running, None
-        assert running is not None
+        assert self._running is not None
         try:
-            take_down(running)
+            take_down(self._running)
         except Exception:  # it is over all the same, and the database free for the next engine
             _log.exception("unexpected error in a stop")
         finally:
+            self._running = None
             self._enter(Phase.STOPPED)
 
     def _enter(self, phase: Phase) -> None:
-        with self._changed:
+        with self.gate:
             self.phase = phase
             self._changed.notify_all()
 

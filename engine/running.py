@@ -17,6 +17,7 @@ from pykka import Timeout
 
 from ..store import database as store
 from ..store import engines, lifecycle, queries
+from ..store.connection import Writer
 from ..store.errors import InvalidConfiguration, StoreUnavailable
 from ..store.lock import EngineLock
 from ..store.reader import Reader
@@ -91,7 +92,7 @@ def put_up(
         make_bench = chain([first], iter(make_bench, None)).__next__
         lock = EngineLock(path)
         undo.callback(lock.release)
-        open_database = partial(store.open_writer, path, config.durability, skip_upgrade_copy=config.skip_upgrade_copy)
+        open_database = partial(_open_writer, lock, path, config)
         database = open_database()
         undo.callback(database.close)
         try:
@@ -132,6 +133,11 @@ def put_up(
     return Running(crew, reader, own_reader, lock, given_clock is None, recovered)
 
 
+def _open_writer(lock: EngineLock, path: Path, config: EngineConfig) -> Writer:
+    lock.check()
+    return store.open_writer(path, config.durability, skip_upgrade_copy=config.skip_upgrade_copy)
+
+
 def _note_begun(path: Path, run_id: int, config: EngineConfig) -> begun.BegunFile | None:
     try:
         return begun.BegunFile(path, run_id, most_processing(config.processors))
@@ -141,7 +147,7 @@ def _note_begun(path: Path, run_id: int, config: EngineConfig) -> begun.BegunFil
 
 
 def take_down(running: Running) -> None:
-    """Take no more orders, wait for those in hand, record how they ended, then end all actors.
+    """Take no more orders, wait for those in hand, record how they ended, then end all actors. Reads go on.
 
     Whatever goes wrong, the database is free for the next engine in the end.
     """

@@ -14,7 +14,8 @@ from peewee import Database
 from pykka import ActorDeadError
 
 from ..store.address import locate
-from ..store.errors import EngineStopped, InvalidArgument, InvalidConfiguration
+from ..store.connection import FilesGone
+from ..store.errors import EngineStopped, InvalidArgument, InvalidConfiguration, StoreUnavailable
 from .clock import Clock
 from .config import EngineConfig
 from .crew import Crew
@@ -143,6 +144,8 @@ class OrderEngine(Desk):
         trouble = [*self.dead_actors()]
         if crew.store_trouble is not None:
             trouble.append(crew.store_trouble)
+        elif crew.files is not None and crew.files.gone() is not None:  # before any order has met with it
+            trouble.append(str(StoreUnavailable(FilesGone())))
         for reason, count in crew.unfit.items():
             trouble.append(f"{count} of {self.config.processors} processors cannot work: {reason}")
         if crew.missing:
@@ -171,13 +174,16 @@ class OrderEngine(Desk):
 
     def _need(self) -> Running:
         running = self._life.running
-        if self._life.phase is Phase.STOPPING:
-            raise EngineStopped
-        if self._life.phase is Phase.INHERITED:
-            raise EngineStopped(IS_INHERITED)
         if running is None:
-            raise EngineStopped("The engine is not running: use it in a `with` block, or call start() first.")
+            raise self._stopped()
         return running
+
+    def _stopped(self) -> EngineStopped:
+        if self._life.phase is Phase.INHERITED:
+            return EngineStopped(IS_INHERITED)
+        if self._life.phase in (Phase.CREATED, Phase.STARTING):
+            return EngineStopped("The engine is not running: use it in a `with` block, or call start() first.")
+        return EngineStopped()
 
     def send(self, request: Request) -> None:
         """Pass on a request, whose reply will be set.
@@ -224,4 +230,6 @@ class OrderEngine(Desk):
             self._pass_on(wish)
 
     def _read(self, query: Callable[[Database], T]) -> T:
-        return self._need().reader.read(query)
+        if (reader := self._life.reader) is None:
+            raise self._stopped()
+        return reader.read(query)

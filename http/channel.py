@@ -96,9 +96,13 @@ class _Sender:
         """Have a message sent; nothing happens when the other process has gone."""
         self._waiting.put(message)
 
-    def end(self) -> None:
-        """Send what waits, tell the other end that this was all, and end the thread."""
+    def tell_end(self) -> None:
+        """Have what waits sent, and the other end told that this was all."""
         self._waiting.put(None)
+
+    def end(self) -> None:
+        """As `tell_end`, and end the thread."""
+        self.tell_end()
         self._thread.join(_PATIENCE_SECONDS)  # not for ever: who does not read may never read again
 
     def _run(self) -> None:
@@ -244,9 +248,9 @@ class FacadeLine:
             while self._take(self._connection.recv()):
                 pass
 
-    def end(self) -> None:
-        """Answer what is there, and tell the facade to stop."""
-        self._sender.end()
+    def tell_end(self) -> None:
+        """Have the facade told to stop, after all answers that are there."""
+        self._sender.tell_end()
 
     def close(self) -> None:
         """Let go of the facade, after it has gone."""

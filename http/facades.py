@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-import signal
 import socket
 import threading
 from collections.abc import Callable
 from functools import partial
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from pykka import Timeout
 
 from ..engine import OrderEngine, OrdermillError, Reply
+from ..engine.children import leave_stopping_to_parent, shielded
 from ..engine.reply import answer, fail
 from .channel import FacadeLine, RemoteDesk
+from .forks import keep_from_children
+from .limits import GRACE_SECONDS
 
 if TYPE_CHECKING:
     from .server import ServerConfig
 
 _START_SECONDS = 30.0
-_STOP_SECONDS = 10.0
+_STOP_SECONDS = GRACE_SECONDS + 1.0
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 5.0
 
@@ -48,8 +52,8 @@ class Facades:
         self._config = config
         self._set_up = set_up
         self._stopping = threading.Event()
-        self._lines: list[FacadeLine | None] = [None] * config.facades
-        self._started: list[Reply[None]] = [Reply() for _ in self._lines]
+        self._running: list[tuple[BaseProcess, FacadeLine] | None] = [None] * config.facades
+        self._started: list[Reply[None]] = [Reply() for _ in self._running]
         self._lock = threading.Lock()
         self._keepers = [
             threading.Thread(target=self._keep, args=(place,), name=f"ordermill-facade-{place}")
@@ -70,17 +74,26 @@ class Facades:
         except Timeout:
             self.stop()
             raise FacadeFailed(f"A facade did not start within {_START_SECONDS:g} s: see its log above.") from None
-        except FacadeFailed:
+        except BaseException:
             self.stop()
             raise
 
     def stop(self) -> None:
-        """Have them answer what they have taken, then end; nothing if they have ended."""
+        """Have them tell whoever waits that the engine has stopped, then end; nothing if they have ended.
+
+        One that does not end, since it hangs, is killed.
+        """
         with self._lock:
             self._stopping.set()
-            lines = [line for line in self._lines if line is not None]
-        for line in lines:
-            line.end()
+            running = [facade for facade in self._running if facade is not None]
+        for _, line in running:
+            line.tell_end()
+        deadline = monotonic() + _STOP_SECONDS
+        for process, _ in running:
+            # Its keeper joins it: here it is only looked at, by what is readable when it has ended.
+            if not wait([process.sentinel], max(0.0, deadline - monotonic())):
+                _log.warning("a facade did not stop within %g s: it is killed", _STOP_SECONDS)
+                process.kill()
         for keeper in self._keepers:
             keeper.join()
 
@@ -105,7 +118,7 @@ class Facades:
             self._stopping.wait(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
-    def _launch(self, place: int) -> tuple[multiprocessing.process.BaseProcess, FacadeLine]:
+    def _launch(self, place: int) -> tuple[BaseProcess, FacadeLine]:
         # Never a fork: this process has threads.
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
@@ -115,14 +128,16 @@ class Facades:
             name=f"ordermill-facade-{place}",
             daemon=True,
         )
-        process.start()
+        with shielded():
+            process.start()
         theirs.close()  # or its death would not be seen here
+        keep_from_children(ours)  # or it would not see the death of this process
         line = FacadeLine(self._engine, ours)
         line.announced.when_done(partial(answer, self._started[place], None))
         with self._lock:
-            self._lines[place] = line
+            self._running[place] = process, line
             if self._stopping.is_set():
-                line.end()
+                line.tell_end()
         return process, line
 
 
@@ -137,9 +152,7 @@ def run_facade(connection: Connection, config: ServerConfig, path: Path, set_up:
     """
     from .server import FacadeServer, tune_process
 
-    # The engine's process says when to stop: a signal to the whole group must not end the facades before it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    leave_stopping_to_parent()
     set_up()
     tune_process(config)
     desk = RemoteDesk(connection, path)
@@ -149,10 +162,9 @@ def run_facade(connection: Connection, config: ServerConfig, path: Path, set_up:
     thread.start()
     desk.announce()
     desk.serve()
-    desk.interrupt_waits()
+    desk.close()  # first, so that whoever waits for an answer gets one
     server.stop()
     thread.join()
-    desk.close()
 
 
 def reserve_port(host: str, port: int) -> socket.socket:

@@ -1,4 +1,4 @@
-"""The operating system's limit of open files, which is a limit of connections."""
+"""Limits of a server: the open files that the operating system allows, and the patience of a stop."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ try:
     import resource
 except ImportError:  # there is no such limit on Windows
     resource = None  # type: ignore[assignment]  # the module, where there is one
+
+GRACE_SECONDS = 1
+"""How long a server that stops waits for clients that send a request or take their answer slowly, in seconds."""
 
 _OTHER_FILES = 256
 

@@ -7,10 +7,10 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from queue import SimpleQueue
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, NoReturn, Self
 
 import cheroot.server
 import cheroot.wsgi
@@ -18,13 +18,23 @@ import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
 from cheroot.workers.threadpool import ThreadPool
 from cherrypy.process.plugins import SimplePlugin  # type: ignore[import-untyped]  # likewise
 from msgspec import Meta, structs
+from pykka import Timeout
 
-from ..engine import Desk, InvalidConfiguration, OrderEngine, OrdermillError, Settings
+from ..engine import (
+    Desk,
+    EngineStopped,
+    InvalidConfiguration,
+    OrderEngine,
+    OrdermillError,
+    OrderStatus,
+    Settings,
+)
 from .app import Facade
 from .connection import Connection, OpenConnections
 from .facades import Facades, reserve_port
+from .forks import handle_here_only, keep_from_children
 from .gateway import Gateway
-from .limits import allow_connections, connections_allowed
+from .limits import GRACE_SECONDS, allow_connections, connections_allowed
 from .memory import Memory
 from .patience import PatientConnections
 from .protection import protect
@@ -119,7 +129,7 @@ class FacadeServer(cheroot.wsgi.Server):
             server_name="ordermill",
             request_queue_size=_CONNECTION_BACKLOG,
             timeout=config.socket_seconds,
-            shutdown_timeout=config.socket_seconds,
+            shutdown_timeout=min(config.socket_seconds, GRACE_SECONDS),
             reuse_port=config.facades > 1,
         )
         self.gateway = Gateway
@@ -152,6 +162,7 @@ class FacadeServer(cheroot.wsgi.Server):
             super().prepare()
         except OSError as error:
             raise _cannot_listen(self.url, error) from error
+        keep_from_children(self.socket)
         self._connections.close()
         self._connections = PatientConnections(self, connections_allowed())
 
@@ -193,7 +204,7 @@ class _Threads(ThreadPool):
 
 
 class _FacadePlugin(SimplePlugin):  # type: ignore[misc]  # CherryPy has no types
-    """Stops the facade, then the engine.
+    """Stops the engine, then the facade.
 
     CherryPy ends the whole process where a listener raises, so a stop only logs what went wrong.
     """
@@ -210,20 +221,78 @@ class _FacadePlugin(SimplePlugin):  # type: ignore[misc]  # CherryPy has no type
                 _log.exception("unexpected error while stopping")
 
 
-class _Stop:
-    """What a signal does: the first stops in order, the second at once."""
+class _Interrupted(BaseException):
+    """A signal tells the server to stop. No Exception: nothing on the way takes it for an error."""
 
-    def __init__(self, bus: Any) -> None:
-        self._bus = bus
+
+class _Signals:
+    """Lets SIGTERM and SIGINT stop the server: the first in order, the second at once. In the main thread.
+
+    SIGHUP says that the terminal is gone, which is a reason to stop in order. A server without one gets it from
+    operators and tools that want files read anew: keys are followed anyway, so it goes on.
+    """
+
+    def __init__(self) -> None:
         self._is_stopping = False
+        self._is_held = False
+        self._has_terminal = _has_terminal()
 
-    def on_signal(self, number: signal.Signals) -> None:
+    def __enter__(self) -> Self:
+        numbers = [signal.SIGTERM, signal.SIGINT]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup has said what to do
+            numbers.append(signal.SIGHUP)
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._write, False)
+        self._fd_before = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        handle_here_only(numbers)
+        self._before = {number: signal.signal(number, self._on_signal) for number in numbers}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        handle_here_only(())
+        signal.set_wakeup_fd(self._fd_before)
+        os.close(self._read)
+        os.close(self._write)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """What is done meanwhile is done as a whole; a signal stops the server after it."""
+        self._is_held = True
+        try:
+            yield
+        finally:
+            self._is_held = False
+        if self._is_stopping:
+            raise _Interrupted
+
+    def begin_stop(self) -> None:
+        """From now on a signal ends the process at once."""
+        self._is_stopping = True
+
+    def wait(self) -> NoReturn:
+        """Wait for a signal, which is raised."""
+        while True:  # not with `signal.pause`, which would sleep through one that came a moment before
+            os.read(self._read, 1)
+
+    def _on_signal(self, number: int, _: object) -> None:
+        if number == signal.SIGHUP and (self._is_stopping or not self._has_terminal):
+            return  # a terminal that goes may send several
         if self._is_stopping:
             # What is in hand stays Processing, as after a crash: the next start settles it.
             os._exit(128 + number)
         self._is_stopping = True
-        # Not in this thread, which has to stay free for the second signal.
-        threading.Thread(target=self._bus.exit, name="ordermill-stop").start()
+        if not self._is_held:
+            raise _Interrupted
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 class Opened(NamedTuple):
@@ -241,7 +310,8 @@ def serve(
 ) -> None:
     """Run the engine and its facade until SIGTERM or SIGINT; then answer what was accepted, and stop in order.
 
-    A second signal ends the process at once. Call it in the main thread: signals reach no other.
+    Requests are answered until the engine has stopped: those that it takes no more with 503. A second signal ends the
+    process at once. Call it in the main thread: signals reach no other.
 
     Args:
         engine: not started yet.
@@ -261,22 +331,40 @@ def serve(
     cherrypy.log.screen = False
     cherrypy.log.error_log.setLevel(logging.WARNING)  # the bus tells each of its steps
     server = FacadeServer(engine, config)  # first: it refuses what is wrong with the settings
-    engine.start()
-    try:
-        url, steps = _open_one(engine, server) if config.facades == 1 else _open_many(engine, server, config, set_up)
-    except BaseException:
-        engine.stop()
-        raise
-    stop = _Stop(bus)
-    bus.signal_handler.handlers = {
-        signal.SIGTERM.name: partial(stop.on_signal, signal.SIGTERM),
-        signal.SIGINT.name: partial(stop.on_signal, signal.SIGINT),
-    }
-    bus.signal_handler.subscribe()
-    _FacadePlugin(bus, [*steps, engine.stop]).subscribe()
+    steps: list[Callable[[], object]] = [engine.interrupt_waits, engine.stop]
+    _FacadePlugin(bus, steps).subscribe()
     bus.start()
-    on_ready(url)
-    bus.block()
+    with suppress(_Interrupted), _Signals() as signals:
+        try:
+            engine.start()
+            if config.facades == 1:
+                with signals.held():
+                    url, closing = _open_one(server)
+                    steps += closing
+            else:
+                url, closing = _open_many(engine, server, config, set_up)
+                steps += closing
+            on_ready(url)
+            signals.wait()
+        finally:
+            signals.begin_stop()
+            _tell_what_is_waited_for(engine)
+            bus.exit()
+
+
+def _tell_what_is_waited_for(engine: OrderEngine) -> None:
+    try:
+        in_hand = engine.begin_metrics().get(timeout=1).orders_by_status[OrderStatus.PROCESSING]
+    except (EngineStopped, Timeout):
+        in_hand = 0
+    if in_hand:
+        _log.warning(
+            "stopping: %d orders in hand are waited for, %g s at the most; a second signal stops at once",
+            in_hand,
+            engine.config.stop_seconds,
+        )
+    else:
+        _log.info("stopping: no order is in hand")
 
 
 def tune_process(config: ServerConfig) -> None:
@@ -286,11 +374,11 @@ def tune_process(config: ServerConfig) -> None:
     allow_connections(config.max_idle_connections)
 
 
-def _open_one(engine: OrderEngine, server: FacadeServer) -> Opened:
+def _open_one(server: FacadeServer) -> Opened:
     server.prepare()
     thread = threading.Thread(target=server.serve, name="ordermill-http")
     thread.start()
-    return Opened(server.url, (engine.interrupt_waits, server.stop, thread.join))
+    return Opened(server.url, (server.stop, thread.join))
 
 
 def _open_many(engine: OrderEngine, server: FacadeServer, config: ServerConfig, set_up: Callable[[], None]) -> Opened:
@@ -299,6 +387,7 @@ def _open_many(engine: OrderEngine, server: FacadeServer, config: ServerConfig, 
         holder = reserve_port(config.host, config.port)
     except OSError as error:
         raise _cannot_listen(server.url, error) from error
+    keep_from_children(holder)
     port: int = holder.getsockname()[1]
     facades = Facades(engine, structs.replace(config, port=port), set_up)
     try:

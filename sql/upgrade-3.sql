@@ -28,18 +28,27 @@ CREATE TABLE new_orders (
   CHECK (attempts > 0 OR status IN ('Pending', 'Cancelled'))
 ) STRICT;
 
--- The reason of the last step out of Processing that may have ended a failed attempt; a stop of the engine was none.
+-- Steps out of Processing that ended a failed attempt; a stop of the engine ended none.
+CREATE TEMP VIEW failed_attempts AS
+SELECT id, sequence, reason FROM main.transitions
+WHERE from_status = 'Processing' AND to_status IN ('Pending', 'Failed', 'Review')
+  AND reason NOT LIKE 'the engine stopped before %';
+
+-- Failures before an operator's retry do not count any more.
 INSERT INTO new_orders
-SELECT sequence, order_id, user_id, item_ids, total_cents, status, attempts, failures, created_at, updated_at, ready_at,
+SELECT sequence, order_id, user_id, item_ids, total_cents, status, attempts,
+  CASE WHEN failures > 0 THEN min(failures,
+    (SELECT count(*) FROM failed_attempts WHERE failed_attempts.sequence = orders.sequence AND id > coalesce(
+      (SELECT max(id) FROM transitions WHERE transitions.sequence = orders.sequence
+        AND from_status IN ('Failed', 'Review') AND to_status = 'Pending'), 0))) ELSE 0 END,
+  created_at, updated_at, ready_at,
   CASE WHEN failures > 0 THEN coalesce(
-    (SELECT reason FROM transitions
-      WHERE transitions.sequence = orders.sequence
-        AND from_status = 'Processing' AND to_status IN ('Pending', 'Failed', 'Review')
-        AND reason NOT LIKE 'the engine stopped before %'
-      ORDER BY id DESC LIMIT 1),
+    (SELECT reason FROM failed_attempts WHERE failed_attempts.sequence = orders.sequence ORDER BY id DESC LIMIT 1),
     'unknown') END,
   NULL
 FROM orders ORDER BY sequence;
+
+DROP VIEW failed_attempts;
 
 -- Which orders an idempotency key came with was not kept: those that were accepted in its lifetime may be among them.
 UPDATE new_orders SET keyed_at = created_at

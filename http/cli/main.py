@@ -13,6 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from ...engine import EngineConfig, InvalidConfiguration, Order, OrderEngine, OrdermillError
+from ...engine.output import outlive_output
 from ..server import ServerConfig, serve
 from . import database, keys, logs, measure, orders
 from .console import DEFAULT_DATABASE, DatabaseOption, print_line, show_any_text, stop
@@ -80,7 +81,7 @@ def serve_command(
     **settings: Any,
 ) -> None:
     """Serve the REST API until SIGTERM or SIGINT."""
-    set_up = partial(logs.configure, log_level, log_format)
+    set_up = partial(_set_up_process, log_level, log_format)
     set_up()
     engine = OrderEngine(
         db,
@@ -96,9 +97,13 @@ def serve_command(
         if handler is None:
             line += " Work is simulated: give a --handler."
         print_line(line)
-        sys.stdout.flush()
 
     serve(engine, config, announce, set_up)
+
+
+def _set_up_process(log_level: LogLevel, log_format: LogFormat) -> None:
+    outlive_output()
+    logs.configure(log_level, log_format)
 
 
 app.add_typer(orders.app)

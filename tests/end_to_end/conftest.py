@@ -48,6 +48,7 @@ class Server:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
+                start_new_session=True,  # so that a signal may be sent to all of its processes
             )
         self.ready_line = ""
         self.port = 0
@@ -65,6 +66,11 @@ class Server:
         match = READY.fullmatch(self.ready_line)
         assert match, self.ready_line + self.errors
         self.port, self.recovered = int(match[1]), int(match[3])
+
+    def close_output(self) -> None:
+        """Read no more of what it prints: a pipe without a reader is left."""
+        assert self.process.stdout is not None
+        self.process.stdout.close()
 
     def read_line(self) -> str:
         """The next line that it prints, or its handlers."""

@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 
     MakeOrder = Callable[..., dict[str, Any]]
 
+SLOW = """
+import time
+
+def wait(order):
+    print(order.order_id, flush=True)
+    time.sleep(1)
+"""
+
 
 def facade_processes(server: Server) -> set[int]:
     """The processes that the server has started, but for the one that helps Python to tidy up."""
@@ -69,3 +77,35 @@ def test_facades_end_with_the_process_of_their_engine(start_server: Callable[...
     for pid in pids:
         assert select.select([pid], [], [], 30)[0], "a facade runs on without its engine"
         os.close(pid)
+
+
+@pytest.mark.slow
+def test_a_facade_that_hangs_is_killed_after_a_grace_and_the_engine_stops_in_order(
+    start_server: Callable[..., Server], order: MakeOrder, tables: Callable[[], Tables]
+) -> None:
+    server = start_server("--facades", "2", "--simulate-seconds", "0")
+    assert server.request("POST", "/orders", order("o-1"))[0] == 201
+    os.kill(min(facade_processes(server)), signal.SIGSTOP)
+
+    server.stop()
+
+    assert server.errors.count("a facade did not stop within") == 1
+    assert tables().audit.faults == []
+
+
+@pytest.mark.slow
+def test_a_signal_to_the_whole_group_ends_facades_and_workers_in_order(
+    start_server: Callable[..., Server], order: MakeOrder, tables: Callable[[], Tables], tmp_path: Path
+) -> None:
+    (tmp_path / "slow.py").write_text(
+        "import time\n\ndef wait(order):\n    print(order.order_id, flush=True); time.sleep(1)\n"
+    )
+    options = ("--handler", "slow:wait", "--executor", "processes", "--processors", "2", "--max-attempts", "1")
+    server = start_server("--facades", "2", *options)
+    assert server.request("POST", "/orders", order("o-1"))[0] == 201
+    assert server.read_line() == "o-1\n"
+
+    os.killpg(server.process.pid, signal.SIGTERM)
+
+    assert server.wait() == 0
+    assert tables().statuses == {"o-1": "Completed"}

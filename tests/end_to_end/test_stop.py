@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import http.client
+import json
+import os
+import pty
+import re
 import signal
+import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
@@ -30,26 +36,28 @@ def wait(order):
 """
 
 
-def post_until_it_ends(server: Server, order: MakeOrder, prefix: str, on_accepted: Callable[[str], None]) -> None:
-    """Send orders over one connection, and tell of those that are accepted."""
+def post_until_it_stops(server: Server, order: MakeOrder, prefix: str, on_accepted: Callable[[str], None]) -> None:
+    """Send orders over one connection until the server says that it stops, and tell of those that are accepted."""
     with closing(server.connect()) as connection:
         for number in range(1_000_000):
             order_id = f"{prefix}-{number}"
-            try:
-                status, answer = server.exchange(connection, "POST", "/orders", order(order_id))
-            except (OSError, http.client.HTTPException):
-                return
-            if status == 201:
-                on_accepted(order_id)
-            else:
+            status, answer = server.exchange(connection, "POST", "/orders", order(order_id))
+            if status != 201:
                 assert (status, answer["type"]) == (503, "urn:ordermill:problem:stopping")
+                return
+            on_accepted(order_id)
 
 
+@pytest.mark.parametrize("facades", [1, 2])
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_busy_server_stops_in_order(
-    start_server: Callable[..., Server], tables: Callable[[], Tables], order: MakeOrder, number: signal.Signals
+    start_server: Callable[..., Server],
+    tables: Callable[[], Tables],
+    order: MakeOrder,
+    number: signal.Signals,
+    facades: int,
 ) -> None:
-    server = start_server("--simulate-seconds", "0.02", "--processors", "4")
+    server = start_server("--simulate-seconds", "0.02", "--processors", "4", "--facades", str(facades))
     accepted: set[str] = set()
     is_busy = threading.Event()
 
@@ -59,14 +67,14 @@ def test_a_busy_server_stops_in_order(
             is_busy.set()
 
     with ThreadPoolExecutor(CLIENTS) as pool:
-        clients = [pool.submit(post_until_it_ends, server, order, f"c{it}", on_accepted) for it in range(CLIENTS)]
+        clients = [pool.submit(post_until_it_stops, server, order, f"c{it}", on_accepted) for it in range(CLIENTS)]
         assert is_busy.wait(timeout=60)
         server.signal(number)
         assert server.wait() == 0
         for client in clients:
             client.result(timeout=60)
 
-    assert server.errors == ""
+    assert re.fullmatch(r".* WARNING ordermill.http: stopping: \d+ orders in hand are waited for, .*\n", server.errors)
     found = tables()
     assert found.statuses.keys() == accepted  # whatever is stored was answered, and the other way round
     assert set(found.statuses.values()) == {"Pending", "Completed"}
@@ -128,3 +136,125 @@ def test_a_second_signal_ends_the_server_at_once_and_the_next_start_recovers(
     again = start_server("--simulate-seconds", "0")
     assert again.recovered == 1
     assert again.get("/orders/o-1?wait=30")["status"] == "Completed"
+
+
+def test_connections_that_come_during_a_stop_are_told_when_to_come_again(
+    start_server: Callable[..., Server], order: MakeOrder, tmp_path: Path
+) -> None:
+    (tmp_path / "endless.py").write_text(ENDLESS)
+    server = start_server("--handler", "endless:wait", "--stop-seconds", "600")
+    server.request("POST", "/orders", order("o-1"))
+    assert server.read_line() == "o-1\n"
+    server.signal(signal.SIGTERM)
+
+    while server.request("GET", "/readyz")[0] == 200:
+        pass
+
+    assert server.request("GET", "/readyz")[1]["reasons"] == ["the engine is stopping"]
+    with closing(server.connect()) as connection:
+        connection.request("POST", "/orders", json.dumps(order("o-2")), {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+
+
+def test_a_stop_names_what_it_waits_for_and_ends_within_the_ten_seconds_that_docker_gives(
+    start_server: Callable[..., Server], order: MakeOrder, tables: Callable[[], Tables], tmp_path: Path
+) -> None:
+    (tmp_path / "endless.py").write_text(ENDLESS)
+    server = start_server("--handler", "endless:wait", "--facades", "2")
+    server.request("POST", "/orders", order("o-1"))
+    assert server.read_line() == "o-1\n"
+    with closing(server.connect()) as connection:  # which sends half a request
+        connection.putrequest("POST", "/orders")
+        connection.putheader("Content-Length", "1000")
+        connection.endheaders()
+        server.signal(signal.SIGTERM)
+        began = time.monotonic()
+
+        assert server.wait() == 0
+
+    assert time.monotonic() - began < 10
+    first, last = server.errors.splitlines()
+    assert first.endswith("stopping: 1 orders in hand are waited for, 8 s at the most; a second signal stops at once")
+    assert last.endswith("handlers did not return in time: o-1 go back to Pending")
+    assert tables().statuses == {"o-1": "Pending"}
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_server_that_is_told_to_stop_while_it_starts_stops(
+    start_server: Callable[..., Server],
+    tables: Callable[[], Tables],
+    order: MakeOrder,
+    tmp_path: Path,
+    number: signal.Signals,
+) -> None:
+    (tmp_path / "endless.py").write_text(ENDLESS + "\nwait.probe = wait\n")
+    server = start_server("--handler", "endless:wait")
+    server.request("POST", "/orders", order("o-1"))
+    assert server.read_line() == "o-1\n"
+    server.kill()
+    again = start_server("--handler", "endless:wait", is_ready=False)
+    assert again.read_line() == "o-1\n"  # the probe has begun
+
+    again.signal(number)
+
+    assert again.wait() == 0
+    assert again.errors == ""
+    assert tables().statuses == {"o-1": "Processing"}  # as if it had not been started
+    assert start_server("--simulate-seconds", "0").recovered == 1
+
+
+def test_a_server_without_a_terminal_goes_on_where_others_would_be_hung_up(
+    start_server: Callable[..., Server], order: MakeOrder
+) -> None:
+    server = start_server("--simulate-seconds", "0")
+
+    server.signal(signal.SIGHUP)
+
+    assert server.request("POST", "/orders", order("o-1"))[0] == 201
+    server.signal(signal.SIGHUP)
+    server.stop()
+
+
+def test_a_server_whose_terminal_is_closed_stops_in_order(
+    database: Path, tables: Callable[[], Tables], order: MakeOrder
+) -> None:
+    child, terminal = pty.fork()
+    if child == 0:
+        command = ["ordermill", "serve", "--db", str(database), "--port", "0", "--simulate-seconds", "1"]
+        os.execv(sys.executable, [sys.executable, "-m", "ordermill.http", *command[1:]])
+    shown = b""
+    while b"recovered." not in shown:
+        shown += os.read(terminal, 4096)
+    port = int(shown.split(b"127.0.0.1:")[1].split()[0])
+    with closing(http.client.HTTPConnection("127.0.0.1", port)) as connection:
+        connection.request("POST", "/orders", json.dumps(order("o-1")), {"Content-Type": "application/json"})
+        assert connection.getresponse().status == 201
+
+    os.close(terminal)
+
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert tables().statuses["o-1"] in ("Completed", "Pending")
+    assert tables().audit.faults == []
+
+
+@pytest.mark.parametrize("executor", ["threads", "processes"])
+def test_a_server_whose_output_nobody_reads_works_on_and_stops_in_order(
+    start_server: Callable[..., Server],
+    tables: Callable[[], Tables],
+    order: MakeOrder,
+    tmp_path: Path,
+    executor: str,
+) -> None:
+    (tmp_path / "chatty.py").write_text("def tell(order):\n    print(order.order_id * 1000, flush=True)\n")
+    options = ("--handler", "chatty:tell", "--executor", executor, "--processors", "1", "--max-attempts", "1")
+    server = start_server(*options)
+    server.close_output()
+
+    for number in range(3):
+        server.request("POST", "/orders", order(f"o-{number}"))
+        assert server.get(f"/orders/o-{number}?wait=30")["status"] == "Completed"
+
+    server.stop()
+    assert set(tables().statuses.values()) == {"Completed"}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pykka import ActorRegistry
 
-from ordermill.engine import DatabaseRefused, EngineStopped, OrderEngine, OrderStatus
+from ordermill.engine import DatabaseRefused, Effect, EngineStopped, Order, OrderEngine, OrderStatus
 from ordermill.engine.life import Life
 from ordermill.engine.testing import make_order
 
@@ -208,3 +208,28 @@ def test_a_stop_goes_on_to_the_end_where_a_step_of_it_fails(
     assert "a step of the stop fails" in caplog.text
     with OrderEngine(database, handler=lambda _: None) as successor:
         assert successor.submit(make_order()).wait(timeout=5) is OrderStatus.COMPLETED
+
+
+def test_a_start_that_is_interrupted_does_not_wait_for_a_probe_that_hangs(
+    database: Path, leave_in_hand: Callable[..., object]
+) -> None:
+    leave_in_hand("o-1")
+    is_over = threading.Event()
+
+    def hang(_: Order) -> Effect:
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+        assert is_over.wait(20)
+        return Effect.DONE
+
+    def handle(_: Order) -> None:
+        pass
+
+    handle.probe = hang  # type: ignore[attr-defined]  # as engines look for it
+    engine = OrderEngine(database, handler=handle)
+    with stopping_on(signal.SIGUSR1, engine), pytest.raises(EngineStopped, match="while it was starting"):
+        engine.start()
+
+    is_over.set()
+    with OrderEngine(database, handler=lambda _: None) as successor:
+        assert successor.recovered.returned == 1
+        assert successor.wait("o-1", timeout=5) is OrderStatus.COMPLETED

@@ -204,7 +204,7 @@ def remote_desk(engine: OrderEngine) -> Iterator[RemoteDesk]:
     for thread in (asking, answering):
         thread.start()
     yield desk
-    line.end()
+    line.tell_end()
     asking.join()
     desk.close()
     answering.join()

@@ -75,6 +75,18 @@ def test_the_sample_database_is_sound(sample: SqliteDatabase) -> None:
             ],
         ),
         (
+            "UPDATE orders SET failures = 0 WHERE order_id = 'sample-3'",
+            ["order 'sample-3': has 0 failures, but its history 1"],
+        ),
+        (
+            "UPDATE sqlite_sequence SET seq = 6 WHERE name = 'orders'",
+            ["the sequences of orders will be given again: 6 is noted as the last one, and 7 is there"],
+        ),
+        (
+            "DELETE FROM sqlite_sequence WHERE name = 'transitions'",
+            ["the ids of transitions will be given again: 0 is noted as the last one, and 18 is there"],
+        ),
+        (
             "UPDATE totals SET value = 9 WHERE name = 'timed_orders'",
             ["the total timed_orders is 9, recounted 2"],
         ),
@@ -107,7 +119,7 @@ def test_damage_is_named(sample: SqliteDatabase, damage: str, faults: list[str])
         ),
         (
             "UPDATE orders SET failures = 5 WHERE order_id = 'sample-2'",
-            "order 'sample-2': has 5 failures in 2 attempts",
+            "order 'sample-2': has 5 failures, but its history 0 to 1",
         ),
     ],
     ids=["illegal edge", "failures"],

@@ -28,11 +28,13 @@ ORDERS = """
 INSERT INTO orders VALUES
   (1, 'done',   'alice', '["pen"]', 1999, 'Completed', 1, 0, 10, 12, NULL),
   (2, 'failed', 'bob',   '["pen"]', 1999, 'Failed',    2, 2, 10, 15, NULL),
-  (3, 'late',   'carol', '["pen"]', 1999, 'Pending',   1, 0, 10, 14, 10);
+  (3, 'late',   'carol', '["pen"]', 1999, 'Pending',   1, 0, 10, 14, 10),
+  (4, 'again',  'dave',  '["pen"]', 1999, 'Failed',    2, 2, 10, 18, NULL);
 INSERT INTO transitions (sequence, order_id, from_status, to_status, at, attempt, reason) VALUES
   (1, 'done',   NULL,         'Pending',    10, 0, 'accepted'),
   (2, 'failed', NULL,         'Pending',    10, 0, 'accepted'),
   (3, 'late',   NULL,         'Pending',    10, 0, 'accepted'),
+  (4, 'again',  NULL,         'Pending',    10, 0, 'accepted'),
   (1, 'done',   'Pending',    'Processing', 11, 1, 'assigned to a processor'),
   (2, 'failed', 'Pending',    'Processing', 11, 1, 'assigned to a processor'),
   (3, 'late',   'Pending',    'Processing', 11, 1, 'assigned to a processor'),
@@ -40,7 +42,12 @@ INSERT INTO transitions (sequence, order_id, from_status, to_status, at, attempt
   (2, 'failed', 'Processing', 'Pending',    12, 1, 'ValueError: one; tried again in 1.0 s'),
   (3, 'late',   'Processing', 'Pending',    14, 1, 'the engine stopped before the handler returned'),
   (2, 'failed', 'Pending',    'Processing', 13, 2, 'assigned to a processor'),
-  (2, 'failed', 'Processing', 'Failed',     15, 2, 'ValueError: two; failed attempt 2 of 2');
+  (2, 'failed', 'Processing', 'Failed',     15, 2, 'ValueError: two; failed attempt 2 of 2'),
+  (4, 'again',  'Pending',    'Processing', 11, 1, 'assigned to a processor'),
+  (4, 'again',  'Processing', 'Failed',     15, 1, 'rejected: no'),
+  (4, 'again',  'Failed',     'Pending',    16, 1, 'retried by an operator'),
+  (4, 'again',  'Pending',    'Processing', 17, 2, 'assigned to a processor'),
+  (4, 'again',  'Processing', 'Failed',     18, 2, 'rejected: never');
 UPDATE totals SET value = (SELECT count(*) FROM orders WHERE status = name) WHERE name IN (SELECT status FROM orders);
 UPDATE totals SET value = 1 WHERE name IN ('timed_orders', 'processing_microseconds');
 """
@@ -82,8 +89,9 @@ def test_an_upgraded_database_is_like_a_new_one(old_database: Path) -> None:
 def test_an_upgraded_database_keeps_what_it_had(old_database: Path) -> None:
     upgraded = open_writer(old_database, Durability.FULL)
 
-    done, failed, late = queries.page(upgraded, limit=10)[::-1]
-    assert audit(upgraded) == (3, [])
+    done, failed, late, again = queries.page(upgraded, limit=10)[::-1]
+    assert audit(upgraded) == (4, [])
+    assert (again.failures, again.last_error) == (1, "rejected: never")
     assert [record.status for record in (done, failed, late)] == ["Completed", "Failed", "Pending"]
     assert [record.sequence for record in (done, failed, late)] == [1, 2, 3]
     assert (done.last_error, late.last_error) == (None, None)
@@ -105,7 +113,7 @@ def test_orders_that_an_idempotency_key_may_name_are_kept_like_those_that_one_na
     upgraded = open_writer(database, Durability.FULL)
 
     rows = upgraded.execute_sql("SELECT order_id, keyed_at FROM orders ORDER BY sequence").fetchall()
-    assert rows == [("done", None), ("failed", 10), ("late", 10)]
+    assert rows == [("done", None), ("failed", 10), ("late", 10), ("again", 10)]
     upgraded.close()
 
 
@@ -189,5 +197,5 @@ def test_an_old_database_can_be_backed_up_before_it_is_upgraded(old_database: Pa
 
     assert version_of(tmp_path / "copy.db") == version_of(old_database)
     opened: SqliteDatabase = open_writer(tmp_path / "copy.db", Durability.FULL)
-    assert audit(opened) == (3, [])
+    assert audit(opened) == (4, [])
     opened.close()
