@@ -16,6 +16,7 @@ from ordermill.engine import Desk, Order, OrderEngine, Reject, StoreUnavailable
 from ordermill.http.app import routes
 from ordermill.http.channel import RemoteDesk
 from ordermill.http.keys import Role, create_key
+from ordermill.http.loop_desk import LoopDesk
 from ordermill.http.openapi import describe
 from ordermill.http.payloads import encode
 from ordermill.http.protection import UNPROTECTED
@@ -308,7 +309,8 @@ def provoke(start_server: Start, gate: Gate, monkeypatch: pytest.MonkeyPatch, tm
             case _:
                 assert kind == "blank"
                 calls = ("submit", "wait", "cancel", "retry", "settle", "metrics")
-                fail_with(RuntimeError(), monkeypatch, Desk, *(f"begin_{name}" for name in calls))
+                for desk in (Desk, LoopDesk):
+                    fail_with(RuntimeError(), monkeypatch, desk, *(f"begin_{name}" for name in calls))
                 fail_with(RuntimeError(), monkeypatch, Desk, "order", "history", "orders")
                 for desk in (OrderEngine, RemoteDesk):
                     fail_with(RuntimeError(), monkeypatch, desk, "trouble", "dead_actors")
