@@ -265,7 +265,7 @@ def test_a_server_that_stops_keeps_no_connection_and_answers_until_the_end(clien
     ],
 )
 def test_settings_out_of_range_are_refused_by_name(settings: dict[str, Any]) -> None:
-    with pytest.raises(InvalidConfiguration, match=f"ServerConfig: .*{next(iter(settings))}"):
+    with pytest.raises(InvalidConfiguration, match=next(iter(settings))):
         ServerConfig.of(settings)
 
 
