@@ -165,7 +165,7 @@ def test_a_stopped_server_takes_no_connections(client: Client) -> None:
     ],
 )
 def test_settings_out_of_range_are_refused_by_name(settings: dict[str, Any]) -> None:
-    with pytest.raises(InvalidConfiguration, match=f"ServerConfig: .*{next(iter(settings))}"):
+    with pytest.raises(InvalidConfiguration, match=next(iter(settings))):
         ServerConfig.of(settings)
 
 
