@@ -227,6 +227,7 @@ def handle(order: Order) -> object:
         case "odd": raise Odd(1, 2)
         case "lock": return __import__("threading").Lock()
         case "pid": raise Reject(str(os.getpid()))
+        case "nap": time.sleep(1)
         case "hang":
             while True:
                 time.sleep(60)
