@@ -395,9 +395,11 @@ class PoolActor(EngineActor):
         if hand is None:
             self._take_back(processor)
             return
+        self._absent[processor] = hand
+        if self._is_stopping:
+            return
         if processor not in self._troubles:
             self._log.warning("a processor cannot work: %s", trouble)
-        self._absent[processor] = hand
         self._troubles[processor] = trouble
         self._resting.append(processor)
         self._tell_troubles()
