@@ -100,7 +100,16 @@ class Facades:
     def _keep(self, place: int) -> None:
         pause = _FIRST_PAUSE_SECONDS
         while not self._stopping.is_set():
-            process, line = self._launch(place)
+            try:
+                process, line = self._launch(place)
+            except OSError as error:  # too few open files, or no memory
+                if not self._started[place].is_done:
+                    fail(self._started[place], FacadeFailed(f"A facade's process cannot be started: {error}."))
+                    return
+                _log.error("a facade's process cannot be started: %s; tried again in %g s", error, pause)
+                self._stopping.wait(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+                continue
             line.serve()
             process.join(_STOP_SECONDS)
             if process.is_alive():
@@ -128,9 +137,14 @@ class Facades:
             name=f"ordermill-facade-{place}",
             daemon=True,
         )
-        with shielded():
-            process.start()
-        theirs.close()  # or its death would not be seen here
+        try:
+            with shielded():
+                process.start()
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()  # or its death would not be seen here
         keep_from_children(ours)  # or it would not see the death of this process
         line = FacadeLine(self._engine, ours)
         line.announced.when_done(partial(answer, self._started[place], None))
