@@ -195,7 +195,7 @@ class EngineConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             le=_MAX_SECONDS,
             description="How long a stop waits for orders in hand, in seconds; then they go back to Pending.",
         ),
-    ] = 8.0
+    ] = 6.0
     simulate_seconds: Annotated[
         float,
         Meta(

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .server import ServerConfig
 
 _START_SECONDS = 30.0
-_STOP_SECONDS = GRACE_SECONDS + 1.0
+_STOP_SECONDS = GRACE_SECONDS + 2.0
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 5.0
 
@@ -86,8 +86,11 @@ class Facades:
         with self._lock:
             self._stopping.set()
             running = [facade for facade in self._running if facade is not None]
-        for _, line in running:
-            line.tell_end()
+        for process, line in running:
+            if line.announced.is_done:
+                line.tell_end()
+            else:  # it is still starting, and has nothing to answer
+                process.kill()
         deadline = monotonic() + _STOP_SECONDS
         for process, _ in running:
             # Its keeper joins it: here it is only looked at, by what is readable when it has ended.
@@ -151,7 +154,7 @@ class Facades:
         with self._lock:
             self._running[place] = process, line
             if self._stopping.is_set():
-                line.tell_end()
+                process.kill()
         return process, line
 
 
