@@ -200,6 +200,28 @@ def claimed(start_engine: StartEngine, held: Held, clock: WatchedClock) -> Order
     return engine
 
 
+def test_slow_handlers_that_began_together_have_nothing_claimed_ahead_until_they_are_about_to_end(
+    start_engine: StartEngine, clock: WatchedClock
+) -> None:
+    rounds = [threading.Barrier(13) for _ in range(3)]
+    begun = threading.Barrier(13)
+
+    def handle(order: Order) -> None:
+        begun.wait(timeout=10)
+        rounds[int(order.order_id) // 12].wait(timeout=10)
+
+    engine = start_engine(handle, processors=12, clock=clock, stop_seconds=10)
+    engine.submit_many(make_order(str(number)) for number in range(36))
+    for number in range(3):
+        begun.wait(timeout=10)
+        assert engine.metrics().orders_by_status[OrderStatus.PROCESSING] == 12
+        clock.advance(0.2)
+        rounds[number].wait(timeout=10)
+
+    engine.drain(timeout=10)
+    assert {record.attempts for record in engine.orders()} == {1}
+
+
 def test_an_order_that_is_claimed_and_not_begun_can_be_cancelled(
     claimed: OrderEngine, held: Held, assert_sound: Callable[[], None]
 ) -> None:
