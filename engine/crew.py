@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from pykka import ActorRef
 
+    from ..store.connection import OpenFiles
     from .begun import BegunFile
     from .clock import Clock
     from .config import EngineConfig
@@ -88,6 +89,8 @@ class Crew:
     """What `ready_at` is compared with."""
     waiting_room: WaitingRoom = field(init=False)
     incidents: Incidents = field(default_factory=Incidents)
+    files: OpenFiles | None = None
+    """What the recorder has open; None before it has."""
     store_trouble: str | None = None
     """Why the database does not take writes, as the recorder saw it last; None while it does."""
     abandoned: int = 0

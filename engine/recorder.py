@@ -12,9 +12,10 @@ from itertools import chain, repeat
 from pathlib import Path
 from time import monotonic
 
-from peewee import DatabaseError, SqliteDatabase
+from peewee import DatabaseError
 
 from ..store import lifecycle, queries
+from ..store.connection import FilesGone, Writer
 from ..store.errors import (
     DatabaseRefused,
     IdempotencyKeyReused,
@@ -142,10 +143,11 @@ class RecorderActor(BatchActor):
         database: that connection, open already.
     """
 
-    def __init__(self, crew: Crew, open_database: Callable[[], SqliteDatabase], database: SqliteDatabase) -> None:
+    def __init__(self, crew: Crew, open_database: Callable[[], Writer], database: Writer) -> None:
         super().__init__(crew)
         self._open_database = open_database
         self._database = database
+        crew.files = database.files
         self._ledger = Ledger(database)
         self._log_file = WriteAheadLog(database)
         self._will_prune = False
@@ -316,11 +318,14 @@ class RecorderActor(BatchActor):
         return self._ledger.record(batch.orders, batch.moves, at_us, batch.causes, batch.keys, queue_us)
 
     def _reopen(self) -> None:
-        self._database.close()
         try:
+            if not self._database.is_closed():
+                self._database.check_files()  # another connection would open others
+            self._database.close()
             self._database = self._open_database()
-        except DatabaseRefused as error:
+        except (DatabaseRefused, FilesGone) as error:
             raise StoreUnavailable(error) from error
+        self._crew.files = self._database.files
         self._ledger = Ledger(self._database)
         self._log_file = WriteAheadLog(self._database)
 

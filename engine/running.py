@@ -17,6 +17,7 @@ from pykka import Timeout
 
 from ..store import database as store
 from ..store import engines, lifecycle, queries
+from ..store.connection import Writer
 from ..store.errors import InvalidConfiguration, StoreUnavailable
 from ..store.lock import EngineLock
 from ..store.reader import Reader
@@ -88,7 +89,7 @@ def put_up(
         make_bench = chain([first], iter(make_bench, None)).__next__
         lock = EngineLock(path)
         undo.callback(lock.release)
-        open_database = partial(store.open_writer, path, config.durability, skip_upgrade_copy=config.skip_upgrade_copy)
+        open_database = partial(_open_writer, lock, path, config)
         database = open_database()
         undo.callback(database.close)
         try:
@@ -126,6 +127,11 @@ def put_up(
     crew.pool.tell(messages.WakeUp())
     crew.recorder.tell(messages.PruneOrders())
     return Running(crew, reader, own_reader, lock, given_clock is None, recovered)
+
+
+def _open_writer(lock: EngineLock, path: Path, config: EngineConfig) -> Writer:
+    lock.check()
+    return store.open_writer(path, config.durability, skip_upgrade_copy=config.skip_upgrade_copy)
 
 
 def _note_begun(path: Path, run_id: int, config: EngineConfig) -> begun.BegunFile | None:

@@ -14,7 +14,8 @@ from peewee import Database
 from pykka import ActorDeadError
 
 from ..store.address import locate
-from ..store.errors import EngineStopped, InvalidArgument, InvalidConfiguration
+from ..store.connection import FilesGone
+from ..store.errors import EngineStopped, InvalidArgument, InvalidConfiguration, StoreUnavailable
 from .clock import Clock
 from .config import EngineConfig
 from .crew import Crew
@@ -138,6 +139,8 @@ class OrderEngine(Desk):
         trouble = [*self.dead_actors()]
         if crew.store_trouble is not None:
             trouble.append(crew.store_trouble)
+        elif crew.files is not None and crew.files.gone() is not None:  # before any order has met with it
+            trouble.append(str(StoreUnavailable(FilesGone())))
         for reason, count in crew.unfit.items():
             trouble.append(f"{count} of {self.config.processors} processors cannot work: {reason}")
         if crew.missing:

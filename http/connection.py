@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import cheroot.server
 
+from .forks import keep_from_children
 from .inbox import Inbox, Step
 from .memory import Loan
 from .outbox import Outbox
@@ -40,6 +41,7 @@ class Connection(cheroot.server.HTTPConnection):
 
     def __init__(self, server: FacadeServer, sock: socket.socket, address: tuple[Any, ...]) -> None:
         sock.setblocking(False)
+        keep_from_children(sock)
         self._deadline = math.inf
         self._loan = Loan(server.memory)
         self._is_ending = False

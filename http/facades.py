@@ -20,6 +20,7 @@ from ..engine import OrderEngine, OrdermillError, Reply
 from ..engine.children import leave_stopping_to_parent, shielded
 from ..engine.reply import answer, fail
 from .channel import FacadeLine, RemoteDesk
+from .forks import keep_from_children
 from .limits import GRACE_SECONDS
 
 if TYPE_CHECKING:
@@ -130,6 +131,7 @@ class Facades:
         with shielded():
             process.start()
         theirs.close()  # or its death would not be seen here
+        keep_from_children(ours)  # or it would not see the death of this process
         line = FacadeLine(self._engine, ours)
         line.announced.when_done(partial(answer, self._started[place], None))
         with self._lock:

@@ -32,6 +32,7 @@ from ..engine import (
 from .app import Facade
 from .connection import Connection, OpenConnections
 from .facades import Facades, reserve_port
+from .forks import handle_here_only, keep_from_children
 from .gateway import Gateway
 from .limits import GRACE_SECONDS, allow_connections, connections_allowed
 from .memory import Memory
@@ -161,6 +162,7 @@ class FacadeServer(cheroot.wsgi.Server):
             super().prepare()
         except OSError as error:
             raise _cannot_listen(self.url, error) from error
+        keep_from_children(self.socket)
         self._connections.close()
         self._connections = PatientConnections(self, connections_allowed())
 
@@ -242,12 +244,14 @@ class _Signals:
         self._read, self._write = os.pipe()
         os.set_blocking(self._write, False)
         self._fd_before = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        handle_here_only(numbers)
         self._before = {number: signal.signal(number, self._on_signal) for number in numbers}
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        handle_here_only(())
         signal.set_wakeup_fd(self._fd_before)
         os.close(self._read)
         os.close(self._write)
@@ -383,6 +387,7 @@ def _open_many(engine: OrderEngine, server: FacadeServer, config: ServerConfig, 
         holder = reserve_port(config.host, config.port)
     except OSError as error:
         raise _cannot_listen(server.url, error) from error
+    keep_from_children(holder)
     port: int = holder.getsockname()[1]
     facades = Facades(engine, structs.replace(config, port=port), set_up)
     try:

@@ -59,6 +59,8 @@ def _copy(database: Database, partial: Path, progress: Callable[[int, int], None
         source.backup(
             copy, pages=_PAGES_A_STEP, progress=lambda _, remaining, total: progress(total - remaining, total)
         )
+        # A file by itself: it can be read where nothing can be written, and has no log that could lie beside it.
+        copy.execute("PRAGMA journal_mode = DELETE").fetchone()
 
 
 def _exists(target: Path) -> BackupFailed:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
 
 from peewee import DatabaseError, SqliteDatabase
-from playhouse.pool import PooledSqliteDatabase  # type: ignore[import-untyped]  # has no types
 
 from .. import sql
 from .address import check_place
-from .descriptor import uri_of
+from .connection import Readers, Writer
+from .descriptor import Descriptor, uri_of
 from .errors import DatabaseRefused
 from .log import CHECKPOINT_PAGES
 from .statements import run, run_script
@@ -23,6 +25,9 @@ SCHEMA_VERSION = 3
 """The `user_version` that this code works with."""
 
 _BUSY_TIMEOUT_SECONDS = 5
+_FORMAT_OFFSET = 18  # https://www.sqlite.org/fileformat.html#file_format_version_numbers
+_WITHOUT_LOG = b"\1\1"
+_COPY_IT = " Its folder cannot be written: copy it, with the -wal beside it if there is one, to a folder that can."
 _WRITER_CACHE_KIBIBYTES = 8 * 1024
 
 
@@ -35,7 +40,7 @@ class Durability(StrEnum):
     """The operating system: it survives the death of the process, not always a power failure."""
 
 
-def open_writer(path: Path, durability: Durability, *, skip_upgrade_copy: bool = False) -> SqliteDatabase:
+def open_writer(path: Path, durability: Durability, *, skip_upgrade_copy: bool = False) -> Writer:
     """The one connection that writes; the schema is made where the file is new, and upgraded where it is old.
 
     It may be handed from thread to thread, and be used by one at a time.
@@ -49,8 +54,8 @@ def open_writer(path: Path, durability: Durability, *, skip_upgrade_copy: bool =
         DatabaseRefused: the file cannot be opened, is not ours, or was made by a newer version.
     """
     check_place(path)
-    database = SqliteDatabase(
-        str(path),
+    database = Writer(
+        path,
         pragmas={
             "journal_mode": "wal",
             "synchronous": durability.value,
@@ -69,16 +74,17 @@ def open_writer(path: Path, durability: Durability, *, skip_upgrade_copy: bool =
         if _is_empty(database):
             run_script(database, sql.read("schema.sql"))
         upgrade(database, path, SCHEMA_VERSION, keep_copy=not skip_upgrade_copy)
+        database.watch()
     except DatabaseRefused:
         database.close()
         raise
-    except (DatabaseError, sqlite3.Error) as error:  # Peewee translates the errors of its own calls only
+    except (DatabaseError, sqlite3.Error, OSError) as error:  # Peewee translates the errors of its own calls only
         database.close()
         raise DatabaseRefused(f"Cannot use {path} as a database: {error}.") from error
     return database
 
 
-def open_readers(path: Path, max_connections: int, *, any_version: bool = False) -> PooledSqliteDatabase:
+def open_readers(path: Path, max_connections: int, *, any_version: bool = False) -> Readers:
     """A pool of connections that only read, for any thread: `with readers.connection_context(): …`.
 
     Args:
@@ -95,10 +101,12 @@ def open_readers(path: Path, max_connections: int, *, any_version: bool = False)
         )
     try:
         _check_ours(path, may_be_empty=False, may_be_old=any_version)
-    except DatabaseError as error:
-        raise DatabaseRefused(f"Cannot use {path} as a database: {error}.") from error
-    return PooledSqliteDatabase(
-        uri_of(path, mode="rw"),  # whatever has become of the file, no reader makes another one
+    except (DatabaseError, sqlite3.Error, OSError) as error:
+        hint = "" if os.access(path.parent, os.W_OK) else _COPY_IT
+        raise DatabaseRefused(f"Cannot use {path} as a database: {error}.{hint}") from error
+    return Readers(
+        _name_to_read(path, mode="rw"),  # whatever has become of the file, no reader makes another one
+        path=path,
         uri=True,
         pragmas={"query_only": 1, "wal_autocheckpoint": 0},
         max_connections=max_connections,
@@ -112,7 +120,8 @@ def _check_ours(path: Path, *, may_be_empty: bool = True, may_be_old: bool = Tru
     # Through a read-only connection: what is not ours is not changed, not even its journal mode.
     if may_be_empty and (not path.exists() or path.stat().st_size == 0):
         return
-    found = SqliteDatabase(uri_of(path, mode="ro"), uri=True)
+    _check_log(path)
+    found = SqliteDatabase(_name_to_read(path, mode="ro"), uri=True)
     with found.connection_context():
         application_id = found.pragma("application_id")
         version = found.pragma("user_version")
@@ -130,6 +139,31 @@ def _check_ours(path: Path, *, may_be_empty: bool = True, may_be_old: bool = Tru
         raise DatabaseRefused(
             f"{path} has schema version {version}, this Ordermill knows {SCHEMA_VERSION}: use a newer Ordermill."
         )
+
+
+def _check_log(path: Path) -> None:
+    # SQLite would put any log into the database whose name it has. A backup says of itself that it has none.
+    log = _log_of(path)
+    if not log.exists() or log.stat().st_size == 0:
+        return
+    with closing(Descriptor(path)) as descriptor:
+        may_have_log = os.pread(descriptor.number, 2, _FORMAT_OFFSET) != _WITHOUT_LOG
+    if not may_have_log:
+        raise DatabaseRefused(
+            f"{log} is not the log of {path}, but of a database that was there before: remove {log} and {path}-shm if "
+            f"{path.name} is a backup that you restore, or put the database back that they belong to."
+        )
+
+
+def _name_to_read(path: Path, mode: str) -> str:
+    # Where nothing can be written SQLite cannot make the index of a log either. Without a log there is no need for one.
+    if _log_of(path).exists() or os.access(path.parent, os.W_OK):
+        return uri_of(path, mode=mode)
+    return uri_of(path, immutable=1)
+
+
+def _log_of(path: Path) -> Path:
+    return Path(f"{path}-wal")
 
 
 def _is_empty(database: SqliteDatabase) -> bool:

@@ -50,7 +50,7 @@ class Descriptor:
     def __init__(self, path: Path) -> None:
         identity = identify(path)
         if identity is None:
-            raise FileNotFoundError(f"{path} has gone")
+            raise sqlite3.OperationalError(f"{path} has gone")
         # SQLite does not tell the number of a descriptor. It is the one that is new, or the only one that reads; SQLite
         # may reuse one of a connection that was closed, and other threads may open the file as well: then try again.
         tried: list[sqlite3.Connection] = []
@@ -63,7 +63,7 @@ class Descriptor:
                 break
             tried.append(self._connection)
             if identify(path) != identity:
-                raise FileNotFoundError(f"{path} has gone")
+                raise sqlite3.OperationalError(f"{path} has gone")
         for connection in tried:
             connection.close()
         (self.number,) = found

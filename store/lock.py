@@ -65,12 +65,21 @@ class EngineLock:
                 )
             self.identity = Identity(state.st_dev, state.st_ino)
             """The file that is locked."""
-            if identify(path) != self.identity:
-                raise DatabaseRefused(f"{path} was replaced while it was opened: try again.")
+            self._path = path
+            self.check()
             self._descriptor = descriptor
             self._name = name
             self._undo = undo.pop_all()
             _taken.add(self)
+
+    def check(self) -> None:
+        """Make sure that its name still leads to the file.
+
+        Raises:
+            DatabaseRefused: it does not.
+        """
+        if identify(self._path) != self.identity:
+            raise DatabaseRefused(f"{self._path} was deleted, moved or replaced while it was in use.")
 
     def release(self) -> None:
         """Let other engines have it; nothing happens where that was done."""

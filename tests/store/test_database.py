@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from peewee import OperationalError, SqliteDatabase
 
 from ordermill.engine.testing import make_order
 from ordermill.store import queries
+from ordermill.store.backup import back_up
 from ordermill.store.database import (
     SCHEMA_VERSION,
     Durability,
@@ -164,3 +168,95 @@ def test_a_path_may_hold_characters_that_mean_something_in_urls(tmp_path: Path) 
         assert queries.last_sequence(readers) == 0
     readers.close_all()
     assert path.exists()
+
+
+@either_way
+def test_the_log_of_another_database_is_not_put_into_a_restored_backup(
+    writer: SqliteDatabase, database: Path, tmp_path: Path, open_it: Callable[[Path], SqliteDatabase]
+) -> None:
+    backup, crashed = tmp_path / "backup.db", tmp_path / "crashed.db"
+    back_up(writer, backup)
+    Ledger(writer).record([make_order("o-9")], [], 5)
+    shutil.copy(f"{database}-wal", f"{crashed}-wal")  # as a process that was killed leaves it
+    shutil.copy(backup, crashed)
+
+    with pytest.raises(DatabaseRefused, match=r"is not the log of .*a backup that you restore"):
+        open_it(crashed)
+
+    assert crashed.read_bytes() == backup.read_bytes()
+    Path(f"{crashed}-wal").unlink()
+    restored = open_it(crashed)
+    with restored.connection_context() if restored.is_closed() else nullcontext():
+        assert queries.last_sequence(restored) == 0
+    restored.close()
+
+
+@either_way
+def test_the_log_of_an_engine_that_was_killed_is_put_into_its_database(
+    writer: SqliteDatabase, database: Path, tmp_path: Path, open_it: Callable[[Path], SqliteDatabase]
+) -> None:
+    Ledger(writer).record([make_order("o-9")], [], 5)
+    crashed = tmp_path / "crashed.db"
+    for suffix in ("", "-wal"):
+        shutil.copy(f"{database}{suffix}", f"{crashed}{suffix}")
+
+    recovered = open_it(crashed)
+
+    with recovered.connection_context() if recovered.is_closed() else nullcontext():
+        assert queries.find(recovered, "o-9") is not None
+    recovered.close()
+
+
+def read_without_rights(path: Path) -> str:
+    """What somebody gets who may read a database, and write nothing where it is."""
+    read_end, write_end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            if os.geteuid() == 0:
+                os.setuid(65534)
+            readers = open_readers(path, 1)
+            with readers.connection_context():
+                said = f"{queries.last_sequence(readers)} orders"
+        except Exception as error:
+            said = f"{type(error).__name__}: {error}"
+        os.write(write_end, said.encode())
+        os._exit(0)
+    os.close(write_end)
+    os.waitpid(child, 0)
+    with os.fdopen(read_end) as answer:
+        return answer.read()
+
+
+@pytest.fixture
+def media() -> Iterator[Path]:
+    """A folder that everybody may read. The tests' own are for their user only."""
+    folder = Path(tempfile.mkdtemp())
+    yield folder
+    folder.chmod(0o755)
+    shutil.rmtree(folder)
+
+
+def test_a_database_is_read_where_nothing_can_be_written(writer: SqliteDatabase, database: Path, media: Path) -> None:
+    Ledger(writer).record([make_order()], [], 5)
+    back_up(writer, media / "backup.db")
+    writer.close()
+    shutil.copy(database, media / "copy.db")
+    media.chmod(0o555)
+
+    assert read_without_rights(media / "backup.db") == "1 orders"
+    assert read_without_rights(media / "copy.db") == "1 orders"
+
+
+def test_where_a_log_cannot_be_read_the_error_says_what_to_do(
+    writer: SqliteDatabase, database: Path, media: Path
+) -> None:
+    Ledger(writer).record([make_order()], [], 5)
+    for suffix in ("", "-wal"):
+        shutil.copy(f"{database}{suffix}", f"{media}/crashed.db{suffix}")
+    media.chmod(0o555)
+
+    said = read_without_rights(media / "crashed.db")
+
+    assert said.startswith("DatabaseRefused: Cannot use ")
+    assert "Its folder cannot be written: copy it, with the -wal beside it" in said

@@ -1,0 +1,71 @@
+"""The database's files are deleted or moved under an engine: it says so, acknowledges nothing, and loses nothing."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ordermill.engine import Order, OrderEngine, StoreUnavailable
+from ordermill.engine.testing import make_order
+
+GONE = "deleted, moved or replaced"
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
+def test_readiness_tells_at_once_and_no_order_is_acknowledged(
+    start_engine: Callable[..., OrderEngine], database: Path, suffix: str
+) -> None:
+    engine = start_engine()
+    engine.submit(make_order("o-1")).wait(timeout=10)
+    assert engine.trouble() == ()
+    Path(f"{database}{suffix}").unlink()
+
+    (trouble,) = engine.trouble()  # before any order has met with it
+    with pytest.raises(StoreUnavailable, match=GONE):
+        engine.submit(make_order("o-2"))
+
+    assert GONE in trouble
+    assert engine.trouble() == (trouble,)
+
+
+def test_a_log_that_was_deleted_takes_nothing_with_it(start_engine: Callable[..., OrderEngine], database: Path) -> None:
+    engine = start_engine()
+    for number in range(20):
+        engine.submit(make_order(f"o-{number}")).wait(timeout=10)
+    Path(f"{database}-wal").unlink()
+    with pytest.raises(StoreUnavailable):
+        engine.submit(make_order("late"))
+    engine.stop()
+
+    with OrderEngine(database, handler=lambda _: None) as again:
+        assert again.metrics().total_orders_processed == 20
+
+
+def test_results_are_kept_until_the_same_file_is_back(start_engine: Callable[..., OrderEngine], database: Path) -> None:
+    is_running, may_end = threading.Event(), threading.Event()
+    runs: list[Order] = []
+
+    def handler(order: Order) -> None:
+        runs.append(order)
+        is_running.set()
+        assert may_end.wait(10)
+
+    engine = start_engine(handler)
+    receipt = engine.submit(make_order("o-1"))
+    assert is_running.wait(10)
+    moved = database.rename(database.with_name("moved.db"))
+    may_end.set()
+    with pytest.raises(StoreUnavailable, match=GONE):
+        engine.submit(make_order("o-2"))
+    assert not database.exists()
+
+    moved.rename(database)
+
+    assert receipt.wait(timeout=20) == "Completed"
+    assert engine.submit(make_order("o-3")).wait(timeout=20) == "Completed"
+    assert [order.order_id for order in runs] == ["o-1", "o-3"]
+    assert engine.trouble() == ()
+    assert not engine.incidents()
