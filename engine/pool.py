@@ -373,7 +373,7 @@ class PoolActor(EngineActor):
             wanted -= (
                 hand.began_us is not None and hand.began_us > since_us
             )  # it will be back for the next one in a moment
-        return max(0, wanted)
+        return max(1, wanted)  # those that are at work may turn out to be slow
 
     def _check_claims_later(self) -> None:
         if (since_us := self._claims.oldest_us()) is not None:

@@ -143,6 +143,21 @@ def test_what_was_claimed_behind_a_slow_order_goes_to_whoever_is_idle(start_engi
     assert {engine.order(f"o-{number}").attempts for number in range(100)} == {1}
 
 
+def test_an_order_is_begun_beside_a_slow_one_though_the_clock_stands_still(
+    start_engine: StartEngine, held: Held, clock: WatchedClock
+) -> None:
+    handler = Slowable(held)
+    engine = start_engine(handler, processors=2, clock=clock)
+    warm_up(engine)
+    handler.slow = frozenset({"slow"})
+    engine.submit(make_order("slow"))
+    held.begun()
+
+    engine.submit(make_order("quick"))
+
+    assert engine.wait("quick", timeout=5) is OrderStatus.COMPLETED
+
+
 def test_what_was_claimed_and_finds_nobody_idle_goes_back_at_no_cost(
     start_engine: StartEngine, held: Held, assert_sound: Callable[[], None]
 ) -> None:
