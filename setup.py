@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 from setuptools.command.editable_wheel import editable_wheel
 
 
@@ -16,6 +19,32 @@ class StrictEditableWheel(editable_wheel):
         """Set the mode that `--config-settings editable_mode=strict` would set."""
         super().initialize_options()
         self.mode = "strict"
+
+
+_PACKAGE = '''"""Takes orders and processes them in the background: see `ordermill.engine`."""
+
+__version__ = "{version}"
+'''
+
+
+class BuildWithVersion(build_py):
+    """Adds what no folder of the source holds: the package `ordermill` itself, which tells its version."""
+
+    def run(self) -> None:
+        """Copy the layers, and write the package around them."""
+        super().run()
+        init, typed = self._made()
+        init.parent.mkdir(parents=True, exist_ok=True)
+        init.write_text(_PACKAGE.format(version=self.distribution.get_version()), encoding="utf-8")
+        typed.touch()
+
+    def get_outputs(self, include_bytecode: bool = True) -> list[str]:
+        """Every file that `run` makes."""
+        return [*super().get_outputs(include_bytecode), *map(str, self._made())]
+
+    def _made(self) -> tuple[Path, Path]:
+        package = Path(self.build_lib, "ordermill")
+        return package / "__init__.py", package / "py.typed"
 
 
 LAYERS = ("engine", "http", "store", "sql")
@@ -34,5 +63,5 @@ setup(
         "ordermill.sql": ["py.typed", "*.sql"],
     },
     include_package_data=False,
-    cmdclass={"editable_wheel": StrictEditableWheel},
+    cmdclass={"build_py": BuildWithVersion, "editable_wheel": StrictEditableWheel},
 )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from enum import StrEnum
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from enum import Enum, StrEnum
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -45,10 +46,74 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Raises:
             InvalidConfiguration: an unknown name, or a value of the wrong type or out of range.
         """
-        try:
-            return msgspec.convert(settings, cls)
-        except msgspec.ValidationError as error:
-            raise InvalidConfiguration(f"{cls.__name__}: {error}.") from error
+        return cls(**{name: convert(name, value, cls.type_of(name)) for name, value in settings.items()})
+
+    @classmethod
+    def type_of(cls, name: str) -> Any:
+        """The type of a setting, with its limits.
+
+        Raises:
+            InvalidConfiguration: there is no such setting.
+        """
+        if name in cls.__struct_fields__:
+            return get_type_hints(cls, include_extras=True)[name]
+        near = get_close_matches(name, cls.__struct_fields__, n=1)
+        raise InvalidConfiguration(f"There is no setting `{name}`{f': do you mean `{near[0]}`?' if near else '.'}")
+
+
+def convert(name: str, value: Any, kind: Any, *, is_text: bool = False) -> Any:
+    """A value of a type that has limits.
+
+    Args:
+        name: what people call it; errors begin with it.
+        value: what was given.
+        kind: the type, as `msgspec` reads it.
+        is_text: whether the value is text, to be read as a number or whatever it has to be.
+
+    Raises:
+        InvalidConfiguration: it is of another type or out of range; the message says what it has to be.
+    """
+    try:
+        return msgspec.convert(value, kind, strict=not is_text)
+    except msgspec.ValidationError:
+        raise InvalidConfiguration(f"{name} must be {rule_of(kind)}, not {value!r}.") from None
+
+
+def rule_of(kind: Any) -> str:
+    """What a value of a type has to be, in words that follow "must be"."""
+    plain, limits = _without_limits(kind)
+    if isinstance(plain, type) and issubclass(plain, Enum):
+        return _any_of(member.value for member in plain)
+    if get_origin(plain) is Literal:
+        return _any_of(get_args(plain))
+    words = {int: "a whole number", float: "a number", bool: "true or false"}.get(plain, "text")
+    return f"{words} {_range_of(limits)}".rstrip()
+
+
+def _any_of(words: Iterable[str]) -> str:
+    return " or ".join(", ".join(words).rsplit(", ", 1))
+
+
+def _range_of(limits: Mapping[str, float]) -> str:
+    number = "{:.15g}".format
+    lowest, above, highest = (limits.get(name) for name in ("ge", "gt", "le"))
+    if lowest is not None:
+        return f"from {number(lowest)} " + ("up" if highest is None else f"to {number(highest)}")
+    return "" if above is None else f"above {number(above)}" + ("" if highest is None else f" to {number(highest)}")
+
+
+def _without_limits(kind: Any) -> tuple[Any, dict[str, float]]:
+    limits: dict[str, float] = {}
+    while True:
+        if get_origin(kind) is Annotated:
+            kind, *extras = get_args(kind)
+            for meta in extras:
+                found = {name: getattr(meta, name, None) for name in ("ge", "gt", "le")}
+                limits |= {name: limit for name, limit in found.items() if limit is not None}
+        elif type(None) in get_args(kind):
+            (kind,) = (choice for choice in get_args(kind) if choice is not type(None))
+        else:
+            return kind, limits
 
 
 class EngineConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -130,7 +195,7 @@ class EngineConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             le=_MAX_SECONDS,
             description="How long a stop waits for orders in hand, in seconds; then they go back to Pending.",
         ),
-    ] = 8.0
+    ] = 6.0
     simulate_seconds: Annotated[
         float,
         Meta(

@@ -73,6 +73,8 @@ class Crew:
     """Gives each processor a place to run the handler at."""
     last_step_us: int = 0
     """The stamp of the last step that the database had at the start."""
+    is_simulated: bool = False
+    """Whether work is only simulated, since no handler was given."""
     benches: dict[str, Bench] = field(default_factory=dict)
     """By the processors' names (URNs)."""
     probe: Probe | None = None

@@ -6,6 +6,7 @@ import inspect
 import time
 from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Future
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 
@@ -107,18 +108,17 @@ def run_handler(handler: Handler, order: Order) -> None:
     raise HandlerUnfinished(result)
 
 
-def simulated(seconds: float) -> Handler:
-    """A handler that only takes time.
+@dataclass(frozen=True)
+class Simulated:
+    """A handler that only takes time: for engines that are given none."""
 
-    Args:
-        seconds: how long; 0 returns at once.
-    """
-    return partial(_simulate, seconds)
+    seconds: float
+    """How long; 0 returns at once."""
 
-
-def _simulate(seconds: float, order: Order) -> None:  # noqa: ARG001  # a handler takes the order
-    if seconds:
-        time.sleep(seconds)
+    def __call__(self, order: Order) -> None:  # noqa: ARG002  # a handler takes the order
+        """Take the time."""
+        if self.seconds:
+            time.sleep(self.seconds)
 
 
 _UNFINISHED_FUNCTIONS: tuple[tuple[Callable[[object], bool], str], ...] = (

@@ -68,6 +68,7 @@ class MetricsActor(EngineActor):
     def _snapshot(self) -> MetricsSnapshot:
         return MetricsSnapshot.of(
             self._totals,
+            simulated=self._crew.is_simulated,
             backlog=self._backlog(),
             processors=self._crew.config.processors,
             abandoned_handlers=self._crew.abandoned,

@@ -191,6 +191,7 @@ class PoolActor(EngineActor):
                 self._forget_wake()
                 self._is_paused = False
                 self._more_in_database = True
+                self._look_after_cancelled()
                 self._replace()  # all of them at the start, which has found a name for everybody before this message
             case StopWork(reply):
                 self._stopping = reply
@@ -506,6 +507,16 @@ class PoolActor(EngineActor):
             self._return([unbegun], _RELEASED)
         else:
             fail(command.reply, TransitionRefused(record.order_id, record.status, OrderStatus.CANCELLED))
+
+    def _look_after_cancelled(self) -> None:
+        # After trouble, for one: what was to make an order Pending may have been stored, and nobody was told.
+        try:
+            for sequence, commands in list(self._cancelling.items()):
+                stored = self._reader.read(partial(queries.find, order_id=commands[0].order_id))
+                if stored is None or stored.status is not OrderStatus.PROCESSING:
+                    self._pass_on(self._cancelling.pop(sequence))
+        except StoreUnavailable:
+            self._pause()
 
     def _pass_on(self, commands: Sequence[CancelOrder]) -> None:
         for command in commands:

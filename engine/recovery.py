@@ -16,6 +16,7 @@ from .clock import Moment
 from .config import EngineConfig
 from .crew import Crew
 from .handler import Effect
+from .journal import log_transitions
 from .logger import EngineLogger
 from .processor import after_failure, put_back
 
@@ -68,7 +69,7 @@ def recover(database: Database, crew: Crew, begun: Begun) -> Recovered:
             else settle(record, effect, now, crash.reason, crew.config, head_us, pays=record.attempt in crash.payers)
             for record, effect in zip(records, effects, strict=True)
         ]
-        ledger.record((), moves, now.at_us)
+        log_transitions(ledger.record((), moves, now.at_us), ())
         count.update(step.after.status for step in moves)
     crew.suspects.update(attempt.sequence for attempt in crash.suspects)
     return Recovered(

@@ -66,6 +66,8 @@ def put_up(
     make_bench: Callable[[], Bench],
     probe: Probe | None,
     given_clock: Clock | None,
+    *,
+    is_simulated: bool,
 ) -> Running:
     """Open the database, settle what an earlier engine left in hand, and start the actors.
 
@@ -75,6 +77,7 @@ def put_up(
         make_bench: gives each processor a place to run the handler at.
         probe: asked about orders whose handler was cut short.
         given_clock: where the time comes from; the machine's by default.
+        is_simulated: whether work is only simulated.
 
     Raises:
         InvalidConfiguration: the handler cannot run where it is to run.
@@ -102,6 +105,7 @@ def put_up(
                 make_bench=make_bench,
                 probe=probe,
                 last_step_us=queries.last_transition_us(database),
+                is_simulated=is_simulated,
             )
             for warning in crew.warnings():
                 _log.warning("%s", warning)

@@ -21,7 +21,7 @@ from .config import EngineConfig
 from .crew import Crew
 from .desk import Desk
 from .executor import ExecutorKind, bench_maker
-from .handler import Handler, Probe, check_handler, simulated
+from .handler import Handler, Probe, Simulated, check_handler
 from .life import IS_INHERITED, Life, Phase
 from .messages import (
     AwaitOrder,
@@ -37,6 +37,8 @@ from .recovery import Recovered
 from .running import Running, put_up
 
 T = TypeVar("T")
+
+_SIMULATED = "work is simulated, since no handler is given: orders become Completed, and nothing is done for them"
 
 
 class OrderEngine(Desk):
@@ -72,7 +74,7 @@ class OrderEngine(Desk):
         own = executor if isinstance(executor, Executor) else None
         self.config = EngineConfig.of(settings if own is not None else {**settings, "executor": executor})
         """The settings in force."""
-        self._handler = simulated(self.config.simulate_seconds) if handler is None else handler
+        self._handler = Simulated(self.config.simulate_seconds) if handler is None else handler
         check_handler(self._handler)
         self.path = locate(database)
         """The database file."""
@@ -110,7 +112,10 @@ class OrderEngine(Desk):
         self._life.start(self._put_up)
 
     def _put_up(self) -> Running:
-        running = put_up(self.path, self.config, self._make_bench, self._probe, self._given_clock)
+        is_simulated = isinstance(self._handler, Simulated)
+        running = put_up(
+            self.path, self.config, self._make_bench, self._probe, self._given_clock, is_simulated=is_simulated
+        )
         self.recovered = running.recovered
         return running
 
@@ -150,7 +155,9 @@ class OrderEngine(Desk):
     def warnings(self) -> tuple[str, ...]:
         """What an operator should mend although orders are taken, in words for people; empty where there is nothing."""
         running = self._life.running
-        return () if running is None else running.crew.warnings()
+        if running is None:
+            return ()
+        return (*running.crew.warnings(), *((_SIMULATED,) if running.crew.is_simulated else ()))
 
     def incidents(self) -> Counter[str]:
         """Unexpected errors since the start, by actor; each was logged, and the actor went on."""

@@ -8,6 +8,8 @@ from ..store.totals import OrderMetrics
 class MetricsSnapshot(OrderMetrics, frozen=True, kw_only=True):
     """The metrics of one moment, of the orders and of the engine."""
 
+    simulated: bool
+    """Whether work is only simulated, since no handler was given."""
     backlog: int
     """Unfinished orders: Pending and Processing."""
     processors: int

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .server import ServerConfig
 
 _START_SECONDS = 30.0
-_STOP_SECONDS = GRACE_SECONDS + 1.0
+_STOP_SECONDS = GRACE_SECONDS + 2.0
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 5.0
 
@@ -86,8 +86,11 @@ class Facades:
         with self._lock:
             self._stopping.set()
             running = [facade for facade in self._running if facade is not None]
-        for _, line in running:
-            line.tell_end()
+        for process, line in running:
+            if line.announced.is_done:
+                line.tell_end()
+            else:  # it is still starting, and has nothing to answer
+                process.kill()
         deadline = monotonic() + _STOP_SECONDS
         for process, _ in running:
             # Its keeper joins it: here it is only looked at, by what is readable when it has ended.
@@ -100,7 +103,16 @@ class Facades:
     def _keep(self, place: int) -> None:
         pause = _FIRST_PAUSE_SECONDS
         while not self._stopping.is_set():
-            process, line = self._launch(place)
+            try:
+                process, line = self._launch(place)
+            except OSError as error:  # too few open files, or no memory
+                if not self._started[place].is_done:
+                    fail(self._started[place], FacadeFailed(f"A facade's process cannot be started: {error}."))
+                    return
+                _log.error("a facade's process cannot be started: %s; tried again in %g s", error, pause)
+                self._stopping.wait(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+                continue
             line.serve()
             process.join(_STOP_SECONDS)
             if process.is_alive():
@@ -128,16 +140,21 @@ class Facades:
             name=f"ordermill-facade-{place}",
             daemon=True,
         )
-        with shielded():
-            process.start()
-        theirs.close()  # or its death would not be seen here
+        try:
+            with shielded():
+                process.start()
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()  # or its death would not be seen here
         keep_from_children(ours)  # or it would not see the death of this process
         line = FacadeLine(self._engine, ours)
         line.announced.when_done(partial(answer, self._started[place], None))
         with self._lock:
             self._running[place] = process, line
             if self._stopping.is_set():
-                line.tell_end()
+                process.kill()
         return process, line
 
 

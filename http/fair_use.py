@@ -77,11 +77,16 @@ class UserRate:
             detail = f"{count} orders of user {user_id!r} are more than the {self._burst} that are taken at once."
         else:
             detail = f"User {user_id!r} sends orders too fast: try again later."
-        retry_after = max(1, math.ceil(seconds))
+        retry_after = max(1, _whole(seconds))
         return TooManyOrders(detail, retry_after, self._headers(state.remaining, retry_after))
 
     def _headers(self, remaining: int, seconds: float) -> Headers:
         return (
             ("RateLimit-Policy", self._policy),
-            ("RateLimit", f'"user";r={max(0, remaining)};t={math.ceil(seconds)}'),
+            ("RateLimit", f'"user";r={max(0, remaining)};t={_whole(seconds)}'),
         )
+
+
+def _whole(seconds: float) -> int:
+    # Rounded up. The library adds to a clock and subtracts it again: its 1,000 s may be 1000.0000000001.
+    return math.ceil(round(seconds, 6))

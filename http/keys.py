@@ -99,7 +99,9 @@ def read_keys(path: Path) -> dict[str, KeyEntry]:
         try:
             entry = _decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise KeysUnusable(f"Line {number} of {path} is no key ({error}): repair or remove it.") from None
+            is_json = isinstance(error, msgspec.ValidationError)
+            why = "a field is missing, unknown or wrong" if is_json else str(error)
+            raise KeysUnusable(f"Line {number} of {path} is no key ({why}): repair or remove it.") from None
         if entry.id in entries:
             raise KeysUnusable(f"Line {number} of {path} has the id of a key before it: remove one of them.")
         entries[entry.id] = entry

@@ -64,6 +64,9 @@ class _Exposition(Collector):
             count_value=snapshot.processing_seconds_count,
             sum_value=snapshot.processing_seconds_total,
         )
+        yield GaugeMetricFamily(
+            "ordermill_simulated", "1 where work is only simulated, since no handler was given.", snapshot.simulated
+        )
         yield GaugeMetricFamily("ordermill_backlog", "Unfinished orders: Pending and Processing.", snapshot.backlog)
         yield GaugeMetricFamily("ordermill_processors", "Processor actors.", snapshot.processors)
         yield GaugeMetricFamily(

@@ -34,6 +34,7 @@ from .orders import NDJSON
 from .parameters import OrderQuery, PageQuery
 from .payloads import (
     MAX_BULK,
+    MAX_ORDER_BYTES,
     REJECTED,
     BulkPayload,
     BulkResult,
@@ -75,6 +76,7 @@ _METRICS = MetricsSnapshot(
     orders_by_status=dict.fromkeys(OrderStatus, 0) | {OrderStatus.COMPLETED: 2},
     processing_seconds_total=0.106068,
     processing_seconds_count=2,
+    simulated=False,
     backlog=0,
     processors=8,
     abandoned_handlers=0,
@@ -150,6 +152,7 @@ SUBMIT = Operation(
     problems=(_FAULTY, OrderConflict("o-1"), *_SENDING),
     headers=SubmitHeaders,
     bodies=_json(OrderRequest, _REQUEST),
+    remark=f"A body has {MAX_ORDER_BYTES // 1024**2} MiB at the most.",
 )
 SUBMIT_BULK = Operation(
     "submitOrders",

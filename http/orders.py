@@ -28,12 +28,10 @@ from .call import ASK_AGAIN, JSON, Answer, Call, Headers, Later, Response
 from .conditional import entity_tag, matches
 from .fair_use import UserRate
 from .parameters import MAX_WAIT_SECONDS, NoParameters, OrderQuery, PageQuery
-from .payloads import MAX_BULK, REJECTED, BulkResult, PagePayload, StatusPayload, encode, order_payload
+from .payloads import MAX_BULK, MAX_ORDER_BYTES, REJECTED, BulkResult, PagePayload, StatusPayload, encode, order_payload
 from .problems import ContentTooLarge, IdempotencyKeyBusy, KeyNotEnough, NotJson
 
 NDJSON = "application/x-ndjson"
-MAX_ORDER_BYTES = 1024 * 1024
-"""Of a body with a single order, or without one: more than an order needs with any blanks in it."""
 
 
 class OrderCalls:

@@ -30,15 +30,18 @@ from .fields import (
     Timestamp,
     UserIdentifier,
 )
+from .nesting import NestedTooDeeply, check_depth
 from .problems import ContentTooLarge, NotJson
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 MAX_BULK = 10_000
 """Orders that are taken at once."""
+MAX_ORDER_BYTES = 1024 * 1024
+"""Of a body with a single order, or without one: more than an order needs with any blanks in it."""
 
 _TOO_MANY = f"Send {MAX_BULK} orders at the most at once."
-_NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, NestedTooDeeply)
 _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 encode = msgspec.json.Encoder().encode
 """Any of the shapes below as JSON."""
@@ -175,8 +178,10 @@ def decode_order(body: bytes | msgspec.Raw) -> Order:
         NotJson: it is no JSON.
         InvalidOrder: it is no order; the error names every fault.
     """
+    text = bytes(body)
     try:
-        request = _decode_request(body)
+        check_depth(text)
+        request = _decode_request(text)
         value = _decode_anything(request.total_amount)
         amount = _amount(value)
         if amount is not None:
@@ -188,13 +193,13 @@ def decode_order(body: bytes | msgspec.Raw) -> Order:
             )
             # No string of an order has a quotation mark in it. So a mark too many is one of a key that is there twice.
             strings = 6 + len(order.item_ids) + isinstance(value, str)
-            if bytes(body).count(b'"') == 2 * strings:
+            if text.count(b'"') == 2 * strings:
                 return order
     except (msgspec.ValidationError, InvalidOrder):
         pass  # either stops at the first fault: look at all of it
     except _NO_JSON as error:
-        raise _not_json(error) from None
-    raise InvalidOrder(_explain(body))
+        raise NotJson(str(error)) from None
+    raise InvalidOrder(_explain(text))
 
 
 def decode_move(body: bytes) -> MoveRequest:
@@ -241,6 +246,7 @@ def split_array(body: bytes) -> list[bytes | msgspec.Raw]:
     if body.count(b",") > MAX_BULK * (len(FIELDS) + MAX_ITEMS):
         raise ContentTooLarge(_TOO_MANY)
     try:
+        check_depth(body)
         return list(_decode_array(body))
     except _NO_JSON as error:
         raise NotJson(f"{error}; a bulk is a JSON array of orders, or NDJSON with one order a line") from None
@@ -260,6 +266,7 @@ def split_lines(body: bytes) -> list[bytes | msgspec.Raw]:
 def order_id_of(body: bytes | msgspec.Raw) -> str | None:
     """The id that a faulty order names, if it names one."""
     try:
+        check_depth(bytes(body))
         tree = _decode_anything(body)
     except _NO_JSON:
         return None
@@ -330,25 +337,22 @@ def _amount(value: object) -> Decimal | None:
     return value if isinstance(value, Decimal) else None
 
 
-def _explain(body: bytes | msgspec.Raw) -> tuple[FieldFault, ...]:
+def _explain(body: bytes) -> tuple[FieldFault, ...]:
     fields, faults = _decode_object(body)
     if "total_amount" in fields:
         fields["total_amount"] = _amount(fields["total_amount"])
     return (*faults, *find_faults(fields)) or (FieldFault("", "is no order"),)
 
 
-def _decode_object(body: bytes | msgspec.Raw) -> tuple[dict[str, Any], list[FieldFault]]:
+def _decode_object(body: bytes) -> tuple[dict[str, Any], list[FieldFault]]:
     # Also the faults of fields that are given twice: the decoder keeps the last of them and says nothing.
     try:
+        check_depth(body)
         fields = _decode_anything(body)
         if not isinstance(fields, dict):
             raise InvalidOrder((FieldFault("", "must be a JSON object"),))
-        pairs = json.loads(bytes(body), object_pairs_hook=list, parse_int=str, parse_float=str)
+        pairs = json.loads(body, object_pairs_hook=list, parse_int=str, parse_float=str)
     except _NO_JSON as error:
-        raise _not_json(error) from None
+        raise NotJson(str(error)) from None
     counts = Counter(name for name, _ in pairs)
     return fields, [FieldFault(pointer_to(name), "is given more than once") for name in counts if counts[name] > 1]
-
-
-def _not_json(error: Exception) -> NotJson:
-    return NotJson("it is nested too deeply" if isinstance(error, RecursionError) else str(error))

@@ -1,5 +1,6 @@
 -- The one source of the schema. Runs as it is: sqlite3 orders.db < schema.sql
 -- Times are integer microseconds since 1970-01-01T00:00:00Z. Money is integer cents.
+-- Conditions on rows are written with OR: for IN with more than two values, SQLite builds a table at each statement.
 
 PRAGMA application_id = 1330793804;  -- 'ORML' in ASCII: tells this file from any other SQLite database
 PRAGMA user_version = 3;             -- the version of this schema
@@ -17,7 +18,8 @@ CREATE TABLE orders (
   total_cents INTEGER NOT NULL                  -- the total amount, 9,999,999,999.99 at most
               CHECK (total_cents BETWEEN 0 AND 999999999999),
   status      TEXT    NOT NULL                  -- where the order is; its transitions tell how it got there
-              CHECK (status IN ('Pending', 'Processing', 'Completed', 'Failed', 'Cancelled', 'Review')),
+              CHECK (status = 'Pending' OR status = 'Processing' OR status = 'Completed' OR status = 'Failed'
+                     OR status = 'Cancelled' OR status = 'Review'),
   attempts    INTEGER NOT NULL                  -- how often a processor was given the order; fences late results
               CHECK (attempts >= 0),
   failures    INTEGER NOT NULL                  -- how many of these failed since an operator last retried the order
@@ -35,14 +37,14 @@ CREATE TABLE orders (
 CREATE INDEX orders_by_user   ON orders (user_id, sequence);                  -- one user's orders, newest first
 CREATE INDEX orders_by_status ON orders (status, sequence);                   -- lists by status, and recovery
 CREATE INDEX orders_by_user_and_status ON orders (user_id, status, sequence)  -- lists by both; few are unfinished
-  WHERE status IN ('Completed', 'Failed', 'Cancelled', 'Review');
+  WHERE status <> 'Pending' AND status <> 'Processing';
 CREATE INDEX orders_ready     ON orders (ready_at) WHERE ready_at IS NOT NULL;  -- what to process next
 
 -- What is over, for those who remove it by its age. Where a key came with an order, it stays as long as the key does.
 CREATE INDEX orders_over ON orders (updated_at)
-  WHERE status IN ('Completed', 'Failed', 'Cancelled') AND keyed_at IS NULL;
+  WHERE status <> 'Pending' AND status <> 'Processing' AND status <> 'Review' AND keyed_at IS NULL;
 CREATE INDEX orders_over_with_key ON orders (updated_at)
-  WHERE status IN ('Completed', 'Failed', 'Cancelled') AND keyed_at IS NOT NULL;
+  WHERE status <> 'Pending' AND status <> 'Processing' AND status <> 'Review' AND keyed_at IS NOT NULL;
 
 CREATE TABLE transitions (
   id          INTEGER PRIMARY KEY AUTOINCREMENT,  -- rises in the order of recording, never given twice
@@ -59,9 +61,10 @@ CREATE TABLE transitions (
   acted_by    TEXT,                             -- who wanted it: the key's name; NULL for the engine and without keys
   CHECK (CASE                                   -- the legal edges, as in the lifecycle table of the store
     WHEN from_status IS NULL        THEN to_status = 'Pending'
-    WHEN from_status = 'Pending'    THEN to_status IN ('Processing', 'Cancelled', 'Pending')
-    WHEN from_status = 'Processing' THEN to_status IN ('Completed', 'Pending', 'Failed', 'Review')
-    WHEN from_status = 'Review'     THEN to_status IN ('Pending', 'Completed', 'Failed')
+    WHEN from_status = 'Pending'    THEN to_status = 'Processing' OR to_status = 'Cancelled' OR to_status = 'Pending'
+    WHEN from_status = 'Processing' THEN to_status = 'Completed' OR to_status = 'Pending' OR to_status = 'Failed'
+                                         OR to_status = 'Review'
+    WHEN from_status = 'Review'     THEN to_status = 'Pending' OR to_status = 'Completed' OR to_status = 'Failed'
     WHEN from_status = 'Failed'     THEN to_status = 'Pending'
     ELSE FALSE
   END)

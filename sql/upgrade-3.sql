@@ -13,7 +13,8 @@ CREATE TABLE new_orders (
   total_cents INTEGER NOT NULL
               CHECK (total_cents BETWEEN 0 AND 999999999999),
   status      TEXT    NOT NULL
-              CHECK (status IN ('Pending', 'Processing', 'Completed', 'Failed', 'Cancelled', 'Review')),
+              CHECK (status = 'Pending' OR status = 'Processing' OR status = 'Completed' OR status = 'Failed'
+                     OR status = 'Cancelled' OR status = 'Review'),
   attempts    INTEGER NOT NULL
               CHECK (attempts >= 0),
   failures    INTEGER NOT NULL
@@ -69,9 +70,10 @@ CREATE TABLE new_transitions (
   acted_by    TEXT,
   CHECK (CASE
     WHEN from_status IS NULL        THEN to_status = 'Pending'
-    WHEN from_status = 'Pending'    THEN to_status IN ('Processing', 'Cancelled', 'Pending')
-    WHEN from_status = 'Processing' THEN to_status IN ('Completed', 'Pending', 'Failed', 'Review')
-    WHEN from_status = 'Review'     THEN to_status IN ('Pending', 'Completed', 'Failed')
+    WHEN from_status = 'Pending'    THEN to_status = 'Processing' OR to_status = 'Cancelled' OR to_status = 'Pending'
+    WHEN from_status = 'Processing' THEN to_status = 'Completed' OR to_status = 'Pending' OR to_status = 'Failed'
+                                         OR to_status = 'Review'
+    WHEN from_status = 'Review'     THEN to_status = 'Pending' OR to_status = 'Completed' OR to_status = 'Failed'
     WHEN from_status = 'Failed'     THEN to_status = 'Pending'
     ELSE FALSE
   END)
@@ -89,12 +91,12 @@ ALTER TABLE new_transitions RENAME TO transitions;
 CREATE INDEX orders_by_user   ON orders (user_id, sequence);
 CREATE INDEX orders_by_status ON orders (status, sequence);
 CREATE INDEX orders_by_user_and_status ON orders (user_id, status, sequence)
-  WHERE status IN ('Completed', 'Failed', 'Cancelled', 'Review');
+  WHERE status <> 'Pending' AND status <> 'Processing';
 CREATE INDEX orders_ready     ON orders (ready_at) WHERE ready_at IS NOT NULL;
 CREATE INDEX orders_over ON orders (updated_at)
-  WHERE status IN ('Completed', 'Failed', 'Cancelled') AND keyed_at IS NULL;
+  WHERE status <> 'Pending' AND status <> 'Processing' AND status <> 'Review' AND keyed_at IS NULL;
 CREATE INDEX orders_over_with_key ON orders (updated_at)
-  WHERE status IN ('Completed', 'Failed', 'Cancelled') AND keyed_at IS NOT NULL;
+  WHERE status <> 'Pending' AND status <> 'Processing' AND status <> 'Review' AND keyed_at IS NOT NULL;
 CREATE UNIQUE INDEX transitions_once ON transitions
   (sequence, attempt, CASE from_status WHEN to_status THEN id ELSE to_status END);
 

@@ -111,6 +111,7 @@ class _NameLock:
     def release(self) -> None:
         if identify(self._path) == _identify_open(self._number):
             self._path.unlink(missing_ok=True)
+        fcntl.flock(self._number, fcntl.LOCK_UN)  # though a child that was forked this moment has it open still
         os.close(self._number)
 
     def leave(self) -> None:

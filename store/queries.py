@@ -54,8 +54,8 @@ _READY = to_sql(
 )
 # The conditions of partial indexes have to be met word for word.
 _ORDERS_BY_STATUS = SQL("orders AS t1 INDEXED BY orders_by_status")
-_NOT_IN_BACKLOG = SQL("t1.status IN ('Completed', 'Failed', 'Cancelled', 'Review')")
-_IS_TERMINAL = SQL("t1.status IN ('Completed', 'Failed', 'Cancelled')")
+_NOT_IN_BACKLOG = SQL("t1.status <> 'Pending' AND t1.status <> 'Processing'")
+_IS_TERMINAL = SQL("t1.status <> 'Pending' AND t1.status <> 'Processing' AND t1.status <> 'Review'")
 _OVER = to_sql(
     OrderModel.select(*_ORDER_COLUMNS)
     .from_(SQL("orders AS t1 INDEXED BY orders_over"))

@@ -14,7 +14,7 @@ from .backup import back_up
 from .errors import BackupFailed, DatabaseRefused
 from .statements import run_script
 
-_GROWTH = 2
+_GROWTH = 3
 """How many times its size the database may need besides: tables are made anew, in the log and then in the file."""
 
 _log = logging.getLogger("ordermill.store")

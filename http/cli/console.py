@@ -2,28 +2,66 @@
 
 from __future__ import annotations
 
+import io
+import json
+import os
 import sys
-from typing import Annotated, NoReturn
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
 
 import msgspec
 import typer
 from rich.console import Console
 
-# No markup: what handlers and clients have written is shown as it is.
-out = Console(markup=False, emoji=False)
-err = Console(markup=False, emoji=False, stderr=True)
+_UNLIMITED = 100_000
+
+DEFAULT_DATABASE = "orders.db"
+DEFAULT_URL = "http://127.0.0.1:8080"
 
 DatabaseOption = Annotated[
     str, typer.Option("--db", envvar="ORDERMILL_DB", help="Database: a path, or a URL such as sqlite:///orders.db.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-OrderArgument = Annotated[str, typer.Argument(help="The order.")]
+OrderArgument = Annotated[str, typer.Argument(metavar="ORDER_ID", help="The order.")]
 UrlOption = Annotated[str, typer.Option("--url", envvar="ORDERMILL_URL", help="Address of a running server.")]
-KeyOption = Annotated[
-    str | None, typer.Option("--key", envvar="ORDERMILL_KEY", help="Key to send along; the variable tells nobody.")
+AskedUrlOption = Annotated[
+    str | None, typer.Option("--url", help="Address of a running server, to ask it in place of the database.")
 ]
-DEFAULT_DATABASE = "orders.db"
-DEFAULT_URL = "http://127.0.0.1:8080"
+KeyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--key",
+        envvar="ORDERMILL_KEY",
+        help="Key to send along. Set the variable rather: other users of this machine can read what is typed.",
+    ),
+]
+CaOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--ca",
+        envvar="ORDERMILL_CA",
+        help="File of certificates, as PEM, that may have signed the server's, besides those that the system trusts.",
+    ),
+]
+
+
+def _console(*, stderr: bool = False) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    # Where no terminal limits a line, nothing is wrapped: programs read it.
+    is_limited = stream is None or stream.isatty() or "COLUMNS" in os.environ
+    # No markup: what handlers and clients have written is shown as it is.
+    return Console(markup=False, emoji=False, stderr=stderr, width=None if is_limited else _UNLIMITED)
+
+
+out = _console()
+err = _console(stderr=True)
+
+
+def show_any_text() -> None:
+    """Have what the encoding of the output has no character for written as an escape, in place of an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def stop(message: str) -> NoReturn:
@@ -32,7 +70,12 @@ def stop(message: str) -> NoReturn:
     sys.exit(1)
 
 
-def print_json(value: object) -> None:
+def print_line(text: str, style: str | None = None) -> None:
+    """Print a line of text as it is."""
+    out.print(text, style=style, highlight=False, soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
     """Print a value for programs."""
-    # Not through rich, which would wrap and colour it.
-    print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+    # Not through rich, which would wrap and colour it. In ASCII: any encoding of the output has it.
+    print(json.dumps(msgspec.to_builtins(value), indent=2))

@@ -5,15 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from ..keys import Role, create_key, read_keys, revoke_key
+from .console import JsonOption, out, print_json, print_line
+from .options import option
 
 app = typer.Typer(no_args_is_help=True, help="Make, list and revoke the keys of a server.")
-_out = Console(markup=False, emoji=False)
 
 FileOption = Annotated[Path, typer.Option("--keys-file", envvar="ORDERMILL_KEYS_FILE", help="File of the keys.")]
 
@@ -21,29 +20,25 @@ FileOption = Annotated[Path, typer.Option("--keys-file", envvar="ORDERMILL_KEYS_
 @app.command("create")
 def create_command(
     keys_file: FileOption,
-    role: Annotated[list[Role], typer.Option(help="What the key is good for; give it again for a further role.")],
+    role: Annotated[list[Role], option("--role", Role, "What the key is good for; give it again for a further role.")],
     user: Annotated[str | None, typer.Option(help="The only user whose orders it is good for.")] = None,
     name: Annotated[str | None, typer.Option(help="What people call it.")] = None,
 ) -> None:
     """Make a key and print it, once: the file holds its hash only."""
-    # Not through rich, which would wrap it.
-    print(create_key(keys_file, role, user, name))
+    print_line(create_key(keys_file, role, user, name))
 
 
 @app.command("list")
-def list_command(
-    keys_file: FileOption, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
-) -> None:
+def list_command(keys_file: FileOption, as_json: JsonOption = False) -> None:
     """Show the keys: their ids, and what they are good for."""
     entries = read_keys(keys_file).values()
     if as_json:
-        rows = [{name: getattr(entry, name) for name in _SHOWN} for entry in entries]
-        print(msgspec.json.format(msgspec.json.encode(rows), indent=2).decode())
+        print_json([{name: getattr(entry, name) for name in _SHOWN} for entry in entries])
         return
     table = Table("Id", "Roles", "User", "Name", "Created")
     for entry in entries:
         table.add_row(entry.id, ", ".join(entry.roles), entry.user or "all", entry.name or "", entry.created_at)
-    _out.print(table)
+    out.print(table)
 
 
 @app.command("revoke")
@@ -53,7 +48,7 @@ def revoke_command(
 ) -> None:
     """Remove a key; a running server takes notice within a second or two."""
     revoke_key(keys_file, key_id)
-    _out.print(f"The key {key_id} is revoked.", highlight=False)
+    print_line(f"The key {key_id} is revoked.")
 
 
 _SHOWN = ("id", "roles", "user", "name", "created_at")

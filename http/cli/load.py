@@ -14,7 +14,6 @@ from itertools import pairwise
 from math import isclose
 from statistics import quantiles
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
@@ -26,7 +25,7 @@ from ...store.errors import OrdermillError
 from ...store.lifecycle import COMPLETE, OrderStatus
 from ...store.totals import OrderMetrics
 from ..limits import allow_connections
-from .remote import authorization
+from .remote import Server, authorization
 
 _WAIT_SECONDS = 30
 _WAITING_AT_ONCE = 32
@@ -44,6 +43,8 @@ class LoadReport(msgspec.Struct, frozen=True, kw_only=True):
 
     sent: int
     """Orders that were to be accepted."""
+    simulated: bool
+    """Whether the server only simulated the work."""
     accepted: int
     """Orders that were: answered 201."""
     deferred: int
@@ -69,49 +70,49 @@ class LoadReport(msgspec.Struct, frozen=True, kw_only=True):
         return not self.mismatches
 
 
+class _Metrics(OrderMetrics, frozen=True, kw_only=True):
+    simulated: bool = False
+
+
 def run_load(
-    url: str,
-    orders: int,
-    concurrency: int,
-    console: Console,
-    timeout_seconds: float = 300.0,
-    key: str | None = None,
+    server: Server, orders: int, concurrency: int, console: Console, timeout_seconds: float = 300.0
 ) -> LoadReport:
     """Send new orders, wait until processing is over for all, and compare the metrics with what was sent.
 
     Args:
-        url: address of a server that nobody else sends orders to meanwhile.
+        server: one that nobody else sends orders to meanwhile. Its key, if it needs one, submits and reads for all
+            users.
         orders: how many.
         concurrency: connections that send at the same time.
         console: where progress is shown.
         timeout_seconds: when to give up.
-        key: the server's key to send along, if it needs one; one that submits and reads for all users.
 
     Raises:
-        LoadError: the address is none, the server cannot be reached or goes away, or it takes too long.
+        LoadError: the server goes away, or it takes too long.
+        ServerRefused: the address is none, or the server cannot be reached.
     """
-    _check_address(url)
+    server.check_address()
     allow_connections(concurrency)
     with _Bars(console) as bars:
         try:
-            return asyncio.run(asyncio.wait_for(_Load(url, orders, concurrency, bars, key).run(), timeout_seconds))
+            return asyncio.run(asyncio.wait_for(_Load(server, orders, concurrency, bars).run(), timeout_seconds))
         except TimeoutError:
             raise LoadError(f"Not done within {timeout_seconds:g} s: send fewer orders, or allow more time.") from None
         except aiohttp.ClientError as error:
-            raise LoadError(f"Cannot reach {url}: {error}. Is it running? Start it with `ordermill serve`.") from error
+            raise server.unreachable(error) from error
 
 
 def render(report: LoadReport, console: Console) -> None:
     """Print a report as a table, and the verdict."""
     table = Table("Load", "Value")
-    table.add_row("accepted", f"{report.accepted} of {report.sent}")
-    table.add_row("deferred and sent again", str(report.deferred))
+    table.add_row("orders accepted", f"{report.accepted} of {report.sent}")
+    table.add_row('answers "later", and sent again', str(report.deferred))
     for failure, count in report.failed.items():
         table.add_row(f"failed: {failure}", str(count))
     for status, count in report.statuses.items():
-        table.add_row(str(status), str(count))
-    table.add_row("accepted", f"{report.accepted / report.seconds_to_accept:,.0f} orders/s")
-    table.add_row("finished", f"{sum(report.statuses.values()) / report.seconds_to_finish:,.0f} orders/s")
+        table.add_row(f"orders {status}", str(count))
+    table.add_row("rate of accepting", f"{report.accepted / report.seconds_to_accept:,.0f} orders/s")
+    table.add_row("rate of finishing", f"{sum(report.statuses.values()) / report.seconds_to_finish:,.0f} orders/s")
     for name, value in report.milliseconds.items():
         table.add_row(f"request {name}", f"{value:,.1f} ms")
     if not report.times_compared:
@@ -119,17 +120,18 @@ def render(report: LoadReport, console: Console) -> None:
     console.print(table)
     for mismatch in report.mismatches:
         console.print(mismatch, style="red", highlight=False, soft_wrap=True)
+    whose = "the simulated handler, which only sleeps" if report.simulated else "the server's own handler"
+    console.print(f"Finishing includes {whose}; accepting and requests do not wait for it.", highlight=False)
     if report.ok:
         console.print("Every order was accepted and finished, and the metrics agree.", highlight=False)
 
 
 @dataclass
 class _Load:
-    url: str
+    server: Server
     orders: int
     concurrency: int
     bars: _Bars
-    key: str | None
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
     seconds: list[float] = field(default_factory=list)
     accepted: list[str] = field(default_factory=list)
@@ -139,9 +141,14 @@ class _Load:
 
     async def run(self) -> LoadReport:
         # An idle connection is given up before the server does, which would break the request that goes over it next.
-        connector = aiohttp.TCPConnector(limit=self.concurrency, keepalive_timeout=_IDLE_SECONDS)
+        connector = aiohttp.TCPConnector(
+            limit=self.concurrency, keepalive_timeout=_IDLE_SECONDS, ssl=self.server.trust()
+        )
         async with aiohttp.ClientSession(
-            self.url, connector=connector, timeout=aiohttp.ClientTimeout(), headers=authorization(self.key)
+            self.server.url,
+            connector=connector,
+            timeout=aiohttp.ClientTimeout(),
+            headers=authorization(self.server.key),
         ) as session:
             before = await _metrics(session)
             began = time.perf_counter()
@@ -153,6 +160,7 @@ class _Load:
             mismatches = self._compare(before, after) + await self._compare_times(session, before, after)
         return LoadReport(
             sent=self.orders,
+            simulated=before.simulated,
             accepted=len(self.accepted),
             deferred=self.deferred,
             failed=dict(self.failed),
@@ -280,17 +288,6 @@ class _Bars:
             self._console.print(f"{name}: {total} orders", highlight=False)
 
 
-def _check_address(url: str) -> None:
-    try:
-        parts = urlsplit(url)
-        is_address = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.path in {"", "/"}
-        _ = parts.port  # raises where it is out of range
-    except ValueError:
-        is_address = False
-    if not is_address:
-        raise LoadError(f"{url!r} is not the address of a server: write it like http://127.0.0.1:8080.")
-
-
 async def _run_together(work: Callable[[], Coroutine[Any, Any, None]], workers: int) -> None:
     try:
         async with asyncio.TaskGroup() as group:
@@ -301,15 +298,15 @@ async def _run_together(work: Callable[[], Coroutine[Any, Any, None]], workers: 
         raise errors.exceptions[0] from None
 
 
-async def _metrics(session: aiohttp.ClientSession) -> OrderMetrics:
+async def _metrics(session: aiohttp.ClientSession) -> _Metrics:
     async with session.get("/metrics", headers={"Accept": "application/json"}) as answer:
         body = await answer.read()
         if answer.status != 200:
             raise LoadError(f"GET /metrics answers {_describe(answer.status, body)}.")
     try:
-        return msgspec.json.decode(body, type=OrderMetrics)
+        return msgspec.json.decode(body, type=_Metrics)
     except msgspec.MsgspecError as error:
-        raise LoadError(f"GET /metrics does not answer as an Ordermill server does: {error}.") from error
+        raise LoadError("GET /metrics does not answer as an Ordermill server does.") from error
 
 
 async def _follow(session: aiohttp.ClientSession, order_id: str) -> OrderStatus:
@@ -340,9 +337,9 @@ async def _processing_seconds(session: aiohttp.ClientSession, order_id: str) -> 
 
 
 def _describe(status: int, body: bytes) -> str:
-    with suppress(msgspec.MsgspecError, AttributeError, UnicodeDecodeError):
+    with suppress(msgspec.MsgspecError, AttributeError, KeyError, TypeError, UnicodeDecodeError):
         problem = msgspec.json.decode(body)
-        return f"{status} {problem.get('title')}: {problem.get('detail')}"
+        return f"{status} {problem['title']}: {problem['detail'].removesuffix('.')}"
     return str(status)
 
 

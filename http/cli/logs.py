@@ -8,12 +8,21 @@ from enum import StrEnum
 
 from pythonjsonlogger.msgspec import MsgspecFormatter
 
-from ...engine import InvalidConfiguration
-
-LEVELS = ("debug", "info", "warning", "error")
-
 _FIELDS = ("request_id", "key_id", "order_id", "attempt")
 _TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+class LogLevel(StrEnum):
+    """The least level that is written."""
+
+    DEBUG = "debug"
+    """Each transition, and the traceback of what a handler raised."""
+    INFO = "info"
+    """Each request, and each failed attempt."""
+    WARNING = "warning"
+    """Each order that has failed for good."""
+    ERROR = "error"
+    """What an operator has to look at."""
 
 
 class LogFormat(StrEnum):
@@ -32,21 +41,18 @@ class _TextFormatter(logging.Formatter):
         return f"{line} [{' '.join(about)}]" if about else line
 
 
-def configure(level: str, form: LogFormat = LogFormat.TEXT) -> None:
-    """Have everything of this process that is logged written to standard error.
+def configure(level: LogLevel, form: LogFormat = LogFormat.TEXT) -> None:
+    """Have what is logged in this process written to standard error.
 
     Args:
-        level: the least level that is written, one of LEVELS.
+        level: the least level that is written. Other packages' lines for debugging never are.
         form: how.
-
-    Raises:
-        InvalidConfiguration: there is no such level.
     """
-    if level not in LEVELS:
-        raise InvalidConfiguration(f"The log level is one of {', '.join(LEVELS)}; {level!r} is not.")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter(form))
-    logging.basicConfig(level=level.upper(), handlers=[handler])
+    ours = logging.getLogger(__name__.partition(".")[0])
+    ours.setLevel(level.upper())
+    logging.basicConfig(level=max(ours.level, logging.INFO), handlers=[handler])
 
 
 def formatter(form: LogFormat) -> logging.Formatter:

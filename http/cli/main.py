@@ -6,6 +6,7 @@ import importlib
 import sys
 from collections.abc import Callable
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -14,17 +15,34 @@ import typer
 from ...engine import EngineConfig, InvalidConfiguration, Order, OrderEngine, OrdermillError
 from ...engine.output import outlive_output
 from ..server import ServerConfig, serve
-from . import database, keys, logs, operate
-from .console import DEFAULT_DATABASE, DatabaseOption, out, stop
-from .logs import LogFormat
-from .options import settings_of, with_options
+from . import database, keys, logs, measure, orders
+from .console import DEFAULT_DATABASE, DatabaseOption, print_line, show_any_text, stop
+from .environment import check_variables
+from .logs import LogFormat, LogLevel
+from .options import option, settings_of, with_options
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Ordermill takes orders over REST, keeps them safe and processes them in the background.",
 )
+
+
+def _show_version(is_wanted: bool) -> None:
+    if is_wanted:
+        print_line(f"ordermill {version('ordermill')}")
+        raise typer.Exit
+
+
+@app.callback()
+def before_every_command(
+    context: typer.Context,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Ordermill takes orders over REST, keeps them safe and processes them in the background."""
+    check_variables(context)
 
 
 @app.command("serve")
@@ -47,14 +65,18 @@ def serve_command(
         ),
     ] = None,
     log_level: Annotated[
-        str,
-        typer.Option(
-            envvar="ORDERMILL_LOG_LEVEL",
-            help="debug (a line a transition), info (a line a request), warning or error.",
+        LogLevel,
+        option(
+            "--log-level",
+            LogLevel,
+            "Lines to log: warning for orders that have failed for good, info for failed attempts and requests too, "
+            "debug for each transition and what handlers raise.",
+            variable="ORDERMILL_LOG_LEVEL",
         ),
-    ] = "warning",
+    ] = LogLevel.WARNING,
     log_format: Annotated[
-        LogFormat, typer.Option(envvar="ORDERMILL_LOG_FORMAT", help="text, or json with an object a line.")
+        LogFormat,
+        option("--log-format", LogFormat, "text, or json with an object a line.", variable="ORDERMILL_LOG_FORMAT"),
     ] = LogFormat.TEXT,
     **settings: Any,
 ) -> None:
@@ -72,17 +94,20 @@ def serve_command(
     def announce(url: str) -> None:
         recovered = sum(engine.recovered)
         line = f"Ordermill serves {url} with database {engine.path}, {recovered} orders recovered."
-        out.print(line, highlight=False, soft_wrap=True)
+        if handler is None:
+            line += " Work is simulated: give a --handler."
+        print_line(line)
 
     serve(engine, config, announce, set_up)
 
 
-def _set_up_process(log_level: str, log_format: LogFormat) -> None:
+def _set_up_process(log_level: LogLevel, log_format: LogFormat) -> None:
     outlive_output()
     logs.configure(log_level, log_format)
 
 
-app.add_typer(operate.app)
+app.add_typer(orders.app)
+app.add_typer(measure.app)
 app.add_typer(database.app)
 app.add_typer(keys.app, name="keys")
 
@@ -113,6 +138,7 @@ def load_function(name: str, role: str) -> Callable[[Order], Any]:
 
 def main() -> NoReturn:
     """Run the command line; an error of ours is a line on standard error and exit code 1."""
+    show_any_text()
     try:
         app()
     except OrdermillError as error:

@@ -1,62 +1,137 @@
-"""A call to a running server, for the commands of an operator."""
+"""A running server, as the commands talk to it."""
 
 from __future__ import annotations
 
+import http.client
+import socket
+import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
-from typing import Any
-from urllib.parse import quote
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
-from ...store.errors import OrdermillError
+from ...engine import InvalidConfiguration, OrdermillError
 from ..call import JSON
 
-_TIMEOUT_SECONDS = 30
+_TIMEOUT_SECONDS = 60
 
 
 class ServerRefused(OrdermillError):
     """The server cannot be reached, or does not do what was asked; the message has its reason."""
 
 
-def move_order(
-    url: str, order_id: str, action: str, body: Mapping[str, str] = {}, key: str | None = None
-) -> dict[str, Any]:
-    """Have a server cancel, retry or settle an order.
+class Server(NamedTuple):
+    """A running server. Every call raises ServerRefused where it is not answered as it should."""
 
-    Args:
-        url: the server's address.
-        order_id: the order.
-        action: the last part of the call's path.
-        body: what to send along.
-        key: the server's key to send along, if it needs one.
+    url: str
+    """Its address."""
+    key: str | None = None
+    """The key to send along, if it needs one."""
+    ca: Path | None = None
+    """File of certificates to trust besides those of the system, as PEM."""
 
-    Returns:
-        The order as it is afterwards.
+    def get(self, *path: str, **parameters: str | int | None) -> Any:
+        """What there is at a path.
 
-    Raises:
-        ServerRefused: see there.
-    """
-    try:
-        request = urllib.request.Request(
-            f"{url.rstrip('/')}/orders/{quote(order_id, safe='')}/{action}",
-            data=msgspec.json.encode(body),
-            headers={"Content-Type": JSON, **authorization(key)},
-            method="POST",
-        )
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as answer:
-            return msgspec.json.decode(answer.read(), type=dict[str, Any])
-    except urllib.error.HTTPError as error:
-        with error:
-            raise ServerRefused(_detail(error.read()) or f"{url} answers {error.code} {error.reason}.") from None
-    except (OSError, ValueError) as error:  # ValueError: an address that is none, an answer that is no JSON
-        raise ServerRefused(f"Cannot ask {url}: {error}. Is it running? Start it with `ordermill serve`.") from error
+        Args:
+            path: its parts, without slashes.
+            parameters: of the query; those that are None are left out.
+        """
+        given = {name: value for name, value in parameters.items() if value is not None}
+        return self._call("GET", path, None, JSON, f"?{urlencode(given)}" if given else "")
+
+    def post(self, *path: str, body: bytes = b"", media_type: str = JSON) -> Any:
+        """Have something done.
+
+        Args:
+            path: its parts, without slashes.
+            body: what to send.
+            media_type: of the body.
+        """
+        return self._call("POST", path, body, media_type)
+
+    def trust(self) -> ssl.SSLContext:
+        """The certificates that are trusted.
+
+        Raises:
+            InvalidConfiguration: the file of `ca` cannot be read, or holds none.
+        """
+        context = ssl.create_default_context()
+        if self.ca is not None:
+            try:
+                context.load_verify_locations(self.ca)
+            except (OSError, ssl.SSLError) as error:
+                what = f"--ca must be a file of certificates as PEM, not {self.ca}"
+                raise InvalidConfiguration(f"{what}: {error}.") from error
+        return context
+
+    def check_address(self) -> None:
+        """Refuse what is no address, before anything is sent.
+
+        Raises:
+            ServerRefused: it is none.
+        """
+        try:
+            parts = urlsplit(self.url)
+            is_address = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.path in {"", "/"}
+            _ = parts.port  # raises where it is out of range
+        except ValueError:
+            is_address = False
+        if not is_address:
+            raise ServerRefused(f"{self.url!r} is not the address of a server: write it like http://127.0.0.1:8080.")
+
+    def unreachable(self, error: BaseException) -> ServerRefused:
+        """The error for a call that was not answered.
+
+        Args:
+            error: what happened instead.
+        """
+        while (cause := _cause(error)) is not None:
+            error = cause
+        if isinstance(error, ssl.SSLCertVerificationError):
+            what = f"TLS: its certificate is not trusted ({error.verify_message})"
+            return ServerRefused(f"Cannot reach {self.url}: {what}. Name the authority that signed it with --ca FILE.")
+        if isinstance(error, ssl.SSLError):
+            what = f"TLS: {error.reason or error}"
+            return ServerRefused(
+                f"Cannot reach {self.url}: {what}. Does it serve TLS at all, or should it be http://…?"
+            )
+        what = f"Cannot reach {self.url}: {error}. Is it running? Start it with `ordermill serve`."
+        is_cut = not isinstance(error, (ConnectionRefusedError, socket.gaierror))
+        if is_cut and self.url.startswith("http:"):
+            what += " Where it speaks TLS, write https:// in place of http://."
+        return ServerRefused(what)
+
+    def _call(self, method: str, path: tuple[str, ...], body: bytes | None, media_type: str, query: str = "") -> Any:
+        self.check_address()
+        address = "/".join((self.url.rstrip("/"), *(quote(part, safe="") for part in path))) + query
+        headers = {"Content-Type": media_type, "Accept": JSON, **authorization(self.key)}
+        request = urllib.request.Request(address, body, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS, context=self.trust()) as answer:
+                return msgspec.json.decode(answer.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                said = _detail(error.read()) or f"{self.url} answers {error.code} {error.reason}."
+            raise ServerRefused(said) from None
+        except msgspec.DecodeError as error:
+            raise ServerRefused(f"{self.url} does not answer as an Ordermill server does: {error}.") from error
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise self.unreachable(error) from error
 
 
 def authorization(key: str | None) -> dict[str, str]:
     """The header that a key is sent in; none without one."""
     return {} if key is None else {"Authorization": f"Bearer {key}"}
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    # urllib and aiohttp wrap what happened, each in its own way.
+    wrapped = (getattr(error, name, None) for name in ("reason", "certificate_error", "os_error"))
+    return next((inner for inner in wrapped if isinstance(inner, BaseException)), None)
 
 
 def _detail(body: bytes) -> str | None:

@@ -25,7 +25,10 @@ from ordermill.store import database as store
 from ordermill.store import queries
 from ordermill.store.audit import Audit, audit
 
-READY = re.compile(r"Ordermill serves http://127\.0\.0\.1:(\d+) with database (.+), (\d+) orders recovered\.\n")
+READY = re.compile(
+    r"Ordermill serves http://127\.0\.0\.1:(\d+) with database (.+), (\d+) orders recovered\."
+    r"( Work is simulated: give a --handler\.)?\n"
+)
 
 
 class Server:

@@ -41,10 +41,24 @@ def test_the_ready_line_names_address_database_and_recovered_orders(
     server = start_server()
 
     url = f"http://127.0.0.1:{server.port}"
-    assert server.ready_line == f"Ordermill serves {url} with database {database}, 0 orders recovered.\n"
-    assert server.get("/readyz") == {"status": "ok", "reasons": []}
+    assert server.ready_line.startswith(f"Ordermill serves {url} with database {database}, 0 orders recovered.")
+    assert server.get("/readyz")["status"] == "ok"
     server.stop()
     assert server.errors == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("facades", ["1", "2"])
+def test_a_server_without_a_handler_says_everywhere_that_work_is_simulated(
+    start_server: Callable[..., Server], facades: str
+) -> None:
+    server = start_server("--facades", facades)
+
+    assert server.ready_line.endswith(" Work is simulated: give a --handler.\n")
+    (warning,) = server.get("/readyz")["warnings"]
+    assert warning.startswith("work is simulated, since no handler is given: ")
+    assert server.get("/metrics")["simulated"] is True
+    server.stop()
 
 
 @pytest.mark.slow
@@ -104,6 +118,9 @@ def test_a_handler_comes_from_the_working_directory(
         "        raise Reject('nothing to pay')\n"
     )
     server = start_server("--handler", "shop:charge")
+    assert "simulated" not in server.ready_line
+    assert server.get("/readyz") == {"status": "ok", "reasons": []}
+    assert server.get("/metrics")["simulated"] is False
 
     server.request("POST", "/orders", order("o-1"))
     server.request("POST", "/orders", order("o-2", total_amount=0))

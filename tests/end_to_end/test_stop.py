@@ -175,7 +175,7 @@ def test_a_stop_names_what_it_waits_for_and_ends_within_the_ten_seconds_that_doc
 
     assert time.monotonic() - began < 10
     first, last = server.errors.splitlines()
-    assert first.endswith("stopping: 1 orders in hand are waited for, 8 s at the most; a second signal stops at once")
+    assert first.endswith("stopping: 1 orders in hand are waited for, 6 s at the most; a second signal stops at once")
     assert last.endswith("handlers did not return in time: o-1 go back to Pending")
     assert tables().statuses == {"o-1": "Pending"}
 

@@ -77,6 +77,26 @@ def test_a_time_is_a_finite_number(name: str, value: float) -> None:
         EngineConfig.of({name: value})
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [
+        ("processors", 0, "processors must be a whole number from 1 to 1000, not 0."),
+        ("processors", "8", "processors must be a whole number from 1 to 1000, not '8'."),
+        ("max_backlog", 0, "max_backlog must be a whole number from 1 up, not 0."),
+        ("handler_timeout", 0, "handler_timeout must be a number above 0 to 1000000000, not 0."),
+        ("durability", "off", "durability must be full or normal, not 'off'."),
+        ("export_path", 5, "export_path must be text, not 5."),
+        ("procesors", 8, "There is no setting `procesors`: do you mean `processors`?"),
+        ("colour", 8, "There is no setting `colour`."),
+    ],
+)
+def test_what_is_wrong_with_a_setting_is_said_in_full(name: str, value: object, rule: str) -> None:
+    with pytest.raises(InvalidConfiguration) as error:
+        EngineConfig.of({name: value})
+
+    assert str(error.value) == rule
+
+
 def test_an_unknown_setting_is_named() -> None:
     with pytest.raises(InvalidConfiguration, match="`threads`"):
         EngineConfig.of({"threads": 8})

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ordermill.engine import InvalidConfiguration, Order, OrderEngine, OrdermillError, OrderStatus, Reject
-from ordermill.engine.handler import check_handler, run_handler, simulated
+from ordermill.engine.handler import Simulated, check_handler, run_handler
 from ordermill.engine.testing import make_order
 
 
@@ -85,7 +85,7 @@ def test_the_simulated_handler_only_takes_time(
     asked: list[float] = []
     monkeypatch.setattr(time, "sleep", asked.append)
 
-    simulated(seconds)(make_order())
+    Simulated(seconds)(make_order())
 
     assert asked == slept
 

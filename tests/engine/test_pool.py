@@ -13,6 +13,7 @@ from ordermill.engine.messages import OrdersReady
 from ordermill.engine.pool import PoolActor, assigned_ahead
 from ordermill.engine.testing import make_order
 from ordermill.store import queries
+from ordermill.store.ledger import Ledger, Recorded
 from ordermill.store.record import Move
 
 if TYPE_CHECKING:
@@ -286,6 +287,24 @@ def test_a_cancellation_that_fails_leaves_the_order_to_be_handled(
 
     held.release()
     assert claimed.wait("o-3", timeout=5) is OrderStatus.COMPLETED
+
+
+def test_a_cancellation_is_answered_although_nobody_was_told_that_its_order_came_back(
+    claimed: OrderEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = Ledger.record
+    errors = [RuntimeError("unexpected, after the commit")]
+
+    def record_and_deny(self: Ledger, orders: Sequence[Order], moves: Sequence[Move], *more: Any) -> Recorded:
+        recorded = record(self, orders, moves, *more)
+        if errors and any(step.after.status is OrderStatus.PENDING for step in moves):
+            raise errors.pop()
+        return recorded
+
+    monkeypatch.setattr(Ledger, "record", record_and_deny)
+
+    assert claimed.begin_cancel("o-3").get(timeout=5).status is OrderStatus.CANCELLED
+    assert not errors
 
 
 def test_a_stop_returns_what_is_claimed_and_not_begun(

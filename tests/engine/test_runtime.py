@@ -86,9 +86,19 @@ def test_wrong_options_are_refused_before_anything_starts(database: Path, option
     assert not database.exists()
 
 
-def test_without_a_handler_work_is_simulated(database: Path) -> None:
+def test_without_a_handler_work_is_simulated_and_said_to_be(database: Path) -> None:
     with OrderEngine(database, simulate_seconds=0) as engine:
         assert engine.submit(make_order()).wait(timeout=5) is OrderStatus.COMPLETED
+        assert engine.metrics().simulated
+        (warning,) = engine.warnings()
+        assert "no handler is given" in warning
+
+
+def test_with_a_handler_nothing_is_said_of_simulating(start_engine: StartEngine) -> None:
+    engine = start_engine()
+
+    assert not engine.metrics().simulated
+    assert engine.warnings() == ()
 
 
 def test_an_order_is_told_as_it_was_submitted_and_where_it_is(start_engine: StartEngine, clock: ManualClock) -> None:
@@ -550,6 +560,7 @@ def test_a_drain_ends_when_the_engine_stops(start_engine: StartEngine, held: Hel
         engine.stop()
         with pytest.raises(EngineStopped):
             draining.result(timeout=5)
+    held.release()
 
 
 def test_a_drain_does_not_wait_for_reviews(start_engine: StartEngine, leave_in_hand: Callable[..., object]) -> None:

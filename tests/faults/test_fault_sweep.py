@@ -1,6 +1,6 @@
 """Whichever call of the database fails, nothing acknowledged is lost, nobody hangs, and the engine serves on.
 
-Set ORDERMILL_FAULT_POINTS to the number of calls that each sweep fails one by one; 0 stands for every call.
+Set ORDERMILL_TEST_FAULT_POINTS to the number of calls that each sweep fails one by one; 0 stands for every call.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from ordermill.store.ledger import Ledger
 from ordermill.store.record import move
 from ordermill.store.retention import prune
 
-POINTS = int(os.environ.get("ORDERMILL_FAULT_POINTS", "10"))
+POINTS = int(os.environ.get("ORDERMILL_TEST_FAULT_POINTS", "10"))
 PATIENCE_SECONDS = 20.0
 ALL = range(1, 10**9)
 ERRORS = ("database is locked", "database or disk is full", "disk I/O error")

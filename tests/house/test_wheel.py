@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ import pytest
 pytestmark = pytest.mark.slow
 
 PACKAGES = ("engine", "http", "store", "sql")
+MADE = {"ordermill/__init__.py", "ordermill/py.typed"}
+"""What the build adds to the files of the packages."""
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +66,7 @@ def test_the_wheel_runs_on_any_platform(wheel: Path) -> None:
 def test_the_wheel_holds_nothing_but_the_four_packages_and_its_own_description(names: set[str]) -> None:
     folders = {"/".join(name.split("/")[:2]) for name in names if ".dist-info/" not in name}
 
-    assert folders == {f"ordermill/{package}" for package in PACKAGES}
+    assert folders == {f"ordermill/{package}" for package in PACKAGES} | MADE
 
 
 def test_the_wheel_holds_every_file_of_the_packages(root: Path, names: set[str]) -> None:
@@ -74,11 +77,17 @@ def test_the_wheel_holds_every_file_of_the_packages(root: Path, names: set[str])
         if path.is_file() and "__pycache__" not in path.parts
     }
 
-    assert {name for name in names if ".dist-info/" not in name} == expected
+    assert {name for name in names if ".dist-info/" not in name} == expected | MADE
 
 
 def test_each_package_tells_type_checkers_that_it_is_typed(names: set[str]) -> None:
     assert {f"ordermill/{package}/py.typed" for package in PACKAGES} <= names
+
+
+def test_the_package_tells_its_version(unpacked: Path, wheel: Path) -> None:
+    version = _python(unpacked, "import ordermill; print(ordermill.__version__, end='')")
+
+    assert wheel.name.split("-")[1] == version == metadata.version("ordermill")
 
 
 def test_the_wheel_brings_the_schema(unpacked: Path, root: Path) -> None:

@@ -22,18 +22,21 @@ if TYPE_CHECKING:
 @contextmanager
 def living_child() -> Iterator[int]:
     """A forked child that does nothing, until the end of the block."""
-    read_end, write_end = os.pipe()
+    (lives, says_so), (end, says_end) = os.pipe(), os.pipe()
     child = os.fork()
     if child == 0:
-        os.close(write_end)
-        os.read(read_end, 1)
+        os.close(says_end)
+        os.write(says_so, b".")  # after all that happens at a fork
+        os.read(end, 1)
         os._exit(0)
-    os.close(read_end)
+    os.read(lives, 1)
     try:
         yield child
     finally:
-        os.close(write_end)
+        os.close(says_end)
         os.waitpid(child, 0)
+        for descriptor in (lives, says_so, end):
+            os.close(descriptor)
 
 
 def test_a_child_keeps_no_connection_open(start_server: Callable[..., Client]) -> None:
@@ -49,6 +52,7 @@ def test_a_child_keeps_no_connection_open(start_server: Callable[..., Client]) -
 
 def test_a_child_does_not_listen(start_server: Callable[..., Client]) -> None:
     client = start_server()
+    assert client.get("/healthz").status == 200
     with living_child():
         client.server.stop()
 

@@ -66,6 +66,16 @@ def test_the_health_calls_take_no_parameters(client: Client, path: str) -> None:
     assert client.get(f"{path}?verbose=1").status == 422
 
 
+def test_readiness_warns_where_work_is_only_simulated(start_server: Callable[..., Client]) -> None:
+    client = start_server(None)
+
+    reply = client.get("/readyz")
+
+    assert (reply.status, reply.json["status"]) == (200, "ok")
+    assert reply.json["warnings"][0].startswith("work is simulated, since no handler is given")
+    assert client.get("/healthz").json == OK[1]
+
+
 def test_readiness_warns_of_a_clock_that_is_behind(start_server: Callable[..., Client]) -> None:
     clock = ManualClock()
     client = start_server(clock=clock)

@@ -148,3 +148,15 @@ def test_two_do_not_change_the_file_at_the_same_time(path: Path, monkeypatch: py
 )
 def test_the_id_is_the_middle_of_a_key(key: str, key_id: str) -> None:
     assert id_of(key) == key_id
+
+
+@pytest.mark.parametrize("line", [b'{"id": 5}', b"[]", b'{"id": "0123456789ab", "colour": "red"}', b"{"])
+def test_what_is_wrong_with_a_line_is_said_without_types_of_the_inside(tmp_path: Path, line: bytes) -> None:
+    path = tmp_path / "keys"
+    path.write_bytes(line)
+
+    with pytest.raises(KeysUnusable, match=r"^Line 1 of .*keys is no key \(.*\): repair or remove it\.$") as error:
+        read_keys(path)
+
+    assert "$" not in str(error.value)
+    assert "`" not in str(error.value)

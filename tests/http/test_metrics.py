@@ -107,11 +107,19 @@ def test_a_new_server_has_processed_nothing(start_server: Callable[..., Client])
             "orders_by_status": dict.fromkeys(OrderStatus, 0),
             "processing_seconds_total": 0.0,
             "processing_seconds_count": 0,
+            "simulated": False,
             "backlog": 0,
             "processors": 3,
             "incidents": 0,
         }.items()
     )
+
+
+def test_work_that_is_only_simulated_is_said_to_be(start_server: Callable[..., Client]) -> None:
+    client = start_server(None)
+
+    assert client.get("/metrics").json["simulated"] is True
+    assert "ordermill_simulated 1.0\n" in client.get("/metrics", Accept="text/plain").body.decode()
 
 
 def expected_samples(client: Client) -> dict[str, float]:
@@ -121,6 +129,7 @@ def expected_samples(client: Client) -> dict[str, float]:
         "ordermill_orders_processed_total": metrics["total_orders_processed"],
         "ordermill_processing_seconds_count": metrics["processing_seconds_count"],
         "ordermill_processing_seconds_sum": metrics["processing_seconds_total"],
+        "ordermill_simulated": metrics["simulated"],
         "ordermill_backlog": metrics["backlog"],
         "ordermill_processors": metrics["processors"],
         "ordermill_incidents_total": metrics["incidents"],

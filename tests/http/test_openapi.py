@@ -62,6 +62,14 @@ def test_the_description_is_served_as_it_is_made(client: Client) -> None:
     assert client.get("/openapi.json?format=yaml").status == 422
 
 
+def test_the_limit_of_an_order_is_written_down_and_kept(client: Client, order: Callable[..., dict[str, Any]]) -> None:
+    assert "A body has 1 MiB at the most." in DOCUMENT["paths"]["/orders"]["post"]["description"]
+    body = json.dumps(order())
+
+    assert client.post_text(body + " " * (2**20 - len(body))).status == 201
+    assert client.post_text(body + " " * (2**20 - len(body) + 1)).status == 413
+
+
 @pytest.mark.parametrize("document", [DOCUMENT, GUARDED], ids=["open", "guarded"])
 def test_the_description_is_valid_openapi(document: Tree) -> None:
     assert list(OpenAPIV31SpecValidator(document).iter_errors()) == []

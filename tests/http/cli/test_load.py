@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from aiohttp import web
 from rich.console import Console
 
 from ordermill.http.cli.load import LoadError, LoadReport, render, run_load
+from ordermill.http.cli.remote import Server, ServerRefused
 from ordermill.http.keys import Role, create_key
 from ordermill.store.lifecycle import OrderStatus
 
@@ -136,7 +138,7 @@ def load() -> Callable[..., LoadReport]:
     """Runs a small load without showing anything."""
 
     def run(url: str, orders: int = 6, concurrency: int = 3, timeout_seconds: float = 30) -> LoadReport:
-        return run_load(url, orders, concurrency, Console(quiet=True), timeout_seconds)
+        return run_load(Server(url), orders, concurrency, Console(quiet=True), timeout_seconds)
 
     return run
 
@@ -171,7 +173,7 @@ def test_a_load_sends_a_key_where_one_is_needed(start_server: Callable[..., Clie
     key = create_key(tmp_path / "keys", [Role.SUBMIT, Role.READ])
     client = start_server(keys_file=str(tmp_path / "keys"))
 
-    report = run_load(client.server.url, 20, 5, Console(quiet=True), 30, key)
+    report = run_load(Server(client.server.url, key), 20, 5, Console(quiet=True), 30)
 
     assert (report.ok, report.accepted) == (True, 20)
 
@@ -260,7 +262,7 @@ def test_a_server_of_another_kind_is_an_error(facade: FakeFacade, load: Load) ->
 def test_a_server_that_is_not_running_is_an_error_that_says_what_to_do(load: Load) -> None:
     with socket.socket() as bound:  # and not listening
         bound.bind(("127.0.0.1", 0))
-        with pytest.raises(LoadError, match="Start it with `ordermill serve`"):
+        with pytest.raises(ServerRefused, match="Start it with `ordermill serve`"):
             load(f"http://127.0.0.1:{bound.getsockname()[1]}")
 
 
@@ -272,7 +274,7 @@ def test_an_accepted_order_that_is_gone_is_an_error(facade: FakeFacade, load: Lo
 
 def test_a_server_that_goes_away_meanwhile_is_an_error_that_says_so(facade: FakeFacade, load: Load) -> None:
     facade.is_leaving = True
-    with pytest.raises(LoadError, match="Cannot reach"):
+    with pytest.raises(ServerRefused, match="Cannot reach"):
         load(facade.url)
 
 
@@ -285,7 +287,7 @@ def test_a_date_to_come_back_at_is_a_refusal(facade: FakeFacade, load: Load) -> 
     "url", ["", "nonsense", "localhost:8080", "http://", "http://a:99999", "http://a/b", "ftp://a"]
 )
 def test_an_address_that_is_none_is_an_error_that_shows_one(load: Load, url: str) -> None:
-    with pytest.raises(LoadError, match=r"write it like http://127\.0\.0\.1:8080"):
+    with pytest.raises(ServerRefused, match=r"write it like http://127\.0\.0\.1:8080"):
         load(url)
 
 
@@ -294,6 +296,68 @@ def test_a_load_too_big_for_comparing_times_says_so(facade: FakeFacade, load: Lo
     assert report.ok
     assert not report.times_compared
     assert "not compared above 1,000 orders" in printed(report)
+
+
+@pytest.mark.parametrize(("handler", "whose"), [(None, "simulated handler"), (lambda _: None, "server's own handler")])
+def test_a_report_says_whose_figures_it_has(start_server: Any, load: Load, handler: Any, whose: str) -> None:
+    client = start_server(handler, simulate_seconds=0)
+
+    report = load(client.server.url)
+
+    assert report.simulated is (handler is None)
+    assert f"Finishing includes the {whose}" in " ".join(printed(report).split())
+
+
+def test_no_two_rows_of_a_report_are_called_the_same(facade: FakeFacade, load: Load) -> None:
+    rows = [row.split("│")[1].strip() for row in printed(load(facade.url)).splitlines() if row.startswith("│")]
+
+    assert len(rows) == len(set(rows))
+
+
+def test_made_up_orders_go_to_a_real_handler_only_where_that_was_allowed(
+    client: Client, run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("load", "--orders", "5", "--concurrency", "5", "--url", client.server.url)
+
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    refusal = run(*command).refusal
+    assert refusal.startswith(f"The server at {client.server.url} has a handler, which would work on 5 made-up orders")
+    assert refusal.endswith("say --yes if it may.")
+    assert client.engine.orders() == []
+
+    assert run(*command, "--yes").code == 0
+    assert len(client.engine.orders()) == 5
+
+
+@pytest.mark.parametrize(("word", "code", "sent"), [("n", 1, 0), ("y", 0, 5)])
+def test_at_a_terminal_it_is_asked(
+    client: Client, run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, word: str, code: int, sent: int
+) -> None:
+    terminal = io.StringIO(f"{word}\n")
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdin", terminal)
+
+    done = run("load", "--orders", "5", "--concurrency", "5", "--url", client.server.url)
+
+    assert "Send them? [y/N]" in done.out
+    assert (done.code, len(client.engine.orders())) == (code, sent)
+
+
+def test_a_server_that_simulates_is_not_asked_about(
+    start_server: Any, run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = start_server(None, simulate_seconds=0)
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+
+    assert run("load", "--orders", "5", "--concurrency", "5", "--url", client.server.url).code == 0
+
+
+def test_what_the_server_refuses_is_one_sentence(start_server: Any, tmp_path: Path) -> None:
+    key = create_key(tmp_path / "keys", [Role.OPERATE], "u-1")
+    client = start_server(keys_file=str(tmp_path / "keys"))
+
+    with pytest.raises(LoadError, match=r"This needs a key that is not bound to a user\.$"):
+        run_load(Server(client.server.url, key), 1, 1, Console(quiet=True))
 
 
 def test_a_connection_that_was_idle_for_long_is_not_used_again(

@@ -8,8 +8,7 @@ import sys
 
 import pytest
 
-from ordermill.engine import InvalidConfiguration
-from ordermill.http.cli.logs import LogFormat, configure, formatter
+from ordermill.http.cli.logs import LogFormat, LogLevel, configure, formatter
 
 
 def record(message: str = "moved", *, error: BaseException | None = None, **extra: object) -> logging.LogRecord:
@@ -54,19 +53,25 @@ def test_a_traceback_is_in_the_same_line_of_json() -> None:
     assert "ZeroDivisionError: unexpected" in json.loads(line)["exc_info"]
 
 
-def test_a_level_that_is_none_is_refused() -> None:
-    with pytest.raises(
-        InvalidConfiguration, match="The log level is one of debug, info, warning, error; 'loud' is not"
-    ):
-        configure("loud")
-
-
 def test_lines_go_to_standard_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     root = logging.Logger("root")
     monkeypatch.setattr(logging, "root", root)
-    configure("info", LogFormat.JSON)
+    configure(LogLevel.INFO, LogFormat.JSON)
 
     root.info("hello", extra={"request_id": "r-1"})
 
     assert json.loads(capsys.readouterr().err)["request_id"] == "r-1"
     assert root.handlers[0].stream is sys.stderr  # type: ignore[attr-defined]  # a StreamHandler
+
+
+@pytest.mark.parametrize(("level", "ours", "others"), [("debug", 10, 20), ("info", 20, 20), ("error", 40, 40)])
+def test_other_packages_never_log_for_debugging(
+    monkeypatch: pytest.MonkeyPatch, level: str, ours: int, others: int
+) -> None:
+    root = logging.Logger("root")
+    monkeypatch.setattr(logging, "root", root)
+
+    configure(LogLevel(level))
+
+    assert logging.getLogger("ordermill.engine.transitions").getEffectiveLevel() == ours
+    assert root.getEffectiveLevel() == others

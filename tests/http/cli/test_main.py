@@ -8,29 +8,23 @@ import sqlite3
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import pytest
 
 from ordermill.engine import EngineConfig, InvalidConfiguration, OrderEngine, OrderStatus
 from ordermill.engine.testing import make_order
-from ordermill.http.cli.main import load_function, main
+from ordermill.http.cli.main import load_function
 from ordermill.http.server import ServerConfig
 
-
-class Done(NamedTuple):
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Done]
+Run = Callable[..., Any]
 COMMANDS = [
     "serve",
     "load",
+    "submit",
+    "list",
     "init-db",
     "seed",
     "status",
@@ -42,34 +36,6 @@ COMMANDS = [
     "backup",
     "keys",
 ]
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs `ordermill …` in an empty working directory."""
-    for name in [name for name in os.environ if name.startswith("ORDERMILL_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("COLUMNS", "300")
-    monkeypatch.chdir(tmp_path)
-
-    def invoke(*arguments: str) -> Done:
-        monkeypatch.setattr(sys, "argv", ["ordermill", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        code = ended.value.code
-        assert isinstance(code, int)
-        return Done(code, *capsys.readouterr())
-
-    return invoke
-
-
-def refused(done: Done) -> str:
-    """What a refused command says: one line, and nothing about the inside."""
-    assert done.code == 1
-    assert done.out == ""
-    assert done.err.startswith("ordermill: ")
-    assert done.err.count("\n") == 1
-    return done.err.removeprefix("ordermill: ").rstrip("\n")
 
 
 @pytest.fixture
@@ -95,6 +61,10 @@ def test_every_command_has_help(run: Run, arguments: list[str]) -> None:
         assert all(command in done.out for command in COMMANDS)
 
 
+def test_the_version_is_that_of_the_package(run: Run) -> None:
+    assert run("--version") == (0, f"ordermill {version('ordermill')}\n", "")
+
+
 def test_the_help_of_serve_lists_every_setting(run: Run) -> None:
     help_ = run("serve", "--help").out
 
@@ -106,11 +76,14 @@ def test_the_help_of_serve_lists_every_setting(run: Run) -> None:
 @pytest.mark.parametrize(
     ("command", "options"),
     [
-        ("load", ["--url", "--orders", "--concurrency", "--json"]),
+        ("load", ["--url", "--orders", "--concurrency", "--yes", "--key", "--ca", "--json"]),
         ("init-db", ["--db"]),
         ("seed", ["--db"]),
-        ("status", ["--db", "--json"]),
-        ("metrics", ["--db", "--json"]),
+        ("submit", ["--user", "--item", "--total", "--file", "--url", "--key", "--ca", "--json"]),
+        ("list", ["--status", "--user", "--limit", "--db", "--url", "--key", "--ca", "--json"]),
+        ("status", ["--db", "--url", "--key", "--ca", "--json"]),
+        ("metrics", ["--db", "--url", "--key", "--ca", "--json"]),
+        ("cancel", ["--reason", "--url", "--key", "--ca", "--json"]),
         ("verify", ["--db", "--json"]),
     ],
 )
@@ -130,9 +103,9 @@ def test_a_command_line_that_is_none_is_refused_as_usual(run: Run, arguments: li
 
 
 def test_init_db_makes_a_database_that_agrees(run: Run) -> None:
-    assert run("init-db", "--db", "new.db") == Done(0, f"{Path('new.db').resolve()} is ready.\n", "")
+    assert run("init-db", "--db", "new.db") == (0, f"{Path('new.db').resolve()} is ready.\n", "")
 
-    assert run("verify", "--db", "new.db") == Done(0, "0 orders: everything agrees.\n", "")
+    assert run("verify", "--db", "new.db") == (0, "0 orders: everything agrees.\n", "")
 
 
 def test_init_db_changes_nothing_in_a_database_that_is_there(seeded: Run) -> None:
@@ -152,9 +125,9 @@ def test_the_database_is_named_by_a_url_or_the_environment_too(run: Run, monkeyp
 
 def test_sample_orders_go_into_an_empty_database_only(run: Run) -> None:
     path = Path("orders.db").resolve()
-    assert run("seed") == Done(0, f"{path} has 7 sample orders.\n", "")
+    assert run("seed") == (0, f"{path} has 7 sample orders.\n", "")
 
-    assert refused(run("seed")) == f"{path} has orders already: sample orders go into an empty database only."
+    assert run("seed").refusal == f"{path} has orders already: sample orders go into an empty database only."
     assert run("verify").out == "7 orders: everything agrees.\n"
 
 
@@ -231,7 +204,7 @@ def test_status_shows_ids_and_reasons_as_they_are(run: Run) -> None:
 
 @pytest.mark.parametrize("as_json", [[], ["--json"]])
 def test_status_of_an_order_that_is_not_there(seeded: Run, as_json: list[str]) -> None:
-    assert refused(seeded("status", "nobody", *as_json)) == "There is no order 'nobody'."
+    assert seeded("status", "nobody", *as_json).refusal == "There is no order 'nobody'."
 
 
 def test_metrics_are_a_table(seeded: Run) -> None:
@@ -310,7 +283,7 @@ def test_verify_as_json_lists_the_faults(seeded: Run) -> None:
 
 @pytest.mark.parametrize("command", [["status", "o-1"], ["metrics"], ["verify"]])
 def test_reading_a_database_that_is_not_there_makes_none(run: Run, command: list[str]) -> None:
-    line = refused(run(*command))
+    line = run(*command).refusal
 
     path = Path("orders.db").resolve()
     assert line == f"There is no database {path}: create it with `ordermill init-db` or by starting an engine."
@@ -319,7 +292,7 @@ def test_reading_a_database_that_is_not_there_makes_none(run: Run, command: list
 
 @pytest.mark.parametrize("command", [["init-db"], ["seed"], ["serve"], ["verify"]])
 def test_a_folder_that_is_missing_is_named_and_not_made(run: Run, command: list[str]) -> None:
-    line = refused(run(*command, "--db", "missing/orders.db"))
+    line = run(*command, "--db", "missing/orders.db").refusal
 
     assert line.startswith(f"There is no folder {Path('missing').resolve()}: make it, ")
     assert not list(Path().iterdir())
@@ -329,7 +302,7 @@ def test_a_folder_that_is_missing_is_named_and_not_made(run: Run, command: list[
 def test_a_file_that_is_no_database_is_refused_and_left_alone(run: Run, command: list[str]) -> None:
     Path("orders.db").write_text("my diary\n" * 500)
 
-    assert refused(run(*command)).startswith(f"Cannot use {Path('orders.db').resolve()} as a database: ")
+    assert run(*command).refusal.startswith(f"Cannot use {Path('orders.db').resolve()} as a database: ")
     assert [path.name for path in Path().iterdir()] == ["orders.db"]
     assert Path("orders.db").read_text() == "my diary\n" * 500
 
@@ -337,7 +310,7 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(run: Run, command:
 @pytest.mark.parametrize("command", [["init-db"], ["seed"], ["serve", "--port", "0"]])
 def test_nothing_writes_beside_a_running_engine(run: Run, command: list[str]) -> None:
     with OrderEngine("orders.db", handler=lambda _: None):
-        line = refused(run(*command))
+        line = run(*command).refusal
 
     assert line.startswith(f"An engine is running over {Path('orders.db').resolve()} already (process {os.getpid()} ")
 
@@ -353,17 +326,22 @@ def test_reading_beside_a_running_engine_is_fine(run: Run, command: list[str]) -
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        (["--threads", "0"], "ServerConfig: Expected `int` >= 1 - at `$.threads`."),
-        (["--processors", "0"], "EngineConfig: Expected `int` >= 1 - at `$.processors`."),
-        (["--max-backlog", "0"], "EngineConfig: Expected `int` >= 1 - at `$.max_backlog`."),
-        (["--log-level", "loud"], "The log level is one of debug, info, warning, error; 'loud' is not."),
+        (["--threads", "0"], "--threads must be a whole number from 1 to 1000, not '0'."),
+        (["--processors", "0"], "--processors must be a whole number from 1 to 1000, not '0'."),
+        (["--max-backlog", "0"], "--max-backlog must be a whole number from 1 up, not '0'."),
+        (["--log-level", "loud"], "--log-level must be debug, info, warning or error, not 'loud'."),
+        (["--port", "99999"], "--port must be a whole number from 0 to 65535, not '99999'."),
+        (["--port=8x"], "--port must be a whole number from 0 to 65535, not '8x'."),
+        (["--handler-timeout", "0"], "--handler-timeout must be a number above 0 to 1000000000, not '0'."),
+        (["--retry-seconds", "nan"], "--retry-seconds must be a number from 0 to 1000000000, not 'nan'."),
+        (["--executor", "fibres"], "--executor must be threads or processes, not 'fibres'."),
         (["--db", "postgres://db/orders"], "No support for 'postgres' databases: use a path or sqlite:///orders.db."),
         (["--handler", "nowhere"], "A handler is named module:function; 'nowhere' is not."),
         (["--probe", "nowhere"], "A probe is named module:function; 'nowhere' is not."),
     ],
 )
 def test_serve_refuses_bad_settings_in_one_line(run: Run, options: list[str], text: str) -> None:
-    assert refused(run("serve", *options)) == text
+    assert run("serve", *options).refusal == text
     assert not list(Path().iterdir())
 
 
@@ -427,12 +405,19 @@ def test_a_key_is_printed_once_and_listed_without_its_secret(run: Run) -> None:
     assert shown == [{"id": key_id, "roles": ["read", "submit"], "user": "u-1", "name": None}]
 
 
+def test_a_role_that_there_is_not_is_refused_with_those_there_are(run: Run) -> None:
+    done = run("keys", "create", "--keys-file", "keys", "--role", "submit", "--role", "admin")
+
+    assert done.refusal == "--role must be submit, read or operate, not 'admin'."
+    assert not Path("keys").exists()
+
+
 def test_a_key_is_revoked(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ORDERMILL_KEYS_FILE", "keys")
     key_id = run("keys", "create", "--role", "operate", "--name", "me").out.split("_")[1]
 
     assert run("keys", "revoke", key_id).out == f"The key {key_id} is revoked.\n"
-    assert refused(run("keys", "revoke", key_id)).startswith(f"There is no key '{key_id}' in keys")
+    assert run("keys", "revoke", key_id).refusal.startswith(f"There is no key '{key_id}' in keys")
     assert json.loads(run("keys", "list", "--json").out) == []
 
 
@@ -445,5 +430,5 @@ def test_keys_need_a_file_and_a_role(run: Run, arguments: list[str]) -> None:
 
 
 def test_a_server_that_others_could_reach_does_not_start_without_keys(run: Run) -> None:
-    assert "say --allow-anonymous" in refused(run("serve", "--host", "0.0.0.0", "--port", "0"))
+    assert "say --allow-anonymous" in run("serve", "--host", "0.0.0.0", "--port", "0").refusal
     assert not Path("orders.db").exists()

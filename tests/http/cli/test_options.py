@@ -12,6 +12,7 @@ import typer
 from msgspec import Meta
 from typer.testing import CliRunner, Result
 
+from ordermill.engine import InvalidConfiguration
 from ordermill.http.cli.options import settings_of, with_options
 
 
@@ -76,11 +77,30 @@ def test_an_option_goes_before_an_environment_variable(run: Callable[..., tuple[
     assert got["max_corners"] == 5
 
 
-@pytest.mark.parametrize("arguments", [("--max-corners", "many"), ("--colour", "green"), ("--depth", "1")])
-def test_a_value_of_another_type_is_refused(
-    run: Callable[..., tuple[Result, dict[str, Any]]], arguments: tuple[str, ...]
+@pytest.mark.parametrize(
+    ("arguments", "environment", "message"),
+    [
+        (("--max-corners", "many"), {}, "--max-corners must be a whole number from 3 up, not 'many'."),
+        (("--max-corners", "2"), {}, "--max-corners must be a whole number from 3 up, not '2'."),
+        (("--colour", "green"), {}, "--colour must be red or blue, not 'green'."),
+        (("--size", "big"), {}, "--size must be a number, not 'big'."),
+        ((), {"ORDERMILL_MAX_CORNERS": "2"}, "ORDERMILL_MAX_CORNERS must be a whole number from 3 up, not '2'."),
+    ],
+)
+def test_a_value_of_another_type_or_out_of_range_is_refused_by_the_name_that_was_used(
+    run: Callable[..., tuple[Result, dict[str, Any]]],
+    arguments: tuple[str, ...],
+    environment: dict[str, str],
+    message: str,
 ) -> None:
-    result, got = run(*arguments)
+    result, got = run(*arguments, **environment)
+
+    assert isinstance(result.exception, InvalidConfiguration)
+    assert (str(result.exception), got) == (message, {})
+
+
+def test_an_option_that_there_is_not_is_refused(run: Callable[..., tuple[Result, dict[str, Any]]]) -> None:
+    result, got = run("--depth", "1")
 
     assert (result.exit_code, got) == (2, {})
 

@@ -6,14 +6,17 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
+import trustme
+from rich.console import Console
 
-from ordermill.engine import OrderStatus, Reject
+from ordermill.engine import InvalidConfiguration, OrdermillError, OrderStatus, Reject
 from ordermill.engine.testing import make_order
+from ordermill.http.cli.load import run_load
 from ordermill.http.cli.main import main
-from ordermill.http.cli.remote import ServerRefused, move_order
+from ordermill.http.cli.remote import Server, ServerRefused
 from ordermill.http.keys import Role, create_key
 
 Run = Callable[..., int]
@@ -73,15 +76,109 @@ def test_what_the_server_refuses_is_told_in_its_own_words(
     assert "Order 'o-1' is Completed" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "nowhere", ""])
-def test_a_server_that_cannot_be_reached_is_a_clear_error(url: str) -> None:
+def test_a_server_that_cannot_be_reached_is_a_clear_error() -> None:
     with pytest.raises(ServerRefused, match="Is it running"):
-        move_order(url, "o-1", "cancel")
+        Server("http://127.0.0.1:1").post("orders", "o-1", "cancel")
+
+
+@pytest.mark.parametrize("url", ["nowhere", "", "file:///etc/passwd", "http://127.0.0.1:99999", "http://host/path"])
+def test_an_address_that_is_none_is_a_clear_error(url: str) -> None:
+    with pytest.raises(ServerRefused, match=r"is not the address of a server: write it like http://127\.0\.0\.1:8080"):
+        Server(url).get("orders", "o-1")
+
+
+class Certificates(NamedTuple):
+    """Files of a server's certificate, and of the authority that signed it."""
+
+    certificate: Path
+    key: Path
+    authority: Path
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """A certificate for 127.0.0.1."""
+    folder = tmp_path_factory.mktemp("tls")
+    files = Certificates(folder / "certificate.pem", folder / "key.pem", folder / "authority.pem")
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    issued.cert_chain_pems[0].write_to_path(files.certificate)
+    issued.private_key_pem.write_to_path(files.key)
+    authority.cert_pem.write_to_path(files.authority)
+    return files
+
+
+@pytest.fixture
+def secure(start_server: Any, certificates: Certificates) -> str:
+    """The address of a server that speaks TLS, and simulates."""
+    client = start_server(
+        None, simulate_seconds=0, tls_cert=str(certificates.certificate), tls_key=str(certificates.key)
+    )
+    url: str = client.server.url
+    return url
+
+
+COMMANDS = [
+    ["submit", "o-1", "--user", "u", "--item", "a", "--total", "1"],
+    ["list"],
+    ["metrics"],
+    ["load", "--orders", "3", "--concurrency", "3"],
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+def test_a_server_is_trusted_whose_authority_is_named(
+    secure: str,
+    certificates: Certificates,
+    command: list[str],
+    run: Run,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert run(*command, "--url", secure) == 1
+    assert "TLS: its certificate is not trusted (" in (told := capsys.readouterr().err)
+    assert told.endswith("Name the authority that signed it with --ca FILE.\n")
+
+    assert run(*command, "--url", secure, "--ca", str(certificates.authority)) == 0
+    monkeypatch.setenv("ORDERMILL_CA", str(certificates.authority))
+    assert run(*command, "--url", secure) == 0
+
+
+def test_a_load_that_meets_a_certificate_it_does_not_trust_says_so(secure: str) -> None:
+    with pytest.raises(ServerRefused, match=r"TLS: its certificate is not trusted \("):
+        run_load(Server(secure), 1, 1, Console(quiet=True))
+
+
+def test_tls_with_a_server_that_speaks_none_is_told_as_such(client: Any) -> None:
+    url = client.server.url.replace("http:", "https:")
+
+    for ask in (lambda: Server(url).get("metrics"), lambda: run_load(Server(url), 1, 1, Console(quiet=True))):
+        with pytest.raises(ServerRefused, match=r"TLS: .* Does it serve TLS at all"):
+            ask()
+
+
+def test_no_tls_with_a_server_that_speaks_it_is_told_as_such(secure: str) -> None:
+    url = secure.replace("https:", "http:")
+
+    for ask in (lambda: Server(url).get("metrics"), lambda: run_load(Server(url), 1, 1, Console(quiet=True))):
+        with pytest.raises(OrdermillError) as error:
+            ask()
+        assert "https" in str(error.value)
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_a_file_that_holds_no_certificates_is_refused(tmp_path: Path, content: str | None) -> None:
+    file = tmp_path / "ca.pem"
+    if content is not None:
+        file.write_text(content)
+
+    with pytest.raises(InvalidConfiguration, match="--ca must be a file of certificates as PEM, not "):
+        Server("https://127.0.0.1:1", ca=file).get("metrics")
 
 
 def test_an_order_id_cannot_lead_to_another_path(client: Any) -> None:
     with pytest.raises(ServerRefused, match="no order"):
-        move_order(client.server.url, "../orders/bulk?x=", "cancel")
+        Server(client.server.url).post("orders", "../orders/bulk?x=", "cancel")
 
 
 def test_an_operator_sends_a_key_where_one_is_needed(

@@ -1,0 +1,261 @@
+"""Commands about orders: sending them, looking at them, moving them on."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+import typer
+from msgspec import Meta
+from rich.table import Column, Table
+
+from ...engine import FieldFault, InvalidConfiguration, InvalidOrder, OrderNotFound, OrderStatus
+from ...store import queries
+from ..payloads import BULK_OUTCOMES, REJECTED, decode_order, history_payload, order_payload
+from .console import (
+    DEFAULT_DATABASE,
+    DEFAULT_URL,
+    AskedUrlOption,
+    CaOption,
+    DatabaseOption,
+    JsonOption,
+    KeyOption,
+    OrderArgument,
+    UrlOption,
+    out,
+    print_json,
+    print_line,
+)
+from .database import open_reader
+from .options import argument, option
+from .remote import Server
+
+_SENT_AT_ONCE = 1_000
+_PAGE = 1_000
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+app = typer.Typer()
+
+Order = dict[str, Any]
+"""An order as REST has it."""
+ReasonOption = Annotated[str | None, typer.Option("--reason", help="Why; it goes into the order's history.")]
+
+
+@app.command("submit")
+def submit_command(
+    order_id: Annotated[
+        str | None, typer.Argument(metavar="ORDER_ID", help="Your name for the order. Leave it out with --file.")
+    ] = None,
+    user: Annotated[str | None, typer.Option("--user", metavar="<user id>", help="Who orders.")] = None,
+    item: Annotated[
+        list[str] | None,
+        typer.Option("--item", metavar="<item id>", help="What is ordered; give it again for a further item."),
+    ] = None,
+    total: Annotated[str | None, typer.Option("--total", metavar="<19.99>", help="The amount.")] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--file",
+            help="File of orders as REST takes them: NDJSON, a JSON array or one order; - is standard input.",
+        ),
+    ] = None,
+    url: UrlOption = DEFAULT_URL,
+    key: KeyOption = None,
+    ca: CaOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Send an order to a running server, or all orders of a file. Sending again is safe: it is stored once."""
+    server = Server(url, key, ca)
+    given = {"ORDER_ID": order_id, "--user": user, "--item": item, "--total": total}
+    if file is not None:
+        if any(given.values()):
+            raise InvalidConfiguration("Give either --file, or ORDER_ID with --user, --item and --total.")
+        _submit_all(server, _orders_in(file), as_json)
+        return
+    if missing := [name for name, value in given.items() if not value]:
+        raise InvalidConfiguration(f"An order needs {', '.join(missing)}. Or name a file of orders with --file.")
+    body = msgspec.json.encode({"order_id": order_id, "user_id": user, "item_ids": item, "total_amount": total})
+    try:
+        decode_order(body)
+    except InvalidOrder as error:
+        raise InvalidOrder(tuple(FieldFault(_option_of(fault), fault.detail) for fault in error.faults)) from None
+    _show(server.post("orders", body=body), as_json)
+
+
+@app.command("list")
+def list_command(
+    status: Annotated[OrderStatus | None, option("--status", OrderStatus, "Only orders that are there.")] = None,
+    user: Annotated[str | None, typer.Option("--user", metavar="<user id>", help="Only this user's.")] = None,
+    limit: Annotated[int, option("--limit", Annotated[int, Meta(ge=1)], "How many at the most.")] = 20,
+    db: DatabaseOption = DEFAULT_DATABASE,
+    url: AskedUrlOption = None,
+    key: KeyOption = None,
+    ca: CaOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List orders, newest first: from a database, or from a running server with --url."""
+    if url is None:
+        with open_reader(db) as database:
+            found = queries.page(database, status=status, user_id=user, limit=limit)
+        orders: list[Order] = msgspec.to_builtins([order_payload(record) for record in found])
+    else:
+        orders = _pages(Server(url, key, ca), status, user, limit)
+    if as_json:
+        print_json({"orders": orders})
+        return
+    table = Table(Column("Order", overflow="fold"), Column("User", overflow="fold"), "Status")
+    table.add_column("Attempts", justify="right")
+    table.add_column("Total", justify="right")
+    table.add_column("Updated")
+    table.add_column("Last error", overflow="fold")
+    for order in orders:
+        cells = (order[name] for name in ("order_id", "user_id", "status", "attempts", "total_amount", "updated_at"))
+        table.add_row(*map(str, cells), order["last_error"] or "")
+    out.print(table)
+
+
+@app.command("status")
+def status_command(
+    order_id: OrderArgument,
+    db: DatabaseOption = DEFAULT_DATABASE,
+    url: AskedUrlOption = None,
+    key: KeyOption = None,
+    ca: CaOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show where an order is and how it got there: from a database, or from a running server with --url."""
+    if url is None:
+        order, transitions = _read(db, order_id)
+    else:
+        server = Server(url, key, ca)
+        order = server.get("orders", order_id)
+        transitions = server.get("orders", order_id, "history")["transitions"]
+    if as_json:
+        print_json({**order, "transitions": transitions})
+        return
+    print_line(
+        f"{order['order_id']}: {order['status']}, {order['total_amount']} for {order['user_id']}, "
+        f"{', '.join(order['item_ids'])}"
+    )
+    table = Table(Column("At", no_wrap=True), "From", "To", Column("Attempt", justify="right"))
+    table.add_column("Reason", overflow="fold")
+    for step in transitions:
+        reason = f"{step['reason']} (by {step['by']})" if "by" in step else step["reason"]
+        table.add_row(step["at"], step["from"] or "", step["to"], str(step["attempt"]), reason)
+    out.print(table)
+
+
+@app.command("cancel")
+def cancel_command(
+    order_id: OrderArgument,
+    reason: ReasonOption = None,
+    url: UrlOption = DEFAULT_URL,
+    key: KeyOption = None,
+    ca: CaOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Have a running server cancel an order that is Pending."""
+    _show(_move(Server(url, key, ca), order_id, "cancel", reason=reason), as_json)
+
+
+@app.command("retry")
+def retry_command(
+    order_id: OrderArgument,
+    reason: ReasonOption = None,
+    url: UrlOption = DEFAULT_URL,
+    key: KeyOption = None,
+    ca: CaOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Have a running server handle an order again at once that is Failed, in Review, or waits for its next attempt."""
+    _show(_move(Server(url, key, ca), order_id, "retry", reason=reason), as_json)
+
+
+@app.command("settle")
+def settle_command(
+    order_id: OrderArgument,
+    status: Annotated[str, argument("STATUS", Literal["Completed", "Failed"], "Completed or Failed.")],
+    reason: ReasonOption = None,
+    url: UrlOption = DEFAULT_URL,
+    key: KeyOption = None,
+    ca: CaOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Have a running server end the Review of an order."""
+    _show(_move(Server(url, key, ca), order_id, "settle", status=status, reason=reason), as_json)
+
+
+def _move(server: Server, order_id: str, action: str, **given: str | None) -> Order:
+    body = {name: value for name, value in given.items() if value is not None}
+    order: Order = server.post("orders", order_id, action, body=msgspec.json.encode(body) if body else b"")
+    return order
+
+
+def _show(order: Order, as_json: bool) -> None:
+    if as_json:
+        print_json(order)
+    else:
+        print_line(f"{order['order_id']} is {order['status']}.")
+
+
+def _option_of(fault: FieldFault) -> str:
+    options = {"order_id": "ORDER_ID", "user_id": "--user", "item_ids": "--item", "total_amount": "--total"}
+    return options[fault.pointer.split("/")[1]]
+
+
+def _orders_in(file: Path) -> list[bytes]:
+    # An order each, in one line.
+    try:
+        data = sys.stdin.buffer.read() if file == Path("-") else file.read_bytes()
+    except OSError as error:
+        raise InvalidConfiguration(f"Cannot read the orders of --file {file}: {error.strerror}.") from error
+    text = data.removeprefix(_BYTE_ORDER_MARK).strip()
+    with suppress(msgspec.DecodeError):
+        return [msgspec.json.format(bytes(raw), indent=-1) for raw in msgspec.json.decode(text, type=list[msgspec.Raw])]
+    with suppress(msgspec.DecodeError):
+        return [msgspec.json.format(text, indent=-1)]
+    return [line for line in text.splitlines() if line.strip()]
+
+
+def _submit_all(server: Server, orders: list[bytes], as_json: bool) -> None:
+    results: list[dict[str, Any]] = []
+    for start in range(0, len(orders), _SENT_AT_ONCE):
+        lines = b"\n".join(orders[start : start + _SENT_AT_ONCE])
+        results += server.post("orders", "bulk", body=lines, media_type="application/x-ndjson")["results"]
+    count = Counter(result["outcome"] for result in results)
+    accepted, duplicates, rejected = (count[outcome] for outcome in BULK_OUTCOMES)
+    if as_json:
+        print_json({"accepted": accepted, "duplicates": duplicates, "rejected": rejected, "results": results})
+    else:
+        for number, result in enumerate(results, start=1):
+            if result["outcome"] == REJECTED:
+                name = result["order_id"] or "which has no name"
+                print_line(f"order {number}, {name}: {result['detail']}", style="red")
+        print_line(f"{accepted} accepted, {duplicates} were there already, {rejected} rejected.")
+    if rejected:
+        raise typer.Exit(1)
+
+
+def _pages(server: Server, status: OrderStatus | None, user: str | None, limit: int) -> list[Order]:
+    orders: list[Order] = []
+    cursor: str | None = None
+    while True:
+        size = min(_PAGE, limit - len(orders))
+        page = server.get("orders", status=status, user_id=user, limit=size, cursor=cursor)
+        orders += page["orders"]
+        cursor = page["next_cursor"]
+        if cursor is None or len(orders) == limit:
+            return orders
+
+
+def _read(db: str, order_id: str) -> tuple[Order, list[dict[str, Any]]]:
+    with open_reader(db) as database:
+        record = queries.find(database, order_id)
+        if record is None:
+            raise OrderNotFound(order_id)
+        history = history_payload(order_id, queries.history(database, order_id))
+    return msgspec.to_builtins(order_payload(record)), msgspec.to_builtins(history)["transitions"]
