@@ -96,14 +96,14 @@ def test_settings_come_from_the_environment(
         ORDERMILL_LOG_LEVEL="info",
     )
 
-    assert "with database elsewhere.db," in server.ready_line
+    assert f"with database {tmp_path / 'elsewhere.db'}," in server.ready_line
     assert (tmp_path / "elsewhere.db").exists()
     assert server.get("/metrics")["processors"] == 3
     status, problem = server.request("POST", "/orders/bulk", [order(f"o-{number}") for number in range(8)])
-    assert (status, problem["type"]) == (503, "urn:ordermill:problem:backlog-full")
+    assert (status, problem["type"]) == (413, "urn:ordermill:problem:submission-too-large")
     server.stop()
     assert re.search(
-        r"INFO ordermill.http.access: POST /orders/bulk 503 \d+\.\d ms \[request_id=\S+\]\n", server.errors
+        r"INFO ordermill.http.access: POST /orders/bulk 413 \d+\.\d ms \[request_id=\S+\]\n", server.errors
     )
 
 
@@ -195,4 +195,4 @@ def test_the_installed_command_is_the_module(tmp_path: Path) -> None:
         for command in ([str(script)], [sys.executable, "-m", "ordermill.http"])
     )
 
-    assert by_script.stdout == by_module.stdout == "orders.db is ready.\n"
+    assert by_script.stdout == by_module.stdout == f"{tmp_path / 'orders.db'} is ready.\n"
