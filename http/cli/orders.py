@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from codecs import BOM_UTF8
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -36,7 +37,6 @@ from .remote import Server
 
 _SENT_AT_ONCE = 1_000
 _PAGE = 1_000
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 app = typer.Typer()
 
@@ -213,7 +213,7 @@ def _orders_in(file: Path) -> list[bytes]:
         data = sys.stdin.buffer.read() if file == Path("-") else file.read_bytes()
     except OSError as error:
         raise InvalidConfiguration(f"Cannot read the orders of --file {file}: {error.strerror}.") from error
-    text = data.removeprefix(_BYTE_ORDER_MARK).strip()
+    text = data.removeprefix(BOM_UTF8).strip()
     with suppress(msgspec.DecodeError):
         return [msgspec.json.format(bytes(raw), indent=-1) for raw in msgspec.json.decode(text, type=list[msgspec.Raw])]
     with suppress(msgspec.DecodeError):

@@ -166,3 +166,13 @@ def test_an_order_may_be_called_bulk(client: Client, order: MakeOrder) -> None:
 
     assert client.get("/orders/bulk?wait=30").json["status"] == "Completed"
     assert client.get("/orders/bulk/status").json == {"order_id": "bulk", "status": "Completed"}
+
+
+def test_lines_behind_a_byte_order_mark_are_refused_by_its_name(client: Client, order: MakeOrder) -> None:
+    lines = "\ufeff" + "\n".join(json.dumps(order(f"o-{number}")) for number in range(2))
+
+    reply = client.post_text(lines, "/orders/bulk", "application/x-ndjson")
+
+    assert (reply.status, reply.json["type"]) == (400, "urn:ordermill:problem:not-json")
+    assert "byte order mark" in reply.json["detail"]
+    assert client.get("/orders").json["orders"] == []
