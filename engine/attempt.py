@@ -6,12 +6,16 @@ import contextvars
 import queue
 import threading
 import traceback
+from collections.abc import Callable
 from typing import NamedTuple
 
 from ..store.order import Order
 from .handler import Handler, Reject, describe, run_handler, shorten
 
 _MAX_TRACEBACK_LENGTH = 10_000
+_MAX_AT_ONCE = 200
+_at_once = threading.BoundedSemaphore(_MAX_AT_ONCE)
+"""The handlers with a limit in this process, those among them that have overrun it and run on."""
 
 
 class Returned(NamedTuple):
@@ -79,22 +83,31 @@ def attempt(handler: Handler, order: Order) -> Outcome:
     return Returned()
 
 
-def attempt_within(handler: Handler, order: Order, seconds: float | None) -> Outcome:
-    """Put an order through the handler, and wait for it no longer than this.
+def within(seconds: float | None, call: Callable[[], Outcome]) -> Outcome:
+    """Make an attempt, and wait for it no longer than this.
 
     Args:
-        handler: what to call.
-        order: what to call it with.
         seconds: its time; None gives it all the time that it wants.
+        call: makes it, and raises nothing.
     """
     if seconds is None:
-        return attempt(handler, order)
+        return call()
+    if not _at_once.acquire(blocking=False):
+        return NotBegun(f"{_MAX_AT_ONCE} handlers run in its process already, and most have overrun their time")
     outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
     context = contextvars.copy_context()
-    # Nothing ends a thread: a daemon does not hold up the end of its process either.
-    threading.Thread(
-        target=lambda: outcomes.put(context.run(attempt, handler, order)), name="ordermill-attempt", daemon=True
-    ).start()
+
+    def run() -> None:
+        outcome = context.run(call)
+        _at_once.release()
+        outcomes.put(outcome)
+
+    try:
+        # Nothing ends a thread: a daemon does not hold up the end of its process either.
+        threading.Thread(target=run, name="ordermill-attempt", daemon=True).start()
+    except RuntimeError as error:
+        _at_once.release()
+        return NotBegun(f"no thread can be started for the handler: {describe(error)}")
     try:
         return outcomes.get(timeout=seconds)
     except queue.Empty:

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Protocol
 
 from ..store.errors import InvalidConfiguration
 from ..store.order import Order
-from .attempt import Lost, NotBegun, Outcome, Returned, attempt, attempt_within
+from .attempt import Lost, NotBegun, Outcome, Returned, attempt, within
 from .children import leave_stopping_to_parent, shielded
 from .handler import Handler, describe
 from .output import outlive_output
@@ -156,7 +156,7 @@ class ExecutorBench(Bench):
         """Find out whether the executor works: have it make a call that does nothing."""
         if not self._is_doubtful:
             return None
-        match self._make(_Call(self._handler, None)):
+        match self._make(_Call(self._handler, None, self._timeout)):
             case Returned():
                 self._is_doubtful = False
                 return None
@@ -318,7 +318,7 @@ def _attempt_anywhere(
     loaded = handler.load() if isinstance(handler, PickledHandler) else handler
     if isinstance(loaded, NotBegun):
         return loaded
-    return Returned() if order is None else attempt_within(loaded, order, timeout)
+    return within(timeout, Returned if order is None else partial(attempt, loaded, order))
 
 
 class ProcessBench(Bench):

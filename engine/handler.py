@@ -62,23 +62,24 @@ class HandlerUnfinished(OrdermillError):
         )
 
 
-def check_handler(handler: object) -> None:
-    """Find out whether something can be a handler, as far as that shows before it is called.
+def check_callable(given: object, role: str) -> None:
+    """Find out whether something can be called with an order, and does its work then, as far as that shows before.
 
     Args:
-        handler: what the user gave.
+        given: what the user gave.
+        role: what for, as messages name it: handler or probe.
 
     Raises:
         InvalidConfiguration: it cannot be called, or calling it would not do its work.
     """
-    if not callable(handler):
-        raise InvalidConfiguration(f"The handler must be callable with an order; {handler!r} is not.")
-    called: object = handler
+    if not callable(given):
+        raise InvalidConfiguration(f"The {role} must be callable with an order; {given!r} is not.")
+    called: object = given
     while isinstance(called, partial):
         called = called.func
     if inspect.isclass(called):
         raise InvalidConfiguration(
-            f"The handler {_name(called)} is a class, which a call would only construct: "
+            f"The {role} {_name(called)} is a class, which a call would only construct: "
             "give an instance that can be called, or a function."
         )
     if not inspect.isroutine(called):
@@ -86,7 +87,7 @@ def check_handler(handler: object) -> None:
     for is_kind, kind in _UNFINISHED_FUNCTIONS:
         if is_kind(called):
             raise InvalidConfiguration(
-                f"The handler {_name(called)} is {kind}: a call returns before its work is done, which nobody would "
+                f"The {role} {_name(called)} is {kind}: a call returns before its work is done, which nobody would "
                 "do. Write it as an ordinary function; one that has to await something can call asyncio.run()."
             )
 

@@ -152,7 +152,7 @@ class TryProcessors(NamedTuple):
 
 
 class ClaimsRunLow(NamedTuple):
-    """From a processor to the pool: it has begun an order, and hardly one is left."""
+    """From a processor, or from the clock, to the pool: hardly an order is left for who will be idle next."""
 
 
 class CheckClaims(NamedTuple):

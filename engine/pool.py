@@ -127,6 +127,7 @@ class PoolActor(EngineActor):
         self._wake: Timer | None = None
         self._timeout_check: Timer | None = None
         self._claims_check: Timer | None = None
+        self._end_check: Timer | None = None
         self._order_seconds = 1.0  # of the handler for one order: the recent mean, or the latest where that is longer
         self._may_claim_ahead = True
         self._is_stopping = False
@@ -260,11 +261,34 @@ class PoolActor(EngineActor):
             return
         if not self._is_turn_of_the_others():
             return
-        config = self._crew.config
-        ahead = assigned_ahead(config.processors, self._order_seconds) if self._may_claim_ahead else 0
+        ahead = self._ahead() if self._may_claim_ahead else 0
         self._claims.low_water = ceil(ahead / 2)
         wanted = len(self._idle) + ahead - self._assigning - len(self._claims)
         self._assign([self._ready.popleft() for _ in range(min(wanted, len(self._ready)))])
+
+    def _ahead(self) -> int:
+        """How many orders may be claimed beyond what the idle processors take."""
+        ahead = assigned_ahead(self._crew.config.processors, self._order_seconds)
+        if not ahead or self._order_seconds <= _UNBEGUN_SECONDS:
+            return ahead
+        # Handlers that began together end together: only for those that are about to end.
+        ending_us = round((self._order_seconds - _UNBEGUN_SECONDS) * 1e6)
+        now = self._crew.clock.monotonic_us()
+        ending, next_us = 0, None
+        for hand in self._busy.values():
+            if hand.began_us is None:
+                continue
+            left_us = hand.began_us + ending_us - now
+            if left_us <= 0:
+                ending += 1
+                if ending == ahead:
+                    return ahead
+            elif next_us is None or left_us < next_us:
+                next_us = left_us
+        if self._end_check is not None:
+            self._crew.clock.cancel(self._end_check)
+        self._end_check = None if next_us is None else self.tell_self_after(next_us / 1e6, ClaimsRunLow())
+        return ending
 
     def _assign(self, records: Sequence[OrderRecord]) -> None:
         if records:
@@ -350,7 +374,7 @@ class PoolActor(EngineActor):
             wanted -= (
                 hand.began_us is not None and hand.began_us > since_us
             )  # it will be back for the next one in a moment
-        return max(0, wanted)
+        return max(1, wanted)  # those that are at work may turn out to be slow
 
     def _check_claims_later(self) -> None:
         if (since_us := self._claims.oldest_us()) is not None:
@@ -396,9 +420,11 @@ class PoolActor(EngineActor):
         if hand is None:
             self._take_back(processor)
             return
+        self._absent[processor] = hand
+        if self._is_stopping:
+            return
         if processor not in self._troubles:
             self._log.warning("a processor cannot work: %s", trouble)
-        self._absent[processor] = hand
         self._troubles[processor] = trouble
         self._resting.append(processor)
         self._tell_troubles()

@@ -15,13 +15,13 @@ from pykka import ActorDeadError
 
 from ..store.address import locate
 from ..store.connection import FilesGone
-from ..store.errors import EngineStopped, InvalidArgument, InvalidConfiguration, StoreUnavailable
+from ..store.errors import EngineStopped, InvalidArgument, StoreUnavailable
 from .clock import Clock
 from .config import EngineConfig
 from .crew import Crew
 from .desk import Desk
 from .executor import ExecutorKind, bench_maker
-from .handler import Handler, Probe, Simulated, check_handler
+from .handler import Handler, Probe, Simulated, check_callable
 from .life import IS_INHERITED, Life, Phase
 from .messages import (
     AwaitOrder,
@@ -75,14 +75,14 @@ class OrderEngine(Desk):
         self.config = EngineConfig.of(settings if own is not None else {**settings, "executor": executor})
         """The settings in force."""
         self._handler = Simulated(self.config.simulate_seconds) if handler is None else handler
-        check_handler(self._handler)
+        check_callable(self._handler, "handler")
         self.path = locate(database)
         """The database file."""
         self.recovered = Recovered()
         """What the last start found in hand of an engine that had died, and did with it."""
         self._probe = getattr(handler, "probe", None) if probe is None else probe
-        if self._probe is not None and not callable(self._probe):
-            raise InvalidConfiguration(f"The probe must be callable with an order; {self._probe!r} is not.")
+        if self._probe is not None:
+            check_callable(self._probe, "probe")
         where = self.config.executor if own is None else own
         self._make_bench = bench_maker(self._handler, where, self.config.handler_timeout)
         self._given_clock = clock

@@ -35,9 +35,11 @@ class WatchedClock(ManualClock):
         self._asked.put(at_us)  # last: whoever learns of it may move the clock at once
         return timer
 
-    def next_call(self) -> int:
-        """The time of the next call that somebody asks for."""
-        return self._asked.get(timeout=5)
+    def next_call(self, at_least: float = 0.0) -> int:
+        """The time of the next call that somebody asks for, so many seconds ahead or more."""
+        while (at_us := self._asked.get(timeout=5)) - self.now_us() < at_least * 1e6:
+            pass
+        return at_us
 
     def advance_to(self, at_us: int) -> None:
         """Move on to a time."""
@@ -227,6 +229,7 @@ def handle(order: Order) -> object:
         case "odd": raise Odd(1, 2)
         case "lock": return __import__("threading").Lock()
         case "pid": raise Reject(str(os.getpid()))
+        case "nap": time.sleep(1)
         case "hang":
             while True:
                 time.sleep(60)

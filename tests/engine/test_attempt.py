@@ -6,12 +6,14 @@ import pickle
 import threading
 from collections.abc import Callable
 from contextvars import ContextVar
+from functools import partial
 from typing import NoReturn
 
 import pytest
 
 from ordermill.engine import Order, Reject
-from ordermill.engine.attempt import Failed, Overran, Rejected, Returned, attempt, attempt_within
+from ordermill.engine import attempt as attempts
+from ordermill.engine.attempt import Failed, NotBegun, Overran, Rejected, Returned, attempt, within
 from ordermill.engine.testing import make_order
 
 ASKED: ContextVar[str] = ContextVar("asked", default="nobody")
@@ -65,8 +67,8 @@ def test_a_rejection_is_told_with_its_reason_as_text() -> None:
 
 
 def test_a_handler_may_take_all_of_its_time() -> None:
-    assert attempt_within(lambda _: None, make_order(), 10) == Returned()
-    assert attempt_within(raising(Reject("no")), make_order(), None) == Rejected("no")
+    assert within(10, partial(attempt, lambda _: None, make_order())) == Returned()
+    assert within(None, partial(attempt, raising(Reject("no")), make_order())) == Rejected("no")
 
 
 def test_a_handler_that_overruns_its_time_is_left_behind() -> None:
@@ -77,7 +79,7 @@ def test_a_handler_that_overruns_its_time_is_left_behind() -> None:
         may_end.wait(10)
         has_ended.set()
 
-    assert attempt_within(handler, make_order(), 0.01) == Overran(0.01)
+    assert within(0.01, partial(attempt, handler, make_order())) == Overran(0.01)
     may_end.set()
     assert has_ended.wait(10)
 
@@ -85,7 +87,33 @@ def test_a_handler_that_overruns_its_time_is_left_behind() -> None:
 def test_a_handler_with_a_limit_sees_the_context_of_its_caller() -> None:
     seen: list[str] = []
     token = ASKED.set("me")
-    attempt_within(lambda _: seen.append(ASKED.get()), make_order(), 10)
+    within(10, partial(attempt, lambda _: seen.append(ASKED.get()), make_order()))
     ASKED.reset(token)
 
     assert seen == ["me"]
+
+
+def test_no_more_handlers_are_left_behind_than_a_process_can_bear(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attempts, "_at_once", threading.BoundedSemaphore(1))
+    may_end = threading.Event()
+    within(0.01, partial(attempt, lambda _: may_end.wait(10), make_order()))
+    outcome = within(10, partial(attempt, lambda _: None, make_order()))
+    may_end.set()
+    for thread in threading.enumerate():
+        if thread.name == "ordermill-attempt":
+            thread.join(10)
+
+    assert isinstance(outcome, NotBegun)
+    assert outcome.trouble is not None
+    assert "handlers run in its process already" in outcome.trouble
+
+
+def test_an_attempt_that_gets_no_thread_has_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+
+    assert within(10, partial(attempt, lambda _: None, make_order())) == NotBegun(
+        "no thread can be started for the handler: RuntimeError: can't start new thread"
+    )

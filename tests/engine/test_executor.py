@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -447,6 +447,44 @@ def test_where_several_were_in_a_pool_when_it_broke_nobody_pays(
         for order_id in ("hangs", "killer"):
             wait_until(lambda order_id=order_id: engine.status(order_id) is OrderStatus.PENDING)
             assert engine.order(order_id).failures == 0
+        engine.stop()
+
+
+class Renewing(Executor):
+    """A pool of two processes of the user's, which is replaced when it is broken."""
+
+    def __init__(self) -> None:
+        self._pool = self._new()
+
+    def submit(self, *call: Any, **options: Any) -> Any:
+        try:
+            return self._pool.submit(*call, **options)
+        except BrokenExecutor:
+            self._pool = self._new()
+            raise
+
+    def shutdown(self, *arguments: Any, **options: Any) -> None:
+        self._pool.shutdown(*arguments, **options)
+
+    @staticmethod
+    def _new() -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(2, multiprocessing.get_context("spawn"))
+
+
+@pytest.mark.slow
+def test_of_those_that_were_in_a_broken_pool_each_runs_alone_next_so_that_only_the_killer_pays(
+    start_engine: StartEngine, handle: Any, wait_until: WaitUntil
+) -> None:
+    with Renewing() as executor:
+        engine = start_engine(handle, executor=executor, processors=2, max_attempts=1)
+        innocent = engine.submit(order("innocent", "nap"))
+        wait_until(lambda: engine.status("innocent") is OrderStatus.PROCESSING)
+        killer = engine.submit(order("killer", "die"))
+
+        assert innocent.wait(timeout=60) is OrderStatus.COMPLETED
+        assert killer.wait(timeout=60) is OrderStatus.FAILED
+        assert (engine.order("innocent").attempts, engine.order("innocent").failures) == (2, 0)
+        assert (engine.order("killer").attempts, engine.order("killer").failures) == (2, 1)
         engine.stop()
 
 

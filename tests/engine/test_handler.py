@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ordermill.engine import InvalidConfiguration, Order, OrderEngine, OrdermillError, OrderStatus, Reject
-from ordermill.engine.handler import Simulated, check_handler, run_handler
+from ordermill.engine.handler import Simulated, check_callable, run_handler
 from ordermill.engine.testing import make_order
 
 
@@ -114,11 +114,16 @@ def test_what_a_call_would_not_run_is_refused_by_name(tmp_path: Path, handler: A
     assert not list(tmp_path.iterdir())
 
 
+def test_a_probe_is_held_to_the_same(tmp_path: Path) -> None:
+    with pytest.raises(InvalidConfiguration, match="The probe charge_later is asynchronous"):
+        OrderEngine(tmp_path / "orders.db", probe=charge_later)  # type: ignore[arg-type]  # mistaken
+
+
 @pytest.mark.parametrize(
     "handler", [Charger(), Charger().charged.append, partial(Charger()), print, decorated(charge_later)]
 )
 def test_what_a_call_may_run_is_taken(handler: Any) -> None:
-    check_handler(handler)
+    check_callable(handler, "handler")
 
 
 def test_a_handler_may_be_false(start_engine: Callable[..., OrderEngine]) -> None:

@@ -144,6 +144,21 @@ def test_what_was_claimed_behind_a_slow_order_goes_to_whoever_is_idle(start_engi
     assert {engine.order(f"o-{number}").attempts for number in range(100)} == {1}
 
 
+def test_an_order_is_begun_beside_a_slow_one_though_the_clock_stands_still(
+    start_engine: StartEngine, held: Held, clock: WatchedClock
+) -> None:
+    handler = Slowable(held)
+    engine = start_engine(handler, processors=2, clock=clock)
+    warm_up(engine)
+    handler.slow = frozenset({"slow"})
+    engine.submit(make_order("slow"))
+    held.begun()
+
+    engine.submit(make_order("quick"))
+
+    assert engine.wait("quick", timeout=5) is OrderStatus.COMPLETED
+
+
 def test_what_was_claimed_and_finds_nobody_idle_goes_back_at_no_cost(
     start_engine: StartEngine, held: Held, assert_sound: Callable[[], None]
 ) -> None:
@@ -199,6 +214,28 @@ def claimed(start_engine: StartEngine, held: Held, clock: WatchedClock) -> Order
     engine.submit_many(make_order(f"o-{number}") for number in range(5))
     held.begun()
     return engine
+
+
+def test_slow_handlers_that_began_together_have_nothing_claimed_ahead_until_they_are_about_to_end(
+    start_engine: StartEngine, clock: WatchedClock
+) -> None:
+    rounds = [threading.Barrier(13) for _ in range(3)]
+    begun = threading.Barrier(13)
+
+    def handle(order: Order) -> None:
+        begun.wait(timeout=10)
+        rounds[int(order.order_id) // 12].wait(timeout=10)
+
+    engine = start_engine(handle, processors=12, clock=clock, stop_seconds=10)
+    engine.submit_many(make_order(str(number)) for number in range(36))
+    for number in range(3):
+        begun.wait(timeout=10)
+        assert engine.metrics().orders_by_status[OrderStatus.PROCESSING] == 12
+        clock.advance(0.2)
+        rounds[number].wait(timeout=10)
+
+    engine.drain(timeout=10)
+    assert {record.attempts for record in engine.orders()} == {1}
 
 
 def test_an_order_that_is_claimed_and_not_begun_can_be_cancelled(

@@ -81,7 +81,7 @@ def test_a_failed_attempt_is_repeated_with_growing_delays_until_the_order_fails(
     engine = start_engine(fail, clock=clock, max_attempts=4, retry_seconds=10, retry_max_seconds=15)
     receipt = engine.submit(make_order())
     for number, longest in enumerate((10, 15, 15), 1):
-        again_at = clock.next_call()
+        again_at = clock.next_call(at_least=1)
         record = engine.order("o-1")
         assert (record.status, record.attempts, record.failures) == (OrderStatus.PENDING, number, number)
         assert record.ready_us == again_at
@@ -112,7 +112,7 @@ def test_an_order_is_not_tried_before_its_time(start_engine: StartEngine, clock:
 
     engine = start_engine(fail_once, clock=clock, retry_seconds=10)
     receipt = engine.submit(make_order("bad"))
-    again_at = clock.next_call()
+    again_at = clock.next_call(at_least=1)
 
     clock.advance_to(again_at - 1)
     engine.submit(make_order("other")).wait(timeout=5)
@@ -128,11 +128,11 @@ def test_an_order_that_waits_to_be_tried_again_outlives_the_engine(
 ) -> None:
     engine = start_engine(raising(ConnectionError("no answer")), clock=clock, retry_seconds=10)
     engine.submit(make_order())
-    again_at = clock.next_call()
+    again_at = clock.next_call(at_least=1)
     engine.stop()
 
     early = start_engine(clock=clock)
-    assert early.order("o-1").ready_us == clock.next_call() == again_at
+    assert early.order("o-1").ready_us == clock.next_call(at_least=1) == again_at
     early.stop()
     clock.advance_to(again_at)
     late = start_engine(clock=clock)

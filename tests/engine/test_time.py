@@ -42,7 +42,7 @@ def test_a_retry_comes_after_its_delay_whatever_the_clock_is_set_to(
     engine = start_engine(handler, clock=clock, retry_seconds=10)
     for order_id in ("before", "after"):
         engine.submit(make_order(order_id))
-        clock.next_call()
+        clock.next_call(at_least=1)
         clock.set_wall(START_US + step_us)
         assert engine.status(order_id) is OrderStatus.PENDING
 
@@ -154,13 +154,13 @@ def test_an_order_in_its_backoff_goes_on_waiting_after_a_restart_and_no_longer_t
     handler = Flaky()
     first = start_engine(handler, clock=clock, retry_seconds=10, retry_max_seconds=10)
     first.submit(make_order())
-    ready_us = clock.next_call()
+    ready_us = clock.next_call(at_least=1)
     first.stop()
     assert handler.attempts.get(timeout=5) == "o-1"
 
     second = start_engine(handler, clock=clock, retry_max_seconds=10)
 
-    assert clock.next_call() == second.order("o-1").ready_us == ready_us
+    assert clock.next_call(at_least=1) == second.order("o-1").ready_us == ready_us
     second.stop()
     assert handler.attempts.empty()
 
