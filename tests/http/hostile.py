@@ -239,7 +239,8 @@ def _server(folder: Path, options: list[str], wrong: list[str]) -> Iterator[int]
         finally:
             process.kill()
             errors.seek(0)
-            wrong.extend(errors.read().splitlines()[:20])
+            told = errors.read().splitlines()
+            wrong.extend([line for line in told if "files may be open" not in line and " stopping: " not in line][:20])
 
 
 @contextmanager
