@@ -9,6 +9,7 @@ once.
 from __future__ import annotations
 
 import itertools
+import logging
 import pickle
 import threading
 import time
@@ -29,6 +30,7 @@ from ..engine.messages import AwaitOrder, Request
 from ..engine.reply import answer, fail
 from ..engine.running import MAX_READERS
 from ..store.reader import Reader
+from .transport.bounded_log import BoundedLog
 
 T = TypeVar("T")
 
@@ -258,6 +260,7 @@ class FacadeLine:
         self.announced: Reply[None] = Reply()
         """Set when the facade takes requests."""
         self._waits: dict[int, Reply[Any]] = {}
+        self._errors = BoundedLog(logging.getLogger("ordermill.http.facades"))
 
     def serve(self) -> None:
         """Answer until the facade says that it stops, or has gone; tell it meanwhile how the engine is."""
@@ -293,9 +296,16 @@ class FacadeLine:
         return True
 
     def _tell_condition(self) -> None:
+        if self._sender.is_behind:  # a facade that does not read need not be told again and again
+            return
         engine = self._engine
-        if not self._sender.is_behind:  # a facade that does not read need not be told again and again
-            self._sender.send(Condition(engine.trouble(), engine.dead_actors(), engine.incidents(), engine.warnings()))
+        try:
+            condition = Condition(engine.trouble(), engine.dead_actors(), engine.incidents(), engine.warnings())
+        except Exception as error:  # the facade is served on
+            self._errors.error("the engine cannot say how it is", error)
+            words = ("the engine cannot say how it is: the log says why",)
+            condition = Condition(words, words, Counter(), ())
+        self._sender.send(condition)
 
     def _ask(self, number: int, request: Asked) -> None:
         reply = Reply[Any]()
