@@ -6,14 +6,16 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import dask
+import distributed
+import loky
 import pytest
 
 from ordermill.engine import Order, OrderEngine, OrderStatus, Reject
 from ordermill.engine.testing import make_order
 
-dask = pytest.importorskip("dask")
-distributed = pytest.importorskip("distributed")
-loky = pytest.importorskip("loky")
+# Dask looks for the address that others would reach it at, which a machine without a network does not have.
+pytestmark = pytest.mark.filterwarnings("ignore:Couldn't detect a suitable IP address:RuntimeWarning")
 
 StartEngine = Callable[..., OrderEngine]
 WaitUntil = Callable[[Callable[[], object]], None]
