@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 
@@ -23,14 +24,27 @@ from ...engine import (
 )
 from ...engine.reply import answer
 from ...store.ledger import Acceptance
-from ..framework.parameters import MAX_WAIT_SECONDS, NoParameters, OrderQuery, PageQuery
-from ..framework.request import ASK_AGAIN, JSON, Answer, Call, Headers, Later, Response
-from ..problems import ContentTooLarge, IdempotencyKeyBusy, KeyNotEnough, NotJson
+from ..framework.parameters import NoParameters
+from ..framework.request import Call
+from ..framework.response import Answer, Later, Response
 from ..security.access import Caller
 from ..security.rate_limit import UserRate
-from ..wire.conditional import entity_tag, matches
+from ..wire.conditional import matches
+from ..wire.errors import ContentTooLarge, IdempotencyKeyBusy, KeyNotEnough, NotJson
+from ..wire.headers import ASK_AGAIN, JSON, Headers
 from . import payloads
-from .payloads import MAX_BULK, MAX_ORDER_BYTES, REJECTED, BulkResult, PagePayload, StatusPayload, encode, order_payload
+from .parameters import MAX_WAIT_SECONDS, OrderQuery, PageQuery
+from .payloads import (
+    MAX_BULK,
+    MAX_ORDER_BYTES,
+    REJECTED,
+    BulkResult,
+    PagePayload,
+    StatusPayload,
+    encode,
+    entity_tag,
+    order_payload,
+)
 
 NDJSON = "application/x-ndjson"
 
@@ -58,7 +72,7 @@ class OrderCalls:
         call.order_id = order.order_id
         if not call.caller.may_see(order.user_id):
             raise KeyNotEnough(f"This key is good for the orders of user {call.caller.user_id!r} only.")
-        headers = self._user_rate.spend((order,))
+        headers = self._user_rate.consume({order.user_id: 1})
         accepted = self._begin_submit(call, body, (order,))
         return Later(accepted, lambda: _submitted(accepted.get(), headers))
 
@@ -71,7 +85,7 @@ class OrderCalls:
             raise ContentTooLarge(f"{len(lines)} orders were sent; send {MAX_BULK} at the most at once.")
         read = [_read(line, call.caller) for line in lines]
         orders = [order for order in read if isinstance(order, Order)]
-        headers = self._user_rate.spend(orders)
+        headers = self._user_rate.consume(Counter(order.user_id for order in orders))
         accepted = self._begin_submit(call, body, orders)
         return Later(accepted, lambda: _submitted_bulk(read, accepted.get(), headers))
 

@@ -12,10 +12,10 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
 
-from .. import problems
-from ..problems import HttpError, RequestTimeout, ServerBusy
 from ..wire import request_id
+from ..wire.errors import HttpError, RequestTimeout, ServerBusy
 from ..wire.message import WireRequest, WireResponse
+from ..wire.problem_details import MEDIA_TYPE, answer_for_http_error
 from ..wire.request_head import Head
 from .buffer_budget import OWN_BYTES, Reservation
 from .request_reader import RequestReader
@@ -28,7 +28,7 @@ _AT_ONCE = 16
 _GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 
-_access_log = logging.getLogger("ordermill.http.security.access")
+_access_log = logging.getLogger("ordermill.http.access")
 
 
 class Connection(asyncio.Protocol):
@@ -276,11 +276,11 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, fault: HttpError, head: Head | None) -> None:
         # What follows may be the rest of this request or the next one: nobody can tell.
-        problem = problems.answer_for(fault)
+        problem = answer_for_http_error(fault)
         request = request_id.sound_or_new("" if head is None else head.fields.get("X-Request-Id", ""))
         _access_log.info("refused before it could be routed: %d", problem.status, extra={"request_id": request})
         headers = (
-            ("Content-Type", problems.MEDIA_TYPE),
+            ("Content-Type", MEDIA_TYPE),
             ("Content-Length", str(len(problem.body))),
             (request_id.HEADER, request),
             *problem.headers,

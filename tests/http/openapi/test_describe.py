@@ -15,10 +15,11 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from ordermill.engine import OrderEngine, OrderStatus
 from ordermill.http.api.payloads import encode
-from ordermill.http.framework.exchange import routes
-from ordermill.http.framework.request import Answer
+from ordermill.http.api.problems import PROBLEM_KINDS
+from ordermill.http.framework.response import Answer
 from ordermill.http.framework.route import Operation, Route, Tag
 from ordermill.http.openapi.describe import describe
+from ordermill.http.routes import routes
 from ordermill.http.security.access import PUBLIC
 from ordermill.http.security.api_keys import Role, create_key
 from ordermill.http.security.protection import UNPROTECTED
@@ -37,8 +38,8 @@ def read(body: bytes) -> Any:
 
 
 TABLE = routes(OrderEngine("never-opened.db"), 1, UNPROTECTED)
-DOCUMENT = read(encode(describe(TABLE)))
-GUARDED = read(encode(describe(TABLE, needs_keys=True)))
+DOCUMENT = read(encode(describe(TABLE, PROBLEM_KINDS)))
+GUARDED = read(encode(describe(TABLE, PROBLEM_KINDS, needs_keys=True)))
 OPERATIONS = [(path, method, tree) for path, item in DOCUMENT["paths"].items() for method, tree in item.items()]
 SCHEMAS = DOCUMENT["components"]["schemas"]
 
@@ -232,7 +233,7 @@ def test_the_headers_of_a_request_are_described_where_a_route_declares_them() ->
     operation = Operation("send", Tag.ORDERS, results=(), headers=Headers)
     route = Route("POST", "/send", lambda _: Answer(b""), PUBLIC, operation)
 
-    (described,) = describe([route])["paths"]["/send"]["post"]["parameters"]
+    (described,) = describe([route], PROBLEM_KINDS)["paths"]["/send"]["post"]["parameters"]
 
     assert described == {
         "name": "Idempotency-Key",
