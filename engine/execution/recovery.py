@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import NamedTuple
 
-from peewee import Database
-
 from ...store import queries
 from ...store.domain import lifecycle
 from ...store.domain.lifecycle import OrderStatus
 from ...store.domain.record import Attempt, Move, OrderRecord, move
 from ...store.ledger import Ledger
+from ...store.statements import Database
 from ..actors.context import Crew
 from ..actors.processor import after_failure, put_back
 from ..actors.transition_log import log_transitions

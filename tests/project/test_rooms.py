@@ -1,0 +1,103 @@
+"""Inside the layers as well imports run one way: from room to room as this table has it, and never in a circle."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOMS: dict[str, dict[str, str]] = {
+    "store": {
+        "__init__": "",
+        "audit": "queries statements tables domain",
+        "engines": "statements tables domain",
+        "retention": "export queries totals statements translation tables domain",
+        "ledger": "queries idempotency totals statements translation tables domain",
+        "queries": "totals statements tables domain",
+        "idempotency": "statements tables domain",
+        "totals": "statements tables domain",
+        "sqlite": "statements translation files domain",
+        "export": "files domain",
+        "translation": "domain",
+        "files": "",
+        "tables": "",
+        "statements": "",
+        "domain": "",
+    },
+}
+"""Each room, or file beside the rooms, and what it may import of its layer besides itself."""
+
+
+def modules(root: Path, layer: str) -> dict[str, Path]:
+    """Every module of a layer by its name below the layer: `transport.server`."""
+    return {
+        ".".join(path.relative_to(root / layer).with_suffix("").parts): path
+        for path in sorted((root / layer).rglob("*.py"))
+    }
+
+
+def imports(root: Path, layer: str) -> dict[str, set[str]]:
+    """What each module of a layer imports of that layer, by name."""
+    known = modules(root, layer)
+    return {name: set(_imported(name, path, layer, known)) for name, path in known.items()}
+
+
+def _imported(name: str, path: Path, layer: str, known: dict[str, Path]) -> Iterator[str]:
+    package = [layer, *name.split(".")[:-1]]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = [*package[: len(package) - node.level + 1], *filter(None, (node.module or "").split("."))]
+            for alias in node.names:
+                for target in ([*base, alias.name], base, [*base, "__init__"]):
+                    found = ".".join(target[1:])
+                    if target[:1] == [layer] and found in known and found != name:
+                        yield found
+                        break
+
+
+def room(name: str) -> str:
+    """The room of a module: the folder that it is in, or its own name."""
+    return name.partition(".")[0]
+
+
+@pytest.mark.parametrize("layer", ROOMS)
+def test_a_room_imports_from_the_rooms_below_it_alone(root: Path, layer: str) -> None:
+    table = {name: {name, *allowed.split()} for name, allowed in ROOMS[layer].items()}
+
+    assert {room(name) for name in modules(root, layer)} == set(table)
+    assert [
+        f"{name} imports {target}"
+        for name, targets in imports(root, layer).items()
+        for target in sorted(targets)
+        if room(target) not in table[room(name)]
+    ] == []
+
+
+@pytest.mark.parametrize("layer", ROOMS)
+def test_no_imports_run_in_a_circle(root: Path, layer: str) -> None:
+    left = imports(root, layer)
+    while ends := {name for name, targets in left.items() if not targets & left.keys()}:
+        left = {name: targets for name, targets in left.items() if name not in ends}
+
+    assert left == {}
+
+
+@pytest.mark.parametrize("layer", ["http", "engine"])
+def test_only_the_store_knows_the_database(root: Path, layer: str) -> None:
+    known = ("peewee", "playhouse", "sqlite3")
+    assert [
+        f"{path.relative_to(root)} imports {name}"
+        for path in modules(root, layer).values()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
+        if name.partition(".")[0] in known
+    ] == []
+
+
+def test_what_an_order_is_does_not_know_how_it_is_stored(root: Path) -> None:
+    for path in (root / "store" / "domain").rglob("*.py"):
+        assert "peewee" not in path.read_text(encoding="utf-8")
+        assert "sqlite3" not in path.read_text(encoding="utf-8")
