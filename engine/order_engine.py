@@ -20,7 +20,7 @@ from .actors.context import Crew
 from .clock import Clock
 from .config import EngineConfig, ExecutorKind
 from .execution.handler import Handler, Probe, Simulated, check_callable
-from .execution.runners import bench_maker
+from .execution.runner_factory import bench_maker
 from .interface import Desk
 from .life import IS_INHERITED, Life, Phase
 from .recovery import Recovered

@@ -33,7 +33,7 @@ from .clock import Clock, SystemClock
 from .config import EngineConfig
 from .execution import begun
 from .execution.handler import Probe
-from .execution.runners import Bench
+from .execution.runner import Bench
 from .logger import EngineLogger
 from .recovery import Recovered, recover
 from .reply import Reply
