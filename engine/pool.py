@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from bisect import insort
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from math import ceil
 from typing import Any
@@ -275,10 +275,8 @@ class PoolActor(EngineActor):
         ending_us = round((self._order_seconds - _UNBEGUN_SECONDS) * 1e6)
         now = self._crew.clock.monotonic_us()
         ending, next_us = 0, None
-        for hand in self._busy.values():
-            if hand.began_us is None:
-                continue
-            left_us = hand.began_us + ending_us - now
+        for began_us in self._begun_us():
+            left_us = began_us + ending_us - now
             if left_us <= 0:
                 ending += 1
                 if ending == ahead:
@@ -351,36 +349,39 @@ class PoolActor(EngineActor):
     def _dispatch(self) -> None:
         waiting = len(self._claims)
         if waiting:
-            woken = self._wake_up(self._hands_wanted(waiting))
-            if waiting > woken and self._claims_check is None:
+            self._wake_up(self._hands_wanted(waiting))
+            if self._claims_check is None:
                 self._check_claims_later()
         self._watch()
 
-    def _wake_up(self, processors: int) -> int:
-        woken = min(processors, len(self._idle))
-        for _ in range(woken):
+    def _wake_up(self, processors: int) -> None:
+        for _ in range(min(processors, len(self._idle))):
             processor, hand = self._idle.popitem()
             self._busy[processor] = hand
             processor.tell(ProcessOrders())
-        return woken
 
     def _hands_wanted(self, waiting: int) -> int:
         """How many more processors are to take part: where the handler is quick, fewer are in each other's way."""
         wanted = ceil(waiting * self._order_seconds / _SHARE_SECONDS)
         since_us = self._crew.clock.monotonic_us() - round(_SHARE_SECONDS * 1e6)
-        for hand in self._busy.values():
+        for began_us in self._begun_us():
             if wanted <= 0:
                 break
-            wanted -= (
-                hand.began_us is not None and hand.began_us > since_us
-            )  # it will be back for the next one in a moment
+            wanted -= began_us > since_us  # it will be back for the next one in a moment
         return max(1, wanted)  # those that are at work may turn out to be slow
 
     def _check_claims_later(self) -> None:
-        if (since_us := self._claims.oldest_us()) is not None:
+        # One for each that is between two orders needs no look: a thread begins it, or the processor says it is idle.
+        if (since_us := self._claims.unattended_us(self._busy.values())) is not None:
             patience = _SHARE_SECONDS if self._idle else _UNBEGUN_SECONDS
             waited = (self._crew.clock.monotonic_us() - since_us) / 1e6
             self._claims_check = self.tell_self_after(max(0.0, patience - waited), CheckClaims())
+
+    def _begun_us(self) -> Iterator[int]:
+        """Since when each of the handlers runs, as far as that is known."""
+        for hand in self._busy.values():
+            if (began_us := hand.began_us) is not None:  # read once: another thread may change it
+                yield began_us
 
     def _run_low(self) -> None:
         self.tell_self(ClaimsRunLow())
@@ -394,9 +395,10 @@ class PoolActor(EngineActor):
     def _return_late(self) -> None:
         # Handlers that were quick have become slow: what was claimed for them has to wait, and says so.
         now = self._crew.clock.monotonic_us()
-        if late := self._claims.take_back(now - round(_UNBEGUN_SECONDS * 1e6)):
-            running_us = [now - hand.began_us for hand in self._busy.values() if hand.began_us is not None]
-            self._order_seconds = max(self._order_seconds, max(running_us, default=0) / 1e6)
+        late = self._claims.take_back_late(now - round(_UNBEGUN_SECONDS * 1e6), self._busy.values())
+        if late:
+            longest_us = now - min(self._begun_us(), default=now)
+            self._order_seconds = max(self._order_seconds, longest_us / 1e6)
             self._may_claim_ahead = False
             if any(record.sequence == self._claims.alone for record in late):
                 self._claims.alone = None
@@ -448,8 +450,7 @@ class PoolActor(EngineActor):
         timeout = self._crew.config.handler_timeout
         if timeout is not None and self._busy and self._timeout_check is None:
             now = self._crew.clock.monotonic_us()
-            begun = [hand.began_us for hand in self._busy.values() if hand.began_us is not None]
-            passed = (now - min(begun, default=now)) / 1e6
+            passed = (now - min(self._begun_us(), default=now)) / 1e6
             self._timeout_check = self.tell_self_after(timeout - passed, CheckTimeouts())
 
     def _check_timeouts(self) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ordermill.engine import Durability, Order, OrderEngine
+from ordermill.engine import Durability, Order, OrderEngine, OrderNotFound
 from ordermill.engine.clock import Timer
 from ordermill.engine.testing import START_US, ManualClock, make_order
 from ordermill.store import lifecycle, queries
@@ -169,6 +169,18 @@ def event_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[type, str], thread
         return happened
 
     return watch
+
+
+@pytest.fixture
+def let_record() -> Callable[[OrderEngine], None]:
+    """Waits until the recorder has recorded what it was told before, and has told the others."""
+
+    def wait(engine: OrderEngine) -> None:
+        for _ in range(2):  # the first may be answered before the transaction that it came with, the second is not
+            with pytest.raises(OrderNotFound):
+                engine.cancel("none")
+
+    return wait
 
 
 @pytest.fixture
