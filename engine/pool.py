@@ -37,6 +37,7 @@ from .messages import (
     GetReady,
     HandlerLost,
     HandlerNotBegun,
+    OrderDue,
     OrdersAssigned,
     OrdersHandled,
     OrdersReady,
@@ -62,6 +63,8 @@ _UNBEGUN_SECONDS = 0.025
 _ALONE_US = 10_000_000
 """How long the others wait for an order that has to run alone: a hanging one must not hold them up for ever."""
 _PAUSE_SECONDS = 0.5
+_LEFT_OUT_SECONDS = (0.5, 60.0)
+"""How long an order is left out that cannot be recorded as Processing, at first and at last; that doubles each time."""
 _TRY_SECONDS = (0.5, 30.0)
 """How soon a processor that is unfit tries again at first, and at last; that doubles from one to the next."""
 _UNBEGUN = "the engine stopped before it was begun"
@@ -73,6 +76,7 @@ Message = (
     OrdersReady
     | OrdersAssigned
     | AssignmentsFailed
+    | OrderDue
     | ProcessorIdle
     | ProcessorUnfit
     | TryProcessors
@@ -107,6 +111,7 @@ class PoolActor(EngineActor):
         self._suspected: deque[OrderRecord] = deque()  # likewise, but each of them runs alone
         # Sequences in these or with the recorder: Pending, but not to be read again.
         self._held: set[int] = set()
+        self._left_out: dict[int, float] = {}  # by sequence: those that cannot be assigned, and for how many seconds
         self._assigning = 0
         self._head_us: int | None = None  # of the latest claim, on the queue's clock: whoever waits is behind it
         self._claims = Claims(crew.clock.monotonic_us, crew.begun, self._run_low)
@@ -158,8 +163,11 @@ class PoolActor(EngineActor):
                 self._take_in(records)
             case OrdersAssigned(assigned, refused):
                 self._take_claimed(assigned, refused)
-            case AssignmentsFailed(moves):
-                self._take_unclaimed(moves)
+            case AssignmentsFailed(moves, is_their_fault):
+                self._take_unclaimed(moves, is_their_fault=is_their_fault)
+            case OrderDue(sequence):
+                self._held.discard(sequence)
+                self._more_in_database = True
             case ProcessorIdle(processor):
                 self._take_back(processor)
             case ProcessorUnfit(processor, trouble):
@@ -330,21 +338,37 @@ class PoolActor(EngineActor):
 
     def _take_claimed(self, assigned: Sequence[OrderRecord], refused: Sequence[OrderRecord]) -> None:
         self._assigning -= len(assigned) + len(refused)
-        self._held.difference_update(record.sequence for record in (*assigned, *refused))
+        for record in (*assigned, *refused):
+            self._held.discard(record.sequence)
+            self._left_out.pop(record.sequence, None)
         if self._is_stopping:
             self._return(assigned, _UNBEGUN)
         else:
             self._claims.put(assigned)
 
-    def _take_unclaimed(self, moves: Sequence[Move]) -> None:
+    def _take_unclaimed(self, moves: Sequence[Move], *, is_their_fault: bool) -> None:
         self._assigning -= len(moves)
         for step in reversed(moves):
-            if step.before.sequence == self._claims.alone:
+            is_suspected = step.before.sequence == self._claims.alone
+            if is_suspected:
                 self._claims.alone = None
-                self._suspected.appendleft(step.before)
-            else:
-                self._ready.appendleft(step.before)
-        self._pause()
+            if is_their_fault and self._leave_out(step.before):
+                continue
+            (self._suspected if is_suspected else self._ready).appendleft(step.before)
+            self._pause()
+
+    def _leave_out(self, record: OrderRecord) -> bool:
+        """Have an order wait for a while, longer each time, and no other one; False where too many do already."""
+        window, sequence = self._crew.config.window, record.sequence
+        if len(self._left_out) >= window:
+            self._left_out = {one: seconds for one, seconds in self._left_out.items() if one in self._held}
+        if len(self._left_out) >= window and sequence not in self._left_out:
+            return False
+        first, longest = _LEFT_OUT_SECONDS
+        seconds = min(2 * self._left_out.get(sequence, first / 2), longest)
+        self._left_out[sequence] = seconds
+        self.tell_self_after(seconds, OrderDue(sequence))  # it is held until then, so it is not read
+        return True
 
     def _dispatch(self) -> None:
         waiting = len(self._claims)
