@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from measure import Benchmark, Status, measure
-from ordermill.http.limits import allow_connections
+from ordermill.http.transport.tuning import allow_connections
 from report import Machine, Report, show, write
 
 _ROUNDS = 5

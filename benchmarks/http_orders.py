@@ -63,6 +63,20 @@ def measure_peer(conditions: Conditions, connections: int) -> Figures:
         return post_and_complete(server, connections, conditions.seconds(_SECONDS))
 
 
+def measure_noop(conditions: Conditions, connections: int) -> Figures:
+    """A fresh peer that looks at each order, answers, and keeps nothing: all that it accepts is completed at once."""
+    with servers.peer(conditions.folder / "peer.db") as server:
+        cpu_before = server.cpu_seconds()
+        seconds = conditions.seconds(_SECONDS)
+        load = Wrk(f"{server.url}/noop", connections, seconds, "post_orders.lua", ORDERS_PATH="/noop").finish()
+        return {
+            "accepted_per_second": load.per_second,
+            "p99_ms": load.p99_ms,
+            "completed_per_second": load.per_second,
+            "cpu_seconds_per_1000": 1000 * (server.cpu_seconds() - cpu_before) / load.requests,
+        }
+
+
 def _missing() -> str:
     return missing_wrk() or servers.missing_peer()
 
@@ -72,6 +86,7 @@ def _missing_facades() -> str:
 
 
 _PEER = "FastAPI, asyncio.Queue and aiosqlite, as durable (peers/fastapi_peer.py)"
+_NOOP = "FastAPI that looks at an order and answers, and keeps nothing (/noop of peers/fastapi_peer.py)"
 
 BENCHMARKS = (
     Benchmark(
@@ -108,6 +123,40 @@ BENCHMARKS = (
             Row("F3", "accepted_per_second", Rule.AT_LEAST, 2.0),
             Row("F5", "completed_per_second", Rule.AT_LEAST, 3.0),
         ),
+        missing=_missing_facades,
+    ),
+    Benchmark(
+        name="http_orders_noop",
+        work="POST /orders over 64 connections, until all are Completed",
+        against=_NOOP,
+        ours=partial(measure_ours, connections=64),
+        theirs=partial(measure_noop, connections=64),
+        rows=(
+            Row("N5", "completed_per_second", Rule.AT_LEAST, 1.3),
+            Row("N5 cpu", "cpu_seconds_per_1000", Rule.AT_MOST, 0.9),
+        ),
+        missing=_missing,
+    ),
+    Benchmark(
+        name="http_orders_noop_1000",
+        work="POST /orders over 1,000 connections, until all are Completed",
+        against=_NOOP,
+        ours=partial(measure_ours, connections=1000),
+        theirs=partial(measure_noop, connections=1000),
+        rows=(
+            Row("N4", "completed_per_second", Rule.AT_LEAST, 1.3),
+            Row("N4 cpu", "cpu_seconds_per_1000", Rule.AT_MOST, 0.9),
+            Row("N4 p99", "p99_ms", Rule.AT_MOST, 1.0),
+        ),
+        missing=_missing,
+    ),
+    Benchmark(
+        name="http_orders_facades_alone",
+        work="POST /orders over 64 connections to `serve --facades 2`, until all are Completed",
+        against="the same with one process",
+        ours=partial(measure_ours, connections=64, options=("--facades", "2")),
+        theirs=partial(measure_ours, connections=64),
+        rows=(Row("F", "completed_per_second", Rule.AT_LEAST, 1.0),),
         missing=_missing_facades,
     ),
 )

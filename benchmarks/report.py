@@ -19,7 +19,7 @@ from rich.table import Column, Table
 
 from measure import Comparison, Result, Rule, Status
 
-_PACKAGES = ("ordermill", "Pykka", "CherryPy", "cheroot", "peewee", "msgspec", "fastapi", "uvicorn", "aiosqlite")
+_PACKAGES = ("ordermill", "Pykka", "CherryPy", "uvloop", "peewee", "msgspec", "fastapi", "uvicorn", "aiosqlite")
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from ..store.lifecycle import OrderStatus
 from ..store.order import Order
 from ..store.record import ENGINE, Cause, Move, OrderRecord
 from .handler import Effect
+from .reply import Reply
 from .snapshot import MetricsSnapshot
 
 
@@ -78,8 +79,8 @@ class AwaitOrder(NamedTuple):
     """Which one."""
     timeout: float | None
     """Seconds after which to tell anyway; None tells nothing before something happens."""
-    reply: Future[None]
-    """Set when the order is worth a look."""
+    reply: Reply[None]
+    """Set when the order is worth a look. Who waits no longer sets it before that."""
 
 
 class AssignOrders(NamedTuple):

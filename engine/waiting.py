@@ -41,6 +41,7 @@ class WaitingRoom:
             if self._is_closed:
                 return False
             self._waiting.setdefault(wish.order_id, {})[wish.reply] = None
+        wish.reply.when_done(partial(self.leave, wish))
         if wish.timeout is not None:
             self._set_timer(wish, self._clock.call_after(wish.timeout, partial(self._time_out, wish)))
         return True

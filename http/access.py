@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from .keyring import Keyring
 from .keys import Role
@@ -66,12 +66,12 @@ class Doorkeeper:
         """Whether there are keys at all."""
         return self._keyring is not None
 
-    def admit(self, access: Access, environ: Mapping[str, Any]) -> Caller:
+    def admit(self, access: Access, fields: Mapping[str, str]) -> Caller:
         """Who calls.
 
         Args:
             access: what the route asks.
-            environ: the request, as PEP 3333 has it.
+            fields: the header of the request.
 
         Raises:
             KeyRequired: no key was sent, or one that is none.
@@ -79,7 +79,7 @@ class Doorkeeper:
         """
         if self._keyring is None or not access.roles:
             return ANYBODY
-        scheme, _, key = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+        scheme, _, key = fields.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             raise KeyRequired
         entry = self._keyring.find(key.strip())

@@ -1,23 +1,25 @@
 """The REST facade: the table of routes, and the CherryPy application that forwards requests along it.
 
 CherryPy's own request cycle (configuration, tools, hooks, parsing of forms and cookies) costs more than everything
-else that is done for an order, and nothing of it is used here. So the application is a WSGI callable by itself, which
-looks up the route and calls its handler: CherryPy's tree, bus and server take it as it is.
+else that is done for an order, and nothing of it is used here. So the application looks up the route and calls its
+handler by itself. CherryPy's tree and bus take it as it is. Our own server calls it in its loop; to any other server it
+is a WSGI callable.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
 
-from ..engine import Desk, OrdermillError, Reply
-from . import docs, operations, problems
+from ..engine import Desk, OrdermillError
+from . import operations, problems
 from .access import OPERATING, OVERVIEW, PUBLIC, READING, SUBMITTING
 from .call import NO_PAGE, Answer, Call, Later, Response
 from .document import Document
@@ -27,10 +29,13 @@ from .metrics import MetricsCalls
 from .openapi import describe
 from .orders import OrderCalls
 from .payloads import encode
-from .problems import MethodNotAllowed, NoSuchResource
+from .problems import MethodNotAllowed, NoSuchResource, ServerBusy
 from .protection import UNPROTECTED, Protection
 from .request_id import request_id_of
 from .route import Route
+from .transport.ports import RunAside
+from .transport.wsgi import request_of
+from .wire.message import WireRequest, WireResponse
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -39,24 +44,32 @@ _log = logging.getLogger("ordermill.http")
 _access_log = logging.getLogger("ordermill.http.access")
 
 
-def routes(desk: Desk, max_waiting: int, protection: Protection) -> tuple[Route, ...]:
+def routes(
+    desk: Desk,
+    max_waiting: int,
+    protection: Protection,
+    warnings: Callable[[], tuple[str, ...]] = tuple,
+) -> tuple[Route, ...]:
     """Every call of the API.
 
     Args:
         desk: of the engine that answers them.
         max_waiting: requests that may wait for an order at the same time.
         protection: what stands between it and its callers.
+        warnings: asked what an operator should mend, besides the keys.
     """
     orders = OrderCalls(desk, max_waiting, protection.user_rate)
     metrics = MetricsCalls(desk)
-    health = HealthCalls(desk, protection.doorkeeper.trouble)
+    health = HealthCalls(desk, lambda: (*protection.doorkeeper.trouble(), *warnings()))
     api = (
         Route("POST", "/orders", orders.submit, SUBMITTING, operations.SUBMIT),
-        Route("GET", "/orders", orders.list, READING, operations.LIST),
-        Route("POST", "/orders/bulk", orders.submit_bulk, SUBMITTING, operations.SUBMIT_BULK),
+        Route("GET", "/orders", orders.list, READING, operations.LIST, may_block=True),
+        Route("POST", "/orders/bulk", orders.submit_bulk, SUBMITTING, operations.SUBMIT_BULK, may_block=True),
         Route("GET", "/orders/{order_id}", orders.read, READING, operations.READ),
         Route("GET", "/orders/{order_id}/status", orders.read_status, READING, operations.READ_STATUS),
-        Route("GET", "/orders/{order_id}/history", orders.read_history, READING, operations.READ_HISTORY),
+        Route(
+            "GET", "/orders/{order_id}/history", orders.read_history, READING, operations.READ_HISTORY, may_block=True
+        ),
         Route("POST", "/orders/{order_id}/cancel", orders.cancel, SUBMITTING, operations.CANCEL_ORDER),
         Route("POST", "/orders/{order_id}/retry", orders.retry, OPERATING, operations.RETRY),
         Route("POST", "/orders/{order_id}/settle", orders.settle, OPERATING, operations.SETTLE),
@@ -66,123 +79,228 @@ def routes(desk: Desk, max_waiting: int, protection: Protection) -> tuple[Route,
     )
     needs_keys = protection.doorkeeper.needs_keys
     description = Document(lambda: encode(describe(api, needs_keys=needs_keys)), NO_PAGE)
-    return (*api, Route("GET", "/openapi.json", description.read, PUBLIC), *docs.ROUTES)
+    return (*api, Route("GET", "/openapi.json", description.read, PUBLIC, may_block=True))
+
+
+class Found(NamedTuple):
+    """The route of a request, and what stands for the placeholders in its path."""
+
+    route: Route
+    parameters: Mapping[str, str]
+
+
+class _Node:
+    """What a path leads to, segment by segment."""
+
+    def __init__(self) -> None:
+        self.written: dict[str, _Node] = {}
+        self.placeholder: _Node | None = None
+        self.methods: dict[str, Route] = {}
 
 
 class Router:
     """Finds the route of a request.
 
     Args:
-        table: every route; a path that is written out goes before one with a placeholder.
+        table: every route; where one path is written out and another has a placeholder, the written one goes before.
     """
 
     def __init__(self, table: Iterable[Route]) -> None:
-        self._methods: dict[str, dict[str, Route]] = {}
+        self._root = _Node()
+        self._written: dict[tuple[str, str], Found] = {}
+        self._all: dict[str, Route] = {}  # only OPTIONS may ask for all there is
         for route in table:
-            self._methods.setdefault(route.path, {})[route.method] = route
-            self._methods.setdefault("*", {})[route.method] = route  # only OPTIONS may ask for all there is
+            node = self._root
+            for segment in route.path.split("/"):
+                if segment.startswith("{"):
+                    node.placeholder = node = node.placeholder or _Node()
+                else:
+                    node = node.written.setdefault(segment, _Node())
+            node.methods[route.method] = route
+            self._all[route.method] = route
+            if "{" not in route.path:
+                self._written[route.method, route.path] = Found(route, {})
 
-    def find(self, method: str, path: str) -> tuple[Route, str]:
-        """The route of a request, and the order id in its path.
+    def find(self, method: str, path: str) -> Found:
+        """The route of a request.
 
         Raises:
             NoSuchResource: nothing is at this path.
             MethodNotAllowed: something is, but not for this method.
         """
         wanted = "GET" if method == "HEAD" else method
-        exact = self._methods.get(path, {})
-        if wanted in exact:
-            return exact[wanted], ""
-        pattern, order_id = _generalize(path)
-        general = self._methods.get(pattern, {})
-        if wanted in general:
-            return general[wanted], order_id
-        methods = {*exact, *general}
+        if (found := self._written.get((wanted, path))) is not None:
+            return found
+        candidates = [self._all] if path == "*" else []
+        values = path.split("/")
+        for node in _walk(self._root, values, 0):
+            if wanted in node.methods:
+                route = node.methods[wanted]
+                names = route.path.split("/")
+                return Found(
+                    route, {name[1:-1]: value for name, value in zip(names, values, strict=True) if name[:1] == "{"}
+                )
+            candidates.append(node.methods)
+        methods = {method for methods in candidates for method in methods}
         if not methods:
             raise NoSuchResource
         allow = ", ".join(sorted({*methods, "OPTIONS", *(["HEAD"] if "GET" in methods else [])}))
         if method == "OPTIONS":
             # Browsers ask before they have a key to send.
             answer = Answer(b"", HTTPStatus.NO_CONTENT, (("Allow", allow),))
-            return Route(method, path, lambda _: answer, PUBLIC), order_id
+            return Found(Route(method, path, lambda _: answer, PUBLIC), {})
         raise MethodNotAllowed(allow)
 
 
+def _walk(node: _Node, segments: list[str], depth: int) -> Iterator[_Node]:
+    if depth == len(segments):
+        if node.methods:
+            yield node
+        return
+    segment = segments[depth]
+    if (written := node.written.get(segment)) is not None:
+        yield from _walk(written, segments, depth + 1)
+    if node.placeholder is not None and segment:
+        yield from _walk(node.placeholder, segments, depth + 1)
+
+
 class Facade(cherrypy.Application):  # type: ignore[misc]  # CherryPy has no types
-    """The WSGI application.
+    """The application: WSGI, and called in the loop by our own server.
 
     Args:
         desk: of a running engine.
         max_waiting: requests that may wait for an order at the same time.
         protection: what stands between it and its callers.
+        warnings: asked what an operator should mend.
     """
 
-    def __init__(self, desk: Desk, max_waiting: int, protection: Protection = UNPROTECTED) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        max_waiting: int,
+        protection: Protection = UNPROTECTED,
+        warnings: Callable[[], tuple[str, ...]] = tuple,
+    ) -> None:
         super().__init__(root=None)
-        self._router = Router(routes(desk, max_waiting, protection))
+        self._router = Router(routes(desk, max_waiting, protection, warnings))
         self._protection = protection
 
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Exchange:
-        """Begin to answer a request, as PEP 3333 has it."""
-        return Exchange(self._router, self._protection, environ, start_response)
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+        """Answer a request, as PEP 3333 has it; the thread waits for the engine."""
+        status, headers, body = Exchange(self._router, self._protection, request_of(environ)).wait()
+        start_response(_STATUS_LINES[status], list(headers))
+        return [body] if body else []
+
+    def begin(self, request: WireRequest, respond: Callable[[WireResponse], object], aside: RunAside) -> Exchange:
+        """Begin to answer a request in a loop; see `LoopApplication`. What the desk replies has to come in the loop."""
+        exchange = Exchange(self._router, self._protection, request)
+        exchange.begin(respond, aside)
+        return exchange
 
 
 class Exchange:
-    """A request on its way to its answer, and then the parts of the answer.
-
-    While the answer waits for the engine, our own server leaves it alone until what is `awaited` calls back. Any other
-    WSGI server takes its parts, and waits for the first of them.
+    """A request on its way to its answer.
 
     Args:
         router: finds the handler.
         protection: says who may call it.
-        environ: the request, as PEP 3333 has it.
-        start_response: called with the status and the headers before the first part.
+        request: it.
     """
 
-    __slots__ = ("_began", "_call", "_cors", "_environ", "_request_id", "_response", "_start_response")
+    __slots__ = (
+        "_aside",
+        "_began",
+        "_call",
+        "_later",
+        "_may_block",
+        "_protection",
+        "_request",
+        "_request_id",
+        "_respond",
+        "_router",
+    )
 
-    def __init__(
-        self, router: Router, protection: Protection, environ: WSGIEnvironment, start_response: StartResponse
-    ) -> None:
+    def __init__(self, router: Router, protection: Protection, request: WireRequest) -> None:
         self._began = time.perf_counter()
-        self._environ = environ
-        self._start_response = start_response
-        self._cors = protection.cors
-        self._request_id = request_id_of(environ)
+        self._router = router
+        self._protection = protection
+        self._request = request
+        self._request_id = request_id_of(request.fields)
         self._call: Call | None = None
-        self._response: Response
+        self._later: Later | None = None
+
+    def wait(self) -> WireResponse:
+        """The answer, waited for."""
+        response = self._attempt(self._handler())
+        while isinstance(response, Later):
+            response = self._attempt(response.go_on)
+        return response
+
+    def begin(self, respond: Callable[[WireResponse], object], aside: RunAside) -> None:
+        """Have the answer given when it is there.
+
+        Args:
+            respond: called with it.
+            aside: runs what may block.
+        """
+        self._respond = respond
+        self._aside = aside
+        self._step(self._handler())
+
+    def hurry(self) -> None:
+        """The client may have gone: do not wait for what need not be waited for."""
+        if self._later is not None and self._later.hurry is not None:
+            self._later.hurry()
+
+    def abandon(self) -> None:
+        """The client has gone: nobody wants the answer any more."""
+        self._respond = _ignore
+        self.hurry()
+
+    def _handler(self) -> Callable[[], Response]:
+        request = self._request
+        self._may_block = False
         try:
-            route, order_id = router.find(environ["REQUEST_METHOD"], environ["PATH_INFO"])
-            caller = protection.doorkeeper.admit(route.access, environ)
-            self._call = Call(environ, environ.get("QUERY_STRING", ""), order_id, caller, self._request_id)
-            self._response = route.handler(self._call)
+            route, parameters = self._router.find(request.method, request.path)
+            caller = self._protection.doorkeeper.admit(route.access, request.fields)
         except Exception as error:
-            self._response = self._explain(error)
+            return partial(self._explain, error)
+        self._may_block = route.may_block
+        self._call = Call(request, parameters.get("order_id", ""), caller, self._request_id)
+        return partial(route.handler, self._call)
 
-    @property
-    def awaited(self) -> Reply[Any] | None:
-        """What the answer waits for; None when it is there."""
-        while isinstance(response := self._response, Later):
-            if not response.reply.is_done:
-                return response.reply
-            self._go_on(response)
-        return None
+    def _step(self, work: Callable[[], Response]) -> None:
+        if not self._may_block:
+            self._proceed(self._attempt(work))
+            return
+        try:
+            self._aside(partial(self._attempt, work), self._proceed)
+        except ServerBusy as error:
+            self._proceed(self._finish(self._explain(error)))
 
-    def __iter__(self) -> Iterator[bytes]:
-        while isinstance(response := self._response, Later):
-            self._go_on(response)
-        body, headers = seal(response, self._environ, self._request_id, self._cors)
+    def _proceed(self, response: Later | WireResponse) -> None:
+        if isinstance(response, Later):
+            self._later = response
+            response.reply.when_done(self._go_on)
+        else:
+            self._respond(response)
+
+    def _go_on(self) -> None:
+        later, self._later = self._later, None
+        assert later is not None
+        self._step(later.go_on)
+
+    def _attempt(self, work: Callable[[], Response]) -> Later | WireResponse:
+        try:
+            response = work()
+        except Exception as error:
+            response = self._explain(error)
+        return response if isinstance(response, Later) else self._finish(response)
+
+    def _finish(self, answer: Answer) -> WireResponse:
         if _access_log.isEnabledFor(logging.INFO):
-            self._log_access(response.status)
-        self._start_response(_STATUS_LINES[response.status], headers)
-        return iter((body,) if body else ())
-
-    def _go_on(self, later: Later) -> None:
-        try:
-            self._response = later.go_on()
-        except Exception as error:
-            self._response = self._explain(error)
+            self._log_access(answer.status)
+        return seal(answer, self._request, self._request_id, self._protection.cors)
 
     def _explain(self, error: Exception) -> Answer:
         if not isinstance(error, OrdermillError):
@@ -198,7 +316,7 @@ class Exchange:
     @property
     def _line(self) -> str:
         # Quoted: nobody can write a second line into the log. Without the query, which may name a user.
-        return f"{self._environ['REQUEST_METHOD']} {quote(self._environ['PATH_INFO'])}"
+        return f"{self._request.method} {quote(self._request.path)}"
 
     @property
     def _about(self) -> dict[str, object]:
@@ -208,13 +326,8 @@ class Exchange:
         return about
 
 
+def _ignore(_response: WireResponse) -> None:
+    """Nobody waits for the answer."""
+
+
 _STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
-
-
-def _generalize(path: str) -> tuple[str, str]:
-    parts = path.split("/", 3)
-    if len(parts) < 3 or parts[1] != "orders" or not parts[2]:
-        return path, ""
-    order_id = parts[2]
-    parts[2] = "{order_id}"
-    return "/".join(parts), order_id

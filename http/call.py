@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..engine import Cause, IdempotencyKey, Reply
@@ -10,9 +11,12 @@ from .access import ANYBODY, Caller
 from .conditional import preferred_wait
 from .idempotency import read_idempotency_key
 from .parameters import P, parse_query
-from .problems import ContentTooLarge, LengthRequired, UnsupportedMediaType
+from .problems import ContentTooLarge, LengthRequired, NotJson, UnsupportedMediaType
+from .wire.message import WireRequest
 
+_BYTE_ORDER_MARKS = (BOM_UTF8, BOM_UTF16_LE, BOM_UTF16_BE)
 JSON = "application/json"
+_UTF_8 = ("utf-8", "utf8")  # the second is no name of it that is registered, but a common one
 Headers = tuple[tuple[str, str], ...]
 
 NO_PAGE: Headers = (
@@ -47,6 +51,8 @@ class Later(NamedTuple):
     """Set when it is time to go on."""
     go_on: Callable[[], Answer | Later]
     """Gives the answer then, or what has to be waited for next."""
+    hurry: Callable[[], object] | None = None
+    """Sets the reply now, where the client may have gone and the answer would do as it is; None where it would not."""
 
 
 Response = Answer | Later
@@ -56,25 +62,16 @@ class Call:
     """One request.
 
     Args:
-        environ: as PEP 3333 has it.
-        query_string: the part of the address behind the question mark.
+        request: as it came over the wire.
         order_id: the order that the path names, or the empty string.
         caller: who sent it.
         request_id: its name.
     """
 
-    __slots__ = ("_environ", "_query_string", "caller", "order_id", "request_id")
+    __slots__ = ("_request", "caller", "order_id", "request_id")
 
-    def __init__(
-        self,
-        environ: Mapping[str, Any],
-        query_string: str,
-        order_id: str,
-        caller: Caller = ANYBODY,
-        request_id: str = "",
-    ) -> None:
-        self._environ = environ
-        self._query_string = query_string
+    def __init__(self, request: WireRequest, order_id: str, caller: Caller = ANYBODY, request_id: str = "") -> None:
+        self._request = request
         self.order_id = order_id
         """The order that it is about, or the empty string; for the log too."""
         self.caller = caller
@@ -83,19 +80,17 @@ class Call:
     @property
     def accept(self) -> str:
         """The media types that the client prefers, as it wrote them."""
-        value: str = self._environ.get("HTTP_ACCEPT", "")
-        return value
+        return self._request.fields.get("Accept", "")
 
     @property
     def if_none_match(self) -> str:
         """The entity tags of what the client has, as it wrote them."""
-        value: str = self._environ.get("HTTP_IF_NONE_MATCH", "")
-        return value
+        return self._request.fields.get("If-None-Match", "")
 
     @property
     def preferred_wait(self) -> int | None:
         """How many seconds the client prefers to wait; None where it does not say."""
-        return preferred_wait(self._environ)
+        return preferred_wait(self._request.fields)
 
     @property
     def cause(self) -> Cause:
@@ -111,7 +106,7 @@ class Call:
         Raises:
             MalformedRequest: it is no string of structured fields (RFC 9651), nor a plain word.
         """
-        given: str | None = self._environ.get("HTTP_IDEMPOTENCY_KEY")
+        given = self._request.fields.get("Idempotency-Key")
         return None if given is None else read_idempotency_key(given, self.caller.user_id, body)
 
     def query(self, kind: type[P]) -> P:
@@ -123,12 +118,11 @@ class Call:
         Raises:
             InvalidParameter: one is unknown, given twice, or breaks its rule.
         """
-        return parse_query(self._query_string, kind) if self._query_string else kind()
+        return parse_query(self._request.query, kind) if self._request.query else kind()
 
     def optional_body(self, media_type: str, max_bytes: int) -> bytes:
         """The body, or nothing where there is none; raises as `body` where there is one."""
-        is_empty = self._environ.get("CONTENT_LENGTH", "0").strip("0") == ""
-        return b"" if is_empty else self.body(media_type, max_bytes=max_bytes)[0]
+        return self.body(media_type, max_bytes=max_bytes)[0] if self._request.body else b""
 
     def body(self, *media_types: str, max_bytes: int | None = None) -> tuple[bytes, str]:
         """The body, and which of the media types it has.
@@ -141,26 +135,32 @@ class Call:
             UnsupportedMediaType: it has none of them, or is encoded in another way than UTF-8.
             LengthRequired: its length is not given.
             ContentTooLarge: it is too large.
+            NotJson: it is UTF-16.
         """
-        media_type = self._environ.get("CONTENT_TYPE", "")
+        fields = self._request.fields
+        media_type = fields.get("Content-Type", "")
         if media_type not in media_types:
             media_type = _without_parameters(media_type)
             if media_type not in media_types:
                 raise UnsupportedMediaType(f"Send the body with Content-Type: {' or '.join(media_types)}.")
-        if self._environ.get("HTTP_CONTENT_ENCODING", "identity") != "identity":
+        if fields.get("Content-Encoding", "identity") != "identity":
             raise UnsupportedMediaType("Send the body as it is, without Content-Encoding.")
-        if "CONTENT_LENGTH" not in self._environ:
+        body = self._request.body
+        if body is None:
             raise LengthRequired
-        body: bytes = self._environ["wsgi.input"].read()
         if max_bytes is not None and len(body) > max_bytes:
             raise ContentTooLarge(f"The body has {len(body)} bytes; {max_bytes} are taken here at the most.")
-        return body, media_type
+        if body.startswith(_BYTE_ORDER_MARKS):
+            if not body.startswith(BOM_UTF8):
+                raise NotJson("it begins with the byte order mark of UTF-16; send it in UTF-8")
+            body = body[len(BOM_UTF8) :]
+        return bytes(body), media_type
 
 
 def _without_parameters(content_type: str) -> str:
     media_type, *parameters = content_type.lower().split(";")
     for parameter in parameters:
         name, _, value = parameter.partition("=")
-        if name.strip() == "charset" and value.strip().strip('"') != "utf-8":
+        if name.strip() == "charset" and value.strip().strip('"') not in _UTF_8:
             raise UnsupportedMediaType("Send the body in UTF-8: no other charset is taken.")
     return media_type.strip()

@@ -1,56 +1,52 @@
 """The channel between an engine and a facade in another process.
 
-Both ends gather what is to be sent while the last message is under way: under load one message, one wake-up and one
-request to the engine stand for many orders. The channel is a pair of connected sockets that only these two processes
-have. When one of them dies, however it dies, the other one knows at once.
+Both ends send at once what has come up while the last message was under way. The engine's process says how the engine
+is without being asked, so that a facade can tell at any moment, even where that process hangs. The channel is a pair of
+connected sockets that only these two processes have. When one of them dies, however it dies, the other one knows at
+once.
 """
 
 from __future__ import annotations
 
 import itertools
+import logging
 import pickle
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from itertools import chain
 from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
 from peewee import Database
-from pykka import Timeout
 
-from ..engine import Desk, EngineStopped, OrderEngine, Reply, StoreUnavailable
+from ..engine import Desk, EngineStopped, OrderEngine, Reply
 from ..engine.handler import describe
-from ..engine.messages import AwaitOrder, Request, SubmitOrders
+from ..engine.messages import AwaitOrder, Request
 from ..engine.reply import answer, fail
 from ..engine.running import MAX_READERS
 from ..store.reader import Reader
-from ..store.record import ENGINE
+from .transport.bounded_log import BoundedLog
 
 T = TypeVar("T")
 
 _MOST_AT_ONCE = 1_000
 _PATIENCE_SECONDS = 10.0
+_TELL_SECONDS = 1.0
+_SILENT_SECONDS = 3.0
 
 
 class Condition(NamedTuple):
-    """How an engine is."""
+    """From the engine's process to a facade, every second: how the engine is."""
 
     trouble: tuple[str, ...]
     dead_actors: tuple[str, ...]
     incidents: Counter[str]
     warnings: tuple[str, ...]
-
-
-class AskCondition(NamedTuple):
-    """From a facade to the engine's process: say how the engine is."""
-
-    reply: Reply[Condition]
-    """Set with that."""
 
 
 class AnnounceFacade(NamedTuple):
@@ -60,7 +56,7 @@ class AnnounceFacade(NamedTuple):
     """Set when that has been noted."""
 
 
-Asked = Request | AskCondition | AnnounceFacade
+Asked = Request | AnnounceFacade
 
 
 class _Sent(NamedTuple):
@@ -71,12 +67,21 @@ class _Sent(NamedTuple):
     """Without its reply."""
 
 
+class _Forgotten(NamedTuple):
+    """Nobody waits for the answer to a request any more."""
+
+    number: int
+
+
 class _Answer(NamedTuple):
     """What became of a request."""
 
     number: int
     value: Any
     error: BaseException | None
+
+
+_Message = _Sent | _Forgotten | _Answer | Condition
 
 
 class _Sender:
@@ -88,13 +93,18 @@ class _Sender:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._waiting: SimpleQueue[_Sent | _Answer | None] = SimpleQueue()
+        self._waiting: SimpleQueue[_Message | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="ordermill-channel", daemon=True)
         self._thread.start()
 
-    def send(self, message: _Sent | _Answer) -> None:
+    def send(self, message: _Message) -> None:
         """Have a message sent; nothing happens when the other process has gone."""
         self._waiting.put(message)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether something waits to be sent."""
+        return not self._waiting.empty()
 
     def tell_end(self) -> None:
         """Have what waits sent, and the other end told that this was all."""
@@ -106,7 +116,7 @@ class _Sender:
         self._thread.join(_PATIENCE_SECONDS)  # not for ever: who does not read may never read again
 
     def _run(self) -> None:
-        batch: list[_Sent | _Answer | None] = []
+        batch: list[_Message | None] = []
         with suppress(OSError):
             while None not in batch:
                 batch = [self._waiting.get()]
@@ -131,6 +141,9 @@ class RemoteDesk(Desk):
         self._asked: dict[int, Asked] = {}
         self._is_closed = False
         self._may_wait = True
+        words = ("the engine's process has said nothing yet",)
+        self._condition = Condition(words, words, Counter(), ())
+        self._heard_at = time.monotonic()
         self._sender = _Sender(connection)
 
     def serve(self) -> None:
@@ -150,23 +163,23 @@ class RemoteDesk(Desk):
 
     def announce(self) -> None:
         """Tell the engine's process that this facade takes requests."""
-        self._request(AnnounceFacade)
+        self._send(AnnounceFacade(Reply()))
 
     def trouble(self) -> tuple[str, ...]:
         """Why the engine is not ready to take orders, in words for people; empty while it is."""
-        return self._condition().trouble
+        return self._current().trouble
 
     def dead_actors(self) -> tuple[str, ...]:
         """Actors that have died, which none should, in words for people; empty while all live."""
-        return self._condition().dead_actors
+        return self._current().dead_actors
 
     def incidents(self) -> Counter[str]:
         """Unexpected errors since the start, by actor; each was logged, and the actor went on."""
-        return self._condition().incidents
+        return self._current().incidents
 
     def warnings(self) -> tuple[str, ...]:
         """What an operator should mend although orders are taken, in words for people; empty where there is nothing."""
-        return self._condition().warnings
+        return self._current().warnings
 
     def interrupt_waits(self) -> None:
         """Have every wait over this desk end with EngineStopped, now and from now on."""
@@ -191,18 +204,23 @@ class RemoteDesk(Desk):
         if self._is_closed:
             del self._asked[number]
             raise EngineStopped
+        if isinstance(request, AwaitOrder):
+            request.reply.when_done(partial(self._forget, number))
         self._sender.send(_Sent(number, request._replace(reply=None)))  # type: ignore[arg-type]  # it stays here
 
-    def _request(self, kind: Callable[[Reply[T]], AskCondition | AnnounceFacade]) -> Reply[T]:
-        reply: Reply[T] = Reply()
-        self._send(kind(reply))
-        return reply
+    def _forget(self, number: int) -> None:
+        if self._asked.pop(number, None) is not None:  # who waited waits no longer, though no answer has come
+            self._sender.send(_Forgotten(number))
 
-    def _take(self, answers: Sequence[_Answer | None]) -> bool:
-        for result in answers:
-            if result is None:
+    def _take(self, messages: Sequence[_Answer | Condition | None]) -> bool:
+        self._heard_at = time.monotonic()
+        for message in messages:
+            if message is None:
                 return False
-            self._settle(result)
+            if isinstance(message, Condition):
+                self._condition = message
+            else:
+                self._settle(message)
         return True
 
     def _settle(self, result: _Answer) -> None:
@@ -214,12 +232,12 @@ class RemoteDesk(Desk):
         else:
             fail(request.reply, result.error)
 
-    def _condition(self) -> Condition:
-        try:
-            return self._request(AskCondition).get(timeout=_PATIENCE_SECONDS)
-        except (EngineStopped, Timeout):
-            words = ("the engine's process does not answer",)
-            return Condition(words, words, Counter(), ())
+    def _current(self) -> Condition:
+        silent = time.monotonic() - self._heard_at
+        if silent <= _SILENT_SECONDS and not self._is_closed:
+            return self._condition
+        words = (f"the engine's process has said nothing for {silent:.0f} s",)
+        return self._condition._replace(trouble=words, dead_actors=words)
 
     def _read(self, query: Callable[[Database], T]) -> T:
         if self._is_closed:
@@ -241,12 +259,20 @@ class FacadeLine:
         self._sender = _Sender(connection)
         self.announced: Reply[None] = Reply()
         """Set when the facade takes requests."""
+        self._waits: dict[int, Reply[Any]] = {}
+        self._errors = BoundedLog(logging.getLogger("ordermill.http.facades"))
 
     def serve(self) -> None:
-        """Answer until the facade says that it stops, or has gone."""
+        """Answer until the facade says that it stops, or has gone; tell it meanwhile how the engine is."""
+        tell_at = time.monotonic()
         with suppress(EOFError, OSError):
-            while self._take(self._connection.recv()):
-                pass
+            while True:
+                now = time.monotonic()
+                if now >= tell_at:
+                    self._tell_condition()
+                    tell_at = now + _TELL_SECONDS
+                if self._connection.poll(tell_at - now) and not self._take(self._connection.recv()):
+                    return
 
     def tell_end(self) -> None:
         """Have the facade told to stop, after all answers that are there."""
@@ -257,51 +283,39 @@ class FacadeLine:
         self._sender.end()
         self._connection.close()
 
-    def _take(self, batch: Sequence[_Sent | None]) -> bool:
-        single: list[_Sent] = []
-        goes_on = True
-        for sent in batch:
-            if sent is None:
-                goes_on = False
-            elif _is_plain(sent.request):
-                single.append(sent)
-            else:
-                self._ask(sent)
-        if single:
-            self._submit_together(single)
-        return goes_on
+    def _take(self, batch: Sequence[_Sent | _Forgotten | None]) -> bool:
+        for message in batch:
+            match message:
+                case None:
+                    return False
+                case _Sent(number, request):
+                    self._ask(number, request)
+                case _Forgotten(number):
+                    if (reply := self._waits.get(number)) is not None:
+                        answer(reply, None)
+        return True
 
-    def _submit_together(self, batch: Sequence[_Sent]) -> None:
-        together = Reply[Any]()
-        together.when_done(partial(self._share_out, batch, together))
-        requests = [sent.request for sent in batch if isinstance(sent.request, SubmitOrders)]
-        orders = tuple(chain.from_iterable(request.orders for request in requests))
-        causes = tuple(chain.from_iterable(request.causes or (ENGINE,) for request in requests))
-        self._pass_on(SubmitOrders(orders, together, causes))
-
-    def _share_out(self, batch: Sequence[_Sent], together: Reply[Any]) -> None:
+    def _tell_condition(self) -> None:
+        if self._sender.is_behind:  # a facade that does not read need not be told again and again
+            return
+        engine = self._engine
         try:
-            acceptances = together.get()
-        except (EngineStopped, StoreUnavailable) as error:
-            for sent in batch:
-                self._sender.send(_Answer(sent.number, None, error))
-        except BaseException:  # there is no room for all of them, or one cannot be stored: each for itself
-            for sent in batch:
-                self._ask(sent)
-        else:
-            for sent, acceptance in zip(batch, acceptances, strict=True):
-                self._sender.send(_Answer(sent.number, [acceptance], None))
+            condition = Condition(engine.trouble(), engine.dead_actors(), engine.incidents(), engine.warnings())
+        except Exception as error:  # the facade is served on
+            self._errors.error("the engine cannot say how it is", error)
+            words = ("the engine cannot say how it is: the log says why",)
+            condition = Condition(words, words, Counter(), ())
+        self._sender.send(condition)
 
-    def _ask(self, sent: _Sent) -> None:
+    def _ask(self, number: int, request: Asked) -> None:
         reply = Reply[Any]()
-        reply.when_done(partial(self._answer, sent.number, reply))
-        self._pass_on(sent.request._replace(reply=reply))
+        if isinstance(request, AwaitOrder):
+            self._waits[number] = reply
+        reply.when_done(partial(self._answer, number, reply))
+        self._pass_on(request._replace(reply=reply))
 
     def _pass_on(self, request: Asked) -> None:
         match request:
-            case AskCondition(reply):
-                engine = self._engine
-                reply.set(Condition(engine.trouble(), engine.dead_actors(), engine.incidents(), engine.warnings()))
             case AnnounceFacade(reply):
                 answer(self.announced, None)
                 reply.set()
@@ -312,15 +326,12 @@ class FacadeLine:
                     fail(request.reply, error)
 
     def _answer(self, number: int, reply: Reply[Any]) -> None:
+        self._waits.pop(number, None)
         try:
             result = _Answer(number, reply.get(), None)
         except BaseException as error:  # likewise
             result = _Answer(number, None, _that_travels(error))
         self._sender.send(result)
-
-
-def _is_plain(request: Asked) -> bool:
-    return isinstance(request, SubmitOrders) and len(request.orders) == 1 and request.idempotency is None
 
 
 def _that_travels(error: BaseException) -> Exception:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Mapping
-from typing import Any
 
 from ..engine import OrderRecord
 
@@ -53,12 +52,12 @@ def pack(body: bytes) -> bytes:
     return gzip.compress(body, _LEVEL, mtime=0)
 
 
-def preferred_wait(environ: Mapping[str, Any]) -> int | None:
+def preferred_wait(fields: Mapping[str, str]) -> int | None:
     """How many seconds the client prefers to wait (RFC 7240 §4.3); None where it does not say.
 
     A preference that makes no sense is ignored, as the RFC has it.
     """
-    prefer: str | None = environ.get("HTTP_PREFER")
+    prefer = fields.get("Prefer")
     if prefer is None:
         return None
     for preference in prefer.split(","):

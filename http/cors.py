@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from ..engine import InvalidConfiguration
 from .call import Headers
@@ -40,15 +39,15 @@ class Cors:
         """Whether any origin may call."""
         return bool(self._origins)
 
-    def headers(self, environ: Mapping[str, Any]) -> Headers:
+    def headers(self, fields: Mapping[str, str]) -> Headers:
         """What goes along with an answer.
 
         Args:
-            environ: the request, as PEP 3333 has it.
+            fields: the header of the request.
         """
         if "*" in self._origins:
             return (("Access-Control-Allow-Origin", "*"), ("Access-Control-Expose-Headers", _EXPOSED))
-        origin = environ.get("HTTP_ORIGIN", "")
+        origin = fields.get("Origin", "")
         if origin not in self._origins:
             return (("Vary", "Origin"),)
         return (
@@ -57,14 +56,14 @@ class Cors:
             ("Vary", "Origin"),
         )
 
-    def preflight_headers(self, environ: Mapping[str, Any], allow: str) -> Headers:
+    def preflight_headers(self, fields: Mapping[str, str], allow: str) -> Headers:
         """What goes along with an answer to OPTIONS, beyond `headers`: what a page may send.
 
         Args:
-            environ: the request, as PEP 3333 has it.
+            fields: the header of the request.
             allow: the methods that the path takes.
         """
-        if "HTTP_ACCESS_CONTROL_REQUEST_METHOD" not in environ:
+        if "Access-Control-Request-Method" not in fields:
             return ()
         return (
             ("Access-Control-Allow-Methods", allow),

@@ -2,40 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
 
 from . import request_id
 from .call import Answer
 from .conditional import COMPRESSED_FROM, compress
 from .cors import Cors
+from .wire.message import WireRequest, WireResponse
 
 _BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 
 
-def seal(answer: Answer, environ: Mapping[str, Any], request: str, cors: Cors) -> tuple[bytes, list[tuple[str, str]]]:
-    """The body as it is sent, and all headers.
+def seal(answer: Answer, request: WireRequest, name: str, cors: Cors) -> WireResponse:
+    """The answer as it is sent.
 
     Args:
         answer: what the handler gave.
-        environ: the request, as PEP 3333 has it.
-        request: its id.
+        request: what it answers.
+        name: the request's id.
         cors: which origins may call.
     """
     body, status, own, content_type, policy, ready = answer
-    headers = [*own, *policy, (request_id.HEADER, request)]
+    headers = [*own, *policy, (request_id.HEADER, name)]
     if cors.is_on:
-        headers += cors.headers(environ)
-        if environ["REQUEST_METHOD"] == "OPTIONS":
-            headers += cors.preflight_headers(environ, dict(own).get("Allow", ""))
+        headers += cors.headers(request.fields)
+        if request.method == "OPTIONS":
+            headers += cors.preflight_headers(request.fields, dict(own).get("Allow", ""))
     if status in _BODILESS:
-        return b"", headers
+        return WireResponse(status, headers, b"")
     if len(body) >= COMPRESSED_FROM:
         headers.append(("Vary", "Accept-Encoding"))
-        packed = compress(body, environ.get("HTTP_ACCEPT_ENCODING", ""), ready)
+        packed = compress(body, request.fields.get("Accept-Encoding", ""), ready)
         if packed is not None:
             headers.append(("Content-Encoding", "gzip"))
             body = packed
     headers += (("Content-Type", content_type), ("Content-Length", str(len(body))))
-    return (b"" if environ["REQUEST_METHOD"] == "HEAD" else body), headers
+    return WireResponse(status, headers, b"" if request.method == "HEAD" else body)

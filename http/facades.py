@@ -21,10 +21,10 @@ from ..engine.children import leave_stopping_to_parent, shielded
 from ..engine.reply import answer, fail
 from .channel import FacadeLine, RemoteDesk
 from .forks import keep_from_children
-from .limits import GRACE_SECONDS
+from .transport.tuning import GRACE_SECONDS
 
 if TYPE_CHECKING:
-    from .server import ServerConfig
+    from .config import ServerConfig
 
 _START_SECONDS = 30.0
 _STOP_SECONDS = GRACE_SECONDS + 2.0
@@ -167,15 +167,18 @@ def run_facade(connection: Connection, config: ServerConfig, path: Path, set_up:
         path: the engine's database.
         set_up: called first.
     """
-    from .server import FacadeServer, tune_process
+    import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
+
+    from .server import http_server
+    from .transport.tuning import tune_process
 
     leave_stopping_to_parent()
     set_up()
-    tune_process(config)
+    tune_process(config.max_idle_connections)
     desk = RemoteDesk(connection, path)
-    server = FacadeServer(desk, config)
+    server = http_server(desk, config, cherrypy.tree)
     server.prepare()
-    thread = threading.Thread(target=server.serve, name="ordermill-http")
+    thread = threading.Thread(target=server.start, name="ordermill-http")
     thread.start()
     desk.announce()
     desk.serve()

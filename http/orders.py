@@ -21,6 +21,7 @@ from ..engine import (
     Outcome,
     Reply,
 )
+from ..engine.reply import answer
 from ..store.ledger import Acceptance
 from . import payloads
 from .access import Caller
@@ -111,14 +112,21 @@ class OrderCalls:
             raise
         moved.when_done(self._waiting.release)
 
+        is_hurried = False
+
+        def hurry() -> None:
+            nonlocal is_hurried
+            is_hurried = True
+            answer(moved, None)
+
         def look_again() -> Response:
             try:
                 moved.get()
             except EngineStopped:  # it is not over, and will not be while this server lives
                 return self._look(call, None, headers)
-            return self._look(call, deadline, headers)
+            return self._look(call, None if is_hurried else deadline, headers)
 
-        return Later(moved, look_again)
+        return Later(moved, look_again, hurry)
 
     def read_status(self, call: Call) -> Answer:
         """Where an order is."""

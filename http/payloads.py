@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
@@ -257,11 +256,8 @@ def split_lines(body: bytes) -> list[bytes | msgspec.Raw]:
     """The lines of NDJSON that are not blank.
 
     Raises:
-        NotJson: they begin with a byte order mark, which would spoil the first of them.
         ContentTooLarge: they are many more than a bulk has.
     """
-    if body.startswith(BOM_UTF8):
-        raise NotJson("it begins with a byte order mark: send it without")
     if body.count(b"\n") > 2 * MAX_BULK:
         raise ContentTooLarge(_TOO_MANY)
     return [line for line in body.split(b"\n") if line.strip()]

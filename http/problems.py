@@ -82,7 +82,7 @@ class LengthRequired(HttpError):
     """The body's length is not given."""
 
     def __init__(self) -> None:
-        super().__init__("Send the length of the body in Content-Length; chunked bodies are not taken.")
+        super().__init__("Send the length of the body in Content-Length, or the body in chunks (Transfer-Encoding).")
 
 
 class RequestTimeout(HttpError):
@@ -104,8 +104,9 @@ class ServerBusy(HttpError):
 class TruncatedBody(HttpError):
     """The body ended before its announced length."""
 
-    def __init__(self, expected: int, received: int) -> None:
-        super().__init__(f"The body ended after {received} of {expected} bytes.")
+    def __init__(self, expected: int | None, received: int) -> None:
+        of_all = "" if expected is None else f" of {expected}"
+        super().__init__(f"The body ended after {received}{of_all} bytes.")
 
 
 class ContentTooLarge(HttpError):

@@ -14,7 +14,7 @@ from .fair_use import UserRate
 from .keyring import Keyring
 
 if TYPE_CHECKING:
-    from .server import ServerConfig
+    from .config import ServerConfig
 
 
 class Protection(NamedTuple):

@@ -6,7 +6,6 @@ import itertools
 import re
 import secrets
 from collections.abc import Mapping
-from typing import Any
 
 HEADER = "X-Request-ID"
 
@@ -16,13 +15,13 @@ _prefix = secrets.token_hex(6)
 _numbers = itertools.count(1)
 
 
-def request_id_of(environ: Mapping[str, Any]) -> str:
+def request_id_of(fields: Mapping[str, str]) -> str:
     """The id that the client gave a request, or a new one where it gave none, or one that cannot be written down.
 
     Args:
-        environ: the request, as PEP 3333 has it.
+        fields: the header of the request.
     """
-    return sound_or_new(environ.get("HTTP_X_REQUEST_ID", ""))
+    return sound_or_new(fields.get("X-Request-Id", ""))
 
 
 def sound_or_new(given: str) -> str:

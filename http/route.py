@@ -80,10 +80,12 @@ class Route(NamedTuple):
 
     method: str
     path: str
-    """`{order_id}` stands for one segment."""
+    """`{name}` stands for one segment."""
     handler: Callable[[Call], Response]
     """The first line of its docstring is the summary."""
     access: Access
     """What it asks of its callers."""
     operation: Operation | None = None
     """None for the pages about the API, which are no part of it."""
+    may_block: bool = False
+    """Whether the handler may take long, or have to wait for the database: it is called in a thread then."""

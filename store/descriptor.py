@@ -11,6 +11,7 @@ import ctypes
 import fcntl
 import os
 import sqlite3
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -53,19 +54,18 @@ class Descriptor:
             raise sqlite3.OperationalError(f"{path} has gone")
         # SQLite does not tell the number of a descriptor. It is the one that is new, or the only one that reads; SQLite
         # may reuse one of a connection that was closed, and other threads may open the file as well: then try again.
-        tried: list[sqlite3.Connection] = []
-        while True:
-            before = _reading(identity)
-            self._connection = sqlite3.connect(uri_of(path, mode="ro"), uri=True, check_same_thread=False)
-            after = _reading(identity)
-            found = after if len(after) == 1 else after - before
-            if len(found) == 1:
-                break
-            tried.append(self._connection)
-            if identify(path) != identity:
-                raise sqlite3.OperationalError(f"{path} has gone")
-        for connection in tried:
-            connection.close()
+        with ExitStack() as tried:
+            while True:
+                before = _reading(identity)
+                connection = sqlite3.connect(uri_of(path, mode="ro"), uri=True, check_same_thread=False)
+                after = _reading(identity)
+                found = after if len(after) == 1 else after - before
+                if len(found) == 1:
+                    break
+                tried.callback(connection.close)
+                if identify(path) != identity:
+                    raise sqlite3.OperationalError(f"{path} has gone")
+        self._connection = connection
         (self.number,) = found
 
     def close(self) -> None:

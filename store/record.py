@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
@@ -161,6 +162,7 @@ def move(
     return Move(record, after, edge.why if reason is None else reason, cause)
 
 
+@lru_cache(maxsize=1024)  # whatever one transaction changed has the same time
 def rfc3339(microseconds: int) -> str:
     """A time of the database as it is written in answers: RFC 3339 in UTC with microseconds.
 

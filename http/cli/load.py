@@ -24,7 +24,7 @@ from rich.table import Table
 from ...store.errors import OrdermillError
 from ...store.lifecycle import COMPLETE, OrderStatus
 from ...store.totals import OrderMetrics
-from ..limits import allow_connections
+from ..transport.tuning import allow_connections
 from .remote import Server, authorization
 
 _WAIT_SECONDS = 30

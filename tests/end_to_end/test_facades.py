@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,3 +110,26 @@ def test_a_signal_to_the_whole_group_ends_facades_and_workers_in_order(
 
     assert server.wait() == 0
     assert tables().statuses == {"o-1": "Completed"}
+
+
+@pytest.mark.slow
+def test_a_facade_says_at_once_that_the_engines_process_hangs(start_server: Callable[..., Server]) -> None:
+    server = start_server("--facades", "2")
+    assert server.get("/readyz")["status"] == "ok"
+    server.signal(signal.SIGSTOP)
+    try:
+        for path in ("/healthz", "/readyz"):
+            status, answer = 200, {}
+            while status == 200:
+                began = time.monotonic()
+                status, answer = server.request("GET", path)
+                assert time.monotonic() - began < 2
+            assert status == 503
+            assert answer["reasons"][0].startswith("the engine's process has said nothing for ")
+    finally:
+        server.signal(signal.SIGCONT)
+
+    status = 503
+    while status == 503:
+        status, _ = server.request("GET", "/readyz")
+    server.stop()

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -258,3 +258,32 @@ def test_a_server_whose_output_nobody_reads_works_on_and_stops_in_order(
 
     server.stop()
     assert set(tables().statuses.values()) == {"Completed"}
+
+
+@pytest.mark.parametrize("facades", ["1", "2"])
+def test_whoever_comes_while_the_server_stops_is_told_so_until_the_end(
+    start_server: Callable[..., Server], order: MakeOrder, tmp_path: Path, facades: str
+) -> None:
+    (tmp_path / "endless.py").write_text(ENDLESS)
+    server = start_server("--handler", "endless:wait", "--stop-seconds", "2", "--facades", facades)
+    server.request("POST", "/orders", order("o-1"))
+    assert server.read_line() == "o-1\n"
+    server.signal(signal.SIGTERM)
+
+    status = 201
+    number = 1
+    while status != 503:  # until the signal has arrived
+        number += 1
+        status, answer = server.request("POST", "/orders", order(f"o-{number}"))
+    assert answer["type"] == "urn:ordermill:problem:stopping"
+    told = 0
+    with suppress(OSError, http.client.HTTPException):  # the end
+        while told < 1_000_000:
+            with closing(server.connect()) as connection:
+                connection.request("POST", "/orders", json.dumps(order("late")), {"Content-Type": "application/json"})
+                response = connection.getresponse()
+                assert response.status == 503
+                assert response.headers["Retry-After"]
+                told += 1
+    assert told > 10
+    assert server.wait() == 0

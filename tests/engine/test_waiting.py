@@ -35,6 +35,17 @@ def test_all_who_wait_for_an_order_are_woken() -> None:
     assert second.get(timeout=0) is None
 
 
+def test_who_sets_the_reply_itself_waits_no_longer() -> None:
+    clock = ManualClock()
+    room = WaitingRoom(clock)
+    reply = enter(room, "a", 5)
+    reply.set()
+
+    assert not room._waiting
+    room.wake([done("a")])
+    clock.advance(5)
+
+
 def test_who_waits_for_another_order_is_not_woken() -> None:
     room = WaitingRoom(ManualClock())
     reply = enter(room, "a")

@@ -15,7 +15,7 @@ import pytest
 
 from ordermill.engine import Effect, EngineConfig, OrderEngine, OrderStatus
 from ordermill.engine.testing import make_order
-from ordermill.http.server import ServerConfig
+from ordermill.http.config import ServerConfig
 from ordermill.store.lifecycle import EDGES
 
 
@@ -60,8 +60,8 @@ def python(folder: Path, *arguments: str) -> str:
 def test_every_example_in_python_is_one_that_is_tried(readme: str) -> None:
     marked = re.findall(r"^<!-- example: (\w+) -->\n```python$", readme, re.MULTILINE)
 
-    assert tuple(marked) == EXAMPLES
-    assert readme.count("```python") == len(EXAMPLES)
+    assert tuple(marked) == ("wsgi", *EXAMPLES)
+    assert readme.count("```python") == len(marked)
 
 
 def test_the_embedding_example_runs_as_it_stands(example: Callable[[str], str], tmp_path: Path) -> None:
@@ -71,6 +71,19 @@ def test_the_embedding_example_runs_as_it_stands(example: Callable[[str], str], 
 
     assert printed.startswith("charging u-1 19.99\nCompleted\n")
     assert printed.endswith("\n1\n")
+
+
+def test_the_example_for_another_wsgi_server_is_an_application(example: Callable[[str], str], tmp_path: Path) -> None:
+    example("wsgi")
+    program = """
+from wsgiref.util import setup_testing_defaults
+from wsgi import application
+environ = {"PATH_INFO": "/readyz"}
+setup_testing_defaults(environ)
+print(application(environ, lambda status, _: print(status))[0].decode())
+"""
+
+    assert python(tmp_path, "-c", program).startswith('200 OK\n{"status":"ok"')
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

@@ -11,6 +11,7 @@ import re
 import socket
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from functools import cache
@@ -18,16 +19,20 @@ from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cherrypy
 import pytest
 from jsonschema import Draft202012Validator
 
-from ordermill.engine import Order, OrderEngine
-from ordermill.http.app import routes
+from ordermill.engine import Desk, Order, OrderEngine
+from ordermill.http import channel
+from ordermill.http.app import Facade, routes
 from ordermill.http.channel import FacadeLine, RemoteDesk
+from ordermill.http.config import ServerConfig
 from ordermill.http.openapi import describe
 from ordermill.http.payloads import encode
 from ordermill.http.protection import UNPROTECTED
-from ordermill.http.server import FacadeServer, ServerConfig
+from ordermill.http.server import http_server
+from ordermill.http.transport.server import HttpServer
 
 IS_REMOTE = os.environ.get("ORDERMILL_TEST_DESK") == "remote"
 """Whether the facade reaches the engine over a channel, as one in a process of its own does."""
@@ -105,10 +110,14 @@ class Client:
     Every answer must be one that the API's description has.
     """
 
-    def __init__(self, server: FacadeServer, engine: OrderEngine, needs_keys: bool = False) -> None:
-        self.address: tuple[str, int] = server.bind_addr
+    def __init__(
+        self, server: HttpServer, application: Facade, engine: OrderEngine, desk: Desk, needs_keys: bool = False
+    ) -> None:
+        self.address: tuple[str, int] = server.address
         self.server = server
+        self.application = application
         self.engine = engine
+        self.desk = desk
         self.needs_keys = needs_keys
 
     def send(self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Reply:
@@ -119,6 +128,14 @@ class Client:
                 reply = Reply(response.status, response.headers, response.read())
         self.check(method, path, reply)
         return reply
+
+    def hear(self) -> None:
+        """Wait until the facade has heard how the engine is by now; at once, where it need not be told."""
+        if isinstance(self.desk, RemoteDesk):
+            for _ in range(2):  # the first may have been on its way already
+                heard = self.desk._condition
+                while self.desk._condition is heard:
+                    time.sleep(0.001)
 
     def check(self, method: str, path: str, reply: Reply) -> None:
         """An answer is one that the API's description has."""
@@ -198,6 +215,7 @@ def gate() -> Gate:
 @contextmanager
 def remote_desk(engine: OrderEngine) -> Iterator[RemoteDesk]:
     """The desk of an engine as a facade in another process has it."""
+    channel._TELL_SECONDS = 0.02
     ours, theirs = Pipe()
     line, desk = FacadeLine(engine, ours), RemoteDesk(theirs, engine.path)
     asking, answering = threading.Thread(target=desk.serve), threading.Thread(target=line.serve)
@@ -220,14 +238,17 @@ def start_server(start_engine: Callable[..., OrderEngine], gate: Gate) -> Iterat
             own = {name: settings.pop(name) for name in ServerConfig.__struct_fields__ if name in settings}
             engine = start_engine(handler, **settings)
             desk = servers.enter_context(remote_desk(engine)) if IS_REMOTE else engine
-            server = FacadeServer(desk, ServerConfig.of({"port": 0, "threads": 4, "max_waiting": 2} | own))
-            server.expiration_interval = 0.01  # how long its stop may take
+            config = ServerConfig.of({"port": 0, "threads": 4, "max_waiting": 2} | own)
+            tree = type(cherrypy.tree)()  # not the one of all servers in this process
+            server = http_server(desk, config, tree)
             server.prepare()
-            thread = threading.Thread(target=server.serve)
+            thread = threading.Thread(target=server.start)
             thread.start()
             for step in (thread.join, server.stop, engine.interrupt_waits):
                 servers.callback(step)
-            return Client(server, engine, needs_keys="keys_file" in own)
+            client = Client(server, tree.apps[""], engine, desk, needs_keys="keys_file" in own)
+            client.hear()
+            return client
 
         servers.callback(gate.open)
         yield start

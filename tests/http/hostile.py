@@ -31,7 +31,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ordermill.http.limits import allow_connections
+from ordermill.http.transport.tuning import allow_connections
 
 _SECONDS = 60  # nothing takes longer, or it hangs
 _READY = re.compile(r"Ordermill serves http://[^:]+:(\d+) ")
@@ -239,7 +239,8 @@ def _server(folder: Path, options: list[str], wrong: list[str]) -> Iterator[int]
         finally:
             process.kill()
             errors.seek(0)
-            wrong.extend(errors.read().splitlines()[:20])
+            told = errors.read().splitlines()
+            wrong.extend([line for line in told if "files may be open" not in line and " stopping: " not in line][:20])
 
 
 @contextmanager

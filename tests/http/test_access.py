@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from ordermill.engine import OrderEngine, Reject
+from ordermill.http import docs
 from ordermill.http.app import routes
 from ordermill.http.keys import Role, create_key, id_of, revoke_key
 from ordermill.http.protection import UNPROTECTED
@@ -52,7 +53,7 @@ class Guarded(NamedTuple):
     def key(self, *roles: Role, user: str | None = None) -> str:
         """A new key."""
         key = create_key(self.keys, roles or (Role.OPERATE,), user)
-        self.client.server.wsgi_app._protection.doorkeeper._keyring._look_at = 0.0  # a second has passed
+        self.client.application._protection.doorkeeper._keyring._entries._look_at = 0.0  # a second has passed
         return key
 
     def send(self, key: str | None, method: str, path: str, content: object = None, **headers: str) -> Reply:
@@ -87,8 +88,9 @@ def as_sent(reply: Reply) -> tuple[int, bytes]:
 
 def test_every_route_is_here(start_engine: Callable[..., OrderEngine]) -> None:
     table = {(route.method, route.path) for route in routes(start_engine(), 1, UNPROTECTED)}
+    pages = {("GET", docs.MOUNTED_AT), *(("GET", f"{docs.MOUNTED_AT}/{name}") for name in docs._FILES)}
 
-    assert table == {*ALLOWED, *PUBLIC}
+    assert table | pages == {*ALLOWED, *PUBLIC}
 
 
 @pytest.mark.parametrize(("method", "path"), ALLOWED)
@@ -258,12 +260,14 @@ def test_readiness_warns_of_a_broken_file_without_a_word_about_its_inside(guarde
     key = guarded.key()
     assert "warnings" not in guarded.client.get("/readyz").json
     guarded.keys.write_text("nonsense\n")
-    guarded.client.server.wsgi_app._protection.doorkeeper._keyring._look_at = 0.0
+    guarded.client.application._protection.doorkeeper._keyring._entries._look_at = 0.0
 
     reply = guarded.client.get("/readyz")
 
     assert (reply.status, reply.json["status"]) == (200, "ok")
-    assert reply.json["warnings"] == ["the file of the keys is not usable, and those of before hold: the log says why"]
+    assert reply.json["warnings"] == [
+        "the file of the keys cannot be read again, what was read before holds: the log says why"
+    ]
     assert guarded.send(key, "GET", "/orders").status == 200
 
 

@@ -13,6 +13,7 @@ from ordermill.http.app import Router
 from ordermill.http.call import Answer, Call
 from ordermill.http.problems import MethodNotAllowed, NoSuchResource
 from ordermill.http.route import Route
+from ordermill.http.wire.message import WireRequest
 
 if TYPE_CHECKING:
     from tests.http.conftest import Client
@@ -66,10 +67,10 @@ def router() -> Router:
     ],
 )
 def test_a_path_leads_to_its_handler(router: Router, method: str, path: str, found: str, order_id: str) -> None:
-    route, order_id_found = router.find(method, path)
+    route, parameters = router.find(method, path)
 
-    assert route.handler(Call({}, "", order_id_found)).body == found.encode()
-    assert order_id_found == order_id
+    assert route.handler(Call(WireRequest(method, path, "", {}), "")).body == found.encode()
+    assert parameters.get("order_id", "") == order_id
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ordermill.engine import OrderEngine
+from ordermill.http.loop_desk import LoopDesk
 
 if TYPE_CHECKING:
     from tests.http.conftest import Client
@@ -146,16 +146,15 @@ def test_a_body_that_is_no_array_is_not_json(client: Client, body: str) -> None:
     assert reply.json["detail"].endswith("; a bulk is a JSON array of orders, or NDJSON with one order a line.")
 
 
-@pytest.mark.engine_at_hand
 def test_a_bulk_is_one_transaction(client: Client, order: MakeOrder, monkeypatch: pytest.MonkeyPatch) -> None:
     batches: list[int] = []
-    begin_submit = OrderEngine.begin_submit
+    begin_submit = LoopDesk.begin_submit
 
-    def count(engine: OrderEngine, orders: Any, *more: Any) -> Any:
+    def count(engine: LoopDesk, orders: Any, *more: Any) -> Any:
         batches.append(len(orders))
         return begin_submit(engine, orders, *more)
 
-    monkeypatch.setattr(OrderEngine, "begin_submit", count)
+    monkeypatch.setattr(LoopDesk, "begin_submit", count)
     client.post("/orders/bulk", [order("o-1"), {}, order("o-2"), order("o-3")])
 
     assert batches == [3]
@@ -168,11 +167,16 @@ def test_an_order_may_be_called_bulk(client: Client, order: MakeOrder) -> None:
     assert client.get("/orders/bulk/status").json == {"order_id": "bulk", "status": "Completed"}
 
 
-def test_lines_behind_a_byte_order_mark_are_refused_by_its_name(client: Client, order: MakeOrder) -> None:
+def test_lines_behind_a_byte_order_mark_are_taken(client: Client, order: MakeOrder) -> None:
     lines = "\ufeff" + "\n".join(json.dumps(order(f"o-{number}")) for number in range(2))
 
     reply = client.post_text(lines, "/orders/bulk", "application/x-ndjson")
 
+    assert (reply.status, reply.json["accepted"]) == (200, 2)
+
+
+def test_utf_16_is_refused_by_its_name(client: Client, order: MakeOrder) -> None:
+    reply = client.post_text(json.dumps(order()).encode("utf-16"), "/orders/bulk", "application/x-ndjson")
+
     assert (reply.status, reply.json["type"]) == (400, "urn:ordermill:problem:not-json")
-    assert "byte order mark" in reply.json["detail"]
-    assert client.get("/orders").json["orders"] == []
+    assert "byte order mark of UTF-16" in reply.json["detail"]

@@ -86,6 +86,7 @@ ORDER = '{"order_id":"corpus","user_id":"u-1","item_ids":["sku-1"],"total_amount
 JSON = "Content-Type: application/json"
 SMUGGLED = head("GET", "/orders/smuggled")
 CHUNKED = b"%x\r\n%b\r\n0\r\n\r\n" % (len(SMUGGLED), SMUGGLED)
+IN_CHUNKS = head("POST", "/orders", JSON, "Transfer-Encoding: chunked")
 
 REQUEST_LINES = [
     broken("no HTTP at all", b"garbage\r\n\r\n"),
@@ -112,7 +113,9 @@ REQUEST_LINES = [
     broken("a head that stops", b"GET /healthz HTTP/1.1\r\nHost: te", is_cut=True),
     broken("a request line that stops", b"GET /hea", is_cut=True),
     broken("a target without a slash", head("GET", "healthz")),
-    broken("a target for a proxy", head("GET", "http://elsewhere/healthz")),
+    broken("a target of another protocol", head("GET", "ftp://elsewhere/healthz")),
+    broken("a target for a proxy, with a user", head("GET", "http://user@elsewhere/healthz")),
+    broken("a target for a proxy, with a fragment", head("GET", "http://elsewhere/healthz#top")),
     broken("a star, but no OPTIONS", head("GET", "*")),
     broken("a fragment", head("GET", "/healthz#top")),
     broken("NUL in the target", head("GET", "/orders/a\0b")),
@@ -130,6 +133,7 @@ REQUEST_LINES = [
     Case("a method in lower case", head("get", "/orders"), 405, "method-not-allowed"),
     Case("a method of 10,000 letters", head("A" * 10_000, "/orders"), 405, "method-not-allowed"),
     Case("TRACE", head("TRACE", "/orders"), 405, "method-not-allowed"),
+    Case("a target as for a proxy", head("GET", "http://elsewhere/nothing"), 404, "no-such-resource"),
     Case("OPTIONS for all there is", head("OPTIONS", "*"), 204),
     Case("an empty line before the request", b"\r\n" + head("GET", "/nothing"), 404, "no-such-resource"),
     Case("two slashes", head("GET", "//"), 404, "no-such-resource"),
@@ -213,17 +217,70 @@ LENGTHS = [
     *(
         Case(f"{coding} on {path}", head("POST", path, JSON, coding) + CHUNKED, 411, "length-required", is_kept=False)
         for path, coding in [
-            ("/orders", "Transfer-Encoding: chunked"),
-            ("/orders", "transfer-encoding: Chunked"),
             ("/orders", "Transfer-Encoding: gzip, chunked"),
+            ("/orders", "Transfer-Encoding: chunked, chunked"),
             ("/orders", "Transfer-Encoding: gzip"),
             ("/orders", "Transfer-Encoding: identity"),
             ("/orders", "Transfer-Encoding: x"),
             ("/orders", "Transfer-Encoding:"),
-            ("/orders/bulk", "Transfer-Encoding: chunked"),
-            ("/orders/o-1/cancel", "Transfer-Encoding: chunked"),
-            ("/nothing", "Transfer-Encoding: chunked"),
+            ("/nothing", "Transfer-Encoding: xchunked"),
         ]
+    ),
+    *(
+        Case(f"{coding} on {path}", head("POST", path, JSON, coding) + CHUNKED, status, kind)
+        for path, coding, status, kind in [
+            ("/orders", "Transfer-Encoding: chunked", 400, "not-json"),
+            ("/orders", "transfer-encoding: Chunked", 400, "not-json"),
+            ("/orders/bulk", "Transfer-Encoding: chunked", 400, "not-json"),
+            ("/orders/o-1/cancel", "Transfer-Encoding: chunked", 400, "not-json"),
+            ("/nothing", "Transfer-Encoding: chunked", 404, "no-such-resource"),
+        ]
+    ),
+    *(
+        broken(f"a chunk whose size is {size!r}", IN_CHUNKS + size.encode("latin-1") + b"\r\n{}\r\n0\r\n\r\n")
+        for size in ["", "-2", "+2", "0x2", "2_0", "2.0", "two", " 2", "2 2", "\xb2", "2;\x00", "9" * 17]
+    ),
+    broken("a chunk that is longer than its size", IN_CHUNKS + b"1\r\n{}\r\n0\r\n\r\n"),
+    broken("a chunk without a line end", IN_CHUNKS + b"2\r\n{}0\r\n\r\n"),
+    broken("a chunk that ends with LF alone", IN_CHUNKS + b"2\r\n{}\n0\r\n\r\n"),
+    broken("a size that ends with LF alone", IN_CHUNKS + b"2\n{}\r\n0\r\n\r\n"),
+    broken("a trailer that is no field", IN_CHUNKS + b"0\r\nno colon\r\n\r\n"),
+    broken("a trailer with NUL", IN_CHUNKS + b"0\r\nX: \0\r\n\r\n"),
+    Case(
+        "chunks with all that may be around them",
+        IN_CHUNKS + b"1;a=b\r\n{\r\n01 \t;c\r\n}\r\n000\r\nX: y\r\n\r\n",
+        422,
+        "invalid-order",
+        ("/order_id", "/user_id", "/item_ids", "/total_amount"),
+    ),
+    Case("chunks that stop", IN_CHUNKS + b"5\r\n{", 400, "truncated-body", is_kept=False, is_cut=True),
+    Case("chunks without a last one", IN_CHUNKS + b"2\r\n{}\r\n", 400, "truncated-body", is_kept=False, is_cut=True),
+    Case("a chunk above the limit", IN_CHUNKS + b"%x\r\n" % (MAX_BODY_BYTES + 1), 413, "content-too-large", (), False),
+    Case("a chunk above all numbers", IN_CHUNKS + b"f" * 16 + b"\r\n", 413, "content-too-large", is_kept=False),
+    Case(
+        "many chunks above the limit",
+        IN_CHUNKS + b"1000\r\n%b\r\n" % (b" " * 4096) * 489,
+        413,
+        "content-too-large",
+        is_kept=False,
+    ),
+    Case("the size of a chunk without an end", IN_CHUNKS + b"1" * 10_000, 431, "header-too-large", is_kept=False),
+    Case(
+        "extensions without an end",
+        IN_CHUNKS + b"1;%b\r\n1\r\n" % (b"a" * 200) * 1_000,
+        431,
+        "header-too-large",
+        (),
+        False,
+    ),
+    Case("a trailer without an end", IN_CHUNKS + b"0\r\n" + b"X: a\r\n" * 50_000, 431, "header-too-large", (), False),
+    Case(
+        "a trailer of many fields",
+        IN_CHUNKS + b"0\r\n" + b"X: a\r\n" * 101 + b"\r\n",
+        431,
+        "header-too-large",
+        (),
+        False,
     ),
     Case(
         "chunks in HTTP/1.0",
@@ -310,6 +367,7 @@ MEDIA_TYPES = [
         ]
     ),
     Case("no media type", head("POST", "/orders", "Content-Length: 2") + b"{}", 415, "unsupported-media-type"),
+    Case("a byte order mark before a list", post("/orders", b"\xef\xbb\xbf[]"), 422, "invalid-order", ("",)),
     Case("a compressed body", post("/orders", b"\x1f\x8b", "Content-Encoding: gzip"), 415, "unsupported-media-type"),
     Case(
         "a media type with an underscore",
@@ -325,7 +383,8 @@ BODIES = [
     bad_json("half an order", ORDER[:-10]),
     bad_json("two orders", ORDER + ORDER),
     bad_json("an order and more", ORDER + "x"),
-    bad_json("a byte order mark", b"\xef\xbb\xbf" + ORDER.encode()),
+    bad_json("two byte order marks", b"\xef\xbb\xbf" * 2 + ORDER.encode()),
+    bad_json("nothing but a byte order mark", b"\xef\xbb\xbf"),
     bad_json("UTF-16", ORDER.encode("utf-16")),
     bad_json("UTF-32", ORDER.encode("utf-32")),
     bad_json("a byte that is no UTF-8", b'{"order_id":"\xff"}'),

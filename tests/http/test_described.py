@@ -15,13 +15,13 @@ from jsonschema import Draft202012Validator
 from ordermill.engine import Desk, Order, OrderEngine, Reject, StoreUnavailable
 from ordermill.http.app import routes
 from ordermill.http.channel import RemoteDesk
-from ordermill.http.connection import Connection
-from ordermill.http.framing import MAX_FIELDS, MAX_TARGET_BYTES
 from ordermill.http.keys import Role, create_key
-from ordermill.http.memory import Memory
+from ordermill.http.loop_desk import LoopDesk
 from ordermill.http.openapi import describe
 from ordermill.http.payloads import encode
 from ordermill.http.protection import UNPROTECTED
+from ordermill.http.transport.buffer_budget import BufferBudget
+from ordermill.http.wire.request_head import MAX_FIELDS, MAX_TARGET_BYTES
 from ordermill.store import queries
 from ordermill.store.ledger import Ledger
 
@@ -259,18 +259,18 @@ def provoke(start_server: Start, gate: Gate, monkeypatch: pytest.MonkeyPatch, tm
             case "header-too-large":
                 return call.talk(client, *["X: a"] * MAX_FIELDS)
             case "length-required":
-                return call.talk(client, "Transfer-Encoding: chunked")
+                return call.talk(client, "Transfer-Encoding: gzip")
             case "truncated-body":
                 return call.talk(client, "Content-Length: 2", body=b"{")
             case "request-timeout":
-                monkeypatch.setattr(Connection, "is_overdue", lambda conn, _: conn.is_in_request)
+                client.server.socket_seconds = 0
                 return call.talk(client, "Content-Length: 2", body=b"{", is_all=False)
             case "busy":
-                monkeypatch.setattr(Memory, "take", lambda *_: False)
+                monkeypatch.setattr(BufferBudget, "take", lambda *_: False)
                 return call.talk(client, "Content-Length: 100000", body=b" " * 50_000, is_all=False)
             case _:
                 assert kind == "content-too-large"
-                return call.talk(client, f"Content-Length: {client.server.max_request_body_size + 1}")
+                return call.talk(client, f"Content-Length: {client.server.max_body_bytes + 1}")
 
     def refused(kind: str, call: Request) -> Reply:
         client = start_server()
@@ -287,7 +287,7 @@ def provoke(start_server: Start, gate: Gate, monkeypatch: pytest.MonkeyPatch, tm
                 client.send_json("POST", "/orders", ORDER | {"order_id": "o-0"}, keyed)
                 return call.send(client, **keyed)
             case "idempotency-key-busy":
-                orders = client.server.wsgi_app._router.find("POST", "/orders")[0].handler.__self__
+                orders = client.application._router.find("POST", "/orders").route.handler.__self__
                 orders._in_flight["", "k-1"] = object()
                 return call.send(client, **keyed)
             case "order-conflict":
@@ -309,7 +309,8 @@ def provoke(start_server: Start, gate: Gate, monkeypatch: pytest.MonkeyPatch, tm
             case _:
                 assert kind == "blank"
                 calls = ("submit", "wait", "cancel", "retry", "settle", "metrics")
-                fail_with(RuntimeError(), monkeypatch, Desk, *(f"begin_{name}" for name in calls))
+                for desk in (Desk, LoopDesk):
+                    fail_with(RuntimeError(), monkeypatch, desk, *(f"begin_{name}" for name in calls))
                 fail_with(RuntimeError(), monkeypatch, Desk, "order", "history", "orders")
                 for desk in (OrderEngine, RemoteDesk):
                     fail_with(RuntimeError(), monkeypatch, desk, "trouble", "dead_actors")

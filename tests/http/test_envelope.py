@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ordermill.http.loop_desk import LoopDesk
+
 if TYPE_CHECKING:
     from tests.http.conftest import Client, Gate
 
@@ -70,14 +72,13 @@ def test_the_access_line_names_request_and_order_and_no_key(
     assert not [name for name, value in told.items() if "secret" in str(value) or "somebody" in str(value)]
 
 
-@pytest.mark.engine_at_hand
 def test_an_unexpected_error_is_logged_with_the_request(
     client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(*_: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(client.engine, "order", fail)
+    monkeypatch.setattr(LoopDesk, "order", fail)
 
     reply = client.get("/orders/o-1", **{"X-Request-ID": "r-1"})
 

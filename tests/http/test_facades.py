@@ -12,8 +12,8 @@ from multiprocessing.process import BaseProcess
 import pytest
 
 from ordermill.engine import OrderEngine
+from ordermill.http.config import ServerConfig
 from ordermill.http.facades import FacadeFailed, Facades, reserve_port
-from ordermill.http.server import ServerConfig
 
 
 def set_up() -> None:

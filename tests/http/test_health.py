@@ -29,6 +29,7 @@ def test_a_running_engine_is_healthy_and_ready(client: Client, path: str) -> Non
 
 def test_an_actor_that_has_died_is_neither_healthy_nor_ready(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(OrderEngine, "dead_actors", lambda _: ("the pool actor has died",))
+    client.hear()
 
     for path in ("/healthz", "/readyz"):
         reply = client.get(path)
@@ -44,17 +45,20 @@ def test_a_database_that_takes_no_writes_is_not_ready_until_it_does(
     with monkeypatch.context() as patch:
         patch.setattr(Ledger, "record", fail)
         assert client.post("/orders", order()).status == 503
+        client.hear()
         reply = client.get("/readyz")
     reason = "The database failed (database or disk is full): nothing was changed, try again."
     assert (reply.status, reply.json) == (503, {"status": "unavailable", "reasons": [reason]})
     assert client.get("/healthz").status == 200
 
     assert client.post("/orders", order()).status == 201
+    client.hear()
     assert client.get("/readyz").status == 200
 
 
 def test_an_engine_that_has_stopped_is_not_ready(client: Client) -> None:
     client.engine.stop()
+    client.hear()
 
     reply = client.get("/readyz")
 
@@ -81,6 +85,7 @@ def test_readiness_warns_of_a_clock_that_is_behind(start_server: Callable[..., C
     client = start_server(clock=clock)
     assert "warnings" not in client.get("/readyz").json
     clock.set_wall(START_US - 3_600_000_000)
+    client.hear()
 
     reply = client.get("/readyz")
 

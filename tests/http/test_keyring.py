@@ -72,10 +72,12 @@ def test_a_broken_file_keeps_the_keys_of_before_and_says_so(
     path.write_bytes(good + b"nonsense\n")
     seconds.now = 1.0
 
-    assert keyring.trouble() == ("the file of the keys is not usable, and those of before hold: the log says why",)
+    assert keyring.trouble() == (
+        "the file of the keys cannot be read again, what was read before holds: the log says why",
+    )
     assert keyring.find(key) is not None
     (line,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
-    assert line.startswith("the keys of before hold: Line 2 of ")
+    assert line.startswith("the file of the keys cannot be read again, what was read before holds: Line 2 of ")
     assert "nonsense" not in line
 
     path.write_bytes(good)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from ordermill.engine import InvalidConfiguration
+from ordermill.http.config import ServerConfig
 from ordermill.http.keys import KeysUnusable, Role, create_key
 from ordermill.http.protection import protect
-from ordermill.http.server import ServerConfig
 
 OPEN = ["0.0.0.0", "::", "", "192.0.2.1", "2001:db8::1", "::ffff:192.0.2.1", "no-such-host.invalid"]
 

@@ -17,7 +17,7 @@ import pytest
 from ordermill.engine import EngineConfig, InvalidConfiguration, OrderEngine, OrderStatus
 from ordermill.engine.testing import make_order
 from ordermill.http.cli.main import load_function
-from ordermill.http.server import ServerConfig
+from ordermill.http.config import ServerConfig
 
 Run = Callable[..., Any]
 COMMANDS = [

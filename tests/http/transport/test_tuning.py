@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ordermill.http import limits
+from ordermill.http.transport import tuning
 
 
 @pytest.fixture
@@ -20,10 +20,10 @@ def soft_limit() -> Iterator[int]:
 
 
 def test_some_files_are_left_for_all_that_is_no_connection(soft_limit: int) -> None:
-    assert limits.connections_allowed() == soft_limit - 256
+    assert tuning.connections_allowed() == soft_limit - 256
 
 
 def test_as_many_connections_are_allowed_as_were_asked_for(soft_limit: int) -> None:
-    limits.allow_connections(2 * soft_limit)
+    tuning.allow_connections(2 * soft_limit)
 
-    assert limits.connections_allowed() == 2 * soft_limit
+    assert tuning.connections_allowed() == 2 * soft_limit

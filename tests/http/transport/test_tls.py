@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import shutil
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -15,7 +16,8 @@ import pytest
 import trustme
 
 from ordermill.engine import InvalidConfiguration
-from ordermill.http.tls import PatientTls
+from ordermill.http.followed import look_at_all
+from ordermill.http.transport.tls import Tls
 
 if TYPE_CHECKING:
     from tests.http.conftest import Client
@@ -134,7 +136,7 @@ def test_plain_http_gets_no_answer_and_harms_nobody(secure: Client, connection: 
 
 
 def test_old_versions_of_tls_are_not_spoken(secure: Client) -> None:
-    assert secure.server.ssl_adapter.context.minimum_version >= ssl.TLSVersion.TLSv1_2
+    assert secure.server.tls.context.minimum_version >= ssl.TLSVersion.TLSv1_2
 
 
 @pytest.mark.parametrize("setting", ["tls_cert", "tls_key"])
@@ -145,7 +147,7 @@ def test_one_file_without_the_other_is_refused(start_server: Callable[..., Clien
 
 def test_a_file_that_is_not_there_is_named(files: Files, tmp_path: Path) -> None:
     with pytest.raises(InvalidConfiguration, match=r"Cannot read .*none\.pem: No such file"):
-        PatientTls(str(files.certificate), str(tmp_path / "none.pem"))
+        Tls(str(files.certificate), str(tmp_path / "none.pem"))
 
 
 def test_files_that_are_none_or_do_not_fit_are_refused(files: Files, tmp_path: Path) -> None:
@@ -156,4 +158,54 @@ def test_files_that_are_none_or_do_not_fit_are_refused(files: Files, tmp_path: P
 
     for certificate, key in ((files.certificate, other), (nonsense, files.key), (files.certificate, nonsense)):
         with pytest.raises(InvalidConfiguration, match="are no certificate and its key"):
-            PatientTls(str(certificate), str(key))
+            Tls(str(certificate), str(key))
+
+
+def shown(client: Client) -> bytes:
+    """The certificate that a new connection is shown."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with client.raw() as bare, context.wrap_socket(bare) as connection:
+        certificate = connection.getpeercert(binary_form=True)
+    assert certificate is not None
+    return certificate
+
+
+def renew(files: Files, folder: Path) -> tuple[Path, Path]:
+    """Copies of the files, to be replaced later."""
+    return shutil.copy(files.certificate, folder / "c.pem"), shutil.copy(files.key, folder / "k.pem")
+
+
+def test_a_renewed_certificate_is_shown_without_a_restart_and_open_connections_go_on(
+    start_server: Callable[..., Client], files: Files, tmp_path: Path, order: MakeOrder
+) -> None:
+    certificate, key = renew(files, tmp_path)
+    client = start_server(tls_cert=str(certificate), tls_key=str(key))
+    before = shown(client)
+    with closing(http.client.HTTPSConnection(*client.address, timeout=20, context=files.trust)) as opened:
+        assert exchange(opened, "GET", "/healthz")["status"] == "ok"
+
+        issued = trustme.CA().issue_cert("127.0.0.1")
+        issued.private_key_pem.write_to_path(key)
+        look_at_all()  # a second has passed, and only one of the two files has changed
+        assert shown(client) == before
+        assert client.server.tls.trouble() == (
+            "the certificate cannot be read again, what was read before holds: the log says why",
+        )
+        issued.cert_chain_pems[0].write_to_path(certificate)
+        look_at_all()
+
+        assert shown(client) == ssl.PEM_cert_to_DER_cert(certificate.read_text()) != before
+        assert client.server.tls.trouble() == ()
+        assert exchange(opened, "POST", "/orders", order())["order_id"] == "o-1"
+
+
+def test_the_files_are_looked_at_again_after_a_second(files: Files, tmp_path: Path) -> None:
+    certificate, key = renew(files, tmp_path)
+    now = [0.0]
+    tls = Tls(str(certificate), str(key), lambda: now[0])
+    certificate.unlink()
+
+    assert tls.trouble() == ()
+    now[0] = 1.0
+    assert len(tls.trouble()) == 1

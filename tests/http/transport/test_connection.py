@@ -7,14 +7,14 @@ import re
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ordermill.http.limits import allow_connections
-from ordermill.http.memory import OWN_BYTES, Memory
+from ordermill.http.transport.buffer_budget import OWN_BYTES, BufferBudget
+from ordermill.http.transport.tuning import allow_connections
 
 if TYPE_CHECKING:
     from tests.http.conftest import Client, Gate
@@ -94,7 +94,7 @@ def test_requests_that_have_only_begun_do_not_hold_up_others(client: Client, beg
             slow.enter_context(client.raw()).sendall(beginning)
 
         with client.raw() as busy:
-            busy.settimeout(client.server.timeout / 2)  # a thread would wait longer than that
+            busy.settimeout(client.server.socket_seconds / 2)  # a thread would wait longer than that
             for _ in range(10):
                 busy.sendall(HEALTH)
                 assert read_answer(busy)[0] == 200
@@ -107,7 +107,7 @@ def test_answers_that_are_not_read_do_not_hold_up_others_and_are_whole_at_last(f
             connection.sendall(2 * LISTING)
 
         with full.raw() as busy:
-            busy.settimeout(full.server.timeout / 2)
+            busy.settimeout(full.server.socket_seconds / 2)
             for _ in range(10):
                 busy.sendall(HEALTH)
                 assert read_answer(busy)[0] == 200
@@ -119,11 +119,16 @@ def test_answers_that_are_not_read_do_not_hold_up_others_and_are_whole_at_last(f
 
 
 def test_answers_that_are_not_read_are_held_only_as_far_as_memory_goes(full: Client) -> None:
-    full.server.memory = Memory(0)
+    full.server.buffer_budget = BufferBudget(0)
     with ExitStack() as stack:
         unread = listen_small(full, stack)
-        unread.sendall(4 * LISTING)
-        while len(full.server.open_connections) > 1:  # until the server has given it up
+        unread.sendall(LISTING)
+        full.get("/healthz")  # by then it is open
+        (its_end,) = (
+            end for end in full.server.connections if end._transport.get_extra_info("peername") == unread.getsockname()
+        )
+        unread.sendall(3 * LISTING)
+        while its_end in full.server.connections:  # until the server has given it up
             full.get("/healthz")
 
         answers = read_all(unread)
@@ -133,12 +138,12 @@ def test_answers_that_are_not_read_are_held_only_as_far_as_memory_goes(full: Cli
 
 
 def test_large_bodies_are_taken_only_as_far_as_memory_goes(client: Client, order: MakeOrder) -> None:
-    client.server.memory = memory = Memory(2 * OWN_BYTES)
+    client.server.buffer_budget = budget = BufferBudget(2 * OWN_BYTES)
     large = post(json.dumps([order()]).encode().ljust(3 * OWN_BYTES), b"/orders/bulk")
     with client.raw() as first, client.raw() as second:
         first.sendall(large[:-1])
-        while memory.take(OWN_BYTES):  # until the server has taken so much of the first
-            memory.give_back(OWN_BYTES)
+        while budget.take(OWN_BYTES):  # until the server has taken so much of the first
+            budget.take(-OWN_BYTES)
             client.get("/healthz")
         second.sendall(large)
 
@@ -155,7 +160,7 @@ def test_a_client_that_leaves_in_the_middle_leaves_nothing(client: Client) -> No
         with client.raw() as connection:
             connection.sendall(part)
 
-    while client.server.open_connections:
+    while client.server.connections:
         with client.raw() as connection:
             connection.sendall(HEALTH.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
             read_all(connection)
@@ -173,18 +178,19 @@ def test_a_client_that_asks_whether_it_may_send_is_told_before_the_rest_is_there
 
 
 def test_those_that_have_waited_longest_make_room_for_new_connections(client: Client) -> None:
-    client.server._connections._max_open = 40
+    client.server.max_connections = 40
     with ExitStack() as stack:
         first = [stack.enter_context(client.raw()) for _ in range(20)]
         half = stack.enter_context(client.raw())
         half.sendall(HEALTH[:-1])
+        client.get("/healthz")  # by then it has come
         for _ in range(40):
             stack.enter_context(client.raw()).sendall(b"")
 
         assert client.get("/healthz").status == 200
         assert [connection.recv(1) for connection in first] == [b""] * 20
         assert read_all(half) == b""
-        assert len(client.server.open_connections) <= 40
+        assert len(client.server.connections) <= 40
 
 
 def test_requests_that_wait_leave_threads_for_all_others(held: Client, gate: Gate, order: MakeOrder) -> None:
@@ -200,6 +206,58 @@ def test_requests_that_wait_leave_threads_for_all_others(held: Client, gate: Gat
         assert held.get("/orders/o-2").status == 200
         gate.open()
         assert {future.result(30).json["status"] for future in set(waiting) - set(at_once)} == {"Completed"}
+
+
+@pytest.mark.parametrize("how", ["leaves", "sends nothing more"])
+def test_a_client_that_leaves_while_it_waits_gives_its_place_back_at_once(
+    start_server: Callable[..., Client], gate: Gate, order: MakeOrder, how: str
+) -> None:
+    held = start_server(gate, max_waiting=1)
+    held.post("/orders", order())
+    gate.wait_until_entered()
+    places = held.application._router.find("GET", "/orders/o-1").route.handler.__self__._waiting
+
+    def wait_until_taken(places_left: int) -> None:
+        while places._value != places_left:
+            assert held.get("/healthz").status == 200
+
+    with held.raw() as first:
+        first.sendall(b"GET /orders/o-1?wait=30 HTTP/1.1\r\nHost: test\r\n\r\n")
+        wait_until_taken(0)
+        if how == "leaves":
+            first.close()
+        else:
+            first.shutdown(socket.SHUT_WR)
+            assert json.loads(read_answer(first)[1])["status"] == "Processing"
+        wait_until_taken(1)
+
+    with ThreadPoolExecutor(1) as pool:
+        second = pool.submit(held.get, "/orders/o-1?wait=30")
+        wait_until_taken(0)
+        gate.open()
+        assert second.result(20).json["status"] == "Completed"
+
+
+def test_a_client_that_sends_on_while_it_is_answered_is_not_read_without_bound(
+    held: Client, gate: Gate, order: MakeOrder
+) -> None:
+    held.post("/orders", order())
+    gate.wait_until_entered()
+    with held.raw() as eager:
+        eager.settimeout(0.5)
+        eager.sendall(b"GET /orders/o-1?wait=30 HTTP/1.1\r\nHost: test\r\n\r\n")
+        sent = 0
+        with suppress(TimeoutError):  # it is read no more
+            while sent < 100_000_000:
+                sent += eager.send(HEALTH * 1000)
+        (its_end,) = (it for it in held.server.connections if it._is_answering)
+        assert its_end._reader.held < 1_000_000 < sent < 100_000_000
+
+        gate.open()
+        eager.settimeout(20)
+        assert json.loads(read_answer(eager)[1])["status"] == "Completed"
+        for _ in range(100):
+            assert read_answer(eager)[0] == 200
 
 
 @pytest.mark.slow
@@ -235,7 +293,7 @@ def test_an_answer_that_is_never_read_is_given_up(start_server: Callable[..., Cl
     with ExitStack() as stack:
         listen_small(client, stack).sendall(4 * LISTING)
         client.get("/healthz")
-        while client.server.open_connections:
+        while client.server.connections:
             client.get("/orders/nobody")
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import json
+import os
 import re
+import socket
+import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any
@@ -12,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from ordermill.engine import InvalidConfiguration, OrderEngine
-from ordermill.http.server import FacadeServer, ServerConfig
+from ordermill.engine import InvalidConfiguration
+from ordermill.http.config import ServerConfig
+from ordermill.http.transport import server
+from ordermill.http.transport.server import HttpServer
 
 if TYPE_CHECKING:
     from tests.http.conftest import Client
@@ -114,7 +121,9 @@ def test_connections_on_which_nothing_is_sent_do_not_hold_up_others(client: Clie
         for _ in range(8):  # twice as many as there are threads
             silent.enter_context(client.raw())
         with client.raw() as busy:
-            busy.settimeout(client.server.timeout / 2)  # that long a silent connection would hold a thread, and longer
+            busy.settimeout(
+                client.server.socket_seconds / 2
+            )  # that long a silent connection would hold a thread, and longer
             busy.sendall(b"GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n")
 
             assert busy.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
@@ -138,8 +147,8 @@ def test_a_free_port_is_taken_and_told(client: Client) -> None:
     assert client.server.url == f"http://127.0.0.1:{port}"
 
 
-def test_an_ipv6_address_is_in_brackets(start_engine: Callable[..., OrderEngine]) -> None:
-    assert FacadeServer(start_engine(), ServerConfig(host="::1", port=8080)).url == "http://[::1]:8080"
+def test_an_ipv6_address_is_in_brackets() -> None:
+    assert HttpServer({}, ServerConfig(host="::1", port=8080)).url == "http://[::1]:8080"
 
 
 def test_a_stopped_server_takes_no_connections(client: Client) -> None:
@@ -147,6 +156,97 @@ def test_a_stopped_server_takes_no_connections(client: Client) -> None:
 
     with pytest.raises(ConnectionRefusedError):
         client.get("/healthz")
+
+
+def test_an_error_in_accepting_is_logged_at_a_bounded_rate_and_does_not_end_the_server(
+    client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tried = threading.Semaphore(0)
+
+    class Broken:
+        """The listening socket, which cannot accept for a while."""
+
+        def __init__(self, listening: socket.socket) -> None:
+            self._listening = listening
+            self.fails = True
+
+        def accept(self) -> Any:
+            if self.fails:
+                tried.release()
+                raise OSError(errno.EMFILE, "Too many open files")
+            return self._listening.accept()
+
+        def fileno(self) -> int:
+            return self._listening.fileno()
+
+    def replace() -> None:
+        listening = client.server._socket
+        client.server.loop.remove_reader(listening)
+        client.server._accept(broken)
+
+    monkeypatch.setattr(server, "_ACCEPT_AGAIN_SECONDS", 0.001)
+    broken = Broken(client.server._socket)
+    client.server.wake_ups.call(replace)
+    with client.raw() as patient:
+        for _ in range(20):
+            assert tried.acquire(timeout=20)
+        broken.fails = False
+        patient.sendall(b"GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n")
+
+        assert patient.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
+    lines = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert lines == ["cannot accept connections for a moment"] * 5
+
+
+def test_an_error_in_the_loop_is_logged_and_does_not_end_the_server(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(100):
+        client.server.wake_ups.call(lambda: 1 / 0)
+
+    assert client.get("/healthz").status == 200
+    lines = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert lines == ["unexpected error in the loop: unexpected error"] * 5
+
+
+def test_a_forked_child_keeps_no_connection_open(start_server: Callable[..., Client]) -> None:
+    client = start_server(socket_seconds=1)
+    with client.raw() as kept:
+        kept.sendall(b"GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n")
+        kept.recv(65536)
+        reading, writing = os.pipe()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # from Python 3.12 on, where threads run
+            child = os.fork()
+        if not child:
+            os.read(reading, 1)
+            os._exit(0)
+        try:
+            assert kept.recv(65536) == b""  # the server has closed it, and so has the child
+        finally:
+            os.write(writing, b"x")
+            os.waitpid(child, 0)
+            os.close(reading)
+            os.close(writing)
+
+
+def test_a_server_that_is_stopped_before_it_has_begun_never_begins() -> None:
+    stopped = HttpServer({}, ServerConfig(port=0))
+    stopped.prepare()
+    stopped.stop()
+
+    stopped.start()  # returns
+
+
+def test_a_server_that_stops_keeps_no_connection_and_answers_until_the_end(client: Client, order: MakeOrder) -> None:
+    client.server.begin_stop()
+    client.engine.stop()
+
+    reply = client.post("/orders", order())
+
+    assert (reply.status, reply.json["type"]) == (503, "urn:ordermill:problem:stopping")
+    assert reply.headers["Connection"] == "close"
+    assert reply.headers["Retry-After"]
 
 
 @pytest.mark.parametrize(

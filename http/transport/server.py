@@ -1,0 +1,294 @@
+"""The HTTP server: one thread with an event loop, which CherryPy's bus starts and stops, as it does any server."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import math
+import socket
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from ...store.errors import InvalidConfiguration, OrdermillError
+from ..config import ServerConfig
+from ..forks import keep_from_children
+from ..wire.message import WireRequest
+from .bounded_log import BoundedLog
+from .buffer_budget import BufferBudget
+from .connection import Connection
+from .ports import Application, PendingAnswer
+from .tls import Tls
+from .tuning import GRACE_SECONDS, connections_allowed
+from .wake_ups import WakeUps
+from .workers import Workers
+from .wsgi import WsgiCall
+
+try:
+    from uvloop import new_event_loop
+except ImportError:  # not installed: asyncio's own loop does the same, more slowly
+    from asyncio import new_event_loop  # type: ignore[assignment]  # of a wider type
+
+_BODIES_AT_ONCE = 16
+_CONNECTION_BACKLOG = 4096
+_SEND_BUFFER_BYTES = 64 * 1024
+_ACCEPTED_AT_ONCE = 256
+_ROOM = 16
+_ACCEPT_AGAIN_SECONDS = 0.1
+_CHECK_SECONDS = 0.25
+_CHECK_AT_THE_END_SECONDS = 0.02
+# There is no connection to be had at present, for anybody.
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+_log = logging.getLogger("ordermill.http")
+
+
+class CannotListen(OrdermillError):
+    """The address is in use, or is none of this machine's."""
+
+
+class HttpServer:
+    """Serves applications. `start` and `stop` are called by whoever runs it: CherryPy's `ServerAdapter`.
+
+    Args:
+        apps: by the path that they are mounted at, as in `cherrypy.tree.apps`. Those that are a `LoopApplication` are
+            called in the loop, those that are WSGI callables in threads.
+        config: the settings.
+
+    Raises:
+        InvalidConfiguration: the files for TLS are not usable.
+    """
+
+    def __init__(self, apps: Mapping[str, Application], config: ServerConfig) -> None:
+        self._apps = apps
+        self._config = config
+        self.tls = _tls(config)
+        """None where it speaks plain HTTP."""
+        self.max_body_bytes = config.max_body_bytes
+        self.socket_seconds = config.socket_seconds
+        self.request_seconds = config.request_seconds
+        self.max_connections = connections_allowed()
+        """Beyond that, those that were silent longest make room."""
+        self.buffer_budget = BufferBudget(_BODIES_AT_ONCE * config.max_body_bytes)
+        self.connections: set[Connection] = set()
+        """Those that are open."""
+        self.wake_ups = WakeUps()
+        """For other threads that have something to do in the loop."""
+        self.loop: asyncio.AbstractEventLoop
+        self.ready = False
+        """Whether requests are taken."""
+        self._errors = BoundedLog(_log)
+        self._socket: socket.socket | None = None
+        self._opening: set[asyncio.Task[None]] = set()
+        self._beginning = threading.Lock()
+        self._has_begun = False
+        self._is_stopping = False
+        self._ends_at = math.inf
+        self._has_ended = threading.Event()
+
+    # For whoever runs it.
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port that it listens on; with the port that it got, once `prepare` has run."""
+        if self._socket is None:
+            return self._config.host, self._config.port
+        host, port = self._socket.getsockname()[:2]
+        return host, port
+
+    @property
+    def url(self) -> str:
+        """The address as clients write it."""
+        return self.url_of(*self.address)
+
+    def url_of(self, host: str, port: int) -> str:
+        """The address of a server with these settings at that host and port."""
+        scheme = "http" if self.tls is None else "https"
+        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+    def prepare(self) -> None:
+        """Listen on the address; clients that come wait until `start`.
+
+        Raises:
+            CannotListen: it is not to be had.
+        """
+        try:
+            self._socket = _listen(self._config.host, self._config.port, shared=self._config.facades > 1)
+        except OSError as error:
+            raise cannot_listen(self.url, error) from error
+        keep_from_children(self._socket)
+
+    def start(self) -> None:
+        """Serve until `stop`, which another thread calls. It needs an address that was prepared."""
+        assert self._socket is not None, "prepare it first"
+        with self._beginning:
+            if self._is_stopping:  # before it has begun
+                return
+            self._has_begun = True
+        self._mounts = sorted(self._apps.items(), key=lambda mount: -len(mount[0]))
+        self._workers = Workers(self._config.threads, self.wake_ups)
+        self.loop = loop = new_event_loop()
+        try:
+            loop.set_exception_handler(self._note_error)
+            self.wake_ups.attach(loop)
+            self._accept(self._socket)
+            loop.call_soon(self._check)
+            self.ready = True
+            loop.run_forever()
+        finally:
+            self.ready = False
+            self._workers.close()
+            self._socket.close()
+            loop.close()
+            self._has_ended.set()
+
+    def begin_stop(self) -> None:
+        """Keep no connection beyond the answer that it waits for: a stop has begun. From any thread."""
+        self._is_stopping = True
+
+    def stop(self) -> None:
+        """Take no more connections, have what was asked for answered, and end. From another thread."""
+        with self._beginning:
+            self._is_stopping = True
+            if not self._has_begun:
+                if self._socket is not None:
+                    self._socket.close()
+                return
+        self.wake_ups.call(self._begin_end)
+        self._has_ended.wait()
+
+    # For its connections.
+
+    @property
+    def keeps_connections(self) -> bool:
+        """Whether a connection may stay open after its answer."""
+        return not self._is_stopping and len(self.connections) <= self._config.max_idle_connections
+
+    def begin(self, request: WireRequest, connection: Connection) -> PendingAnswer:
+        """Have a request answered."""
+        path = request.path
+        name, app = next(
+            mount for mount in self._mounts if not mount[0] or path == mount[0] or path.startswith(f"{mount[0]}/")
+        )
+        begin = getattr(app, "begin", None)
+        if begin is not None:
+            pending: PendingAnswer = begin(request, connection.respond, self._workers.run)
+            return pending
+        scheme = "http" if self.tls is None else "https"
+        return WsgiCall(app, name, request, (*self.address, scheme), connection.respond, self._workers.run)
+
+    # In the loop.
+
+    def _accept(self, listening: socket.socket) -> None:
+        if listening.fileno() >= 0:  # or it was closed meanwhile
+            self.loop.add_reader(listening, self._accept_some, listening)
+
+    def _accept_some(self, listening: socket.socket) -> None:
+        room = self.max_connections - len(self.connections) - len(self._opening)
+        if room < _ROOM:
+            self._make_room()
+        try:
+            for _ in range(min(max(room, _ROOM), _ACCEPTED_AT_ONCE)):
+                try:
+                    accepted, _ = listening.accept()
+                except (BlockingIOError, ConnectionAbortedError, InterruptedError):
+                    return
+                keep_from_children(accepted)
+                task = self.loop.create_task(self._open(accepted))
+                self._opening.add(task)
+                task.add_done_callback(self._opening.discard)
+        except Exception as error:
+            self._errors.error("cannot accept connections for a moment", error)
+            if isinstance(error, OSError) and error.errno in _EXHAUSTED:
+                self._make_room()
+            # Whoever waits to be accepted makes the socket readable all the time.
+            self.loop.remove_reader(listening)
+            self.loop.call_later(_ACCEPT_AGAIN_SECONDS, self._accept, listening)
+
+    async def _open(self, accepted: socket.socket) -> None:
+        secure: dict[str, Any] = {}
+        if self.tls is not None:
+            secure = {
+                "ssl": self.tls.context,
+                "ssl_handshake_timeout": self.socket_seconds,
+                "ssl_shutdown_timeout": self.socket_seconds,
+            }
+        try:
+            await self.loop.connect_accepted_socket(lambda: Connection(self), accepted, **secure)
+        except OSError:  # the client has gone, or does not shake hands
+            accepted.close()
+        except Exception as error:
+            accepted.close()
+            self._errors.error("cannot open a connection", error)
+
+    def _make_room(self) -> None:
+        waiting = [connection for connection in self.connections if connection.is_waiting]
+        for connection in sorted(waiting, key=lambda connection: connection.last_used)[:_ROOM]:
+            connection.abort()
+
+    def _check(self) -> None:
+        now = self.loop.time()
+        for connection in list(self.connections):
+            try:
+                connection.check(now)
+            except Exception as error:
+                self._errors.error("cannot check a connection", error)
+                connection.abort()
+        if self._ends_at == math.inf:
+            self.loop.call_later(_CHECK_SECONDS, self._check)
+            return
+        for connection in list(self.connections):
+            if now >= self._ends_at:
+                connection.abort()
+            elif connection.is_idle:
+                connection.close()
+        if (not self.connections and not self._opening) or now >= self._ends_at + 1:
+            self.loop.stop()
+        else:
+            self.loop.call_later(_CHECK_AT_THE_END_SECONDS, self._check)
+
+    def _begin_end(self) -> None:
+        assert self._socket is not None
+        self._accept_some(self._socket)  # whoever has come by now is answered
+        self.loop.remove_reader(self._socket)
+        self._socket.close()
+        self._ends_at = self.loop.time() + min(self.socket_seconds, GRACE_SECONDS)
+        self.loop.call_soon(self._check)
+
+    def _note_error(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        self._errors.error(f"unexpected error in the loop: {context['message']}", context.get("exception"))
+
+
+def cannot_listen(url: str, error: OSError) -> CannotListen:
+    """The error for an address that is not to be had."""
+    return CannotListen(f"Cannot listen on {url}: {error}. Choose another --host or --port.")
+
+
+def _listen(host: str, port: int, *, shared: bool) -> socket.socket:
+    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, kind, protocol, _, address = found[0]
+    listening = socket.socket(family, kind, protocol)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6 and host in ("", "::"):
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # all addresses are those of IPv4 too
+        # Connections have it from here. Linux would keep megabytes of answers for each client that never reads.
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+        listening.bind(address)
+        listening.listen(_CONNECTION_BACKLOG)
+        listening.setblocking(False)
+    except BaseException:
+        listening.close()
+        raise
+    return listening
+
+
+def _tls(config: ServerConfig) -> Tls | None:
+    if config.tls_cert is None and config.tls_key is None:
+        return None
+    if config.tls_cert is None or config.tls_key is None:
+        raise InvalidConfiguration("TLS needs both --tls-cert and --tls-key.")
+    return Tls(config.tls_cert, config.tls_key)

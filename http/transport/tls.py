@@ -1,0 +1,61 @@
+"""TLS: the certificate of a running server, which follows its files without a restart."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from ...store.errors import InvalidConfiguration
+from ..followed import Followed
+
+
+class Tls:
+    """Has new connections shake hands with the certificate that is in its files by then.
+
+    Args:
+        certificate: file of the server's certificate, and of those that vouch for it, as PEM.
+        private_key: file of its key, as PEM.
+        now: seconds that only rise.
+
+    Raises:
+        InvalidConfiguration: one of the files is not usable, or they do not belong together.
+    """
+
+    def __init__(self, certificate: str, private_key: str, now: Callable[[], float] = time.monotonic) -> None:
+        files = (Path(certificate), Path(private_key))
+        self._current = Followed(files, partial(_read, *files), "the certificate", now)
+        self.context = _read(*files)
+        """For every connection; which certificate it shows is chosen with each handshake."""
+        self.context.sni_callback = self._choose
+
+    def trouble(self) -> tuple[str, ...]:
+        """Why the certificate does not follow its files at present, in words for people; empty while it does."""
+        self._current.get()
+        return self._current.trouble
+
+    def _choose(self, connection: ssl.SSLSocket | ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        connection.context = self._current.get()
+
+
+def _read(certificate: Path, private_key: Path) -> ssl.SSLContext:
+    for path in (certificate, private_key):
+        try:
+            path.read_bytes()
+        except OSError as error:
+            raise InvalidConfiguration(f"Cannot read {path}: {error.strerror}.") from error
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(certificate, private_key, password=_refuse_password)
+    except (ssl.SSLError, OSError, ValueError) as error:
+        raise InvalidConfiguration(
+            f"{certificate} and {private_key} are no certificate and its key, as PEM without a password: {error}."
+        ) from error
+    return context
+
+
+def _refuse_password() -> str:
+    # Without this, OpenSSL would ask for one at the terminal.
+    raise ValueError("the key needs one")

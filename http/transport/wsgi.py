@@ -1,0 +1,167 @@
+"""WSGI applications (PEP 3333), each request in a thread: for what is not hot, and for what others wrote."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+from .. import problems, request_id
+from ..problems import ServerBusy
+from ..wire.message import WireRequest, WireResponse
+from .ports import RunAside
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
+
+# What the connection says by itself.
+_OF_THE_SERVER = {"connection", "date", "keep-alive", "server", "transfer-encoding"}
+
+_log = logging.getLogger("ordermill.http")
+
+
+class WsgiCall:
+    """A request to a WSGI application. Its answer is sent once all parts of it are there.
+
+    Args:
+        app: the application.
+        mounted_at: the path that it is mounted at.
+        request: what is asked.
+        server: host and port, and `http` or `https`.
+        respond: called in the loop with the answer.
+        aside: runs it in a thread.
+    """
+
+    def __init__(
+        self,
+        app: WSGIApplication,
+        mounted_at: str,
+        request: WireRequest,
+        server: tuple[str, int, str],
+        respond: Callable[[WireResponse], object],
+        aside: RunAside,
+    ) -> None:
+        self._app = app
+        self._request = request
+        self._mounted_at = mounted_at
+        self._server = server
+        self._has_gone = False
+        try:
+            aside(self._run, respond)
+        except ServerBusy as error:
+            respond(_problem(request, error))
+
+    def hurry(self) -> None:
+        """Nothing: it takes the time that it takes."""
+
+    def abandon(self) -> None:
+        """Do not begin, if it has not begun."""
+        self._has_gone = True
+
+    def _run(self) -> WireResponse:
+        if self._has_gone:
+            return WireResponse(HTTPStatus.SERVICE_UNAVAILABLE, (), b"")  # which nobody gets
+        try:
+            return call(self._app, environ_of(self._request, self._mounted_at, *self._server))
+        except Exception as error:
+            _log.exception("unexpected error in the application at %s", self._mounted_at or "/")
+            return _problem(self._request, error)
+
+
+def call(app: WSGIApplication, environ: WSGIEnvironment) -> WireResponse:
+    """The answer of an application.
+
+    Args:
+        app: it.
+        environ: the request.
+    """
+    status = HTTPStatus.INTERNAL_SERVER_ERROR.value
+    headers: list[tuple[str, str]] = []
+    parts: list[bytes] = []
+
+    def start_response(line: str, given: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], object]:
+        nonlocal status, headers
+        del exc_info  # nothing has been sent yet: the error's answer takes the place of the other
+        status, headers = int(line.partition(" ")[0]), given
+        return parts.append
+
+    content = app(environ, start_response)
+    try:
+        parts += content
+    finally:
+        if (close := getattr(content, "close", None)) is not None:
+            close()
+    headers = [(name, value) for name, value in headers if name.lower() not in _OF_THE_SERVER]
+    body = b"".join(parts)
+    if "content-length" not in {name.lower() for name, _ in headers} and status not in (204, 304):
+        headers = [*headers, ("Content-Length", str(len(body)))]
+    return WireResponse(status, headers, b"" if environ["REQUEST_METHOD"] == "HEAD" else body)
+
+
+def environ_of(request: WireRequest, mounted_at: str, host: str, port: int, scheme: str) -> WSGIEnvironment:
+    """A request as PEP 3333 has it.
+
+    Args:
+        request: it.
+        mounted_at: the path that the application is mounted at.
+        host: of the server.
+        port: likewise.
+        scheme: `http` or `https`.
+    """
+    body = request.body
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": request.method,
+        "SCRIPT_NAME": mounted_at,
+        "PATH_INFO": request.path[len(mounted_at) :],
+        "QUERY_STRING": request.query,
+        "SERVER_NAME": host,
+        "SERVER_PORT": str(port),
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scheme,
+        "wsgi.input": BytesIO(body or b""),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+    }
+    if body is not None:
+        environ["CONTENT_LENGTH"] = str(len(body))
+    for name, value in request.fields.items():
+        if name == "Content-Type":
+            environ["CONTENT_TYPE"] = value
+        elif name not in ("Content-Length", "Transfer-Encoding"):
+            environ["HTTP_" + name.upper().replace("-", "_")] = value
+    return environ
+
+
+def request_of(environ: Mapping[str, Any]) -> WireRequest:
+    """A request that some WSGI server took in.
+
+    Args:
+        environ: as PEP 3333 has it.
+    """
+    fields = {name[5:].replace("_", "-").title(): value for name, value in environ.items() if name.startswith("HTTP_")}
+    if content_type := environ.get("CONTENT_TYPE"):
+        fields["Content-Type"] = content_type
+    body: bytes | None = None
+    if length := environ.get("CONTENT_LENGTH"):
+        body = environ["wsgi.input"].read(int(length))
+    elif "HTTP_TRANSFER_ENCODING" in environ and environ.get("wsgi.input_terminated"):
+        body = environ["wsgi.input"].read(-1)
+    path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+    return WireRequest(environ["REQUEST_METHOD"], path, environ.get("QUERY_STRING", ""), fields, body)
+
+
+def _problem(request: WireRequest, error: Exception) -> WireResponse:
+    problem = problems.answer_for(error)
+    headers = (
+        ("Content-Type", problems.MEDIA_TYPE),
+        ("Content-Length", str(len(problem.body))),
+        (request_id.HEADER, request_id.sound_or_new(request.fields.get("X-Request-Id", ""))),
+        *problem.headers,
+    )
+    return WireResponse(problem.status, headers, b"" if request.method == "HEAD" else problem.body)
