@@ -58,7 +58,8 @@ setup(
     ],
     package_data={
         "ordermill.engine": ["py.typed"],
-        "ordermill.http": ["py.typed", "static/*"],
+        "ordermill.http": ["py.typed"],
+        "ordermill.http.openapi": ["static/*"],
         "ordermill.store": ["py.typed"],
         "ordermill.sql": ["py.typed", "*.sql"],
     },

@@ -13,7 +13,7 @@ import servers
 from command import run
 from measure import Benchmark, Conditions, Figures, MeasurementFailed, Row, Rule
 from ordermill.engine import Order
-from ordermill.store.lifecycle import OrderStatus
+from ordermill.store.domain.lifecycle import OrderStatus
 from tables import Table
 
 _MANY = 1_000_000

@@ -12,9 +12,9 @@ from typing import Any
 
 from measure import Conditions, Figures
 from ordermill.engine import Durability
-from ordermill.store import lifecycle
-from ordermill.store.database import open_writer
-from ordermill.store.lifecycle import OrderStatus
+from ordermill.store.domain import lifecycle
+from ordermill.store.domain.lifecycle import OrderStatus
+from ordermill.store.sqlite.database import open_writer
 from ordermill.store.totals import PROCESSING_MICROSECONDS, TIMED_ORDERS
 from stopwatch import Stopwatch
 

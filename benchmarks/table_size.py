@@ -10,7 +10,7 @@ import tables
 from command import run
 from load import Wrk, missing_wrk
 from measure import Benchmark, Conditions, Figures, Row, Rule
-from ordermill.store.lifecycle import OrderStatus
+from ordermill.store.domain.lifecycle import OrderStatus
 from tables import Table
 
 _LARGE = Table(10_000_000, OrderStatus.COMPLETED)

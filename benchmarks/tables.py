@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ordermill import sql
-from ordermill.store.lifecycle import OrderStatus
+from ordermill.store.domain.lifecycle import OrderStatus
 
 _PAGE = 250_000  # orders that are inserted at once
 _GROWTH = 1.1  # a kept table that runs have added more to is made anew

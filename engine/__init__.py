@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from ..store.database import Durability
-from ..store.errors import (
+from ..store.domain.errors import (
     BacklogFull,
     DatabaseRefused,
     EngineStopped,
@@ -21,18 +20,19 @@ from ..store.errors import (
     UserBacklogFull,
     UserSubmissionTooLarge,
 )
+from ..store.domain.lifecycle import OrderStatus
+from ..store.domain.order import Order
+from ..store.domain.record import Cause, OrderRecord, Transition
 from ..store.idempotency import IdempotencyKey
 from ..store.ledger import Outcome
-from ..store.lifecycle import OrderStatus
-from ..store.order import Order
-from ..store.record import Cause, OrderRecord, Transition
+from ..store.sqlite.database import Durability
 from .config import EngineConfig, OnInterrupted, Settings
-from .desk import Desk
-from .handler import Effect, Handler, Probe, Reject
+from .execution.handler import Effect, Handler, Probe, Reject
+from .execution.recovery import Recovered
+from .interface import Desk
+from .order_engine import OrderEngine
 from .receipt import Receipt
-from .recovery import Recovered
 from .reply import Reply
-from .runtime import OrderEngine
 from .snapshot import MetricsSnapshot
 
 __all__ = [

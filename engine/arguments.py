@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from ..store.errors import InvalidArgument, OrderNotFound
+from ..store.domain.errors import InvalidArgument, OrderNotFound
+from ..store.domain.lifecycle import OrderStatus
+from ..store.domain.order import FIELDS, IDENTIFIER, Order
+from ..store.domain.reason import REASON_RULE, reason_faults
+from ..store.domain.record import ENGINE, Cause
 from ..store.idempotency import IdempotencyKey
-from ..store.lifecycle import OrderStatus
-from ..store.order import FIELDS, IDENTIFIER, Order
-from ..store.reason import REASON_RULE, reason_faults
-from ..store.record import ENGINE, Cause
 
 MAX_NAME = 255
 """Characters of the name that somebody gives a request."""

@@ -12,9 +12,9 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import force_setattr
 
-from ..store.database import Durability
-from ..store.errors import InvalidConfiguration
-from .executor import ExecutorKind
+from ..store.domain.errors import InvalidConfiguration
+from ..store.sqlite.database import Durability
+from .execution.runners import ExecutorKind
 
 _MAX_SECONDS = 1e9  # thirty years: infinity, and what no timeout of the platform can be, are mistakes
 

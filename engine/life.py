@@ -14,11 +14,11 @@ from weakref import WeakSet
 
 from pykka import ThreadingActor
 
-from ..store.descriptor import keep_for_ever
-from ..store.errors import EngineStopped
-from ..store.reader import Reader
+from ..store.domain.errors import EngineStopped
+from ..store.sqlite.descriptor import keep_for_ever
+from ..store.sqlite.reader import Reader
 from .logger import EngineLogger
-from .running import Running, take_down
+from .startup import Running, take_down
 
 _log = EngineLogger("ordermill.engine")
 _lives: WeakSet[Life] = WeakSet()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..store.errors import OrderConflict
+from ..store.domain.errors import OrderConflict
+from ..store.domain.lifecycle import OrderStatus
+from ..store.domain.record import OrderRecord
 from ..store.ledger import Acceptance, Outcome
-from ..store.lifecycle import OrderStatus
-from ..store.record import OrderRecord
 
 
 class Receipt:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from ..store.order import Order
+from ..store.domain.order import Order
 from .clock import Timer, Timers
 
 START_US = 1_800_000_000_000_000

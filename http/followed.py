@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 from weakref import WeakSet
 
-from ..store.errors import OrdermillError
+from ..store.domain.errors import OrdermillError
 
 T = TypeVar("T")
 

@@ -21,8 +21,8 @@ from ..engine import (
     UserBacklogFull,
     UserSubmissionTooLarge,
 )
-from ..store.errors import FieldFault
-from ..store.order import pointer_to
+from ..store.domain.errors import FieldFault
+from ..store.domain.order import pointer_to
 
 MEDIA_TYPE = "application/problem+json"
 _CHALLENGE = 'Bearer realm="ordermill"'

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 from peewee import SQL, Database, fn
 
-from . import lifecycle, queries
-from .lifecycle import OrderStatus
-from .models import OrderModel, TransitionModel
+from . import queries
+from .domain import lifecycle
+from .domain.lifecycle import OrderStatus
 from .statements import run
+from .tables import OrderModel, TransitionModel
 
 _PAGE = 2_000
 _LEGAL = {(edge.source, edge.target) for edge in lifecycle.EDGES}

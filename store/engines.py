@@ -7,8 +7,8 @@ import platform
 
 from peewee import Database, fn
 
-from .models import EngineModel
 from .statements import write_transaction
+from .tables import EngineModel
 
 _KEPT = 100
 

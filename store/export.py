@@ -9,9 +9,9 @@ from pathlib import Path
 
 import msgspec
 
-from .files import sync
-from .order import format_cents
-from .record import OrderRecord, Transition, rfc3339
+from .domain.order import format_cents
+from .domain.record import OrderRecord, Transition, rfc3339
+from .sqlite.files import sync
 
 _BLOCK = 64 * 1024
 _encode = msgspec.json.Encoder().encode

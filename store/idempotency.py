@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from peewee import Database
 
-from .models import IdempotencyKeyModel
 from .statements import run, run_for_each, to_sql
+from .tables import IdempotencyKeyModel
 
 LIFETIME_US = 24 * 3600 * 1_000_000
 """How long a key is kept, in microseconds, and the orders that it came with."""

@@ -13,14 +13,15 @@ from typing import NamedTuple
 import msgspec
 from peewee import SQL, Database, DatabaseError, Field, Insert, IntegrityError, Model, Select
 
-from . import lifecycle, queries
-from .errors import StoreUnavailable
+from . import queries
+from .domain import lifecycle
+from .domain.errors import StoreUnavailable
+from .domain.lifecycle import OrderStatus
+from .domain.order import Order
+from .domain.record import ENGINE, Cause, Move, OrderRecord
 from .idempotency import IdempotencyKey, remember
-from .lifecycle import OrderStatus
-from .models import OrderModel, TransitionModel
-from .order import Order
-from .record import ENGINE, Cause, Move, OrderRecord
 from .statements import ManyRows, given_values, origin, run, run_for_each, to_sql, write_transaction
+from .tables import OrderModel, TransitionModel
 from .totals import PROCESSING_MICROSECONDS, TIMED_ORDERS, add_to_totals
 
 _encode_items = msgspec.json.Encoder().encode

@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 from peewee import SQL, Database, fn
 
-from . import lifecycle
-from .lifecycle import OrderStatus
-from .models import OrderModel, TotalModel, TransitionModel
-from .order import Order
-from .record import Attempt, OrderRecord, Transition
+from .domain import lifecycle
+from .domain.lifecycle import OrderStatus
+from .domain.order import Order
+from .domain.record import Attempt, OrderRecord, Transition
 from .statements import run, to_sql
+from .tables import OrderModel, TotalModel, TransitionModel
 from .totals import (
     PROCESSING_MICROSECONDS,
     PRUNED_COMPLETED,

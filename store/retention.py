@@ -11,19 +11,15 @@ from typing import NamedTuple
 
 from peewee import Database, DatabaseError
 
-from . import lifecycle, queries
-from .errors import StoreUnavailable
+from . import queries
+from .domain import lifecycle
+from .domain.errors import StoreUnavailable
+from .domain.lifecycle import OrderStatus
+from .domain.record import OrderRecord, Transition, rfc3339
 from .export import append, mend
-from .lifecycle import OrderStatus
-from .models import OrderModel, TransitionModel
-from .record import OrderRecord, Transition, rfc3339
 from .statements import origin, run_for_each, to_sql, write_transaction
-from .totals import (
-    PRUNED_COMPLETED,
-    PRUNED_PROCESSING_MICROSECONDS,
-    PRUNED_TIMED_ORDERS,
-    add_to_totals,
-)
+from .tables import OrderModel, TransitionModel
+from .totals import PRUNED_COMPLETED, PRUNED_PROCESSING_MICROSECONDS, PRUNED_TIMED_ORDERS, add_to_totals
 
 _DELETE_TRANSITIONS = to_sql(TransitionModel.delete().where(TransitionModel.sequence == 0))
 _DELETE_ORDER = to_sql(OrderModel.delete().where(OrderModel.sequence == 0))

@@ -8,9 +8,9 @@ from typing import Any, Self
 import msgspec
 from peewee import SQL, Database
 
-from .lifecycle import OrderStatus
-from .models import TotalModel
+from .domain.lifecycle import OrderStatus
 from .statements import ManyRows, given_values, to_sql
+from .tables import TotalModel
 
 TIMED_ORDERS = "timed_orders"
 """The name in `totals` of the number of Processing → Completed transitions."""

@@ -13,12 +13,12 @@ from rich.progress import Progress
 
 from ... import sql
 from ...engine import Durability
-from ...store import database as store
 from ...store import queries
-from ...store.address import locate
 from ...store.audit import audit
-from ...store.backup import back_up
-from ...store.lock import EngineLock
+from ...store.sqlite import database as store
+from ...store.sqlite.address import locate
+from ...store.sqlite.backup import back_up
+from ...store.sqlite.lock import EngineLock
 from ...store.statements import run_script
 from .console import DEFAULT_DATABASE, DatabaseOption, JsonOption, err, print_json, print_line, stop
 

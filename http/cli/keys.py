@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from ..keys import Role, create_key, read_keys, revoke_key
+from ..security.api_keys import Role, create_key, read_keys, revoke_key
 from .console import JsonOption, out, print_json, print_line
 from .options import option
 

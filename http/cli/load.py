@@ -21,8 +21,8 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
-from ...store.errors import OrdermillError
-from ...store.lifecycle import COMPLETE, OrderStatus
+from ...store.domain.errors import OrdermillError
+from ...store.domain.lifecycle import COMPLETE, OrderStatus
 from ...store.totals import OrderMetrics
 from ..transport.tuning import allow_connections
 from .remote import Server, authorization

@@ -15,7 +15,7 @@ import typer
 from ...engine import EngineConfig, InvalidConfiguration, Order, OrderEngine, OrdermillError
 from ...engine.output import outlive_output
 from ..config import ServerConfig
-from ..server import serve
+from ..serve import serve
 from . import database, keys, logs, measure, orders
 from .console import DEFAULT_DATABASE, DatabaseOption, print_line, show_any_text, stop
 from .environment import check_variables

@@ -16,7 +16,7 @@ from rich.table import Column, Table
 
 from ...engine import FieldFault, InvalidConfiguration, InvalidOrder, OrderNotFound, OrderStatus
 from ...store import queries
-from ..payloads import BULK_OUTCOMES, REJECTED, decode_order, history_payload, order_payload
+from ..api.payloads import BULK_OUTCOMES, REJECTED, decode_order, history_payload, order_payload
 from .console import (
     DEFAULT_DATABASE,
     DEFAULT_URL,

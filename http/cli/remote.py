@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import msgspec
 
 from ...engine import InvalidConfiguration, OrdermillError
-from ..call import JSON
+from ..framework.request import JSON
 
 _TIMEOUT_SECONDS = 60
 

@@ -12,8 +12,9 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
 
-from .. import problems, request_id
+from .. import problems
 from ..problems import HttpError, RequestTimeout, ServerBusy
+from ..wire import request_id
 from ..wire.message import WireRequest, WireResponse
 from ..wire.request_head import Head
 from .buffer_budget import OWN_BYTES, Reservation
@@ -27,7 +28,7 @@ _AT_ONCE = 16
 _GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 
-_access_log = logging.getLogger("ordermill.http.access")
+_access_log = logging.getLogger("ordermill.http.security.access")
 
 
 class Connection(asyncio.Protocol):

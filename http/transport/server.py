@@ -11,13 +11,13 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from ...store.errors import InvalidConfiguration, OrdermillError
+from ...store.domain.errors import InvalidConfiguration, OrdermillError
 from ..config import ServerConfig
-from ..forks import keep_from_children
 from ..wire.message import WireRequest
 from .bounded_log import BoundedLog
 from .buffer_budget import BufferBudget
 from .connection import Connection
+from .forks import keep_from_children
 from .ports import Application, PendingAnswer
 from .tls import Tls
 from .tuning import GRACE_SECONDS, connections_allowed

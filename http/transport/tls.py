@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from ...store.errors import InvalidConfiguration
+from ...store.domain.errors import InvalidConfiguration
 from ..followed import Followed
 
 

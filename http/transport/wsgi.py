@@ -9,8 +9,9 @@ from http import HTTPStatus
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from .. import problems, request_id
+from .. import problems
 from ..problems import ServerBusy
+from ..wire import request_id
 from ..wire.message import WireRequest, WireResponse
 from .ports import RunAside
 

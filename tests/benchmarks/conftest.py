@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ordermill.store import database as store
 from ordermill.store.audit import Audit, audit
+from ordermill.store.sqlite import database as store
 
 
 @pytest.fixture

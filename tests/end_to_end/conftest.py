@@ -21,9 +21,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from ordermill.store import database as store
 from ordermill.store import queries
 from ordermill.store.audit import Audit, audit
+from ordermill.store.sqlite import database as store
 
 READY = re.compile(
     r"Ordermill serves http://127\.0\.0\.1:(\d+) with database (.+), (\d+) orders recovered\."

@@ -13,14 +13,15 @@ from typing import Any
 import pytest
 
 from ordermill.engine import Durability, Order, OrderEngine, OrderNotFound
+from ordermill.engine.actors.messages import CheckFiles
 from ordermill.engine.clock import Timer
-from ordermill.engine.messages import CheckFiles
 from ordermill.engine.testing import START_US, ManualClock, make_order
-from ordermill.store import lifecycle, queries
+from ordermill.store import queries
 from ordermill.store.audit import audit
-from ordermill.store.database import open_readers, open_writer
+from ordermill.store.domain import lifecycle
+from ordermill.store.domain.record import Move, OrderRecord, move
 from ordermill.store.ledger import Ledger, Recorded
-from ordermill.store.record import Move, OrderRecord, move
+from ordermill.store.sqlite.database import open_readers, open_writer
 
 
 def is_look(callback: Callable[[], None]) -> bool:

@@ -23,7 +23,7 @@ from ordermill.engine import (
     OrderStatus,
     Outcome,
 )
-from ordermill.engine.messages import Close
+from ordermill.engine.actors.messages import Close
 from ordermill.engine.testing import make_order
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from ordermill.engine import OrderEngine
 from ordermill.engine.testing import make_order
 from ordermill.store import queries
 from ordermill.store.audit import audit
-from ordermill.store.database import open_readers
+from ordermill.store.sqlite.database import open_readers
 
 PROGRAM = """
 import sys, threading

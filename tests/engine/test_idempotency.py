@@ -18,8 +18,8 @@ from ordermill.engine import (
     Reply,
     StoreUnavailable,
 )
-from ordermill.engine import recorder as recorder_module
-from ordermill.engine.messages import SubmitOrders
+from ordermill.engine.actors import recorder as recorder_module
+from ordermill.engine.actors.messages import SubmitOrders
 from ordermill.engine.testing import make_order
 from ordermill.store.ledger import Acceptance
 

@@ -38,7 +38,7 @@ def stopping_on(number: signal.Signals, engine: OrderEngine) -> Iterator[None]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A database that is locked is not waited for by SQLite."""
-    monkeypatch.setattr("ordermill.store.database._BUSY_TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr("ordermill.store.sqlite.database._BUSY_TIMEOUT_SECONDS", 0.05)
 
 
 def lock_writes(database: Path) -> sqlite3.Connection:
@@ -201,7 +201,7 @@ def test_a_stop_goes_on_to_the_end_where_a_step_of_it_fails(
         raise RuntimeError("a step of the stop fails")
 
     engine = start_engine()
-    monkeypatch.setattr("ordermill.engine.running._finish_work", fail)
+    monkeypatch.setattr("ordermill.engine.startup._finish_work", fail)
 
     engine.stop()
 

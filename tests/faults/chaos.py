@@ -30,8 +30,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from ordermill.store import database as store
 from ordermill.store.audit import audit
+from ordermill.store.sqlite import database as store
 
 _SECONDS = 60  # nothing takes longer, or it hangs
 _READY = re.compile(r"Ordermill serves http://[^:]+:(\d+) with database .+, (\d+) orders recovered\.")

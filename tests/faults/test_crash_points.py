@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from ordermill.engine import OrderEngine
-from ordermill.store import database as store
 from ordermill.store.audit import audit
+from ordermill.store.sqlite import database as store
 
 WORKLOAD = Path(__file__).with_name("crash_workload.py")
 SURVIVED, DEAD = 0, 9

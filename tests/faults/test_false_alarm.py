@@ -12,8 +12,8 @@ from ordermill.engine import Order, OrderEngine, OrderStatus, StoreUnavailable
 from ordermill.engine.testing import make_order
 from ordermill.store import queries
 from ordermill.store.audit import audit
-from ordermill.store.database import open_readers
 from ordermill.store.ledger import Ledger, Recorded
+from ordermill.store.sqlite.database import open_readers
 
 
 @pytest.mark.parametrize("false_alarm", range(1, 9))

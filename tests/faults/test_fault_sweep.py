@@ -22,15 +22,15 @@ import pytest
 from pykka import Future, ThreadingFuture
 
 from ordermill.engine import Order, OrderEngine, OrdermillError, OrderRecord, OrderStatus, Outcome, StoreUnavailable
-from ordermill.engine.messages import CancelOrder
+from ordermill.engine.actors.messages import CancelOrder
 from ordermill.engine.testing import START_US, ManualClock, make_order
-from ordermill.store import database as store
-from ordermill.store import lifecycle
 from ordermill.store.audit import audit
-from ordermill.store.database import Durability
+from ordermill.store.domain import lifecycle
+from ordermill.store.domain.record import move
 from ordermill.store.ledger import Ledger
-from ordermill.store.record import move
 from ordermill.store.retention import prune
+from ordermill.store.sqlite import database as store
+from ordermill.store.sqlite.database import Durability
 
 POINTS = int(os.environ.get("ORDERMILL_TEST_FAULT_POINTS", "10"))
 PATIENCE_SECONDS = 20.0

@@ -24,14 +24,14 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from ordermill.engine import Desk, Order, OrderEngine
-from ordermill.http import channel
-from ordermill.http.app import Facade, routes
-from ordermill.http.channel import FacadeLine, RemoteDesk
+from ordermill.http.api.payloads import encode
 from ordermill.http.config import ServerConfig
-from ordermill.http.openapi import describe
-from ordermill.http.payloads import encode
-from ordermill.http.protection import UNPROTECTED
-from ordermill.http.server import http_server
+from ordermill.http.framework.exchange import Facade, routes
+from ordermill.http.openapi.describe import describe
+from ordermill.http.processes import channel
+from ordermill.http.processes.channel import FacadeLine, RemoteDesk
+from ordermill.http.security.protection import UNPROTECTED
+from ordermill.http.serve import http_server
 from ordermill.http.transport.server import HttpServer
 
 IS_REMOTE = os.environ.get("ORDERMILL_TEST_DESK") == "remote"

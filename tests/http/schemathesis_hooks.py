@@ -7,7 +7,7 @@ from typing import Any
 
 import schemathesis
 
-from ordermill.http.idempotency import FORM
+from ordermill.http.wire.idempotency_key import FORM
 
 # NDJSON is a string to it, which goes over the wire as it is.
 schemathesis.serializer.alias("application/x-ndjson", "text/plain")

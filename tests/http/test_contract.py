@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ordermill.engine import Order, Reject
-from ordermill.http.keys import Role, create_key
+from ordermill.http.security.api_keys import Role, create_key
 
 if TYPE_CHECKING:
     from tests.http.conftest import Client

@@ -13,13 +13,13 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from ordermill.engine import Desk, Order, OrderEngine, Reject, StoreUnavailable
-from ordermill.http.app import routes
-from ordermill.http.channel import RemoteDesk
-from ordermill.http.keys import Role, create_key
-from ordermill.http.loop_desk import LoopDesk
-from ordermill.http.openapi import describe
-from ordermill.http.payloads import encode
-from ordermill.http.protection import UNPROTECTED
+from ordermill.http.api.payloads import encode
+from ordermill.http.framework.exchange import routes
+from ordermill.http.loop_engine import LoopDesk
+from ordermill.http.openapi.describe import describe
+from ordermill.http.processes.channel import RemoteDesk
+from ordermill.http.security.api_keys import Role, create_key
+from ordermill.http.security.protection import UNPROTECTED
 from ordermill.http.transport.buffer_budget import BufferBudget
 from ordermill.http.wire.request_head import MAX_FIELDS, MAX_TARGET_BYTES
 from ordermill.store import queries

@@ -13,7 +13,7 @@ import pytest
 
 from ordermill.engine import OrdermillError, StoreUnavailable
 from ordermill.http import problems
-from ordermill.http.loop_desk import LoopDesk
+from ordermill.http.loop_engine import LoopDesk
 from ordermill.store.ledger import Ledger
 
 if TYPE_CHECKING:

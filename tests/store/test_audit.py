@@ -8,11 +8,11 @@ import pytest
 from peewee import SqliteDatabase
 
 from ordermill.engine.testing import make_order
-from ordermill.store import lifecycle
 from ordermill.store.audit import audit
-from ordermill.store.database import Durability, open_writer
+from ordermill.store.domain import lifecycle
+from ordermill.store.domain.record import move
 from ordermill.store.ledger import Ledger
-from ordermill.store.record import move
+from ordermill.store.sqlite.database import Durability, open_writer
 from ordermill.store.statements import run
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from peewee import SqliteDatabase
 
 from ordermill.engine import OrderEngine
-from ordermill.store.database import open_readers
 from ordermill.store.engines import register
-from ordermill.store.models import EngineModel
+from ordermill.store.sqlite.database import open_readers
 from ordermill.store.statements import run
+from ordermill.store.tables import EngineModel
 
 
 def test_a_run_has_a_number_that_no_other_has(writer: SqliteDatabase) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from ordermill.engine.testing import START_US, make_order
+from ordermill.store.domain.lifecycle import OrderStatus
+from ordermill.store.domain.record import OrderRecord, Transition
 from ordermill.store.export import append, mend
-from ordermill.store.lifecycle import OrderStatus
-from ordermill.store.record import OrderRecord, Transition
 
 STEP = Transition(None, OrderStatus.PENDING, START_US, 0, "accepted", "r-1", "shop")
 

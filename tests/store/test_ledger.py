@@ -9,13 +9,14 @@ import pytest
 from peewee import IntegrityError, SqliteDatabase
 
 from ordermill.engine.testing import make_order
-from ordermill.store import lifecycle, queries
+from ordermill.store import queries
 from ordermill.store.audit import audit
-from ordermill.store.errors import StoreUnavailable
+from ordermill.store.domain import lifecycle
+from ordermill.store.domain.errors import StoreUnavailable
+from ordermill.store.domain.lifecycle import OrderStatus
+from ordermill.store.domain.record import Cause, Move, OrderRecord, move
 from ordermill.store.idempotency import IdempotencyKey
 from ordermill.store.ledger import Ledger, Outcome
-from ordermill.store.lifecycle import OrderStatus
-from ordermill.store.record import Cause, Move, OrderRecord, move
 from ordermill.store.statements import run
 
 

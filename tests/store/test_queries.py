@@ -11,10 +11,11 @@ import pytest
 from peewee import SqliteDatabase
 
 from ordermill.engine.testing import START_US, make_order
-from ordermill.store import lifecycle, queries
+from ordermill.store import queries
+from ordermill.store.domain import lifecycle
+from ordermill.store.domain.lifecycle import OrderStatus
+from ordermill.store.domain.record import OrderRecord, move
 from ordermill.store.ledger import Ledger
-from ordermill.store.lifecycle import OrderStatus
-from ordermill.store.record import OrderRecord, move
 from ordermill.store.statements import run
 
 USERS = ("alice", "bob")

@@ -20,16 +20,17 @@ from ordermill.engine import (
     Outcome,
     Reject,
     StoreUnavailable,
-    recorder,
 )
+from ordermill.engine.actors import recorder
 from ordermill.engine.testing import START_US, ManualClock, make_order
-from ordermill.store import lifecycle, queries, retention
+from ordermill.store import queries, retention
 from ordermill.store.audit import audit
-from ordermill.store.database import open_readers
+from ordermill.store.domain import lifecycle
+from ordermill.store.domain.record import move
 from ordermill.store.export import append
 from ordermill.store.ledger import Ledger
-from ordermill.store.record import move
 from ordermill.store.retention import prune
+from ordermill.store.sqlite.database import open_readers
 
 DAY = 86_400
 

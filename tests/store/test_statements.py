@@ -7,8 +7,8 @@ import sqlite3
 import pytest
 from peewee import OperationalError, SqliteDatabase
 
-from ordermill.store.models import TotalModel
 from ordermill.store.statements import run, run_for_each, run_script, to_sql
+from ordermill.store.tables import TotalModel
 
 
 def test_a_query_becomes_text_with_a_mark_for_each_value() -> None:

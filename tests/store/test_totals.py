@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from ordermill.store.lifecycle import OrderStatus
+from ordermill.store.domain.lifecycle import OrderStatus
 from ordermill.store.totals import PROCESSING_MICROSECONDS, TIMED_ORDERS, OrderMetrics
 
 

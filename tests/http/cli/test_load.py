@@ -18,8 +18,8 @@ from rich.console import Console
 
 from ordermill.http.cli.load import LoadError, LoadReport, render, run_load
 from ordermill.http.cli.remote import Server, ServerRefused
-from ordermill.http.keys import Role, create_key
-from ordermill.store.lifecycle import OrderStatus
+from ordermill.http.security.api_keys import Role, create_key
+from ordermill.store.domain.lifecycle import OrderStatus
 
 if TYPE_CHECKING:
     from tests.http.conftest import Client

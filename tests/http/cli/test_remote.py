@@ -17,7 +17,7 @@ from ordermill.engine.testing import make_order
 from ordermill.http.cli.load import run_load
 from ordermill.http.cli.main import main
 from ordermill.http.cli.remote import Server, ServerRefused
-from ordermill.http.keys import Role, create_key
+from ordermill.http.security.api_keys import Role, create_key
 
 Run = Callable[..., int]
 

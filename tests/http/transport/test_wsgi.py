@@ -14,8 +14,8 @@ import pytest
 from waitress.server import create_server
 
 from ordermill.engine import OrderEngine
-from ordermill.http.app import Facade
 from ordermill.http.config import ServerConfig
+from ordermill.http.framework.exchange import Facade
 from ordermill.http.transport import workers
 from ordermill.http.transport.server import HttpServer
 

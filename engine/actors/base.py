@@ -1,0 +1,189 @@
+"""What all actors of the engine share: a thread that never holds up the program's exit, and a life without end."""
+
+from __future__ import annotations
+
+import queue
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
+from itertools import islice
+from typing import Any, ClassVar, NamedTuple, Self
+
+from pykka import ActorDeadError, ActorRef, Future, ThreadingActor
+
+from ...store.domain.order import Order
+from ...store.domain.record import Cause, Move, OrderRecord
+from ..clock import Timer
+from ..execution.handler import describe
+from ..logger import EngineLogger
+from ..reply import fail
+from .context import Crew, Incident
+
+
+class _Flush(NamedTuple):
+    """An actor's message to itself: everything that waited in the mailbox before it is in the batch now."""
+
+
+_FLUSH = _Flush()
+_LOGGED_AT_MOST = 10
+
+
+class EngineActor(ThreadingActor):
+    """An actor that outlives its errors.
+
+    Pykka ends an actor at the first exception of a told message, and every actor of the process at a SystemExit; what
+    waits in the mailbox would be lost. Here the error is logged and reported, those who wait for a reply get it, and
+    `rebuild` makes the state anew.
+
+    Args:
+        crew: the engine's actors and settings.
+    """
+
+    use_daemon_thread: ClassVar[bool] = True
+
+    @staticmethod
+    def _create_actor_inbox() -> Any:
+        # Pykka's own is a queue.Queue, whose lock and condition are Python code that runs for each message.
+        return queue.SimpleQueue()
+
+    @classmethod
+    def start(cls, *args: Any, **kwargs: Any) -> ActorRef[Self]:
+        """Start an actor that only its engine stops, in order: Pykka's registry does not know it."""
+        actor = cls(*args, **kwargs)
+        actor._start_actor_loop()
+        return actor.actor_ref
+
+    def __init__(self, crew: Crew) -> None:
+        super().__init__()
+        self._crew = crew
+        self._in_hand: Sequence[Any] = ()
+        self._log = EngineLogger(f"ordermill.engine.{type(self).__name__}")
+
+    def on_receive(self, message: Any) -> None:
+        """Handle one message, whatever happens; see the class."""
+        self._in_hand = (message,)
+        try:
+            self.receive(message)
+        except BaseException as error:  # even a SystemExit must not end the other actors
+            self.note_incident(error)
+            try:
+                self.rebuild()
+            except BaseException as another:  # it lives on with the state that it has, and the next error tries again
+                self.note_incident(another)
+            # Last, so that whoever gets the error finds the actor as it should be.
+            for unanswered in self._in_hand:
+                fail_message(unanswered, error)
+
+    def receive(self, message: Any) -> None:
+        """Handle one message."""
+        raise NotImplementedError
+
+    def note_incident(self, error: BaseException, messages: Sequence[Any] | None = None) -> None:
+        """Log an unexpected error, and count it in the metrics. This is the last line of defence: it raises nothing.
+
+        Args:
+            error: what happened.
+            messages: what it happened to; whatever is in hand by default.
+        """
+        self._crew.incidents.note(Incident(type(self).__name__, describe(error)))
+        with suppress(BaseException):  # it is counted: a log that cannot be written must not end the actor
+            in_hand = self._in_hand if messages is None else messages
+            order_ids = ", ".join(some(_order_ids(in_hand))) or "(none)"
+            extra = {"request_id": " ".join(some(_request_ids(in_hand)))}
+            self._log.error("unexpected error on orders %s", order_ids, exc_info=error, extra=extra)
+
+    def tell(self, actor: ActorRef[Any], message: object) -> None:
+        """Tell another actor a message; nothing happens where that one has ended."""
+        with suppress(ActorDeadError):
+            actor.tell(message)
+
+    def tell_self(self, message: object) -> None:
+        """Tell oneself a message, to be handled after what waits in the mailbox; nothing happens at the end of life."""
+        self.tell(self.actor_ref, message)
+
+    def tell_self_after(self, seconds: float, message: object) -> Timer:
+        """Tell oneself a message when some time has passed; nothing happens if the actor has ended by then.
+
+        Args:
+            seconds: how much.
+            message: what to tell.
+
+        Returns:
+            What the clock can cancel.
+        """
+        return self._crew.clock.call_after(seconds, partial(self.tell_self, message))
+
+    def rebuild(self) -> None:
+        """Make the state anew after a message could not be handled; nothing to do for an actor without state."""
+
+
+class BatchActor(EngineActor):
+    """An actor that handles whatever waits in its mailbox as one batch.
+
+    The first message makes it tell itself a marker. By the time that the marker comes round, everything that was in
+    the mailbox is in the batch: under load batches grow by themselves, at rest nothing waits. No timers.
+    """
+
+    def __init__(self, crew: Crew) -> None:
+        super().__init__(crew)
+        self._batch: list[Any] = []
+
+    def receive(self, message: Any) -> None:
+        """Gather the message, or handle what was gathered."""
+        if message is _FLUSH:
+            self._in_hand, self._batch = self._batch, []
+            self.receive_batch(self._in_hand)
+        else:
+            if not self._batch:
+                self.actor_ref.tell(_FLUSH)
+            self._batch.append(message)
+
+    def receive_batch(self, messages: Sequence[Any]) -> None:
+        """Handle the messages, in the sequence of their arrival."""
+        raise NotImplementedError
+
+    def on_stop(self) -> None:
+        """Handle what came before the stop."""
+        if self._batch:
+            self.on_receive(_FLUSH)
+
+
+def fail_message(message: Any, error: BaseException) -> None:
+    """Have whoever waits for the reply to a message get the error; nothing where nobody waits any more."""
+    reply = getattr(message, "reply", None)
+    if isinstance(reply, Future):
+        fail(reply, error)
+
+
+def _order_ids(messages: Iterable[object]) -> Iterator[str]:
+    for message in messages:
+        if isinstance(order_id := getattr(message, "order_id", None), str):
+            yield order_id
+        if isinstance(message, tuple):
+            for field in message:
+                yield from _orders_in(field)
+
+
+def _orders_in(field: object) -> Iterator[str]:
+    if isinstance(field, Order | OrderRecord):
+        yield field.order_id
+    elif isinstance(field, Move):
+        yield field.after.order_id
+    elif isinstance(field, list | tuple | deque):
+        for element in list(field):
+            yield from _orders_in(element)
+
+
+def _request_ids(messages: Iterable[object]) -> dict[str, None]:
+    found = [getattr(message, "cause", None) for message in messages]
+    for message in messages:
+        found += getattr(message, "causes", ())
+    request_ids = (cause.request_id for cause in found if isinstance(cause, Cause))
+    return dict.fromkeys(request_id for request_id in request_ids if isinstance(request_id, str))
+
+
+def some(names: Iterable[str]) -> list[str]:
+    """These names for a line of the log, which has room for so many."""
+    first = list(islice(names, _LOGGED_AT_MOST + 1))
+    return first if len(first) <= _LOGGED_AT_MOST else [*first[:-1], "…"]

@@ -1,0 +1,126 @@
+"""Who is who: how the actors of one engine find each other, and what they share."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..clock import Moment, SteadyClock
+from ..execution.probing import Prober
+from .waiters import WaitingRoom
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from pykka import ActorRef
+
+    from ...store.sqlite.connection import OpenFiles
+    from ..clock import Clock
+    from ..config import EngineConfig
+    from ..execution.begun import BegunFile
+    from ..execution.handler import Probe
+    from ..execution.runners import Bench
+
+
+_LATEST_INCIDENTS = 100
+_TOLD_BEHIND_US = 5_000_000
+
+
+class Incident(NamedTuple):
+    """An error that nobody expected, in one of the actors. It was logged, and the actor went on."""
+
+    actor: str
+    """The actor's class."""
+    error: str
+    """The error's type and text."""
+
+
+class Incidents:
+    """How many incidents each actor has had since the start, and the latest of them. For any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+        self._latest: deque[Incident] = deque(maxlen=_LATEST_INCIDENTS)
+
+    def note(self, incident: Incident) -> None:
+        """Count one."""
+        with self._lock:
+            self._counts[incident.actor] += 1
+            self._latest.append(incident)
+
+    def counts(self) -> Counter[str]:
+        """How many there were, by actor."""
+        with self._lock:
+            return self._counts.copy()
+
+    def latest(self) -> list[Incident]:
+        """The last hundred, oldest first."""
+        with self._lock:
+            return list(self._latest)
+
+
+@dataclass(kw_only=True)
+class Crew:
+    """The actors of one engine and what they share. All are named before the first message is sent."""
+
+    config: EngineConfig
+    clock: Clock
+    make_bench: Callable[[], Bench]
+    """Gives each processor a place to run the handler at."""
+    last_step_us: int = 0
+    """The stamp of the last step that the database had at the start."""
+    is_simulated: bool = False
+    """Whether work is only simulated, since no handler was given."""
+    benches: dict[str, Bench] = field(default_factory=dict)
+    """By the processors' names (URNs)."""
+    probe: Probe | None = None
+    """Asked about orders whose handler was cut short."""
+    suspects: set[int] = field(default_factory=set)
+    """The sequences of orders that may have killed the last engine: each runs alone until it has ended once."""
+    engine_id: int = field(init=False)
+    """The number of this run, as the database has it."""
+    begun: BegunFile | None = None
+    """Where it is noted what has begun; None where that is not possible."""
+    prober: Prober = field(init=False)
+    """Asks the probe."""
+    queue_clock: SteadyClock = field(init=False)
+    """What `ready_at` is compared with."""
+    waiting_room: WaitingRoom = field(init=False)
+    incidents: Incidents = field(default_factory=Incidents)
+    files: OpenFiles | None = None
+    """What the recorder has open; None before it has."""
+    store_trouble: str | None = None
+    """Why the database does not take writes, as the recorder saw it last; None while it does."""
+    abandoned: int = 0
+    """Handlers that have overrun their time and run on, as the pool saw it last."""
+    unfit: Counter[str] = field(default_factory=Counter)
+    """What keeps processors from working, in words for people, and how many of them."""
+    missing: int = 0
+    """Processors that are not replaced, since too many handlers are abandoned."""
+    intake: ActorRef[Any] = field(init=False)
+    recorder: ActorRef[Any] = field(init=False)
+    pool: ActorRef[Any] = field(init=False)
+    metrics: ActorRef[Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.queue_clock = SteadyClock(self.clock)
+        self.waiting_room = WaitingRoom(self.clock)
+        self.prober = Prober(self.probe, self.clock, self.config)
+
+    def now(self) -> Moment:
+        """This moment, as it is stamped and as the queue counts it."""
+        return Moment(self.clock.now_us(), self.queue_clock.now_us())
+
+    def warnings(self) -> tuple[str, ...]:
+        """What an operator should mend although orders are taken, in words for people; empty where there is nothing."""
+        behind_us = max(self.last_step_us, self.queue_clock.now_us()) - self.clock.now_us()
+        if behind_us <= _TOLD_BEHIND_US:
+            return ()
+        return (
+            f"the machine's clock is {behind_us / 1e6:.0f} s behind what this database has seen:"
+            " orders are processed as ever, and the times in their histories are wrong until it is set right",
+        )

@@ -1,0 +1,70 @@
+"""1. Intake: admits orders while there is room in the backlog, and hands them on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from ...store import queries
+from ...store.domain.errors import BacklogFull, EngineStopped, StoreUnavailable, UserBacklogFull
+from ...store.domain.order import Order
+from ...store.sqlite.reader import Reader
+from ..reply import fail
+from .backlog import Backlog
+from .base import EngineActor
+from .context import Crew
+from .messages import BacklogRead, BacklogReleased, Close, ReadTotals, SubmitOrders
+
+
+class IntakeActor(EngineActor):
+    """Admission. A submission is admitted whole or not at all.
+
+    Args:
+        crew: the engine's actors and settings.
+        backlog: unfinished orders.
+        reader: for what is stored already, which needs no room.
+    """
+
+    def __init__(self, crew: Crew, backlog: Backlog, reader: Reader) -> None:
+        super().__init__(crew)
+        self._backlog = backlog
+        self._reader = reader
+        self._is_open = True
+
+    def rebuild(self) -> None:
+        """Ask for the backlog: whether the order that it went wrong with is in it, nobody knows here."""
+        self._crew.recorder.tell(ReadTotals())
+
+    def receive(self, message: SubmitOrders | BacklogReleased | BacklogRead | Close) -> None:
+        """Admit what fits, refuse what does not."""
+        match message:
+            case SubmitOrders():
+                self._submit(message)
+            case BacklogReleased():
+                self._backlog.release(message)
+            case BacklogRead():
+                self._backlog.begin_anew(message)
+            case Close(reply):
+                self._is_open = False
+                reply.set()
+
+    def _submit(self, message: SubmitOrders) -> None:
+        if not self._is_open:
+            fail(message.reply, EngineStopped())
+            return
+        try:
+            self._check(message.orders)
+        except (BacklogFull, UserBacklogFull, StoreUnavailable) as error:
+            fail(message.reply, error)
+            return
+        self._crew.recorder.tell(message)
+        self._backlog.add(message.orders)
+
+    def _check(self, orders: Sequence[Order]) -> None:
+        try:
+            self._backlog.check(orders)
+        except (BacklogFull, UserBacklogFull):
+            # What was sent before is answered all the same. Only here, since looking costs more than counting.
+            first = {order.order_id: order for order in reversed(orders)}
+            stored = self._reader.read(partial(queries.stored, order_ids=[*first]))
+            self._backlog.check([order for order_id, order in first.items() if order_id not in stored])

@@ -1,0 +1,331 @@
+"""What the actors say to each other: commands in the imperative, events in the past tense."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from pykka import ActorRef, Future
+
+from ...store.domain.lifecycle import OrderStatus
+from ...store.domain.order import Order
+from ...store.domain.record import ENGINE, Cause, Move, OrderRecord
+from ...store.idempotency import IdempotencyKey
+from ...store.ledger import Acceptance
+from ..execution.handler import Effect
+from ..reply import Reply
+from ..snapshot import MetricsSnapshot
+
+
+class SubmitOrders(NamedTuple):
+    """To intake, to the recorder: store these new orders in one transaction."""
+
+    orders: Sequence[Order]
+    """As they were handed in, duplicates and conflicts among them."""
+    reply: Future[list[Acceptance]]
+    """Set once they are on disk: an answer for each order, in the same sequence."""
+    causes: Sequence[Cause] = ()
+    """Who brings each of them; empty where nothing is known."""
+    idempotency: IdempotencyKey | None = None
+    """The client's name for that request, if it has one; it is one then."""
+
+
+class CancelOrder(NamedTuple):
+    """To the recorder: cancel an order that no handler has begun."""
+
+    order_id: str
+    """Which one."""
+    reply: Future[OrderRecord]
+    """Set with the order as it is afterwards, once that is on disk."""
+    reason: str | None = None
+    """Why, in words for people; None for the usual ones."""
+    cause: Cause = ENGINE
+    """Who wants it."""
+
+
+class RetryOrder(NamedTuple):
+    """To the recorder: have an order that is Failed, in Review, or Pending for a later time handled at once."""
+
+    order_id: str
+    """Which one."""
+    reply: Future[OrderRecord]
+    """Set with the order as it is afterwards, once that is on disk."""
+    reason: str | None = None
+    """Why, in words for people; None for the usual ones."""
+    cause: Cause = ENGINE
+    """Who wants it."""
+
+
+class SettleOrder(NamedTuple):
+    """To the recorder: end the Review of an order."""
+
+    order_id: str
+    """Which one."""
+    status: OrderStatus
+    """Completed or Failed."""
+    reply: Future[OrderRecord]
+    """Set with the order as it is afterwards, once that is on disk."""
+    reason: str | None = None
+    """Why, in the operator's words; None for the usual ones."""
+    cause: Cause = ENGINE
+    """Who wants it."""
+
+
+class AwaitOrder(NamedTuple):
+    """To the waiting room, and to the recorder where the order is terminal already: tell when it may be terminal."""
+
+    order_id: str
+    """Which one."""
+    timeout: float | None
+    """Seconds after which to tell anyway; None tells nothing before something happens."""
+    reply: Reply[None]
+    """Set when the order is worth a look. Who waits no longer sets it before that."""
+
+
+class AssignOrders(NamedTuple):
+    """From the pool to the recorder: record that these orders are in hand, before any handler sees them."""
+
+    moves: Sequence[Move]
+    """Their steps from Pending to Processing."""
+
+
+class OrdersHandled(NamedTuple):
+    """From a processor, and from the pool for orders that it returns, to the recorder: how attempts ended.
+
+    While the recorder is busy, the sender adds to it instead of sending another.
+    """
+
+    moves: deque[Move]
+    """Their steps out of Processing; the recorder takes them from the left."""
+
+
+class OrdersReady(NamedTuple):
+    """From the recorder to the pool: these orders are Pending now."""
+
+    records: Sequence[OrderRecord]
+    """Some may have to wait for a later time yet."""
+
+
+class OrdersAssigned(NamedTuple):
+    """From the recorder to the pool: the answer to assignments."""
+
+    assigned: Sequence[OrderRecord]
+    """Recorded as Processing: a processor may have them."""
+    refused: Sequence[OrderRecord]
+    """Not Pending any more: none of the pool's business."""
+
+
+class AssignmentsFailed(NamedTuple):
+    """From the recorder to the pool: the database did not take these assignments; all are still Pending."""
+
+    moves: Sequence[Move]
+    """As they were sent."""
+    is_their_fault: bool = False
+    """Whether each was tried alone: another order may be taken all the same."""
+
+
+class OrderDue(NamedTuple):
+    """From the pool to itself: an order that was left out may be claimed again."""
+
+    sequence: int
+    """The order's."""
+
+
+class ProcessOrders(NamedTuple):
+    """From the pool to an idle processor: put what is claimed through the handler, until nothing is left."""
+
+
+class ProcessorIdle(NamedTuple):
+    """From a processor to the pool: nothing was left."""
+
+    processor: ActorRef[Any]
+    """Who."""
+
+
+class ProcessorUnfit(NamedTuple):
+    """From a processor to the pool: it cannot put any order through the handler."""
+
+    processor: ActorRef[Any]
+    """Who."""
+    trouble: str
+    """Why, in words for people."""
+
+
+class GetReady(NamedTuple):
+    """From the pool to a processor that is unfit: try whether that is over."""
+
+
+class TryProcessors(NamedTuple):
+    """From the clock to the pool: a processor that is unfit may try whether that is over."""
+
+
+class ClaimsRunLow(NamedTuple):
+    """From a processor, or from the clock, to the pool: hardly an order is left for who will be idle next."""
+
+
+class CheckClaims(NamedTuple):
+    """From the clock to the pool: what was claimed may have waited too long."""
+
+
+class HandlerLost(NamedTuple):
+    """From a processor to the pool: its handler was cut short, and nobody knows how far it was."""
+
+    processor: ActorRef[Any]
+    """Who."""
+    record: OrderRecord
+    """The order, which is not in hand any more."""
+    error: str
+    """What happened."""
+    pays: bool = True
+    """Whether that counts as a failed attempt. It does not where other orders may have been the reason."""
+
+
+class HandlerNotBegun(NamedTuple):
+    """From a processor to the pool: an order could not be put through the handler, or was taken back before it was."""
+
+    processor: ActorRef[Any]
+    """Who."""
+    record: OrderRecord
+    """The order."""
+    reason: str
+    """Why, in words for people."""
+
+
+class EffectFound(NamedTuple):
+    """From a thread of the prober to the pool: the answer about an order whose handler was cut short."""
+
+    record: OrderRecord
+    """The order."""
+    error: str
+    """What had happened."""
+    effect: Effect
+    """What the probe says."""
+    pays: bool
+    """Whether that counts as a failed attempt, if the effect is not done."""
+
+
+class ReleaseOrder(NamedTuple):
+    """From the recorder to the pool: an order that is Processing is to be cancelled, if it was not begun."""
+
+    record: OrderRecord
+    """The order."""
+    command: CancelOrder
+    """Goes back to the recorder as soon as the order is Pending."""
+
+    @property
+    def reply(self) -> Future[OrderRecord]:
+        """The command's."""
+        return self.command.reply
+
+
+class BacklogReleased(NamedTuple):
+    """From the recorder to intake: the backlog shrank (or grew, by an operator's retry: negative)."""
+
+    orders: int
+    """By how many."""
+    finished: int = 0
+    """How many orders were worked off; the others were not new."""
+    users: Counter[str] | None = None
+    """By how many for each user; None where users are not limited."""
+    received: int = 0
+    """How many orders the recorder had got from intake by then."""
+
+
+class LedgerCommitted(NamedTuple):
+    """From the recorder to the metrics actor: what a transaction added to each of the running totals."""
+
+    changes: Counter[str]
+    """By the names of the totals."""
+
+
+class ReadTotals(NamedTuple):
+    """From intake and the metrics actor to the recorder: what they knew is lost, tell it anew."""
+
+
+class BacklogRead(NamedTuple):
+    """From the recorder to intake: the backlog as the database has it."""
+
+    orders: int
+    """Orders that are Pending or Processing."""
+    received: int
+    """How many orders the recorder had got from intake by then, whatever became of them."""
+    users: Counter[str] | None = None
+    """The orders of each user; None where users are not limited."""
+
+
+class TotalsRead(NamedTuple):
+    """From the recorder to the metrics actor: the running totals as the database has them."""
+
+    totals: Counter[str]
+    """By their names."""
+
+
+class Drain(NamedTuple):
+    """To the metrics actor: tell when nothing is Pending or Processing."""
+
+    reply: Future[MetricsSnapshot]
+    """Set with the metrics of that moment."""
+
+
+class TakeSnapshot(NamedTuple):
+    """To the metrics actor: say how things are."""
+
+    reply: Future[MetricsSnapshot]
+    """Set with the metrics of that moment."""
+
+
+class Close(NamedTuple):
+    """To intake: accept nothing more."""
+
+    reply: Future[None]
+    """Set when what was accepted before is with the recorder."""
+
+
+class StopWork(NamedTuple):
+    """To the pool: start nothing more; wait for the handlers that run, and return the rest to Pending."""
+
+    reply: Future[None]
+    """Set when no order is in hand."""
+
+
+class AbandonWork(NamedTuple):
+    """To the pool: the grace of a stop is over; let go of what is still in hand."""
+
+
+class EndBy(NamedTuple):
+    """To the recorder: the engine stops; wait for a database that is locked until then and hardly longer."""
+
+    deadline: float
+    """In seconds, by `time.monotonic`."""
+
+
+class RecordRest(NamedTuple):
+    """To the recorder: try once more to record the results that the database did not take."""
+
+    reply: Future[int]
+    """Set with how many are left."""
+
+
+class CheckFiles(NamedTuple):
+    """From the recorder to itself, and to begin with: see whether the database's files are in their place."""
+
+
+class BoundLog(NamedTuple):
+    """From the recorder to itself: try again to begin the write-ahead log anew."""
+
+
+class PruneOrders(NamedTuple):
+    """From the clock, and from itself, to the recorder: remove some of the orders that are old enough."""
+
+
+class CheckTimeouts(NamedTuple):
+    """From the clock to the pool: the time of some handler may be over."""
+
+
+class WakeUp(NamedTuple):
+    """From the clock to the pool or the recorder: a time has come that it asked to be called at."""
+
+
+Request = SubmitOrders | CancelOrder | RetryOrder | SettleOrder | AwaitOrder | TakeSnapshot | Drain
+"""What callers of an engine ask for: each has a `reply`."""

@@ -1,0 +1,182 @@
+"""4. Processors: each puts one order at a time through the handler and says how that ended."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from contextlib import suppress
+from functools import partial
+
+from pykka import ActorDeadError
+
+from ...store.domain import lifecycle
+from ...store.domain.record import Move, OrderRecord, move
+from ..clock import Moment
+from ..config import EngineConfig
+from ..execution.attempt import Failed, Lost, NotBegun, Outcome, Overran, Rejected, Returned, describe_overrun
+from ..execution.handler import describe
+from .base import EngineActor
+from .claims import Claims, Hand
+from .context import Crew
+from .messages import (
+    GetReady,
+    HandlerLost,
+    HandlerNotBegun,
+    OrdersHandled,
+    ProcessOrders,
+    ProcessorIdle,
+    ProcessorUnfit,
+)
+
+_TAKEN_BACK = "the engine stopped before it was begun"
+
+
+class ProcessorActor(EngineActor):
+    """Runs the handler. Whatever the handler raises is a result, never the end of the processor.
+
+    Args:
+        crew: the engine's actors and settings.
+        claims: where it gets its orders.
+        hand: where it says what it works at.
+    """
+
+    def __init__(self, crew: Crew, claims: Claims, hand: Hand) -> None:
+        super().__init__(crew)
+        self._claims = claims
+        self._hand = hand
+        self._results: deque[Move] = deque()
+        self._bench = crew.benches[self.actor_urn] = crew.make_bench()
+
+    def on_stop(self) -> None:
+        """Let go of where the handler ran."""
+        self._crew.benches.pop(self.actor_urn, None)
+        self._bench.close()
+
+    def receive(self, message: ProcessOrders | GetReady) -> None:
+        """Put orders through the handler until none is left, and tell each result at once."""
+        if isinstance(message, GetReady):
+            self._get_ready()
+            return
+        trouble = None
+        while trouble is None and (record := self._claims.take(self._hand, begins=self._bench.begins_at_once)):
+            trouble = self._put_through(record)
+        self._claims.put_down(self._hand)
+        self._be_there(trouble)
+
+    def rebuild(self) -> None:
+        """Be there for more."""
+        self._claims.put_down(self._hand)
+        self._get_ready()
+
+    def _get_ready(self) -> None:
+        self._be_there(self._prepare())
+
+    def _prepare(self) -> str | None:
+        try:
+            return self._bench.prepare()
+        except BaseException as error:
+            self.note_incident(error)
+            return describe(error)
+
+    def _be_there(self, trouble: str | None) -> None:
+        processor = self.actor_ref
+        self._tell_pool(ProcessorIdle(processor) if trouble is None else ProcessorUnfit(processor, trouble))
+
+    def _tell_pool(self, message: ProcessorIdle | ProcessorUnfit | HandlerLost | HandlerNotBegun) -> None:
+        with suppress(ActorDeadError):  # where the engine did not wait for this handler any longer
+            self._crew.pool.tell(message)
+
+    def _put_through(self, record: OrderRecord) -> str | None:
+        """Put an order through the handler; what keeps others from being put through it afterwards."""
+        try:
+            outcome = self._bench.run(record.order, partial(self._claims.begin, self._hand, record))
+            step = self._step(record, outcome)
+        except BaseException as error:  # not the handler's: without a result the order would be in hand for ever
+            self.note_incident(error)
+            reason = f"its result cannot be told: {type(error).__name__}"
+            self._tell(move(record, lifecycle.FAIL, self._crew.clock.now_us(), reason, error=reason))
+            return None
+        if isinstance(step, Move):
+            self._tell(step)
+        else:
+            self._tell_pool(step)
+        if isinstance(outcome, Lost):
+            return self._prepare()
+        return outcome.trouble if isinstance(outcome, NotBegun) else None
+
+    def _step(self, record: OrderRecord, outcome: Outcome) -> Move | HandlerLost | HandlerNotBegun:
+        now, config = self._crew.now(), self._crew.config
+        match outcome:
+            case Returned():
+                return move(record, lifecycle.COMPLETE, now.at_us)
+            case Rejected(text):
+                reason = f"rejected: {text}"
+                return move(record, lifecycle.FAIL, now.at_us, reason, error=reason)
+            case Failed(error, traceback):
+                self._log.debug("order %s, attempt %d: %s", record.order_id, record.attempts, traceback)
+                return after_failure(record, now, error, config)
+            case Overran(seconds):
+                return HandlerLost(self.actor_ref, record, describe_overrun(seconds))
+            case Lost(why, has_company):
+                return HandlerLost(self.actor_ref, record, why, pays=not has_company)
+            case NotBegun(trouble):
+                reason = _TAKEN_BACK if trouble is None else f"it was not begun: {trouble}"
+                return HandlerNotBegun(self.actor_ref, record, reason)
+
+    def _tell(self, result: Move) -> None:
+        # One message stands for all results until the recorder takes them: while it is busy they gather by themselves.
+        self._results.append(result)
+        if len(self._results) == 1:
+            try:
+                self._crew.recorder.tell(OrdersHandled(self._results))
+            except ActorDeadError:
+                self._log.warning(
+                    "order %s ended after the engine had stopped: its result is lost", result.after.order_id
+                )
+
+
+def after_failure(record: OrderRecord, now: Moment, error: str, config: EngineConfig) -> Move:
+    """The step that follows a failed attempt: tried again later, or Failed when the attempts are used up.
+
+    Args:
+        record: an order that is Processing.
+        now: when the attempt ended.
+        error: what went wrong.
+        config: for the number of attempts and the delays.
+    """
+    failures = record.failures + 1
+    if failures >= config.max_attempts:
+        reason = f"{error}; failed attempt {failures} of {config.max_attempts}"
+        return move(record, lifecycle.FAIL, now.at_us, reason, error=error)
+    delay = retry_delay_seconds(failures, config)
+    reason = f"{error}; tried again in {delay:.1f} s"
+    ready_us = now.queue_us + round(delay * 1e6)
+    return move(record, lifecycle.RETURN, now.at_us, reason, ready_us=ready_us, error=error)
+
+
+def put_back(record: OrderRecord, now: Moment, reason: str, head_us: int | None) -> Move:
+    """The step back to Pending without a failure, at the order's old place in the queue: it has waited long enough.
+
+    Args:
+        record: an order that is Processing.
+        now: when.
+        reason: why.
+        head_us: the queue's time of an order that is not behind those that wait; None where none waits.
+    """
+    # The order's own time is a stamp, of a clock that may have been set meanwhile.
+    ready_us = min(record.created_us, now.queue_us if head_us is None else head_us)
+    return move(record, lifecycle.RETURN, now.at_us, reason, ready_us=ready_us)
+
+
+def retry_delay_seconds(failures: int, config: EngineConfig) -> float:
+    """How long to wait before the next attempt, in seconds.
+
+    Exponential backoff with "equal jitter": half of the delay is fixed, half is random, so that orders that failed
+    together do not come back together (M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
+
+    Args:
+        failures: failed attempts so far, 1 or more.
+        config: for the first and the longest delay.
+    """
+    delay = min(config.retry_max_seconds, config.retry_seconds * 2.0 ** (failures - 1))
+    return delay * random.uniform(0.5, 1.0)  # spreads load, keeps no secret

@@ -1,0 +1,564 @@
+"""2. Recorder: owns the one connection that writes; all that waits becomes one transaction (group commit)."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain, repeat
+from pathlib import Path
+from time import monotonic
+
+from peewee import DatabaseError
+
+from ...store import queries
+from ...store.domain import lifecycle
+from ...store.domain.errors import (
+    DatabaseRefused,
+    IdempotencyKeyReused,
+    OrdermillError,
+    OrderNotFound,
+    StoreUnavailable,
+    TransitionRefused,
+)
+from ...store.domain.lifecycle import Edge, OrderStatus
+from ...store.domain.order import Order
+from ...store.domain.record import ENGINE, Cause, Move, OrderRecord, move
+from ...store.idempotency import LIFETIME_US, IdempotencyKey, is_reused
+from ...store.ledger import Ledger, Outcome, Recorded
+from ...store.retention import Pruned, prune
+from ...store.sqlite.connection import FilesGone, Writer
+from ...store.sqlite.wal import WriteAheadLog
+from ...store.statements import run
+from ..reply import answer, fail
+from .backlog import users_released
+from .base import BatchActor, fail_message
+from .context import Crew
+from .messages import (
+    AssignmentsFailed,
+    AssignOrders,
+    AwaitOrder,
+    BacklogRead,
+    BacklogReleased,
+    BoundLog,
+    CancelOrder,
+    CheckFiles,
+    EndBy,
+    LedgerCommitted,
+    OrdersAssigned,
+    OrdersHandled,
+    OrdersReady,
+    PruneOrders,
+    ReadTotals,
+    RecordRest,
+    ReleaseOrder,
+    RetryOrder,
+    SettleOrder,
+    SubmitOrders,
+    TotalsRead,
+    WakeUp,
+)
+from .transition_log import log_transitions
+
+_WRITE_AGAIN_SECONDS = 0.2
+_WRITE_AGAIN_AT_THE_LATEST_SECONDS = 5.0
+_PRUNE_EVERY_SECONDS = 10.0
+_BOUND_LOG_AGAIN_SECONDS = 10.0
+_CHECK_FILES_EVERY_SECONDS = 1.0
+_PRUNED_AT_ONCE = 200
+_LEAST_PATIENCE_SECONDS = 0.5
+
+Command = CancelOrder | RetryOrder | SettleOrder
+Message = (
+    SubmitOrders
+    | Command
+    | AssignOrders
+    | OrdersHandled
+    | AwaitOrder
+    | PruneOrders
+    | BoundLog
+    | CheckFiles
+    | ReadTotals
+    | WakeUp
+    | EndBy
+    | RecordRest
+)
+
+
+@dataclass(kw_only=True)
+class _Batch:
+    """What goes into one transaction."""
+
+    submissions: list[SubmitOrders] = field(default_factory=list)
+    commands: list[tuple[Command, Move]] = field(default_factory=list)
+    assignments: list[Move] = field(default_factory=list)
+    handled: list[Move] = field(default_factory=list)
+    is_part: bool = False
+    """Whether it is all that is left of a batch that could not be recorded: one submission, or one step."""
+
+    @property
+    def orders(self) -> list[Order]:
+        return [order for submission in self.submissions for order in submission.orders]
+
+    @property
+    def causes(self) -> list[Cause]:
+        """Who brought each of the orders."""
+        return [
+            cause
+            for submission in self.submissions
+            for cause in submission.causes or repeat(ENGINE, len(submission.orders))
+        ]
+
+    @property
+    def keys(self) -> list[IdempotencyKey | None]:
+        """The idempotency key that came with each of the orders; empty where none did."""
+        if all(submission.idempotency is None for submission in self.submissions):
+            return []
+        return [submission.idempotency for submission in self.submissions for _ in submission.orders]
+
+    @property
+    def moves(self) -> list[Move]:
+        return [step for _, step in self.commands] + self.assignments + self.handled
+
+    def parts(self) -> Iterator[_Batch]:
+        """Everything in a batch of its own."""
+        for submission in self.submissions:
+            yield _Batch(submissions=[submission], is_part=True)
+        for command in self.commands:
+            yield _Batch(commands=[command], is_part=True)
+        for assignment in self.assignments:
+            yield _Batch(assignments=[assignment], is_part=True)
+        for result in self.handled:
+            yield _Batch(handled=[result], is_part=True)
+
+
+class RecorderActor(BatchActor):
+    """Records what the others say, then tells them, then answers those who wait.
+
+    In that sequence: who has got an answer finds the order in the metrics too. What goes wrong after a commit is never
+    taken for a failed commit: nothing is recorded twice.
+
+    Args:
+        crew: the engine's actors and settings.
+        open_database: opens the connection that writes.
+        database: that connection, open already.
+    """
+
+    def __init__(self, crew: Crew, open_database: Callable[[], Writer], database: Writer) -> None:
+        super().__init__(crew)
+        self._open_database = open_database
+        self._database = database
+        crew.files = database.files
+        self._ledger = Ledger(database)
+        self._log_file = WriteAheadLog(database)
+        self._will_prune = False
+        self._will_bound_log = False
+        self._unsettled: list[_Batch] = []  # what is being recorded at this moment, the next one last
+        self._unrecorded: list[Move] = []  # results that the database did not take
+        self._received = 0
+        self._is_in_doubt = False  # a transaction has failed: what the others know of the totals may be wrong
+        self._write_again_seconds = _WRITE_AGAIN_SECONDS
+        self._will_write_again = False
+        self._end_by: float | None = None
+        self._counts_users = crew.config.user_backlog is not None
+
+    def on_stop(self) -> None:
+        """Record what came before the stop, then close the database."""
+        if self._unrecorded:
+            self._batch.append(WakeUp())
+        super().on_stop()
+        if self._unrecorded:
+            self._log.error(
+                "the database took no writes until the stop was over: %d results are not recorded,"
+                " and the next start settles these orders as after a crash",
+                len(self._unrecorded),
+            )
+        if self._crew.begun is not None:
+            self._crew.begun.close(is_all_recorded=not self._unrecorded)
+        self._database.close()
+
+    def rebuild(self) -> None:
+        """Begin anew with a new connection, tell the others how things are, and lose nothing that was in hand."""
+        unsettled, self._unsettled = self._unsettled, []
+        for batch in unsettled:
+            self._keep(batch)
+        self._prune_later()
+        if self._unrecorded:
+            self._write_again_later()
+        self._is_in_doubt = True
+        try:
+            self._reopen()
+        except StoreUnavailable as error:
+            self._crew.store_trouble = str(error)
+            self._write_again_later()
+        else:
+            self._tell_anew()
+
+    def receive_batch(self, messages: Sequence[Message]) -> None:
+        """Record everything in one transaction."""
+        batch = _Batch(handled=self._unrecorded)
+        self._unrecorded, self._unsettled = [], [batch]
+        for message in messages:
+            try:
+                self._gather(message, batch)
+            except BaseException as error:  # one that nobody can make sense of keeps no other out
+                self.note_incident(error, (message,))
+                self._is_in_doubt = True
+                fail_message(message, error)
+        self._limit_patience()
+        # An empty transaction is tried as well where there is trouble: it tells of it, and when it is over.
+        if batch.orders or batch.moves or self._crew.store_trouble is not None or self._finds_file_gone(messages):
+            self._record_all()
+        self._unsettled = []
+        if self._is_in_doubt and self._crew.store_trouble is None:
+            self._guard(self._tell_anew)
+        if any(isinstance(message, PruneOrders) for message in messages):
+            self._guard(self._prune)
+        for message in messages:
+            if isinstance(message, RecordRest):
+                answer(message.reply, len(self._unrecorded))
+        is_again = any(isinstance(message, BoundLog) for message in messages)
+        self._guard(partial(self._bound_log, again=is_again))
+
+    def _gather(self, message: Message, batch: _Batch) -> None:
+        match message:
+            case SubmitOrders():
+                # First of all, since whatever goes wrong then, these are no longer under way.
+                self._received += len(message.orders)
+                if message.idempotency is None or self._is_first_use(message.idempotency, message, batch):
+                    batch.submissions.append(message)
+            case AssignOrders(moves):
+                batch.assignments += moves
+            case OrdersHandled(results):
+                with suppress(IndexError):
+                    while True:
+                        batch.handled.append(results.popleft())
+            case AwaitOrder(reply=reply):
+                answer(reply, None)
+            case ReadTotals():
+                self._is_in_doubt = True
+            case EndBy(deadline):
+                self._end_by = deadline
+            case WakeUp():
+                self._will_write_again = False
+            case PruneOrders():
+                self._will_prune = False
+            case BoundLog():
+                self._will_bound_log = False
+            case CheckFiles():
+                self.tell_self_after(_CHECK_FILES_EVERY_SECONDS, message)
+            case RecordRest():
+                pass
+            case _:
+                if (step := self._plan(message)) is not None:
+                    batch.commands.append((message, step))
+
+    def _finds_file_gone(self, messages: Sequence[Message]) -> bool:
+        files = self._crew.files
+        is_asked = any(isinstance(message, CheckFiles) for message in messages)
+        return is_asked and files is not None and files.gone() is not None
+
+    def _limit_patience(self) -> None:
+        if self._end_by is not None:
+            seconds = min(self._database.timeout, max(_LEAST_PATIENCE_SECONDS, self._end_by - monotonic()))
+            with suppress(DatabaseError):  # whatever is wrong, the next statement says so
+                run(self._database, f"PRAGMA busy_timeout = {round(seconds * 1000)}")
+
+    def _is_first_use(self, given: IdempotencyKey, message: SubmitOrders, batch: _Batch) -> bool:
+        # Or a repetition of the same request, whose orders are duplicates.
+        beside = any(
+            other is not None and other[:2] == given[:2] and other != given
+            for other in (submission.idempotency for submission in batch.submissions)
+        )
+        try:
+            if not beside and not is_reused(self._database, given, self._crew.clock.now_us()):
+                return True
+            self._answer_with(_Batch(submissions=[message]), IdempotencyKeyReused(given.key))
+        except DatabaseError as error:
+            self._answer_with(_Batch(submissions=[message]), StoreUnavailable(error))
+        return False
+
+    def _plan(self, command: Command) -> Move | None:
+        at_us, queue_us = self._crew.now()
+        try:
+            record = queries.find(self._database, command.order_id)
+            if record is None:
+                raise OrderNotFound(command.order_id)
+            if isinstance(command, CancelOrder) and record.status is OrderStatus.PROCESSING:
+                self._crew.pool.tell(ReleaseOrder(record, command))
+                return None
+            edge = _edge(command, record, queue_us)
+            return move(record, edge, at_us, command.reason, ready_us=queue_us, cause=command.cause)
+        except OrdermillError as error:
+            fail(command.reply, error)
+        except DatabaseError as error:
+            fail(command.reply, StoreUnavailable(error))
+        return None
+
+    def _record_all(self) -> None:
+        recorded: list[tuple[_Batch, Recorded]] = []
+        while self._unsettled:
+            batch = self._unsettled.pop()
+            try:
+                stored = self._store(batch)
+            except StoreUnavailable as error:
+                self._put_off(batch, error)
+            except BaseException as error:
+                self._is_in_doubt = True
+                if batch.is_part:  # this is the one
+                    self._refuse(batch, error)
+                else:  # something in it cannot be recorded: the rest must not suffer
+                    self.note_incident(error)
+                    self._unsettled = [*batch.parts()][::-1]
+            else:
+                self._take_note(batch, stored)
+                recorded.append((batch, stored))
+        if self._is_in_doubt and self._crew.store_trouble is None:
+            self._guard(self._tell_anew)
+        for batch, stored in recorded:
+            if (failure := self._guard(partial(self._answer, batch, stored))) is not None:
+                self._fail_all(batch, failure)
+
+    def _store(self, batch: _Batch) -> Recorded:
+        if self._database.is_closed():
+            self._reopen()
+        at_us, queue_us = self._crew.now()
+        return self._ledger.record(batch.orders, batch.moves, at_us, batch.causes, batch.keys, queue_us)
+
+    def _reopen(self) -> None:
+        try:
+            if not self._database.is_closed():
+                self._database.check_files()  # another connection would open others
+            self._database.close()
+            self._database = self._open_database()
+        except (DatabaseRefused, FilesGone) as error:
+            raise StoreUnavailable(error) from error
+        self._crew.files = self._database.files
+        self._ledger = Ledger(self._database)
+        self._log_file = WriteAheadLog(self._database)
+
+    def _take_note(self, batch: _Batch, recorded: Recorded) -> None:
+        """Tell the others of a commit. Whatever goes wrong here, it stays a commit."""
+        if self._crew.store_trouble is not None:
+            self._crew.store_trouble = None
+            self._log.log_seldom(logging.INFO, "the database takes writes again")
+        self._write_again_seconds = _WRITE_AGAIN_SECONDS
+        self._guard(partial(self._forget_begun, recorded))
+        if self._guard(partial(self._tell_pool, recorded)) is not None and batch.assignments:
+            self.tell(self._crew.pool, AssignmentsFailed(batch.assignments))
+        self._guard(partial(self._tell_others, batch.orders, recorded))
+        self._guard(partial(self._wake, recorded))
+        self._guard(partial(log_transitions, recorded, batch.causes))
+
+    def _guard(self, step: Callable[[], None]) -> BaseException | None:
+        """Do something of which others must not suffer if it fails. Returns the error."""
+        try:
+            step()
+        except BaseException as error:
+            self.note_incident(error)
+            self._is_in_doubt = True
+            return error
+        return None
+
+    def _put_off(self, batch: _Batch, error: StoreUnavailable) -> None:
+        # Who waits for an answer gets the error.
+        self._crew.store_trouble = str(error)
+        self._is_in_doubt = True
+        self._keep(batch)
+        self._answer_with(batch, error)
+        self._write_again_later()
+        self._log.log_seldom(logging.ERROR, "the database takes no writes: %s", error)
+
+    def _keep(self, batch: _Batch) -> None:
+        # What a handler has done cannot be done again.
+        self._unrecorded += batch.handled
+        if batch.assignments:
+            self.tell(self._crew.pool, AssignmentsFailed(batch.assignments))
+
+    def _refuse(self, part: _Batch, error: BaseException) -> None:
+        if part.assignments:
+            self.tell(self._crew.pool, AssignmentsFailed(part.assignments, is_their_fault=True))
+        self._answer_with(part, error)
+        for step in part.handled:
+            reason = f"its result cannot be recorded: {type(error).__name__}"
+            if step.reason == reason:  # not even this: tried again with the next batch
+                self._unrecorded.append(step)
+                self._write_again_later()
+            else:
+                plain = move(step.before, lifecycle.FAIL, self._crew.clock.now_us(), reason, error=reason)
+                self._unsettled.append(_Batch(handled=[plain], is_part=True))
+
+    def _answer_with(self, batch: _Batch, error: BaseException) -> None:
+        if orders := batch.orders:
+            self._guard(partial(self._release, orders))
+        self._fail_all(batch, error)
+
+    def _release(self, orders: Sequence[Order]) -> None:
+        users = Counter(order.user_id for order in orders) if self._counts_users else None
+        self.tell(self._crew.intake, BacklogReleased(len(orders), 0, users, self._received))
+
+    def _fail_all(self, batch: _Batch, error: BaseException) -> None:
+        for waiting in (*batch.submissions, *(command for command, _ in batch.commands)):
+            fail(waiting.reply, error)
+
+    def _forget_begun(self, recorded: Recorded) -> None:
+        if (begun := self._crew.begun) is not None:
+            for step in chain(recorded.moved, recorded.refused):  # who is refused has moved on before
+                if step.before.status is OrderStatus.PROCESSING:
+                    begun.forget(step.before)
+
+    def _tell_pool(self, recorded: Recorded) -> None:
+        ready = [record for outcome, record in recorded.acceptances if outcome is Outcome.ACCEPTED]
+        assigned: list[OrderRecord] = []
+        for step in recorded.moved:
+            if step.after.status is OrderStatus.PROCESSING:
+                assigned.append(step.after)
+            elif step.after.status is OrderStatus.PENDING:
+                ready.append(step.after)
+        refused: list[OrderRecord] = []
+        unclear: list[Move] = []
+        for step in recorded.refused:
+            if step.after.status is OrderStatus.PROCESSING:
+                self._sort_out(step, assigned, refused, unclear)
+        if ready:
+            self.tell(self._crew.pool, OrdersReady(ready))
+        if assigned or refused:
+            self.tell(self._crew.pool, OrdersAssigned(assigned, refused))
+        if unclear:
+            self.tell(self._crew.pool, AssignmentsFailed(unclear))
+
+    def _tell_others(self, orders: Sequence[Order], recorded: Recorded) -> None:
+        released = sum(outcome is not Outcome.ACCEPTED for outcome, _ in recorded.acceptances)
+        worked_off = 0
+        for before, after, _, _ in recorded.moved:
+            if after.status is OrderStatus.PENDING:
+                released -= before.status not in lifecycle.BACKLOG
+            elif after.status is not OrderStatus.PROCESSING:
+                worked_off += before.status in lifecycle.BACKLOG
+        released += worked_off
+        # Intake before the metrics: whoever learns from them that an order is over finds its room in the backlog free.
+        users = users_released(orders, recorded) if self._counts_users else None
+        if released or worked_off or users:
+            self.tell(self._crew.intake, BacklogReleased(released, worked_off, users, self._received))
+        self.tell(self._crew.metrics, LedgerCommitted(recorded.changes))
+
+    def _wake(self, recorded: Recorded) -> None:
+        finished = [step.after for step in recorded.moved if step.after.status not in lifecycle.BACKLOG]
+        for step in recorded.refused:
+            if step.after.status is not OrderStatus.PROCESSING:
+                finished.append(step.after)  # or so it may be: whoever waits looks again
+                self._log.info("order %s moved on before: not recorded as %s", step.after.order_id, step.after.status)
+        self._crew.waiting_room.wake(finished)
+
+    def _sort_out(
+        self, step: Move, assigned: list[OrderRecord], refused: list[OrderRecord], unclear: list[Move]
+    ) -> None:
+        # Only the pool assigns: an order in that very attempt was taken by a transaction that said it had failed.
+        try:
+            stored = queries.find(self._database, step.before.order_id)
+        except DatabaseError:
+            unclear.append(step)
+            return
+        if stored is not None and (stored.status, stored.attempts) == (step.after.status, step.after.attempts):
+            assigned.append(stored)
+        else:
+            refused.append(step.before)
+
+    def _tell_anew(self) -> None:
+        # After trouble, for one: what failed may have been stored all the same, and nobody was told.
+        try:
+            totals = queries.totals(self._database)
+            users = queries.backlog_by_user(self._database) if self._counts_users else None
+        except DatabaseError as error:
+            self._crew.store_trouble = str(StoreUnavailable(error))
+            self._write_again_later()
+            return
+        self._is_in_doubt = False
+        backlog = sum(totals[status] for status in lifecycle.BACKLOG)
+        self.tell(self._crew.intake, BacklogRead(backlog, self._received, users))
+        self.tell(self._crew.metrics, TotalsRead(totals))
+        self.tell(self._crew.pool, WakeUp())
+
+    def _answer(self, batch: _Batch, recorded: Recorded) -> None:
+        position = 0
+        for submission in batch.submissions:
+            end = position + len(submission.orders)
+            answer(submission.reply, recorded.acceptances[position:end])
+            position = end
+        for command, step in batch.commands:
+            if any(step is refused for refused in recorded.refused):
+                fail(command.reply, self._refusal(command, step))
+            else:
+                answer(command.reply, step.after)
+
+    def _refusal(self, command: Command, step: Move) -> OrdermillError:
+        # Another command of the same transaction came first.
+        try:
+            now = queries.find(self._database, command.order_id) or step.before
+        except DatabaseError as error:  # no reason to record again what is recorded
+            return StoreUnavailable(error)
+        return TransitionRefused(command.order_id, now.status, step.after.status)
+
+    def _bound_log(self, *, again: bool) -> None:
+        try:
+            is_too_large = self._log_file.keep_bounded(again=again)
+        except (DatabaseError, OSError) as error:
+            self._log.log_seldom(logging.WARNING, "the write-ahead log was not begun anew: %s", error)
+            is_too_large = True
+        if is_too_large and not self._will_bound_log:
+            self._will_bound_log = True
+            self.tell_self_after(_BOUND_LOG_AGAIN_SECONDS, BoundLog())
+
+    def _prune(self) -> None:
+        config, now = self._crew.config, self._crew.clock.now_us()
+        if config.retain_seconds is None:
+            return
+        pruned = Pruned(0, Counter())
+        try:
+            pruned = prune(
+                self._database,
+                now - round(config.retain_seconds * 1e6),
+                _PRUNED_AT_ONCE,
+                None if config.export_path is None else Path(config.export_path),
+                now - LIFETIME_US,
+            )
+            self.tell(self._crew.metrics, LedgerCommitted(pruned.changes))
+        except StoreUnavailable as error:
+            self._log.log_seldom(logging.ERROR, "old orders were not removed: %s", error)
+            self._is_in_doubt = True  # or they were, and the answer was lost
+        finally:
+            if pruned.orders:
+                # What waits in the mailbox meanwhile comes first.
+                self._will_prune = True
+                self.tell_self(PruneOrders())
+            else:
+                self._prune_later()
+
+    def _prune_later(self) -> None:
+        if not self._will_prune:
+            self._will_prune = True
+            self.tell_self_after(_PRUNE_EVERY_SECONDS, PruneOrders())
+
+    def _write_again_later(self) -> None:
+        # One timer, however many transactions have failed; it comes less often the longer they do.
+        if not self._will_write_again:
+            self._will_write_again = True
+            self.tell_self_after(self._write_again_seconds, WakeUp())
+            self._write_again_seconds = min(2 * self._write_again_seconds, _WRITE_AGAIN_AT_THE_LATEST_SECONDS)
+
+
+def _edge(command: Command, record: OrderRecord, now_us: int) -> Edge:
+    match command:
+        case CancelOrder():
+            return lifecycle.CANCEL
+        case RetryOrder() if record.status is OrderStatus.REVIEW:
+            return lifecycle.RETRY_REVIEWED
+        case RetryOrder() if record.ready_us is not None and record.ready_us > now_us:
+            return lifecycle.HURRY
+        case RetryOrder():
+            return lifecycle.RETRY_FAILED
+        case SettleOrder(status=status):
+            return lifecycle.SETTLE_COMPLETED if status is OrderStatus.COMPLETED else lifecycle.SETTLE_FAILED

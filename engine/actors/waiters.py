@@ -1,0 +1,96 @@
+"""The waiting room: who waits until processing is over for an order. No thread is needed to wait."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+
+from pykka import Future
+
+from ...store.domain.errors import EngineStopped
+from ...store.domain.record import OrderRecord
+from ..clock import Clock, Timer
+from ..reply import answer, fail
+from .messages import AwaitOrder
+
+
+class WaitingRoom:
+    """Wakes those who wait for an order. Orders that nobody waits for cost nothing.
+
+    Args:
+        clock: for the end of the time that somebody waits.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._waiting: dict[str, dict[Future[None], Timer | None]] = {}
+        self._is_closed = False
+
+    def enter(self, wish: AwaitOrder) -> bool:
+        """Be woken when something happens to an order. Look afterwards whether it has happened: so nothing is missed.
+
+        Args:
+            wish: the order, how long to wait, and the reply to set.
+
+        Returns:
+            False where the room is closed: then nobody will be woken.
+        """
+        with self._lock:
+            if self._is_closed:
+                return False
+            self._waiting.setdefault(wish.order_id, {})[wish.reply] = None
+        wish.reply.when_done(partial(self.leave, wish))
+        if wish.timeout is not None:
+            self._set_timer(wish, self._clock.call_after(wish.timeout, partial(self._time_out, wish)))
+        return True
+
+    def leave(self, wish: AwaitOrder) -> bool:
+        """Wait no longer. Returns whether one was waiting still."""
+        with self._lock:
+            timers = self._waiting.get(wish.order_id, {})
+            if wish.reply not in timers:
+                return False
+            self._cancel(timers.pop(wish.reply))
+            if not timers:
+                del self._waiting[wish.order_id]
+            return True
+
+    def wake(self, records: Sequence[OrderRecord]) -> None:
+        """Wake those who wait for these orders."""
+        if self._waiting:
+            with self._lock:
+                woken = [self._waiting.pop(record.order_id, {}) for record in records]
+            for reply in self._let_go(woken):
+                answer(reply, None)
+
+    def close(self) -> None:
+        """Send everybody away, now and from now on: nothing more will happen."""
+        with self._lock:
+            self._is_closed = True
+            waiting, self._waiting = self._waiting, {}
+        for reply in self._let_go(waiting.values()):
+            fail(reply, EngineStopped())
+
+    def _set_timer(self, wish: AwaitOrder, timer: Timer) -> None:
+        with self._lock:
+            timers = self._waiting.get(wish.order_id, {})
+            if wish.reply in timers:
+                timers[wish.reply] = timer
+            else:  # woken meanwhile
+                self._cancel(timer)
+
+    def _let_go(self, woken: Iterable[dict[Future[None], Timer | None]]) -> Iterator[Future[None]]:
+        for timers in woken:
+            for reply, timer in timers.items():
+                self._cancel(timer)
+                yield reply
+
+    def _cancel(self, timer: Timer | None) -> None:
+        if timer is not None:
+            self._clock.cancel(timer)
+
+    def _time_out(self, wish: AwaitOrder) -> None:
+        if self.leave(wish):
+            answer(wish.reply, None)

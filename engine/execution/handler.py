@@ -1,0 +1,152 @@
+"""What a user gives the engine: a handler for one order. And what a handler may raise."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable, Coroutine, Generator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+
+from ...store.domain.errors import InvalidConfiguration, OrdermillError
+from ...store.domain.order import Order
+
+Handler = Callable[[Order], object]
+"""Called with an order, in a processor's thread. Returning completes the order; raising has it tried again later;
+raising `Reject` fails it at once. It may run more than once for an order, since the process may die at any moment:
+`Order.idempotency_key` is the same each time."""
+
+
+class Effect(StrEnum):
+    """What a probe has found out about an earlier attempt."""
+
+    DONE = "done"
+    """The handler's effect has happened: the order is Completed without running the handler again."""
+    NOT_DONE = "not done"
+    """It has not: the order is handled again."""
+    UNKNOWN = "unknown"
+    """Nobody can tell: the order waits in Review until an operator settles it."""
+
+
+Probe = Callable[[Order], Effect]
+"""Asked about an order whose handler was cut short, by a crash, a timeout or the end of its worker: did its effect
+happen? Give one to the engine as `probe`, or to the handler as its attribute of that name. Asked before the order runs
+again, from several threads at once, for `probe_timeout` at the most; raising means UNKNOWN."""
+
+
+class Reject(OrdermillError):
+    """Raise it in a handler: the order is Failed at once, whatever attempts are left.
+
+    Args:
+        reason: why, in words for people; it goes into the order's history.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+class HandlerUnfinished(OrdermillError):
+    """The handler returned something that has its work still to do; nobody does it.
+
+    Args:
+        result: what the handler returned.
+    """
+
+    def __init__(self, result: object) -> None:
+        super().__init__(
+            f"the handler returned an object of type {type(result).__name__}, whose work is not done: "
+            "it has to do all of its work before it returns"
+        )
+
+
+def check_callable(given: object, role: str) -> None:
+    """Find out whether something can be called with an order, and does its work then, as far as that shows before.
+
+    Args:
+        given: what the user gave.
+        role: what for, as messages name it: handler or probe.
+
+    Raises:
+        InvalidConfiguration: it cannot be called, or calling it would not do its work.
+    """
+    if not callable(given):
+        raise InvalidConfiguration(f"The {role} must be callable with an order; {given!r} is not.")
+    called: object = given
+    while isinstance(called, partial):
+        called = called.func
+    if inspect.isclass(called):
+        raise InvalidConfiguration(
+            f"The {role} {_name(called)} is a class, which a call would only construct: "
+            "give an instance that can be called, or a function."
+        )
+    if not inspect.isroutine(called):
+        called = type(called).__call__
+    for is_kind, kind in _UNFINISHED_FUNCTIONS:
+        if is_kind(called):
+            raise InvalidConfiguration(
+                f"The {role} {_name(called)} is {kind}: a call returns before its work is done, which nobody would "
+                "do. Write it as an ordinary function; one that has to await something can call asyncio.run()."
+            )
+
+
+def run_handler(handler: Handler, order: Order) -> None:
+    """Have a handler do its work on an order.
+
+    Raises:
+        HandlerUnfinished: it returned without having done it.
+        BaseException: whatever it raises.
+    """
+    result = handler(order)
+    if result is None:
+        return
+    if isinstance(result, Coroutine | Generator):
+        result.close()
+    elif not (inspect.isawaitable(result) or inspect.isasyncgen(result) or isinstance(result, Future)):
+        return
+    raise HandlerUnfinished(result)
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """A handler that only takes time: for engines that are given none."""
+
+    seconds: float
+    """How long; 0 returns at once."""
+
+    def __call__(self, order: Order) -> None:  # noqa: ARG002  # a handler takes the order
+        """Take the time."""
+        if self.seconds:
+            time.sleep(self.seconds)
+
+
+_UNFINISHED_FUNCTIONS: tuple[tuple[Callable[[object], bool], str], ...] = (
+    (inspect.iscoroutinefunction, "asynchronous"),
+    (inspect.isgeneratorfunction, "a generator"),
+    (inspect.isasyncgenfunction, "an asynchronous generator"),
+)
+
+
+def _name(called: object) -> str:
+    return str(getattr(called, "__qualname__", None) or repr(called))
+
+
+_MAX_TEXT_LENGTH = 500
+
+
+def describe(error: BaseException) -> str:
+    """An error as an order's history has it: its type and its text."""
+    text = shorten(error)
+    return shorten(f"{type(error).__name__}: {text}" if text else type(error).__name__)
+
+
+def shorten(value: object) -> str:
+    """The text of something of the user's, fit to be stored."""
+    try:
+        text = str(value)
+    except BaseException:  # of a class whose __str__ is broken
+        text = "(an error without a readable text)"
+    text = text.encode(errors="replace").decode()  # a lone surrogate cannot be stored
+    return text if len(text) <= _MAX_TEXT_LENGTH else text[: _MAX_TEXT_LENGTH - 1] + "…"

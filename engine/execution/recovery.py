@@ -1,0 +1,152 @@
+"""Recovery: settles the orders whose handler was cut short, first of all those in hand when an engine died."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import NamedTuple
+
+from peewee import Database
+
+from ...store import queries
+from ...store.domain import lifecycle
+from ...store.domain.lifecycle import OrderStatus
+from ...store.domain.record import Attempt, Move, OrderRecord, move
+from ...store.ledger import Ledger
+from ..actors.context import Crew
+from ..actors.processor import after_failure, put_back
+from ..actors.transition_log import log_transitions
+from ..clock import Moment
+from ..config import EngineConfig
+from ..logger import EngineLogger
+from .begun import Begun, Progress
+from .handler import Effect
+
+_BATCH = 1000
+_INTERRUPTED = "the engine died while the order was in hand"
+_UNBEGUN = "the engine died before the order was begun"
+_LEFT = "the engine stopped before the handler returned"
+
+_log = EngineLogger("ordermill.engine.execution.recovery")
+
+
+class Recovered(NamedTuple):
+    """What recovery did with the orders that were Processing."""
+
+    returned: int = 0
+    """Back to Pending, to be handled again."""
+    completed: int = 0
+    """Completed, since a probe found their effect done."""
+    failed: int = 0
+    """Failed, since that was their last attempt."""
+    parked: int = 0
+    """In Review, for an operator to settle."""
+
+
+def recover(database: Database, crew: Crew, begun: Begun) -> Recovered:
+    """Move every Processing order on, and see to it that every Pending one gets its turn.
+
+    No engine may be running over the database. The suspects of a crash are told to the crew.
+
+    Args:
+        database: a connection that may write.
+        crew: the settings, the time, and whom to ask about effects.
+        begun: what the last engine had begun.
+
+    Raises:
+        StoreUnavailable: the database did not take a write; what was recorded before stays.
+    """
+    ledger = Ledger(database)
+    _let_wait_no_longer(ledger, crew)
+    head_us = queries.next_ready_us(database, 0)
+    crash = _Crash.of(_if_of_this_past(begun, database), queries.attempts_in_hand(database))
+    count: Counter[OrderStatus] = Counter()
+    while records := queries.processing(database, _BATCH):
+        replies = [crew.prober.ask(record.order) if crash.has_begun(record) else None for record in records]
+        effects = [None if reply is None else reply.get() for reply in replies]
+        now = crew.now()
+        moves = [
+            put_back(record, now, _UNBEGUN, head_us)
+            if effect is None
+            else settle(record, effect, now, crash.reason, crew.config, head_us, pays=record.attempt in crash.payers)
+            for record, effect in zip(records, effects, strict=True)
+        ]
+        log_transitions(ledger.record((), moves, now.at_us), ())
+        count.update(step.after.status for step in moves)
+    crew.suspects.update(attempt.sequence for attempt in crash.suspects)
+    return Recovered(
+        returned=count[OrderStatus.PENDING],
+        completed=count[OrderStatus.COMPLETED],
+        failed=count[OrderStatus.FAILED],
+        parked=count[OrderStatus.REVIEW],
+    )
+
+
+def settle(
+    record: OrderRecord,
+    effect: Effect,
+    now: Moment,
+    reason: str,
+    config: EngineConfig,
+    head_us: int | None,
+    *,
+    pays: bool,
+) -> Move:
+    """The step of an order whose handler was cut short, wherever that happened.
+
+    Args:
+        record: an order that is Processing.
+        effect: what is known about its effect.
+        now: when.
+        reason: what happened.
+        config: for the number of attempts and the delays.
+        head_us: as for `put_back`.
+        pays: whether the attempt counts as failed if the effect is not done.
+    """
+    match effect:
+        case Effect.DONE:
+            return move(record, lifecycle.COMPLETE, now.at_us, f"{reason}; the probe found its effect done")
+        case Effect.NOT_DONE if pays:
+            return after_failure(record, now, reason, config)
+        case Effect.NOT_DONE:
+            return put_back(record, now, reason, head_us)
+        case Effect.UNKNOWN:
+            return move(record, lifecycle.PARK, now.at_us, reason, error=reason)
+
+
+class _Crash(NamedTuple):
+    """What can be said about the end of an engine."""
+
+    begun: Begun
+    reason: str
+    suspects: frozenset[Attempt]
+    """Any of these may have killed the process."""
+    payers: frozenset[Attempt]
+    """This one did, as far as can be known, or these."""
+
+    @classmethod
+    def of(cls, begun: Begun, in_hand: list[Attempt]) -> _Crash:
+        if not begun.has_crashed:
+            return cls(begun, _LEFT, frozenset(), frozenset())
+        known = {} if begun.attempts is None else begun.attempts
+        otherwise = Progress.RUNS if begun.attempts is None else None
+        progress = {attempt: known.get(attempt, otherwise) for attempt in in_hand}
+        alone = frozenset(attempt for attempt, found in progress.items() if found is Progress.RUNS_ALONE)
+        running = alone.union(attempt for attempt, found in progress.items() if found is Progress.RUNS)
+        # One that runs alone may take long; then others run beside it, and it is the suspect still.
+        payers = alone or (running if len(running) == 1 else frozenset())
+        return cls(begun, _INTERRUPTED, running, payers)
+
+    def has_begun(self, record: OrderRecord) -> bool:
+        return self.begun.attempts is None or record.attempt in self.begun.attempts
+
+
+def _if_of_this_past(begun: Begun, database: Database) -> Begun:
+    # Where a backup was put back, the file may know of orders that the database has never seen, and knows no others.
+    newest = max((attempt.sequence for attempt in begun.attempts or ()), default=0)
+    return begun._replace(attempts=None) if newest > queries.last_sequence(database) else begun
+
+
+def _let_wait_no_longer(ledger: Ledger, crew: Crew) -> None:
+    clamped = ledger.clamp_ready_times(crew.queue_clock.now_us(), round(crew.config.retry_max_seconds * 1e6))
+    if clamped:
+        _log.warning("%d orders were to wait for a time that lies too far ahead: they are processed now", clamped)

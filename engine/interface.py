@@ -1,0 +1,353 @@
+"""Desk: what an engine does for its callers, be it in this process or in another."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
+from time import monotonic
+from typing import TypeVar
+
+from peewee import Database
+from pykka import Timeout
+
+from ..store import queries
+from ..store.domain import lifecycle
+from ..store.domain.errors import OrderConflict, OrderNotFound
+from ..store.domain.lifecycle import OrderStatus
+from ..store.domain.order import Order
+from ..store.domain.record import Cause, OrderRecord, Transition
+from ..store.idempotency import IdempotencyKey
+from ..store.ledger import Acceptance, Outcome
+from .actors import messages
+from .actors.messages import Request
+from .arguments import (
+    checked_cause,
+    checked_idempotency,
+    checked_limit,
+    checked_order_id,
+    checked_orders,
+    checked_reason,
+    checked_seconds,
+    checked_sequence,
+    checked_status,
+    checked_user_id,
+)
+from .receipt import Receipt
+from .reply import Reply, fail
+from .snapshot import MetricsSnapshot
+
+T = TypeVar("T")
+
+
+class Desk(ABC):
+    """Takes what callers want, and answers. All methods may be called from any thread.
+
+    Those that begin with `begin_` do not wait: they give a `Reply`, which raises on `get` what the others raise. Of a
+    wrong argument, and of an engine that is not running, they tell at once. All raise InvalidArgument for an argument
+    of the wrong type or out of its range, before anything is done.
+    """
+
+    def submit(self, order: Order) -> Receipt:
+        """Accept an order. Returns when it is safely on disk.
+
+        The very same order may be submitted again: it is stored and handled once.
+
+        Raises:
+            OrderConflict: its id is taken by an order with other content.
+            BacklogFull: too many orders are unfinished.
+            StoreUnavailable: the database did not take it.
+            EngineStopped: the engine is not running.
+        """
+        (receipt,) = self.submit_many((order,))
+        if receipt.outcome is Outcome.CONFLICT:
+            raise OrderConflict(order.order_id)
+        return receipt
+
+    def submit_many(self, orders: Iterable[Order]) -> list[Receipt]:
+        """Accept orders in one transaction. Returns when all are safely on disk.
+
+        Returns:
+            A receipt for each, in the same sequence. One whose id is taken by other content has the outcome
+            `conflict` and does not keep the others out.
+
+        Raises:
+            BacklogFull: there is no room for all of them; none was accepted.
+            StoreUnavailable: the database did not take them; none was accepted.
+            EngineStopped: the engine is not running.
+        """
+        return [Receipt(acceptance, self.wait) for acceptance in self.begin_submit(orders).get()]
+
+    def begin_submit(
+        self,
+        orders: Iterable[Order],
+        cause: Cause | None = None,
+        idempotency: IdempotencyKey | None = None,
+    ) -> Reply[list[Acceptance]]:
+        """As `submit_many`: an acceptance for each order, once all are safely on disk.
+
+        Args:
+            orders: what is submitted.
+            cause: who wants it, for the history of the orders; nobody is named by default.
+            idempotency: the client's name for that request. The reply raises IdempotencyKeyReused where another
+                request had it before.
+        """
+        copied = checked_orders(orders)
+        causes = (checked_cause(cause),) * len(copied)
+        given = checked_idempotency(idempotency)
+        if copied:
+            return self._ask(partial(messages.SubmitOrders, copied, causes=causes, idempotency=given))
+        nothing: Reply[list[Acceptance]] = Reply()
+        nothing.set([])
+        return nothing
+
+    def cancel(self, order_id: str, reason: str | None = None) -> OrderRecord:
+        """Cancel an order that is Pending.
+
+        Args:
+            order_id: the order.
+            reason: why, in 1 to 500 characters without controls; it goes into the history.
+
+        Returns:
+            The order as it is afterwards.
+
+        Raises:
+            OrderNotFound: there is none of that id.
+            TransitionRefused: it is not Pending.
+            InvalidArgument: the reason breaks its rule.
+            StoreUnavailable: the database did not take it.
+            EngineStopped: the engine is not running.
+        """
+        return self.begin_cancel(order_id, reason).get()
+
+    def begin_cancel(self, order_id: str, reason: str | None = None, cause: Cause | None = None) -> Reply[OrderRecord]:
+        """As `cancel`; who wants it goes into the history."""
+        known = checked_order_id(order_id)
+        return self._ask(
+            partial(messages.CancelOrder, known, reason=checked_reason(reason), cause=checked_cause(cause))
+        )
+
+    def retry(self, order_id: str, reason: str | None = None) -> OrderRecord:
+        """Have an order handled again at once: one that is Failed or in Review, or that waits for its next attempt.
+
+        It gets all of its attempts anew.
+
+        Args:
+            order_id: the order.
+            reason: why, in 1 to 500 characters without controls; it goes into the history.
+
+        Returns:
+            The order as it is afterwards.
+
+        Raises:
+            As `cancel`.
+        """
+        return self.begin_retry(order_id, reason).get()
+
+    def begin_retry(self, order_id: str, reason: str | None = None, cause: Cause | None = None) -> Reply[OrderRecord]:
+        """As `retry`; who wants it goes into the history."""
+        known = checked_order_id(order_id)
+        return self._ask(partial(messages.RetryOrder, known, reason=checked_reason(reason), cause=checked_cause(cause)))
+
+    def settle(self, order_id: str, status: OrderStatus | str, reason: str | None = None) -> OrderRecord:
+        """End the Review of an order.
+
+        Args:
+            order_id: the order.
+            status: Completed or Failed, as a member of `OrderStatus` or by its name.
+            reason: why, in 1 to 500 characters without controls; it goes into the history.
+
+        Returns:
+            The order as it is afterwards.
+
+        Raises:
+            InvalidArgument: `status` is neither Completed nor Failed.
+            As `cancel`.
+        """
+        return self.begin_settle(order_id, status, reason).get()
+
+    def begin_settle(
+        self,
+        order_id: str,
+        status: OrderStatus | str,
+        reason: str | None = None,
+        cause: Cause | None = None,
+    ) -> Reply[OrderRecord]:
+        """As `settle`; who wants it goes into the history."""
+        settled = checked_status(status, among=(lifecycle.SETTLE_COMPLETED.target, lifecycle.SETTLE_FAILED.target))
+        known = checked_order_id(order_id)
+        return self._ask(
+            partial(messages.SettleOrder, known, settled, reason=checked_reason(reason), cause=checked_cause(cause))
+        )
+
+    def order(self, order_id: str) -> OrderRecord:
+        """An order and where it is.
+
+        Raises:
+            OrderNotFound: there is none of that id.
+            StoreUnavailable: the database did not answer.
+            EngineStopped: the engine is not running.
+        """
+        known = checked_order_id(order_id)
+        record = self._read(lambda database: queries.find(database, known))
+        if record is None:
+            raise OrderNotFound(order_id)
+        return record
+
+    def status(self, order_id: str) -> OrderStatus:
+        """Where an order is; raises as `order`."""
+        return self.order(order_id).status
+
+    def history(self, order_id: str) -> tuple[Transition, ...]:
+        """How an order got there, oldest first; raises as `order`."""
+        known = checked_order_id(order_id)
+        transitions = self._read(lambda database: queries.history(database, known))
+        if not transitions:
+            raise OrderNotFound(order_id)
+        return transitions
+
+    def orders(
+        self,
+        *,
+        status: OrderStatus | str | None = None,
+        user_id: str | None = None,
+        before: int | None = None,
+        limit: int = 100,
+    ) -> list[OrderRecord]:
+        """Orders, newest first.
+
+        Args:
+            status: only these: a member of `OrderStatus`, or its name.
+            user_id: only this user's.
+            before: only those with a `sequence` below this one: the last of a page leads to the next page.
+            limit: how many at the most, 1 to 1,000,000.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+            EngineStopped: the engine is not running.
+        """
+        query = partial(
+            queries.page,
+            status=None if status is None else checked_status(status),
+            user_id=checked_user_id(user_id),
+            before=checked_sequence(before),
+            limit=checked_limit(limit),
+        )
+        return self._read(query)
+
+    def wait(self, order_id: str, timeout: float | None = None) -> OrderStatus:
+        """Wait until processing is over for an order.
+
+        Args:
+            order_id: the order.
+            timeout: seconds, 0 to 1e9; None waits for ever.
+
+        Returns:
+            Completed, Failed or Cancelled.
+
+        Raises:
+            TimeoutError: it was not over in time.
+            OrderNotFound: there is no order of that id.
+            EngineStopped: the engine is not running, or stopped meanwhile.
+        """
+        seconds = checked_seconds(timeout)
+        deadline = None if seconds is None else monotonic() + seconds
+        while True:
+            remaining = None if deadline is None else max(0.0, deadline - monotonic())
+            moved = self.begin_wait(order_id, remaining)
+            with suppress(Timeout):
+                moved.get(timeout=remaining)
+            if (status := self.status(order_id)).is_terminal:
+                return status
+            if deadline is not None and monotonic() >= deadline:
+                raise TimeoutError(f"Order {order_id!r} is still {status} after {timeout} s.")
+
+    def begin_wait(self, order_id: str, timeout: float | None = None) -> Reply[None]:
+        """Be told when processing may be over for an order: look it up then. At once, if it is over already.
+
+        Args:
+            order_id: the order.
+            timeout: seconds after which to be told anyway.
+
+        Raises:
+            OrderNotFound, StoreUnavailable, EngineStopped: as `order`; a reply may raise EngineStopped too.
+        """
+        return self._ask(partial(messages.AwaitOrder, checked_order_id(order_id), checked_seconds(timeout)))
+
+    def drain(self, timeout: float | None = None) -> MetricsSnapshot:
+        """Wait until nothing is Pending or Processing.
+
+        Args:
+            timeout: seconds, 0 to 1e9; None waits for ever.
+
+        Returns:
+            The metrics of that moment.
+
+        Raises:
+            TimeoutError: that did not happen in time.
+            EngineStopped: the engine is not running, or stopped meanwhile.
+        """
+        seconds = checked_seconds(timeout)
+        drained: Reply[MetricsSnapshot] = self._ask(messages.Drain)
+        try:
+            return drained.get(timeout=seconds)
+        except Timeout:
+            late = TimeoutError(f"{self.metrics().backlog} orders are unfinished after {timeout} s.")
+            fail(drained, late)  # nobody waits for it any more
+            raise late from None
+
+    def metrics(self) -> MetricsSnapshot:
+        """How the engine is doing. Whatever was acknowledged before is in it.
+
+        Raises:
+            EngineStopped: the engine is not running.
+        """
+        return self.begin_metrics().get()
+
+    def begin_metrics(self) -> Reply[MetricsSnapshot]:
+        """As `metrics`."""
+        return self._ask(messages.TakeSnapshot)
+
+    @abstractmethod
+    def trouble(self) -> tuple[str, ...]:
+        """Why the engine is not ready to take orders, in words for people; empty while it is."""
+
+    @abstractmethod
+    def warnings(self) -> tuple[str, ...]:
+        """What an operator should mend although orders are taken, in words for people; empty where there is nothing."""
+
+    @abstractmethod
+    def dead_actors(self) -> tuple[str, ...]:
+        """Actors that have died, which none should, in words for people; empty while all live."""
+
+    @abstractmethod
+    def incidents(self) -> Counter[str]:
+        """Unexpected errors since the start, by actor; each was logged, and the actor went on."""
+
+    @abstractmethod
+    def interrupt_waits(self) -> None:
+        """Have every wait end with EngineStopped, now and from now on: for a door that is about to close."""
+
+    @abstractmethod
+    def send(self, request: Request) -> None:
+        """Pass on a request, whose reply will be set.
+
+        Raises:
+            EngineStopped: the engine is not running.
+        """
+
+    @abstractmethod
+    def _read(self, query: Callable[[Database], T]) -> T:
+        """Read from the database.
+
+        Raises:
+            StoreUnavailable: it did not answer.
+            EngineStopped: the engine is not running.
+        """
+
+    def _ask(self, request: Callable[[Reply[T]], Request]) -> Reply[T]:
+        reply: Reply[T] = Reply()
+        self.send(request(reply))
+        return reply

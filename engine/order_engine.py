@@ -1,0 +1,235 @@
+"""OrderEngine: starts the actors, passes on what its callers want, stops everything in order."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Executor
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from peewee import Database
+from pykka import ActorDeadError
+
+from ..store.domain.errors import EngineStopped, InvalidArgument, StoreUnavailable
+from ..store.sqlite.address import locate
+from ..store.sqlite.connection import FilesGone
+from .actors.context import Crew
+from .actors.messages import (
+    AwaitOrder,
+    CancelOrder,
+    Drain,
+    Request,
+    RetryOrder,
+    SettleOrder,
+    SubmitOrders,
+    TakeSnapshot,
+)
+from .clock import Clock
+from .config import EngineConfig
+from .execution.handler import Handler, Probe, Simulated, check_callable
+from .execution.recovery import Recovered
+from .execution.runners import ExecutorKind, bench_maker
+from .interface import Desk
+from .life import IS_INHERITED, Life, Phase
+from .startup import Running, put_up
+
+T = TypeVar("T")
+
+_SIMULATED = "work is simulated, since no handler is given: orders become Completed, and nothing is done for them"
+
+
+class OrderEngine(Desk):
+    """Takes orders, keeps them safe, and puts each through a handler.
+
+    Use it in a `with` block, or call `start` and `stop`. All methods may be called from any thread. An engine that is
+    not stopped is stopped when the program ends, or when nothing refers to it any more. A child that is forked from the
+    process while the engine runs does not have it: there every call raises EngineStopped.
+
+    Args:
+        database: a path, or a URL such as `sqlite:///orders.db`; created where it does not exist.
+        handler: called with each order; see `Handler`. Without one, work is simulated.
+        probe: asked about orders whose handler was cut short; see `Probe`. The handler's attribute `probe` by default.
+        executor: where the handler runs: `threads`, `processes`, or an executor of your own, which is not shut down.
+        clock: where the time comes from; the machine's by default.
+        settings: the fields of `EngineConfig`, by name.
+
+    Raises:
+        InvalidConfiguration: a setting is unknown or out of range, the address names no database, or the handler's work
+            would not be done by calling it.
+    """
+
+    def __init__(
+        self,
+        database: str | os.PathLike[str],
+        *,
+        handler: Handler | None = None,
+        probe: Probe | None = None,
+        executor: Executor | ExecutorKind | str = ExecutorKind.THREADS,
+        clock: Clock | None = None,
+        **settings: Any,
+    ) -> None:
+        own = executor if isinstance(executor, Executor) else None
+        self.config = EngineConfig.of(settings if own is not None else {**settings, "executor": executor})
+        """The settings in force."""
+        self._handler = Simulated(self.config.simulate_seconds) if handler is None else handler
+        check_callable(self._handler, "handler")
+        self.path = locate(database)
+        """The database file."""
+        self.recovered = Recovered()
+        """What the last start found in hand of an engine that had died, and did with it."""
+        self._probe = getattr(handler, "probe", None) if probe is None else probe
+        if self._probe is not None:
+            check_callable(self._probe, "probe")
+        where = self.config.executor if own is None else own
+        self._make_bench = bench_maker(self._handler, where, self.config.handler_timeout)
+        self._given_clock = clock
+        self._life = Life()
+        weakref.finalize(self, self._life.begin_stop).atexit = False  # the end of the program is its life's business
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Open the database, settle what an earlier engine left in hand, and begin to work; nothing if it is running.
+
+        Where a stop is under way, it is waited for first.
+
+        Raises:
+            InvalidConfiguration: the handler cannot run where it is to run.
+            DatabaseRefused: the database is not usable, or another engine works on it.
+            StoreUnavailable: the database does not take writes.
+            EngineStopped: a signal's handler has called `stop` meanwhile, or it is the parent's of this process.
+        """
+        self._life.start(self._put_up)
+
+    def _put_up(self) -> Running:
+        is_simulated = isinstance(self._handler, Simulated)
+        running = put_up(
+            self.path, self.config, self._make_bench, self._probe, self._given_clock, is_simulated=is_simulated
+        )
+        self.recovered = running.recovered
+        return running
+
+    def stop(self) -> None:
+        """Take no more orders, wait for those in hand, then end all actors; nothing if it is not running.
+
+        An order whose handler does not return within `stop_seconds` goes back to Pending, or to Review where
+        `on_interrupted` says so; with a probe it stays Processing, and the next start asks. Results that the database
+        does not take are tried again as long. Nothing is lost. A second Ctrl-C interrupts only the waiting: the stop
+        goes on, and `stop` waits for it again. `pykka.ActorRegistry.stop_all()` does the same as this.
+        """
+        self._life.stop()
+
+    def interrupt_waits(self) -> None:
+        """Have every `wait` end with EngineStopped, now and from now on: for a door that is about to close."""
+        running = self._life.running
+        if running is not None:
+            running.crew.waiting_room.close()
+
+    def trouble(self) -> tuple[str, ...]:
+        """Why the engine is not ready to take orders, in words for people; empty while it is."""
+        running = self._life.running
+        if running is None:
+            return (f"the engine is {self._life.phase}",)
+        crew = running.crew
+        trouble = [*self.dead_actors()]
+        if crew.store_trouble is not None:
+            trouble.append(crew.store_trouble)
+        elif crew.files is not None and crew.files.gone() is not None:  # before any order has met with it
+            trouble.append(str(StoreUnavailable(FilesGone())))
+        for reason, count in crew.unfit.items():
+            trouble.append(f"{count} of {self.config.processors} processors cannot work: {reason}")
+        if crew.missing:
+            trouble.append(f"{crew.abandoned} handlers have overrun their time: {crew.missing} processors are missing")
+        return tuple(trouble)
+
+    def warnings(self) -> tuple[str, ...]:
+        """What an operator should mend although orders are taken, in words for people; empty where there is nothing."""
+        running = self._life.running
+        if running is None:
+            return ()
+        return (*running.crew.warnings(), *((_SIMULATED,) if running.crew.is_simulated else ()))
+
+    def incidents(self) -> Counter[str]:
+        """Unexpected errors since the start, by actor; each was logged, and the actor went on."""
+        running = self._life.running
+        return Counter() if running is None else running.crew.incidents.counts()
+
+    def dead_actors(self) -> tuple[str, ...]:
+        """Actors that have died, which none should, in words for people; empty while all live."""
+        running = self._life.running
+        if running is None:
+            return ()
+        names = ("intake", "recorder", "pool", "metrics")
+        return tuple(f"the {name} actor has died" for name in names if not getattr(running.crew, name).is_alive())
+
+    def _need(self) -> Running:
+        running = self._life.running
+        if running is None:
+            raise self._stopped()
+        return running
+
+    def _stopped(self) -> EngineStopped:
+        if self._life.phase is Phase.INHERITED:
+            return EngineStopped(IS_INHERITED)
+        if self._life.phase in (Phase.CREATED, Phase.STARTING):
+            return EngineStopped("The engine is not running: use it in a `with` block, or call start() first.")
+        return EngineStopped()
+
+    def send(self, request: Request) -> None:
+        """Pass on a request, whose reply will be set.
+
+        Raises:
+            EngineStopped: the engine is not running.
+            OrderNotFound, StoreUnavailable: for an AwaitOrder, as `order`.
+        """
+        if isinstance(request, AwaitOrder):
+            self._await(request, self._need().crew)
+        else:
+            self._pass_on(request)
+
+    def _pass_on(self, request: Request) -> None:
+        # Whatever is told while the gate is open is in the mailbox before the first word of a stop.
+        with self._life.gate:
+            crew = self._need().crew
+            match request:
+                case SubmitOrders():
+                    actor = crew.intake
+                case TakeSnapshot() | Drain():
+                    actor = crew.metrics
+                case CancelOrder() | RetryOrder() | SettleOrder() | AwaitOrder():
+                    actor = crew.recorder
+                case _:
+                    raise InvalidArgument(f"{type(request).__name__} is no request that an engine takes.")
+            try:
+                actor.tell(request)
+            except ActorDeadError:  # a signal's handler has stopped the engine in this thread, gate or not
+                raise EngineStopped from None
+
+    def _await(self, wish: AwaitOrder, crew: Crew) -> None:
+        room = crew.waiting_room
+        may_wait = room.enter(wish)
+        try:
+            is_over = self.status(wish.order_id).is_terminal
+        except BaseException:
+            room.leave(wish)
+            raise
+        if not is_over and not may_wait:
+            raise EngineStopped
+        if is_over and (room.leave(wish) or not may_wait):
+            # By way of the recorder, which first tells intake and the metrics what it has recorded.
+            self._pass_on(wish)
+
+    def _read(self, query: Callable[[Database], T]) -> T:
+        if (reader := self._life.reader) is None:
+            raise self._stopped()
+        return reader.read(query)

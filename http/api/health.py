@@ -1,0 +1,55 @@
+"""The health calls: whether the process lives, and whether it can take orders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+
+import msgspec
+
+from ...engine import Desk
+from ..framework.parameters import NoParameters
+from ..framework.request import Answer, Call
+from .payloads import encode
+
+
+class HealthPayload(msgspec.Struct, omit_defaults=True):
+    """Whether all is well."""
+
+    status: str
+    """`ok`, or `unavailable`."""
+    reasons: tuple[str, ...]
+    """What is wrong; empty where all is well."""
+    warnings: tuple[str, ...] = ()
+    """What an operator should mend although requests are served; left out where there is nothing."""
+    incidents: dict[str, int] = {}
+    """Unexpected errors since the start, by actor, which each of them has outlived; left out where there were none."""
+
+
+class HealthCalls:
+    """For load balancers and orchestrators.
+
+    Args:
+        desk: of the engine behind the facade.
+        warnings: asked what an operator should mend at the facade.
+    """
+
+    def __init__(self, desk: Desk, warnings: Callable[[], tuple[str, ...]] = tuple) -> None:
+        self._desk = desk
+        self._warnings = warnings
+
+    def live(self, call: Call) -> Answer:
+        """200 while the process answers and its actors live; 503 tells an orchestrator to start it anew."""
+        call.query(NoParameters)
+        return _answer(self._desk, self._desk.dead_actors())
+
+    def ready(self, call: Call) -> Answer:
+        """200 while orders are taken; 503 with the reasons otherwise."""
+        call.query(NoParameters)
+        return _answer(self._desk, self._desk.trouble(), (*self._desk.warnings(), *self._warnings()))
+
+
+def _answer(desk: Desk, reasons: tuple[str, ...], warnings: tuple[str, ...] = ()) -> Answer:
+    status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
+    payload = HealthPayload("unavailable" if reasons else "ok", reasons, warnings, dict(desk.incidents()))
+    return Answer(encode(payload), status)

@@ -1,0 +1,93 @@
+"""The metrics call: JSON for people and programs, the Prometheus formats for scrapers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
+from cherrypy.lib.httputil import header_elements  # type: ignore[import-untyped]  # likewise
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
+from prometheus_client.registry import Collector
+
+from ...engine import Desk, MetricsSnapshot
+from ..framework.parameters import NoParameters
+from ..framework.request import JSON, Answer, Call, Later
+from .payloads import encode
+
+SCRAPER_TYPES = ("text/plain", "application/openmetrics-text")
+
+
+class MetricsCalls:
+    """How the engine is doing.
+
+    Args:
+        desk: of a running engine.
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def read(self, call: Call) -> Later:
+        """The metrics, as JSON unless the client prefers a Prometheus format."""
+        call.query(NoParameters)
+        snapshot = self._desk.begin_metrics()
+        return Later(snapshot, lambda: _show(snapshot.get(), call.accept))
+
+
+def _show(snapshot: MetricsSnapshot, accept: str) -> Answer:
+    if not _prefers_scraping(accept):
+        return Answer(encode(snapshot))
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Exposition(snapshot))
+    encoder, content_type = choose_encoder(accept)
+    return Answer(encoder(registry), content_type=content_type)
+
+
+class _Exposition(Collector):
+    def __init__(self, snapshot: MetricsSnapshot) -> None:
+        self._snapshot = snapshot
+
+    def collect(self) -> Iterator[Metric]:
+        snapshot = self._snapshot
+        orders = GaugeMetricFamily("ordermill_orders", "Orders in each status.", labels=["status"])
+        for status, count in snapshot.orders_by_status.items():
+            orders.add_metric([status.value], count)
+        yield orders
+        yield CounterMetricFamily(
+            "ordermill_orders_processed", "Orders that are Completed.", snapshot.total_orders_processed
+        )
+        yield SummaryMetricFamily(
+            "ordermill_processing_seconds",
+            "Time from Processing to Completed of the last attempt.",
+            count_value=snapshot.processing_seconds_count,
+            sum_value=snapshot.processing_seconds_total,
+        )
+        yield GaugeMetricFamily(
+            "ordermill_simulated", "1 where work is only simulated, since no handler was given.", snapshot.simulated
+        )
+        yield GaugeMetricFamily("ordermill_backlog", "Unfinished orders: Pending and Processing.", snapshot.backlog)
+        yield GaugeMetricFamily("ordermill_processors", "Processor actors.", snapshot.processors)
+        yield GaugeMetricFamily(
+            "ordermill_abandoned_handlers",
+            "Handlers that have overrun their time and run on.",
+            snapshot.abandoned_handlers,
+        )
+        yield CounterMetricFamily(
+            "ordermill_incidents", "Unexpected errors in actors since the start.", snapshot.incidents
+        )
+        yield GaugeMetricFamily("ordermill_uptime_seconds", "Time since the start.", snapshot.uptime_seconds)
+
+
+def _prefers_scraping(accept: str) -> bool:
+    try:
+        wanted = [element.value for element in header_elements("Accept", accept) if element.qvalue > 0]
+    except cherrypy.HTTPError:  # a weight that is no number
+        return False
+    for media_type in wanted:
+        if media_type in SCRAPER_TYPES:
+            return True
+        if media_type in (JSON, "*/*", "application/*"):
+            return False
+    return False

@@ -1,0 +1,271 @@
+"""What each call of the API takes and gives, with examples that the tests send and compare."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from ...engine import (
+    BacklogFull,
+    EngineStopped,
+    FieldFault,
+    InvalidOrder,
+    MetricsSnapshot,
+    OrderConflict,
+    OrderStatus,
+    StoreUnavailable,
+    SubmissionTooLarge,
+    TransitionRefused,
+    UserBacklogFull,
+    UserSubmissionTooLarge,
+)
+from ...store.domain.lifecycle import ACCEPT, ASSIGN, COMPLETE, Edge
+from ...store.domain.order import find_faults
+from ...store.domain.reason import reason_faults
+from ..framework.parameters import OrderQuery, PageQuery
+from ..framework.request import JSON
+from ..framework.request_headers import ReadHeaders, SubmitHeaders
+from ..framework.route import Content, Operation, Result, Tag
+from ..problems import TooManyOrders
+from .health import HealthPayload
+from .metrics import SCRAPER_TYPES
+from .orders import NDJSON
+from .payloads import (
+    MAX_BULK,
+    MAX_ORDER_BYTES,
+    REJECTED,
+    BulkPayload,
+    BulkResult,
+    HistoryPayload,
+    MoveRequest,
+    OrderPayload,
+    OrderRequest,
+    PagePayload,
+    SettleRequest,
+    StatusPayload,
+    TransitionPayload,
+    encode,
+)
+
+_CREATED, _ASSIGNED, _UPDATED = (f"2026-11-23T06:39:00.{part}Z" for part in ("090788", "092502", "145536"))
+_REQUEST: dict[str, object] = {
+    "order_id": "o-1",
+    "user_id": "u-1",
+    "item_ids": ["sku-1", "sku-2"],
+    "total_amount": "19.99",
+}
+_PENDING = OrderPayload(
+    "o-1", "u-1", ("sku-1", "sku-2"), "19.99", OrderStatus.PENDING, 0, 0, None, _CREATED, _CREATED, _CREATED
+)
+_COMPLETED = msgspec.structs.replace(
+    _PENDING, status=OrderStatus.COMPLETED, attempts=1, ready_at=None, updated_at=_UPDATED
+)
+_CANCELLED = msgspec.structs.replace(_PENDING, status=OrderStatus.CANCELLED, ready_at=None, updated_at=_UPDATED)
+_RETRIED = msgspec.structs.replace(
+    _PENDING, attempts=1, last_error="rejected: nothing to pay", ready_at=_UPDATED, updated_at=_UPDATED
+)
+_SETTLED = msgspec.structs.replace(_COMPLETED, failures=1, last_error="the engine died while the order was in hand")
+_BULK: list[dict[str, object]] = [_REQUEST | {"order_id": "o-2"}, {"order_id": "o-3"}]
+_METRICS = MetricsSnapshot(
+    total_orders_processed=2,
+    average_processing_time_seconds=0.053034,
+    orders_by_status=dict.fromkeys(OrderStatus, 0) | {OrderStatus.COMPLETED: 2},
+    processing_seconds_total=0.106068,
+    processing_seconds_count=2,
+    simulated=False,
+    backlog=0,
+    processors=8,
+    abandoned_handlers=0,
+    incidents=0,
+    uptime_seconds=60.806889,
+)
+_SCRAPED = """# HELP ordermill_orders_processed_total Orders that are Completed.
+# TYPE ordermill_orders_processed_total counter
+ordermill_orders_processed_total 2.0
+"""
+
+_RATE = {"RateLimit-Policy": '"user";q=10;w=2', "RateLimit": '"user";r=0;t=1'}
+_RATED = dict.fromkeys(_RATE, False)
+_TAGGED = {"ETag": True}
+_READ = _TAGGED | {"Preference-Applied": False}
+
+_FAULTY = InvalidOrder(find_faults(_REQUEST | {"item_ids": []}))
+_NO_REASON = InvalidOrder(tuple(reason_faults("")))
+_INCOMPLETE = str(InvalidOrder(find_faults(_BULK[1])))
+_ASKING = (EngineStopped(), StoreUnavailable(OSError("database or disk is full")))
+_SENDING = (
+    TooManyOrders("User 'u-1' sends orders too fast: try again later.", 1, tuple(_RATE.items())),
+    UserBacklogFull("u-1", 1_000, 1, 1_000, 1),
+    BacklogFull(100_000, 1, 100_000),
+    *_ASKING,
+)
+
+BulkRequest = Annotated[
+    list[msgspec.Raw],
+    Meta(
+        extra_json_schema={
+            "items": {"anyOf": [{"$ref": "#/components/schemas/OrderRequest"}, {}]},
+            # Not as maxItems: whatever breaks a schema is answered with 422, and this with 413.
+            "description": f"Orders, {MAX_BULK} at the most. An element that is none is taken as well: "
+            "its result says what is wrong with it.",
+        }
+    ),
+]
+BulkLines = Annotated[
+    msgspec.Raw,
+    Meta(description=f"An order on each line, {MAX_BULK} at the most. A line that is none is taken as well."),
+]
+
+
+def _step(edge: Edge, at: str, attempt: int, request_id: str | None = None) -> TransitionPayload:
+    return TransitionPayload(edge.source, edge.target, at, attempt, edge.why, request_id)
+
+
+def _json(kind: object, example: object) -> dict[str, Content]:
+    return {JSON: Content(kind, example)}
+
+
+def _ok(description: str, kind: object, example: object, headers: Mapping[str, bool] = {}) -> Result:
+    return Result(HTTPStatus.OK, description, _json(kind, example), headers)
+
+
+def _order(description: str, example: OrderPayload, headers: Mapping[str, bool] = _TAGGED) -> Result:
+    return _ok(description, OrderPayload, example, headers)
+
+
+SUBMIT = Operation(
+    "submitOrder",
+    Tag.ORDERS,
+    results=(
+        Result(
+            HTTPStatus.CREATED,
+            "The order is new, and safely on disk.",
+            _json(OrderPayload, _PENDING),
+            {"Location": True} | _TAGGED | _RATED,
+        ),
+        _order("The very same order was sent before: the order as it is by now.", _COMPLETED, _TAGGED | _RATED),
+    ),
+    problems=(_FAULTY, OrderConflict("o-1"), *_SENDING),
+    headers=SubmitHeaders,
+    bodies=_json(OrderRequest, _REQUEST),
+    remark=f"A body has {MAX_ORDER_BYTES // 1024**2} MiB at the most.",
+)
+SUBMIT_BULK = Operation(
+    "submitOrders",
+    Tag.ORDERS,
+    results=(
+        _ok(
+            "What became of each, in the sequence that they were sent in.",
+            BulkPayload,
+            BulkPayload(1, 0, 1, [BulkResult("o-2", "accepted"), BulkResult("o-3", REJECTED, _INCOMPLETE)]),
+            _RATED,
+        ),
+    ),
+    problems=(SubmissionTooLarge(10_000, 5_000), UserSubmissionTooLarge("u-1", 1_001, 1_000), *_SENDING),
+    headers=SubmitHeaders,
+    bodies={
+        JSON: Content(BulkRequest, _BULK),
+        NDJSON: Content(BulkLines, "".join(f"{encode(order).decode()}\n" for order in _BULK)),
+    },
+)
+LIST = Operation(
+    "listOrders",
+    Tag.ORDERS,
+    results=(_ok("A page.", PagePayload, PagePayload([_COMPLETED], "2")),),
+    problems=_ASKING,
+    query=PageQuery,
+)
+READ = Operation(
+    "readOrder",
+    Tag.ORDERS,
+    results=(
+        _order("The order.", _COMPLETED, _READ),
+        Result(HTTPStatus.NOT_MODIFIED, "The order has not changed.", headers=_READ),
+    ),
+    problems=_ASKING,
+    query=OrderQuery,
+    headers=ReadHeaders,
+)
+READ_STATUS = Operation(
+    "readStatus",
+    Tag.ORDERS,
+    results=(_ok("Where it is.", StatusPayload, StatusPayload("o-1", OrderStatus.COMPLETED)),),
+    problems=_ASKING,
+)
+READ_HISTORY = Operation(
+    "readHistory",
+    Tag.ORDERS,
+    results=(
+        _ok(
+            "Its steps, oldest first.",
+            HistoryPayload,
+            HistoryPayload(
+                "o-1",
+                [
+                    _step(ACCEPT, _CREATED, 0, "5f1d09a3c2b7-1"),
+                    _step(ASSIGN, _ASSIGNED, 1),
+                    _step(COMPLETE, _UPDATED, 1),
+                ],
+            ),
+        ),
+    ),
+    problems=_ASKING,
+)
+CANCEL_ORDER = Operation(
+    "cancelOrder",
+    Tag.ORDERS,
+    results=(_order("The order is Cancelled.", _CANCELLED),),
+    problems=(_NO_REASON, TransitionRefused("o-1", OrderStatus.COMPLETED, OrderStatus.CANCELLED), *_ASKING),
+    bodies=_json(MoveRequest, MoveRequest("ordered twice")),
+    is_body_optional=True,
+)
+RETRY = Operation(
+    "retryOrder",
+    Tag.OPERATORS,
+    results=(_order("The order is Pending, and ready at once.", _RETRIED),),
+    problems=(_NO_REASON, TransitionRefused("o-1", OrderStatus.COMPLETED, OrderStatus.PENDING), *_ASKING),
+    bodies=_json(MoveRequest, MoveRequest("the payment service is back")),
+    is_body_optional=True,
+)
+SETTLE = Operation(
+    "settleOrder",
+    Tag.OPERATORS,
+    results=(_order("The order is settled.", _SETTLED),),
+    problems=(
+        InvalidOrder((FieldFault("/status", "must be Completed or Failed"),)),
+        TransitionRefused("o-1", OrderStatus.PENDING, OrderStatus.COMPLETED),
+        *_ASKING,
+    ),
+    bodies=_json(SettleRequest, SettleRequest(OrderStatus.COMPLETED, "found paid")),
+)
+METRICS = Operation(
+    "readMetrics",
+    Tag.OBSERVERS,
+    results=(
+        Result(
+            HTTPStatus.OK,
+            "The metrics; in a format of Prometheus where `Accept` prefers one.",
+            _json(MetricsSnapshot, _METRICS) | dict.fromkeys(SCRAPER_TYPES, Content(str, _SCRAPED)),
+        ),
+    ),
+    problems=(_ASKING[0],),
+)
+LIVE, READY = (
+    Operation(
+        name,
+        Tag.OBSERVERS,
+        results=(
+            _ok("All is well.", HealthPayload, HealthPayload("ok", ())),
+            Result(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "Something is wrong; the answer says what.",
+                _json(HealthPayload, HealthPayload("unavailable", (reason,))),
+            ),
+        ),
+    )
+    for name, reason in (("readLiveness", "the pool actor has died"), ("readReadiness", "the engine is not running"))
+)

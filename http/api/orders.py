@@ -1,0 +1,235 @@
+"""The calls about orders."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from http import HTTPStatus
+
+import msgspec
+from msgspec import UNSET
+
+from ...engine import (
+    Desk,
+    EngineStopped,
+    InvalidOrder,
+    Order,
+    OrderConflict,
+    OrderNotFound,
+    OrderRecord,
+    Outcome,
+    Reply,
+)
+from ...engine.reply import answer
+from ...store.ledger import Acceptance
+from ..framework.parameters import MAX_WAIT_SECONDS, NoParameters, OrderQuery, PageQuery
+from ..framework.request import ASK_AGAIN, JSON, Answer, Call, Headers, Later, Response
+from ..problems import ContentTooLarge, IdempotencyKeyBusy, KeyNotEnough, NotJson
+from ..security.access import Caller
+from ..security.rate_limit import UserRate
+from ..wire.conditional import entity_tag, matches
+from . import payloads
+from .payloads import MAX_BULK, MAX_ORDER_BYTES, REJECTED, BulkResult, PagePayload, StatusPayload, encode, order_payload
+
+NDJSON = "application/x-ndjson"
+
+
+class OrderCalls:
+    """Submitting, reading and moving orders.
+
+    Args:
+        desk: of a running engine.
+        max_waiting: requests that may wait for an order at the same time; a further one is answered at once.
+        user_rate: how fast each user may send orders.
+    """
+
+    def __init__(self, desk: Desk, max_waiting: int, user_rate: UserRate) -> None:
+        self._desk = desk
+        self._user_rate = user_rate
+        self._in_flight: dict[tuple[str, str], Call] = {}
+        self._waiting = threading.BoundedSemaphore(max_waiting)
+
+    def submit(self, call: Call) -> Later:
+        """Accept an order: 201 when it is new, 200 when the very same order was sent before."""
+        call.query(NoParameters)
+        body, _ = call.body(JSON, max_bytes=MAX_ORDER_BYTES)
+        order = payloads.decode_order(body)
+        call.order_id = order.order_id
+        if not call.caller.may_see(order.user_id):
+            raise KeyNotEnough(f"This key is good for the orders of user {call.caller.user_id!r} only.")
+        headers = self._user_rate.spend((order,))
+        accepted = self._begin_submit(call, body, (order,))
+        return Later(accepted, lambda: _submitted(accepted.get(), headers))
+
+    def submit_bulk(self, call: Call) -> Later:
+        """Accept many orders in one transaction; a bad one does not keep the others out."""
+        call.query(NoParameters)
+        body, media_type = call.body(JSON, NDJSON)
+        lines = payloads.split_lines(body) if media_type == NDJSON else payloads.split_array(body)
+        if len(lines) > MAX_BULK:
+            raise ContentTooLarge(f"{len(lines)} orders were sent; send {MAX_BULK} at the most at once.")
+        read = [_read(line, call.caller) for line in lines]
+        orders = [order for order in read if isinstance(order, Order)]
+        headers = self._user_rate.spend(orders)
+        accepted = self._begin_submit(call, body, orders)
+        return Later(accepted, lambda: _submitted_bulk(read, accepted.get(), headers))
+
+    def _begin_submit(self, call: Call, body: bytes, orders: Sequence[Order]) -> Reply[list[Acceptance]]:
+        given = call.idempotency(body)
+        if given is None:
+            return self._desk.begin_submit(orders, call.cause)
+        name = (given.user_id, given.key)
+        if self._in_flight.setdefault(name, call) is not call:
+            raise IdempotencyKeyBusy
+        try:
+            accepted = self._desk.begin_submit(orders, call.cause, given)
+        except BaseException:
+            del self._in_flight[name]
+            raise
+        accepted.when_done(lambda: self._in_flight.pop(name))
+        return accepted
+
+    def read(self, call: Call) -> Response:
+        """An order; with `wait`, or where the client prefers to wait, as soon as processing is over for it."""
+        seconds = call.query(OrderQuery).wait
+        headers: Headers = ()
+        if seconds is UNSET and (preferred := call.preferred_wait) is not None:
+            seconds = min(preferred, MAX_WAIT_SECONDS)
+            headers = (("Preference-Applied", f"wait={seconds}"),)
+        deadline = None if seconds is UNSET else time.monotonic() + seconds
+        return self._look(call, deadline, headers)
+
+    def _look(self, call: Call, deadline: float | None, headers: Headers) -> Response:
+        record = self._find(call)
+        seconds = 0.0 if deadline is None else deadline - time.monotonic()
+        if seconds <= 0 or record.status.is_terminal or not self._waiting.acquire(blocking=False):
+            return _show(record, headers, if_none_match=call.if_none_match)
+        try:
+            moved = self._desk.begin_wait(record.order_id, seconds)
+        except BaseException:
+            self._waiting.release()
+            raise
+        moved.when_done(self._waiting.release)
+
+        is_hurried = False
+
+        def hurry() -> None:
+            nonlocal is_hurried
+            is_hurried = True
+            answer(moved, None)
+
+        def look_again() -> Response:
+            try:
+                moved.get()
+            except EngineStopped:  # it is not over, and will not be while this server lives
+                return self._look(call, None, headers)
+            return self._look(call, None if is_hurried else deadline, headers)
+
+        return Later(moved, look_again, hurry)
+
+    def read_status(self, call: Call) -> Answer:
+        """Where an order is."""
+        call.query(NoParameters)
+        return Answer(encode(StatusPayload(call.order_id, self._find(call).status)))
+
+    def read_history(self, call: Call) -> Answer:
+        """How an order got there."""
+        call.query(NoParameters)
+        transitions = self._desk.history(self._visible(call))
+        return Answer(encode(payloads.history_payload(call.order_id, transitions)))
+
+    def list(self, call: Call) -> Answer:
+        """Orders, newest first, a page at a time."""
+        query = call.query(PageQuery)
+        user_id = query.user_id or call.caller.user_id
+        if user_id is not None and not call.caller.may_see(user_id):
+            return Answer(encode(PagePayload([], None)))
+        records = self._desk.orders(
+            status=query.status or None,
+            user_id=user_id,
+            before=payloads.decode_cursor(query.cursor) if query.cursor else None,
+            limit=query.limit + 1,
+        )
+        page = records[: query.limit]
+        cursor = payloads.encode_cursor(page[-1].sequence) if len(records) > query.limit else None
+        return Answer(encode(PagePayload([order_payload(record) for record in page], cursor)))
+
+    def cancel(self, call: Call) -> Later:
+        """Cancel an order that is Pending."""
+        call.query(NoParameters)
+        request = payloads.decode_move(call.optional_body(JSON, MAX_ORDER_BYTES))
+        return _moved(self._desk.begin_cancel(self._visible(call), request.reason or None, call.cause))
+
+    def retry(self, call: Call) -> Later:
+        """Have an order that is Failed, in Review, or waits for its next attempt handled at once."""
+        call.query(NoParameters)
+        request = payloads.decode_move(call.optional_body(JSON, MAX_ORDER_BYTES))
+        return _moved(self._desk.begin_retry(self._visible(call), request.reason or None, call.cause))
+
+    def settle(self, call: Call) -> Later:
+        """End the Review of an order."""
+        call.query(NoParameters)
+        request = payloads.decode_settlement(call.body(JSON, max_bytes=MAX_ORDER_BYTES)[0])
+        order_id = self._visible(call)
+        return _moved(self._desk.begin_settle(order_id, request.status, request.reason or None, call.cause))
+
+    def _visible(self, call: Call) -> str:
+        # Whose an order is never changes: what is looked up here holds when the order is moved.
+        return call.order_id if call.caller.user_id is None else self._find(call).order_id
+
+    def _find(self, call: Call) -> OrderRecord:
+        record = self._desk.order(call.order_id)
+        if not call.caller.may_see(record.order.user_id):
+            raise OrderNotFound(call.order_id)
+        return record
+
+
+def _show(
+    record: OrderRecord, headers: Headers = (), status: HTTPStatus = HTTPStatus.OK, if_none_match: str = ""
+) -> Answer:
+    tag = entity_tag(record)
+    headers = (*headers, ("ETag", tag))
+    if if_none_match and matches(if_none_match, tag):
+        return Answer(b"", HTTPStatus.NOT_MODIFIED, headers, policy=ASK_AGAIN)
+    return Answer(encode(order_payload(record)), status, headers, policy=ASK_AGAIN)
+
+
+def _submitted(acceptances: Sequence[Acceptance], headers: Headers) -> Answer:
+    ((outcome, record),) = acceptances
+    match outcome:
+        case Outcome.ACCEPTED:
+            return _show(record, (*headers, ("Location", f"/orders/{record.order_id}")), HTTPStatus.CREATED)
+        case Outcome.DUPLICATE:
+            return _show(record, headers)
+        case Outcome.CONFLICT:
+            raise OrderConflict(record.order_id)
+
+
+def _submitted_bulk(read: list[Order | BulkResult], acceptances: Iterable[Acceptance], headers: Headers) -> Answer:
+    remaining = iter(acceptances)
+    results = []
+    for entry in read:
+        if isinstance(entry, BulkResult):
+            results.append(entry)
+            continue
+        outcome, _ = next(remaining)
+        if outcome is Outcome.CONFLICT:
+            results.append(BulkResult(entry.order_id, REJECTED, "an order of this id exists with other content"))
+        else:
+            results.append(BulkResult(entry.order_id, outcome))
+    return Answer(encode(payloads.bulk_payload(results)), headers=headers)
+
+
+def _moved(reply: Reply[OrderRecord]) -> Later:
+    return Later(reply, lambda: _show(reply.get()))
+
+
+def _read(line: bytes | msgspec.Raw, caller: Caller) -> Order | BulkResult:
+    try:
+        order = payloads.decode_order(line)
+        if caller.may_see(order.user_id):
+            return order
+        return BulkResult(order.order_id, REJECTED, "the key is good for the orders of its own user only")
+    except (InvalidOrder, NotJson) as error:
+        return BulkResult(payloads.order_id_of(line), REJECTED, str(error))

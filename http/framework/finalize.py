@@ -1,0 +1,40 @@
+"""The envelope: what goes around every answer, whatever is in it."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from ..security.cors import Cors
+from ..wire import request_id
+from ..wire.conditional import COMPRESSED_FROM, compress
+from ..wire.message import WireRequest, WireResponse
+from .request import Answer
+
+_BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
+
+
+def seal(answer: Answer, request: WireRequest, name: str, cors: Cors) -> WireResponse:
+    """The answer as it is sent.
+
+    Args:
+        answer: what the handler gave.
+        request: what it answers.
+        name: the request's id.
+        cors: which origins may call.
+    """
+    body, status, own, content_type, policy, ready = answer
+    headers = [*own, *policy, (request_id.HEADER, name)]
+    if cors.is_on:
+        headers += cors.headers(request.fields)
+        if request.method == "OPTIONS":
+            headers += cors.preflight_headers(request.fields, dict(own).get("Allow", ""))
+    if status in _BODILESS:
+        return WireResponse(status, headers, b"")
+    if len(body) >= COMPRESSED_FROM:
+        headers.append(("Vary", "Accept-Encoding"))
+        packed = compress(body, request.fields.get("Accept-Encoding", ""), ready)
+        if packed is not None:
+            headers.append(("Content-Encoding", "gzip"))
+            body = packed
+    headers += (("Content-Type", content_type), ("Content-Length", str(len(body))))
+    return WireResponse(status, headers, b"" if request.method == "HEAD" else body)

@@ -1,0 +1,141 @@
+"""The desk of an engine as handlers in a loop see it."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
+
+from peewee import Database
+
+from ..engine import Desk, EngineStopped, IdempotencyKey, Order, Reply, StoreUnavailable
+from ..engine.actors.messages import AwaitOrder, Request, SubmitOrders
+from ..engine.execution.handler import describe
+from ..engine.reply import answer, fail
+from ..store.domain.record import ENGINE, Cause
+from ..store.ledger import Acceptance
+
+T = TypeVar("T")
+
+
+class LoopDesk(Desk):
+    """Passes on to another desk what its callers want, and has all replies come in the loop.
+
+    The single orders that are submitted in one turn of the loop become one message, and one transaction's replies come
+    back with one wake-up: under load, hardly anything is left to do for each of them but to read and to write it.
+
+    Args:
+        desk: of the engine, in this process or in another.
+        call_in_loop: has a function called in the loop, in its next turn; from any thread.
+    """
+
+    def __init__(self, desk: Desk, call_in_loop: Callable[[Callable[[], object]], object]) -> None:
+        self._desk = desk
+        self._call_in_loop = call_in_loop
+        self._gathered: deque[_Single] = deque()
+        self._is_gathering = False
+
+    def begin_submit(
+        self, orders: Iterable[Order], cause: Cause | None = None, idempotency: IdempotencyKey | None = None
+    ) -> Reply[list[Acceptance]]:
+        """As any desk's; a tuple of one order goes with the others of this turn. Handlers have checked what they pass.
+
+        Where the engine is not running, the reply of such an order says so.
+        """
+        if idempotency is not None or type(orders) is not tuple or len(orders) != 1:
+            return super().begin_submit(orders, cause, idempotency)
+        reply: Reply[list[Acceptance]] = Reply()
+        self._gathered.append(_Single(orders[0], cause or ENGINE, reply))
+        if not self._is_gathering:
+            self._is_gathering = True
+            self._call_in_loop(self._send_gathered)
+        return reply
+
+    def send(self, request: Request) -> None:
+        """Pass on a request, whose reply will be set in the loop.
+
+        Raises:
+            EngineStopped: the engine is not running.
+        """
+        outer = request.reply
+        inner: Reply[Any] = Reply()
+        inner.when_done(lambda: self._call_in_loop(partial(_pass_on, inner, outer)))
+        if isinstance(request, AwaitOrder):
+            request.reply.when_done(lambda: answer(inner, None))  # where the caller waits no longer
+        self._desk.send(request._replace(reply=inner))
+
+    def trouble(self) -> tuple[str, ...]:
+        """Why the engine is not ready to take orders, in words for people; empty while it is."""
+        return self._desk.trouble()
+
+    def warnings(self) -> tuple[str, ...]:
+        """What an operator should mend although orders are taken, in words for people; empty where there is nothing."""
+        return self._desk.warnings()
+
+    def dead_actors(self) -> tuple[str, ...]:
+        """Actors that have died, which none should, in words for people; empty while all live."""
+        return self._desk.dead_actors()
+
+    def incidents(self) -> Counter[str]:
+        """Unexpected errors since the start, by actor; each was logged, and the actor went on."""
+        return self._desk.incidents()
+
+    def interrupt_waits(self) -> None:
+        """Have every wait end with EngineStopped, now and from now on: for a door that is about to close."""
+        self._desk.interrupt_waits()
+
+    def _read(self, query: Callable[[Database], T]) -> T:
+        return self._desk._read(query)
+
+    def _send_gathered(self) -> None:
+        self._is_gathering = False
+        batch = [self._gathered.popleft() for _ in range(len(self._gathered))]
+        together: Reply[Any] = Reply()
+        together.when_done(lambda: self._call_in_loop(partial(self._share_out, batch, together)))
+        orders, causes, _ = zip(*batch, strict=True)
+        try:
+            self._desk.send(SubmitOrders(orders, together, causes))
+        except Exception as error:
+            for single in batch:
+                fail(single.reply, error)
+
+    def _share_out(self, batch: Sequence[_Single], together: Reply[Any]) -> None:
+        try:
+            acceptances = together.get()
+        except BaseException as error:
+            if len(batch) == 1 or isinstance(error, EngineStopped | StoreUnavailable):
+                for single in batch:
+                    fail(single.reply, _harmless(error))
+                return
+            # There is no room for all of them, or one cannot be stored: each for itself.
+            for single in batch:
+                try:
+                    self.send(SubmitOrders((single.order,), single.reply, (single.cause,)))
+                except Exception as its_own:
+                    fail(single.reply, its_own)
+            return
+        for single, acceptance in zip(batch, acceptances, strict=True):
+            single.reply.set([acceptance])
+
+
+class _Single(NamedTuple):
+    """An order that is submitted by itself."""
+
+    order: Order
+    cause: Cause
+    reply: Reply[list[Acceptance]]
+
+
+def _pass_on(inner: Reply[Any], outer: Any) -> None:
+    try:
+        result = inner.get()
+    except BaseException as error:  # it belongs to whoever asked
+        fail(outer, _harmless(error))
+    else:
+        answer(outer, result)
+
+
+def _harmless(error: BaseException) -> Exception:
+    # A SystemExit of the engine's must not end the server.
+    return error if isinstance(error, Exception) else RuntimeError(describe(error))

@@ -1,0 +1,197 @@
+"""The OpenAPI 3.1 description of the API, made from the routes that serve it and the types that they check with."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from ...engine import OrderNotFound
+from ..framework.parameters import NoParameters, OrderPath, parameters_of
+from ..framework.request_headers import header
+from ..framework.route import Content, Operation, Result, Route
+from ..problems import Problem
+from ..security.access import Access
+from ..wire import request_id
+from ..wire.conditional import COMPRESSED_FROM
+from .error_responses import refusals
+from .schemas import components, schema
+
+API_VERSION = "1"
+"""Rises where a client that keeps to the description would have to be changed."""
+
+_ABOUT = f"""Takes orders, acknowledges each only when it is safely on disk, and processes them in the background.
+
+Sending an order again is always safe. Answers that mean "later" have a `Retry-After`. Every error is a problem
+(RFC 9457) whose `type` says which.
+
+Every path that takes GET takes HEAD as well, and any path answers OPTIONS with the methods that it takes. Answers of
+{COMPRESSED_FROM} bytes and more come as gzip where `Accept-Encoding` takes it.
+"""
+_SCHEMES = {
+    "key": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "om_…",
+        "description": "A key of this server's; what it is good for is up to its roles, and to the user it may be "
+        "bound to: then there are no orders but those of that user.",
+    }
+}
+
+Tree = dict[str, Any]
+
+
+def describe(routes: Iterable[Route], *, needs_keys: bool = False) -> Tree:
+    """The description as a tree of JSON.
+
+    Args:
+        routes: those without an operation are left out.
+        needs_keys: whether callers need keys.
+    """
+    described = [(route, route.operation) for route in routes if route.operation is not None]
+    described += list(_hidden(described))
+    paths: dict[str, Tree] = defaultdict(dict)
+    for route, operation in described:
+        tree = _operation(route, operation, described)
+        for status, refusal in refusals(route, operation, needs_keys=needs_keys).items():
+            tree["responses"][status] = _either(tree["responses"].get(status), refusal)
+        if needs_keys:
+            tree["security"] = [{"key": [role]} for role in sorted(route.access.roles)]
+            tree["description"] = f"{tree['description']} {_needed(route.access)}".strip()
+        paths[route.path][route.method.lower()] = tree
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Ordermill",
+            "version": API_VERSION,
+            "description": _ABOUT,
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/", "description": "The server that this description comes from."}],
+        # No key is the rule where there are none; where there are, each operation says which it needs.
+        "security": [],
+        "tags": [
+            {"name": tag.value, "description": tag.about}
+            for tag in dict.fromkeys(operation.tag for _, operation in described)
+        ],
+        "paths": paths,
+        "components": {
+            "schemas": _components(operation for _, operation in described),
+            **({"securitySchemes": _SCHEMES} if needs_keys else {}),
+        },
+    }
+
+
+def _hidden(described: list[tuple[Route, Operation]]) -> Iterator[tuple[Route, Operation]]:
+    """The routes of orders whose ids are words of other paths: `/orders/bulk` takes orders, and may be one as well."""
+    written = {(route.method, route.path) for route, _ in described}
+    for path in dict.fromkeys(route.path for route, _ in described if "{" not in route.path):
+        for route, operation in described:
+            pattern = re.escape(route.path).replace(r"\{order_id\}", "([^/]+)")
+            match = re.fullmatch(pattern, path)
+            if match and (route.method, path) not in written:
+                (order_id,) = match.groups()
+                yield (
+                    route._replace(path=path),
+                    operation._replace(
+                        name=operation.name + order_id.capitalize(),
+                        problems=(OrderNotFound(order_id), *operation.problems),
+                        remark=f"For the order whose id is `{order_id}`.",
+                    ),
+                )
+
+
+def _operation(route: Route, operation: Operation, described: list[tuple[Route, Operation]]) -> Tree:
+    path = OrderPath if "{order_id}" in route.path else NoParameters
+    places = (("path", path), ("query", operation.query), ("header", operation.headers))
+    tree: Tree = {
+        "operationId": operation.name,
+        "summary": (inspect.getdoc(route.handler) or "").partition("\n")[0].removesuffix(".").replace("`", ""),
+        "description": operation.remark,
+        "tags": [operation.tag.value],
+        "parameters": [parameter for place, kind in places for parameter in _parameters(place, kind)],
+        "responses": {
+            str(result.status.value): _result(result) | _links(route, result, described) for result in operation.results
+        },
+    }
+    if operation.bodies:
+        tree["requestBody"] = {
+            "required": not operation.is_body_optional,
+            "content": _contents(operation.bodies),
+        }
+    return tree
+
+
+def _either(result: Tree | None, refusal: Tree) -> Tree:
+    """The description of a status that stands for a result and for problems."""
+    if result is None:
+        return refusal
+    headers = {
+        name: {**result["headers"].get(name, {}), **refusal["headers"].get(name, {}), "required": False}
+        for name in (result["headers"] | refusal["headers"])
+    }
+    return result | {"content": result["content"] | refusal["content"], "headers": headers}
+
+
+def _needed(access: Access) -> str:
+    if not access.roles:
+        return "Needs no key."
+    return f"Needs a key with the role {access.words}{', not bound to a user' if access.of_all_users else ''}."
+
+
+def _parameters(place: str, kind: type[msgspec.Struct]) -> Iterator[Tree]:
+    for name, parameter in parameters_of(kind).items():
+        tree = schema(parameter.type)
+        description = tree.pop("description")
+        is_required = parameter.default is msgspec.NODEFAULT
+        if not is_required and parameter.default is not msgspec.UNSET:
+            tree["default"] = parameter.default
+        yield {"name": name, "in": place, "required": is_required, "description": description, "schema": tree}
+
+
+def _contents(contents: Mapping[str, Content]) -> Tree:
+    return {media_type: _content(content) for media_type, content in contents.items()}
+
+
+def _content(content: Content) -> Tree:
+    return {"schema": schema(content.kind), "example": msgspec.to_builtins(content.example)}
+
+
+def _result(result: Result) -> Tree:
+    headers = {request_id.HEADER: True, **result.headers}
+    tree: Tree = {
+        "description": result.description,
+        "headers": {name: header(name, is_required) for name, is_required in headers.items()},
+    }
+    return tree | ({"content": _contents(result.contents)} if result.contents else {})
+
+
+def _links(route: Route, result: Result, described: list[tuple[Route, Operation]]) -> Tree:
+    """Where a call may make an order: everything that can be asked about that order."""
+    if (
+        route.method != "POST"
+        or "{order_id}" in route.path
+        or not any("order_id" in getattr(content.kind, "__struct_fields__", ()) for content in result.contents.values())
+    ):
+        return {}
+    return {
+        "links": {
+            operation.name: {"operationId": operation.name, "parameters": {"order_id": "$response.body#/order_id"}}
+            for target, operation in described
+            if "{order_id}" in target.path
+        }
+    }
+
+
+def _components(operations: Iterable[Operation]) -> Tree:
+    contents = [
+        content
+        for operation in operations
+        for body in (operation.bodies, *(result.contents for result in operation.results))
+        for content in body.values()
+    ]
+    return components([Problem, *(content.kind for content in contents)])

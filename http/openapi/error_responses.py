@@ -1,0 +1,116 @@
+"""What a call answers when it refuses, as the description has it: a problem of some kinds for each status."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import msgspec
+
+from ...engine import IdempotencyKeyReused, OrderNotFound
+from .. import problems
+from ..framework.parameters import parameters_of
+from ..framework.request import JSON
+from ..framework.request_headers import SubmitHeaders, header
+from ..framework.route import Operation, Route
+from ..problems import (
+    ContentTooLarge,
+    HeadTooLarge,
+    IdempotencyKeyBusy,
+    InvalidParameter,
+    KeyNotEnough,
+    KeyRequired,
+    LengthRequired,
+    MalformedRequest,
+    NotJson,
+    Problem,
+    ProblemAnswer,
+    RequestTimeout,
+    ServerBusy,
+    TargetTooLong,
+    TruncatedBody,
+    UnsupportedMediaType,
+)
+from ..wire import request_id
+from .schemas import schema
+
+# What is answered before anybody looks at the path.
+_UNROUTED = (
+    MalformedRequest("A request of HTTP/1.1 names its host.", "Host"),
+    TruncatedBody(116, 58),
+    RequestTimeout(),
+    LengthRequired(),
+    ContentTooLarge("The body has 16777217 bytes; 16777216 are taken at the most."),
+    TargetTooLong(8192),
+    HeadTooLarge("The header has more than 100 fields."),
+    ServerBusy(),
+)
+
+Tree = dict[str, Any]
+
+
+class _Refusal(NamedTuple):
+    problem: ProblemAnswer
+    headers: frozenset[str]
+
+
+def refusals(route: Route, operation: Operation, *, needs_keys: bool) -> dict[str, Tree]:
+    """The descriptions of all problems that a route may answer with, by status.
+
+    Args:
+        route: it.
+        operation: what it takes and gives.
+        needs_keys: whether there are keys at all.
+    """
+    errors = (*_UNROUTED, *_examples(route, operation, needs_keys), RuntimeError())
+    by_status = defaultdict(list)
+    for refusal in sorted(map(_refusal, errors)):
+        by_status[str(refusal.problem.status.value)].append(refusal)
+    return {status: _describe(int(status), those) for status, those in by_status.items()}
+
+
+def _refusal(error: Exception) -> _Refusal:
+    answer = problems.answer_for(error)
+    return _Refusal(answer, frozenset({request_id.HEADER, *(name for name, _ in answer.headers)}))
+
+
+def _examples(route: Route, operation: Operation, needs_keys: bool) -> Iterator[Exception]:
+    """One of each kind: what follows from the path and from the body, and what is the operation's own."""
+    if needs_keys and route.access.roles:
+        yield KeyRequired()
+        yield KeyNotEnough(f"This needs a key with the role {route.access.words}.")
+    yield InvalidParameter("page", f"is unknown here; known: {', '.join(parameters_of(operation.query)) or 'none'}")
+    if "{order_id}" in route.path:
+        yield OrderNotFound("o-1")
+    if operation.bodies:
+        yield LengthRequired()
+        yield ContentTooLarge("More was sent than is taken here at once.")
+        yield UnsupportedMediaType(f"Send the body with Content-Type: {' or '.join(operation.bodies)}.")
+    if JSON in operation.bodies:
+        yield NotJson("Input data was truncated")
+    if issubclass(operation.headers, SubmitHeaders):
+        yield IdempotencyKeyBusy()
+        yield IdempotencyKeyReused("8e03978e-40d5-43e8-bc93-6894a57f9324")
+    yield from operation.problems
+
+
+def _describe(status: int, refused: list[_Refusal]) -> Tree:
+    examples = [msgspec.json.decode(refusal.problem.body) for refusal in refused]
+    types = list(dict.fromkeys(example["type"] for example in examples))
+    kind = schema(Problem) | {"properties": {"type": {"enum": types}, "status": {"const": status}}}
+    always = frozenset.intersection(*(refusal.headers for refusal in refused))
+    ever = frozenset.union(*(refusal.headers for refusal in refused))
+    return {
+        "description": ", or: ".join(dict.fromkeys(example["title"] for example in examples)) + ".",
+        "content": {
+            problems.MEDIA_TYPE: {
+                "schema": kind,
+                "examples": {
+                    example["type"].rpartition(":")[2]: {"summary": example["title"], "value": example}
+                    for example in examples
+                },
+            }
+        },
+        "headers": {name: header(name, name in always) for name in sorted(ever)},
+    }

@@ -1,0 +1,149 @@
+"""The page that shows the description of the API to people, and lets them try it: Swagger UI, served from here.
+
+An ordinary CherryPy application: exposed handlers, and tools for all that is around them. It is not hot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from http import HTTPStatus
+from importlib.metadata import distribution
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
+from cherrypy._cptools import HandlerWrapperTool, Toolbox  # type: ignore[import-untyped]  # likewise
+
+from ...store.domain.errors import OrdermillError
+from .. import problems
+from ..framework.parameters import NoParameters, parse_query
+from ..framework.request import FORGET
+from ..problems import MethodNotAllowed, NoSuchResource
+from ..wire import request_id
+
+MOUNTED_AT = "/docs"
+
+_STATIC = Path(__file__).with_name("static")
+# Not by `importlib.resources`: to import that package is to read all of its viewers into memory.
+_VIEWER = Path(str(distribution("offapi").locate_file("offapi")))
+_ALLOW = "GET, HEAD, OPTIONS"
+_HTML, _CSS, _SCRIPT = (f"text/{kind}; charset=utf-8" for kind in ("html", "css", "javascript"))
+_POLICY = [
+    ("Cache-Control", "public, no-cache"),
+    (
+        "Content-Security-Policy",
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "no-referrer"),
+]
+
+
+class _File(NamedTuple):
+    path: Path
+    media_type: str
+
+
+_PAGE = _File(_STATIC / "docs.html", _HTML)
+_FILES = {
+    "docs.js": _File(_STATIC / "docs.js", _SCRIPT),
+    "docs.css": _File(_STATIC / "docs.css", _CSS),
+    "swagger.js": _File(_VIEWER / "swagger_bundle.js", _SCRIPT),
+    "swagger.css": _File(_VIEWER / "swagger_style.css", _CSS),
+}
+
+
+class Pages:
+    """The page, and the files that it needs."""
+
+    @cherrypy.expose  # type: ignore[untyped-decorator]  # CherryPy has no types
+    def index(self) -> bytes:
+        """The page."""
+        if cherrypy.request.path_info:  # its references are relative to the path without a slash
+            raise NoSuchResource
+        return _serve(_PAGE)
+
+    @cherrypy.expose  # type: ignore[untyped-decorator]  # likewise
+    def default(self, *path: str) -> bytes:
+        """One of the files."""
+        file = _FILES.get("/".join(path))
+        if file is None:
+            raise NoSuchResource
+        return _serve(file)
+
+
+def pages() -> Any:
+    """The CherryPy application, to be mounted in a tree."""
+    application = cherrypy.Application(Pages(), MOUNTED_AT)
+    tools = Toolbox("docs")
+    tools.problems = HandlerWrapperTool(_with_problems)
+    application.toolboxes = {"tools": cherrypy.tools, "docs": tools}
+    application.merge(
+        {
+            "/": {
+                "docs.problems.on": True,
+                "tools.trailing_slash.on": False,
+                "tools.response_headers.on": True,
+                "tools.response_headers.headers": _POLICY,
+                "tools.etags.on": True,
+                "tools.etags.autotags": True,
+                "tools.gzip.on": True,
+                "tools.gzip.mime_types": ["text/*"],
+                "request.process_request_body": False,
+                "request.show_tracebacks": False,
+                "request.show_mismatched_params": False,
+                "error_page.default": _any_other_problem,
+            }
+        }
+    )
+    application.log.access_log.disabled = True  # it is written as for all other requests
+    return application
+
+
+@cache
+def _read(path: Path) -> bytes:
+    return path.read_bytes()
+
+
+def _serve(file: _File) -> bytes:
+    cherrypy.response.headers["Content-Type"] = file.media_type
+    return _read(file.path)
+
+
+def _with_problems(handler: Callable[[], bytes]) -> bytes:
+    """The tool around every handler: refuses what none of them takes, and answers errors as the API does."""
+    request, response = cherrypy.serving.request, cherrypy.serving.response
+    response.headers[request_id.HEADER] = request_id.sound_or_new(request.headers.get(request_id.HEADER, ""))
+    try:
+        if isinstance(handler, cherrypy.HTTPError):  # CherryPy's way to say that there is none
+            raise NoSuchResource
+        parse_query(request.query_string, NoParameters)
+        content = handler()
+        if request.method == "OPTIONS":
+            response.status = HTTPStatus.NO_CONTENT.value
+            response.headers["Allow"] = _ALLOW
+            del response.headers["Content-Type"]
+            return b""
+        if request.method not in ("GET", "HEAD"):
+            raise MethodNotAllowed(_ALLOW)
+    except OrdermillError as error:
+        problem = problems.answer_for(error)
+        response.status = problem.status.value
+        response.headers.update(problem.headers)
+        return _problem(problem.body)
+    return content
+
+
+def _any_other_problem(status: str, message: str, traceback: str, version: str) -> bytes:
+    del traceback, version  # nobody's business
+    return _problem(problems.answer_for_status(HTTPStatus(int(status[:3])), message).body)
+
+
+def _problem(body: bytes) -> bytes:
+    headers = cherrypy.serving.response.headers
+    headers["Content-Type"] = problems.MEDIA_TYPE
+    headers.update(FORGET)
+    return body

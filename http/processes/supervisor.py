@@ -1,0 +1,214 @@
+"""Facades in processes of their own, which share the port: Python lets one process use one core."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import socket
+import threading
+from collections.abc import Callable
+from functools import partial
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from pykka import Timeout
+
+from ...engine import OrderEngine, OrdermillError, Reply
+from ...engine.execution.children import leave_stopping_to_parent, shielded
+from ...engine.reply import answer, fail
+from ..transport.forks import keep_from_children
+from ..transport.tuning import GRACE_SECONDS
+from .channel import FacadeLine, RemoteDesk
+
+if TYPE_CHECKING:
+    from ..config import ServerConfig
+
+_START_SECONDS = 30.0
+_STOP_SECONDS = GRACE_SECONDS + 2.0
+_FIRST_PAUSE_SECONDS = 0.1
+_LONGEST_PAUSE_SECONDS = 5.0
+
+_log = logging.getLogger("ordermill.http.processes.supervisor")
+
+
+class FacadeFailed(OrdermillError):
+    """A facade's process could not be started."""
+
+
+class Facades:
+    """Keeps so many facade processes running; one that dies is replaced.
+
+    Args:
+        engine: running; it answers what the facades ask for.
+        config: the settings of each facade's server, with the port that they share.
+        set_up: called in each new process before anything else: logging, for one. Importable from its module.
+    """
+
+    def __init__(self, engine: OrderEngine, config: ServerConfig, set_up: Callable[[], None]) -> None:
+        self._engine = engine
+        self._config = config
+        self._set_up = set_up
+        self._stopping = threading.Event()
+        self._running: list[tuple[BaseProcess, FacadeLine] | None] = [None] * config.facades
+        self._started: list[Reply[None]] = [Reply() for _ in self._running]
+        self._lock = threading.Lock()
+        self._keepers = [
+            threading.Thread(target=self._keep, args=(place,), name=f"ordermill-facade-{place}")
+            for place in range(config.facades)
+        ]
+
+    def start(self) -> None:
+        """Start them; returns when all take requests.
+
+        Raises:
+            FacadeFailed: one does not.
+        """
+        for keeper in self._keepers:
+            keeper.start()
+        try:
+            for started in self._started:
+                started.get(timeout=_START_SECONDS)
+        except Timeout:
+            self.stop()
+            raise FacadeFailed(f"A facade did not start within {_START_SECONDS:g} s: see its log above.") from None
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Have them tell whoever waits that the engine has stopped, then end; nothing if they have ended.
+
+        One that does not end, since it hangs, is killed.
+        """
+        with self._lock:
+            self._stopping.set()
+            running = [facade for facade in self._running if facade is not None]
+        for process, line in running:
+            if line.announced.is_done:
+                line.tell_end()
+            else:  # it is still starting, and has nothing to answer
+                process.kill()
+        deadline = monotonic() + _STOP_SECONDS
+        for process, _ in running:
+            # Its keeper joins it: here it is only looked at, by what is readable when it has ended.
+            if not wait([process.sentinel], max(0.0, deadline - monotonic())):
+                _log.warning("a facade did not stop within %g s: it is killed", _STOP_SECONDS)
+                process.kill()
+        for keeper in self._keepers:
+            keeper.join()
+
+    def _keep(self, place: int) -> None:
+        pause = _FIRST_PAUSE_SECONDS
+        while not self._stopping.is_set():
+            try:
+                process, line = self._launch(place)
+            except OSError as error:  # too few open files, or no memory
+                if not self._started[place].is_done:
+                    fail(self._started[place], FacadeFailed(f"A facade's process cannot be started: {error}."))
+                    return
+                _log.error("a facade's process cannot be started: %s; tried again in %g s", error, pause)
+                self._stopping.wait(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+                continue
+            line.serve()
+            process.join(_STOP_SECONDS)
+            if process.is_alive():
+                process.kill()
+                process.join()
+            line.close()
+            if self._stopping.is_set():
+                return
+            if not self._started[place].is_done:
+                fail(self._started[place], FacadeFailed("A facade ended before it took requests: see its log above."))
+                return
+            _log.error("a facade died with exit code %s: another one takes its place", process.exitcode)
+            if line.announced.is_done:
+                pause = _FIRST_PAUSE_SECONDS
+            self._stopping.wait(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    def _launch(self, place: int) -> tuple[BaseProcess, FacadeLine]:
+        # Never a fork: this process has threads.
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(
+            target=run_facade,
+            args=(theirs, self._config, self._engine.path, self._set_up),
+            name=f"ordermill-facade-{place}",
+            daemon=True,
+        )
+        try:
+            with shielded():
+                process.start()
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()  # or its death would not be seen here
+        keep_from_children(ours)  # or it would not see the death of this process
+        line = FacadeLine(self._engine, ours)
+        line.announced.when_done(partial(answer, self._started[place], None))
+        with self._lock:
+            self._running[place] = process, line
+            if self._stopping.is_set():
+                process.kill()
+        return process, line
+
+
+def run_facade(connection: Connection, config: ServerConfig, path: Path, set_up: Callable[[], None]) -> None:
+    """Serve HTTP in this process, until the engine's process says that it stops or has gone.
+
+    Args:
+        connection: to the engine's process.
+        config: the settings.
+        path: the engine's database.
+        set_up: called first.
+    """
+    import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
+
+    from ..serve import http_server
+    from ..transport.tuning import tune_process
+
+    leave_stopping_to_parent()
+    set_up()
+    tune_process(config.max_idle_connections)
+    desk = RemoteDesk(connection, path)
+    server = http_server(desk, config, cherrypy.tree)
+    server.prepare()
+    thread = threading.Thread(target=server.start, name="ordermill-http")
+    thread.start()
+    desk.announce()
+    desk.serve()
+    desk.close()  # first, so that whoever waits for an answer gets one
+    server.stop()
+    thread.join()
+
+
+def reserve_port(host: str, port: int) -> socket.socket:
+    """Take a port that several processes are to share.
+
+    Args:
+        host: the address.
+        port: 0 for a free one.
+
+    Returns:
+        A socket that holds the port, and takes no connections.
+
+    Raises:
+        OSError: it is not to be had: another program listens on it, even if it would share it.
+    """
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, kind, protocol, _, address = found[0]
+    with socket.socket(family, kind, protocol) as alone:
+        alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        alone.bind(address)
+        alone.listen(1)  # connections of an earlier program that are being closed keep nobody out, a listener does
+        address = alone.getsockname()
+    holder = socket.socket(family, kind, protocol)
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    holder.bind(address)
+    return holder

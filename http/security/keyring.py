@@ -1,0 +1,41 @@
+"""Keyring: the keys of a running server, which follow their file without a restart."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from hmac import compare_digest
+from pathlib import Path
+
+from ..followed import Followed
+from .api_keys import KeyEntry, hash_key, id_of, read_keys
+
+_NO_HASH = "0" * 64
+
+
+class Keyring:
+    """Finds the entry of a key.
+
+    Args:
+        path: the file of the keys.
+        now: seconds that only rise.
+
+    Raises:
+        KeysUnusable: the file cannot be read, or a line of it is no key.
+    """
+
+    def __init__(self, path: Path, now: Callable[[], float] = time.monotonic) -> None:
+        self._entries = Followed((path,), partial(read_keys, path), "the file of the keys", now)
+
+    def find(self, key: str) -> KeyEntry | None:
+        """The entry of a key; None for one that is none, or is none any more."""
+        entry = self._entries.get().get(id_of(key))
+        # Hashes are compared, and in constant time: how long it takes tells nothing about a key that is nearly right.
+        is_right = compare_digest(hash_key(key), _NO_HASH if entry is None else entry.sha256)
+        return entry if is_right else None
+
+    def trouble(self) -> tuple[str, ...]:
+        """Why the keys do not follow their file at present, in words for people; empty while they do."""
+        self._entries.get()
+        return self._entries.trouble

@@ -1,0 +1,147 @@
+"""Connections that notice when their database's files are not where they were any more.
+
+SQLite itself goes on, in files that nobody can open again: what it takes then is lost.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from peewee import DatabaseError, OperationalError, SqliteDatabase
+from playhouse.pool import PooledSqliteDatabase  # type: ignore[import-untyped]  # has no types
+
+from ..statements import run
+from .descriptor import Identity, identify
+
+_PATIENCE_MILLISECONDS = 100
+
+_log = logging.getLogger("ordermill.store")
+
+
+class FilesGone(OperationalError):
+    """A file of the database was deleted, moved or replaced while it was open."""
+
+    def __init__(self) -> None:
+        super().__init__("a file of it was deleted, moved or replaced: the log says which, and what to do")
+
+
+class OpenFiles:
+    """The files that a connection has open: the database, its log, and the index of that.
+
+    Args:
+        path: the database, which is open and has been read from.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._known: list[tuple[Path, Identity | None]] = [
+            (name, identify(name)) for name in (path, Path(f"{path}-wal"), Path(f"{path}-shm"))
+        ]
+
+    def gone(self) -> Path | None:
+        """The first that is not in its place; None while all are. Takes some microseconds."""
+        for path, identity in self._known:
+            if identify(path) != identity:
+                return path
+        return None
+
+
+class Writer(SqliteDatabase):
+    """The connection that writes. It begins no transaction, and reports none as committed, while a file has gone.
+
+    When it notices that, it copies its log into the database, wherever that is now: so the file alone has everything
+    that was ever acknowledged.
+
+    Args:
+        path: the database.
+        options: of Peewee's.
+    """
+
+    def __init__(self, path: Path, **options: Any) -> None:
+        super().__init__(str(path), **options)
+        self.path = path
+        """The database."""
+        self.files: OpenFiles | None = None
+        """What is watched; nothing is before `watch`."""
+        self._has_told = False
+        self._is_saved = False
+
+    def watch(self) -> None:
+        """From now on, notice when the files are not in their place. Everything has been opened by now."""
+        self.files = OpenFiles(self.path)
+
+    def check_files(self) -> None:
+        """Call it outside of a transaction.
+
+        Raises:
+            FilesGone: a file is not in its place.
+        """
+        gone = None if self.files is None else self.files.gone()
+        if gone is None:
+            if self._has_told:
+                _log.warning("the files of %s are in their place again: it takes orders", self.path)
+                self._has_told = self._is_saved = False
+            return
+        if not self._has_told:
+            self._has_told = True
+            _log.error(
+                "%s was deleted, moved or replaced while it was open: nothing is acknowledged any more. Put the same "
+                "file back, and the engine goes on; or stop it, and start it over the file that is to hold.",
+                gone,
+            )
+        if not self._is_saved:
+            self._save()
+        raise FilesGone
+
+    def begin(self, lock_type: str | None = None) -> None:
+        """Begin a transaction, if all files are in their place."""
+        self.check_files()
+        super().begin(lock_type)
+
+    def commit(self) -> None:
+        """Commit; then whoever waits for it may be told, if all files are in their place even now."""
+        super().commit()
+        self.check_files()
+
+    def _save(self) -> None:
+        run(self, f"PRAGMA busy_timeout = {_PATIENCE_MILLISECONDS}")
+        try:
+            was_busy, _, _ = run(self, "PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except DatabaseError as error:
+            _log.error("its log could not be copied into the database: %s", error)
+        else:
+            self._is_saved = not was_busy
+        finally:
+            run(self, f"PRAGMA busy_timeout = {round(self.timeout * 1000)}")
+
+    def _close(self, connection: sqlite3.Connection) -> None:
+        if self.files is not None and self.files.gone() is not None and not self._is_saved:
+            self._save()  # SQLite itself leaves the log as it is where the database was moved
+        super()._close(connection)  # type: ignore[misc]  # Peewee's types leave it out
+
+
+class _OneFile(SqliteDatabase):
+    """Opens one file only, even when there is another one of its name later.
+
+    Args:
+        name: the database as SQLite takes it.
+        path: the database.
+        options: of Peewee's.
+    """
+
+    def __init__(self, name: str, *, path: Path, **options: Any) -> None:
+        self._path, self._identity = path, identify(path)
+        super().__init__(name, **options)
+
+    def _connect(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection = super()._connect()  # type: ignore[misc]  # likewise
+        if identify(self._path) != self._identity:
+            connection.close()
+            raise FilesGone
+        return connection
+
+
+class Readers(PooledSqliteDatabase, _OneFile):  # type: ignore[misc]  # the pool has no types
+    """A pool of connections that read: all of the same file."""

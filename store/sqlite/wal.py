@@ -1,0 +1,65 @@
+"""The write-ahead log: kept from growing without bound while readers are at work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from peewee import SqliteDatabase
+
+from ..statements import run
+
+CHECKPOINT_PAGES = 8_000
+"""Pages of 4 KiB after which SQLite copies the log into the database by itself. Large, so that a page which many
+commits write is copied once; small enough that the log stays at about 32 MiB."""
+
+_PAGE_BYTES = 4096
+_PATIENCE_MILLISECONDS = 100
+
+
+class WriteAheadLog:
+    """The log of the one connection that writes.
+
+    SQLite's own checkpoints copy the log, but begin it anew only at a moment when nobody reads from it. Where reads
+    overlap all the time there is none, and the log grows for ever. So, once it is twice as large as it should be, one
+    checkpoint waits for the readers of that moment; those that come meanwhile read the copied pages, and do not hold
+    it up. A reader of long (a verification, a backup) costs that patience each time that the log has grown again, and
+    once in a while; when it has gone, the log becomes as small as it was.
+
+    Args:
+        database: the connection that writes.
+    """
+
+    def __init__(self, database: SqliteDatabase) -> None:
+        self._database = database
+        self._path = Path(f"{database.database}-wal")
+        self._bound = 2 * CHECKPOINT_PAGES * _PAGE_BYTES
+        self._next = self._bound
+        # For the log that SQLite itself begins anew: the file would stay as large as it ever was.
+        run(database, f"PRAGMA journal_size_limit = {self._bound}")
+
+    def keep_bounded(self, *, again: bool = False) -> bool:
+        """Begin the log anew if it has grown too large. Call it between two transactions.
+
+        Args:
+            again: try although a reader was in the way the last time, and the log has hardly grown since.
+
+        Returns:
+            Whether it is too large, and is to be tried again in a while.
+
+        Raises:
+            peewee.DatabaseError: the database does not take writes.
+        """
+        size = self._path.stat().st_size
+        if size < self._bound:
+            self._next = self._bound
+            return False
+        if size < self._next and not again:
+            return True
+        usual: int = self._database.timeout * 1000
+        run(self._database, f"PRAGMA busy_timeout = {_PATIENCE_MILLISECONDS}")
+        try:
+            was_busy, _, _ = run(self._database, "PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        finally:
+            run(self._database, f"PRAGMA busy_timeout = {usual}")
+        self._next = size + self._bound // 2 if was_busy else self._bound
+        return bool(was_busy)

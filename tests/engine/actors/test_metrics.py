@@ -1,0 +1,158 @@
+"""The metrics equal a recount of the tables, at rest and after a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NoReturn
+
+import pytest
+
+from ordermill.engine import MetricsSnapshot, Order, OrderEngine, OrderStatus, Reject
+from ordermill.engine.actors.metrics import MetricsActor
+from ordermill.engine.testing import make_order
+
+if TYPE_CHECKING:
+    from tests.engine.conftest import Held, WatchedClock
+
+StartEngine = Callable[..., OrderEngine]
+
+
+def counts(metrics: MetricsSnapshot) -> dict[str, int]:
+    return {status.value: count for status, count in metrics.orders_by_status.items() if count}
+
+
+def test_a_new_engine_has_zeros(start_engine: StartEngine) -> None:
+    metrics = start_engine(processors=3).metrics()
+
+    assert set(metrics.orders_by_status) == set(OrderStatus)
+    assert (counts(metrics), metrics.backlog, metrics.total_orders_processed) == ({}, 0, 0)
+    assert metrics.average_processing_time_seconds == 0.0
+    assert (metrics.processors, metrics.incidents, metrics.abandoned_handlers) == (3, 0, 0)
+
+
+def test_every_status_is_counted_while_the_engine_works(
+    start_engine: StartEngine, held: Held, leave_in_hand: Callable[..., object]
+) -> None:
+    def handle(order: Order) -> None:
+        if order.order_id == "rejected":
+            raise Reject("no")
+        if order.order_id != "done":
+            held(order)
+
+    leave_in_hand("reviewed")
+    engine = start_engine(handle, processors=1, on_interrupted="review")
+    engine.submit(make_order("done")).wait(timeout=5)
+    engine.submit(make_order("rejected")).wait(timeout=5)
+    engine.submit(make_order("in-hand"))
+    held.begun()
+    engine.submit_many([make_order("waiting"), make_order("cancelled")])
+    engine.cancel("cancelled")
+
+    metrics = engine.metrics()
+
+    assert counts(metrics) == dict.fromkeys(map(str, OrderStatus), 1)
+    assert (metrics.backlog, metrics.total_orders_processed) == (2, 1)
+
+
+def test_the_average_is_the_mean_time_of_the_last_attempts(
+    start_engine: StartEngine, clock: WatchedClock, assert_sound: Callable[[], None]
+) -> None:
+    seconds = {"a": 1.0, "b": 2.5, "c": 4.0}
+    failed: list[str] = []
+
+    def work(order: Order) -> None:
+        clock.advance(seconds[order.order_id])
+        if order.order_id == "b" and not failed:
+            failed.append("b")
+            raise ConnectionError
+
+    engine = start_engine(work, clock=clock, retry_seconds=0)
+    for order_id in seconds:
+        assert engine.submit(make_order(order_id)).wait(timeout=5) is OrderStatus.COMPLETED
+
+    metrics = engine.drain(timeout=5)
+
+    assert metrics.average_processing_time_seconds == 2.5
+    assert (metrics.processing_seconds_total, metrics.processing_seconds_count) == (7.5, 3)
+    assert metrics.uptime_seconds == 10.0
+    engine.stop()
+    assert_sound()
+
+
+def test_an_order_settled_by_hand_is_processed_but_has_no_time(
+    start_engine: StartEngine, leave_in_hand: Callable[..., object]
+) -> None:
+    leave_in_hand("o-1")
+    engine = start_engine(on_interrupted="review")
+    engine.settle("o-1", OrderStatus.COMPLETED)
+
+    metrics = engine.metrics()
+
+    assert (metrics.total_orders_processed, metrics.processing_seconds_count) == (1, 0)
+    assert metrics.average_processing_time_seconds == 0.0
+
+
+def test_metrics_equal_a_recount_at_rest_and_after_a_restart(
+    start_engine: StartEngine, assert_sound: Callable[[], None]
+) -> None:
+    attempts: dict[str, int] = {}
+
+    def handle(order: Order) -> None:
+        attempt = attempts[order.order_id] = attempts.get(order.order_id, 0) + 1
+        match int(order.order_id) % 5:
+            case 1:
+                raise Reject("no")
+            case 2 if attempt < 3:
+                raise ConnectionError("no answer")
+            case 3:
+                raise ValueError("never works")
+
+    engine = start_engine(handle, processors=4, max_attempts=3, retry_seconds=0)
+    for start in range(0, 200, 20):
+        engine.submit_many(make_order(str(number)) for number in range(start, start + 20))
+    before = engine.drain(timeout=30)
+    assert counts(before) == {"Completed": 120, "Failed": 80}
+    assert_sound()
+    engine.stop()
+    assert_sound()
+
+    successor = start_engine()
+    after = successor.metrics()
+
+    assert (after.orders_by_status, after.total_orders_processed) == (before.orders_by_status, 120)
+    assert after.average_processing_time_seconds == before.average_processing_time_seconds
+    assert after.processing_seconds_total == before.processing_seconds_total
+    for number in range(1, 200, 5):
+        successor.retry(str(number))
+    assert counts(successor.drain(timeout=30)) == {"Completed": 160, "Failed": 40}
+    successor.stop()
+    assert_sound()
+
+
+def test_the_uptime_begins_with_each_start(start_engine: StartEngine, clock: WatchedClock) -> None:
+    engine = start_engine(clock=clock)
+    clock.advance(90)
+    assert engine.metrics().uptime_seconds == 90.0
+    engine.stop()
+    engine.start()
+
+    assert engine.metrics().uptime_seconds == 0.0
+
+
+def test_an_unexpected_error_reaches_the_caller_and_is_counted(
+    start_engine: StartEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: MetricsActor) -> NoReturn:
+        raise ZeroDivisionError("unexpected")
+
+    engine = start_engine()
+    with monkeypatch.context() as patch:
+        patch.setattr(MetricsActor, "_snapshot", fail)
+        with pytest.raises(ZeroDivisionError):
+            engine.metrics()
+        with pytest.raises(ZeroDivisionError):
+            engine.drain(timeout=5)
+
+    engine.submit(make_order())
+    metrics = engine.drain(timeout=5)
+    assert (metrics.incidents, metrics.total_orders_processed) == (2, 1)

@@ -1,0 +1,271 @@
+"""What the handler does to an order: done, tried again, or Failed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import pytest
+
+from ordermill.engine import EngineConfig, Order, OrderEngine, OrderStatus, Reject
+from ordermill.engine.actors import processor as processors
+from ordermill.engine.actors.processor import after_failure, put_back, retry_delay_seconds
+from ordermill.engine.clock import Moment
+from ordermill.engine.testing import START_US, make_order
+from ordermill.store.domain.record import OrderRecord
+
+if TYPE_CHECKING:
+    from tests.engine.conftest import WatchedClock
+
+StartEngine = Callable[..., OrderEngine]
+
+
+class Unreadable(Exception):
+    """An error whose text cannot be had."""
+
+    def __str__(self) -> str:
+        raise ValueError("broken")
+
+
+class Mute(Exception):
+    """An error whose text is none."""
+
+    def __str__(self) -> str:
+        return None  # type: ignore[return-value]
+
+
+class Rude(Exception):
+    """An error that wants to end the program when it is read."""
+
+    def __str__(self) -> NoReturn:
+        raise SystemExit(1)
+
+
+def raising(error: BaseException) -> Callable[[Order], None]:
+    def handler(_: Order) -> None:
+        raise error
+
+    return handler
+
+
+def in_hand(failures: int = 0) -> OrderRecord:
+    return OrderRecord(make_order(), 1, OrderStatus.PROCESSING, failures + 1, failures, START_US - 9, START_US, None)
+
+
+def test_an_order_is_completed_when_the_handler_returns_whatever_it_returns(start_engine: StartEngine) -> None:
+    engine = start_engine(lambda _: False)
+
+    assert engine.submit(make_order()).wait(timeout=5) is OrderStatus.COMPLETED
+    assert engine.history("o-1")[-1].reason == "the handler returned"
+
+
+def test_the_handler_gets_the_order_that_was_submitted(start_engine: StartEngine) -> None:
+    handled: list[Order] = []
+    engine = start_engine(handled.append)
+    order = make_order(item_ids=("b", "a", "b"))
+
+    engine.submit(order).wait(timeout=5)
+
+    assert handled == [order]
+
+
+def test_a_failed_attempt_is_repeated_with_growing_delays_until_the_order_fails(
+    start_engine: StartEngine, clock: WatchedClock, assert_sound: Callable[[], None]
+) -> None:
+    attempts: list[int] = []
+
+    def fail(_: Order) -> None:
+        attempts.append(clock.now_us())
+        raise ConnectionError(f"no answer {len(attempts)}")
+
+    engine = start_engine(fail, clock=clock, max_attempts=4, retry_seconds=10, retry_max_seconds=15)
+    receipt = engine.submit(make_order())
+    for number, longest in enumerate((10, 15, 15), 1):
+        again_at = clock.next_call(at_least=1)
+        record = engine.order("o-1")
+        assert (record.status, record.attempts, record.failures) == (OrderStatus.PENDING, number, number)
+        assert record.ready_us == again_at
+        delay = (again_at - clock.now_us()) / 1e6
+        assert longest / 2 <= delay <= longest
+        assert engine.history("o-1")[-1].reason == (
+            f"ConnectionError: no answer {number}; tried again in {delay:.1f} s"
+        )
+        clock.advance_to(again_at - 1)
+        clock.advance_to(again_at)
+
+    assert receipt.wait(timeout=5) is OrderStatus.FAILED
+    assert len(attempts) == 4
+    assert engine.history("o-1")[-1].reason == "ConnectionError: no answer 4; failed attempt 4 of 4"
+    assert engine.order("o-1").failures == 4
+    engine.stop()
+    assert_sound()
+
+
+def test_an_order_is_not_tried_before_its_time(start_engine: StartEngine, clock: WatchedClock) -> None:
+    attempts: list[int] = []
+
+    def fail_once(order: Order) -> None:
+        if order.order_id == "bad":
+            attempts.append(clock.now_us())
+            if len(attempts) == 1:
+                raise ConnectionError
+
+    engine = start_engine(fail_once, clock=clock, retry_seconds=10)
+    receipt = engine.submit(make_order("bad"))
+    again_at = clock.next_call(at_least=1)
+
+    clock.advance_to(again_at - 1)
+    engine.submit(make_order("other")).wait(timeout=5)
+    assert engine.status("bad") is OrderStatus.PENDING
+    clock.advance_to(again_at)
+
+    assert receipt.wait(timeout=5) is OrderStatus.COMPLETED
+    assert attempts == [START_US, again_at]
+
+
+def test_an_order_that_waits_to_be_tried_again_outlives_the_engine(
+    start_engine: StartEngine, clock: WatchedClock
+) -> None:
+    engine = start_engine(raising(ConnectionError("no answer")), clock=clock, retry_seconds=10)
+    engine.submit(make_order())
+    again_at = clock.next_call(at_least=1)
+    engine.stop()
+
+    early = start_engine(clock=clock)
+    assert early.order("o-1").ready_us == clock.next_call(at_least=1) == again_at
+    early.stop()
+    clock.advance_to(again_at)
+    late = start_engine(clock=clock)
+
+    assert late.wait("o-1", timeout=5) is OrderStatus.COMPLETED
+    assert (late.order("o-1").attempts, late.order("o-1").failures) == (2, 1)
+    assert late.recovered.returned == 0
+
+
+def test_a_retry_may_follow_at_once(start_engine: StartEngine) -> None:
+    engine = start_engine(raising(ConnectionError("no answer")), retry_seconds=0, max_attempts=3)
+
+    assert engine.submit(make_order()).wait(timeout=5) is OrderStatus.FAILED
+    assert engine.order("o-1").attempts == 3
+
+
+def test_a_rejected_order_fails_at_once(start_engine: StartEngine) -> None:
+    engine = start_engine(raising(Reject("the card was declined")))
+
+    assert engine.submit(make_order()).wait(timeout=5) is OrderStatus.FAILED
+
+    assert (engine.order("o-1").attempts, engine.order("o-1").failures) == (1, 1)
+    assert engine.history("o-1")[-1].reason == "rejected: the card was declined"
+
+
+@pytest.mark.parametrize("reason", [ValueError("no stock"), None, 7, ["a"], Unreadable()], ids=repr)
+def test_a_rejection_fails_the_order_whatever_its_reason_is(start_engine: StartEngine, reason: Any) -> None:
+    engine = start_engine(raising(Reject(reason)))
+
+    assert engine.submit(make_order()).wait(timeout=5) is OrderStatus.FAILED
+
+    assert engine.history("o-1")[-1].reason.startswith("rejected: ")
+    assert engine.metrics().incidents == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ValueError("bad"), "ValueError: bad"),
+        (ValueError(), "ValueError"),
+        (SystemExit(3), "SystemExit: 3"),
+        (KeyboardInterrupt(), "KeyboardInterrupt"),
+        (MemoryError(), "MemoryError"),
+        (GeneratorExit(), "GeneratorExit"),
+        (RecursionError("too deep"), "RecursionError: too deep"),
+        (ExceptionGroup("several", [ValueError("a")]), "ExceptionGroup: several (1 sub-exception)"),
+        (Unreadable(), "Unreadable: (an error without a readable text)"),
+        (Mute(), "Mute: (an error without a readable text)"),
+        (Rude(), "Rude: (an error without a readable text)"),
+        (ValueError("a\x00b\n\u20ac"), "ValueError: a\x00b\n\u20ac"),
+        (ValueError("lone \ud800"), "ValueError: lone ?"),
+        (ValueError("x" * 1000), "ValueError: " + "x" * 487 + "…"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)
+def test_whatever_the_handler_raises_is_a_failed_attempt(
+    start_engine: StartEngine, assert_sound: Callable[[], None], error: BaseException, text: str
+) -> None:
+    engine = start_engine(raising(error), processors=1, max_attempts=1)
+
+    receipts = engine.submit_many([make_order("a"), make_order("b")])
+
+    assert [receipt.wait(timeout=5) for receipt in receipts] == [OrderStatus.FAILED] * 2
+    assert engine.history("a")[-1].reason == f"{text}; failed attempt 1 of 1"
+    assert engine.metrics().incidents == 0
+    assert engine.trouble() == ()
+    engine.stop()
+    assert_sound()
+
+
+def test_an_unexpected_error_about_a_result_leaves_no_order_in_hand(
+    start_engine: StartEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> NoReturn:
+        raise ZeroDivisionError("unexpected")
+
+    monkeypatch.setattr(processors, "after_failure", fail)
+    engine = start_engine(raising(ValueError("bad")), processors=1)
+
+    receipt = engine.submit(make_order())
+
+    assert receipt.wait(timeout=5) is OrderStatus.FAILED
+    assert engine.metrics().incidents == 1
+
+
+@pytest.mark.parametrize(("failures", "longest"), [(1, 2.0), (2, 4.0), (3, 8.0), (4, 10.0), (5, 10.0), (999, 10.0)])
+def test_delays_double_up_to_the_longest_and_are_spread_over_their_upper_half(failures: int, longest: float) -> None:
+    config = EngineConfig.of({"retry_seconds": 2, "retry_max_seconds": 10})
+
+    delays = [retry_delay_seconds(failures, config) for _ in range(500)]
+
+    assert longest / 2 <= min(delays) < longest * 0.6
+    assert longest * 0.9 < max(delays) <= longest
+
+
+def test_the_delays_by_default_outlast_an_hour_of_an_outage_however_they_fall(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = EngineConfig()
+    monkeypatch.setattr(processors.random, "uniform", lambda shortest, _: shortest)
+
+    assert sum(retry_delay_seconds(failures, config) for failures in range(1, config.max_attempts)) > 3_600
+
+
+def test_the_step_after_a_failure_counts_it() -> None:
+    step = after_failure(
+        in_hand(), Moment(START_US + 7, START_US + 5), "boom", EngineConfig.of({"max_attempts": 2, "retry_seconds": 0})
+    )
+
+    assert (step.after.status, step.after.failures, step.after.ready_us) == (OrderStatus.PENDING, 1, START_US + 5)
+    assert step.reason == "boom; tried again in 0.0 s"
+
+
+def test_the_step_after_the_last_failure_is_failed() -> None:
+    step = after_failure(
+        in_hand(failures=1), Moment(START_US + 7, START_US + 5), "boom", EngineConfig.of({"max_attempts": 2})
+    )
+
+    assert (step.after.status, step.after.failures, step.after.ready_us) == (OrderStatus.FAILED, 2, None)
+    assert step.reason == "boom; failed attempt 2 of 2"
+
+
+def test_an_order_goes_back_to_its_old_place_without_a_failure() -> None:
+    step = put_back(in_hand(), Moment(START_US + 7, START_US + 5), "crash", None)
+
+    assert (step.after.ready_us, step.after.failures, step.reason) == (START_US - 9, 0, "crash")
+
+
+def test_an_order_whose_stamp_is_of_a_clock_that_was_ahead_is_ready_at_once() -> None:
+    step = put_back(in_hand(), Moment(START_US - 20, START_US - 10), "crash", None)
+
+    assert step.after.ready_us == START_US - 10
+
+
+def test_an_order_that_goes_back_is_not_behind_those_that_wait() -> None:
+    step = put_back(in_hand(), Moment(START_US, START_US), "crash", START_US - 30)
+
+    assert step.after.ready_us == START_US - 30

@@ -1,0 +1,527 @@
+"""Group commit, and what becomes of everybody's messages when the database does not take them."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pykka import Future, ThreadingFuture
+
+from ordermill.engine import Order, OrderEngine, OrderRecord, OrderStatus, Reject, StoreUnavailable, TransitionRefused
+from ordermill.engine.actors.messages import CancelOrder, RetryOrder, SettleOrder, SubmitOrders
+from ordermill.engine.actors.pool import PoolActor
+from ordermill.engine.actors.recorder import RecorderActor
+from ordermill.engine.testing import make_order
+from ordermill.store.domain.record import Move
+from ordermill.store.ledger import Acceptance, Ledger, Recorded
+
+if TYPE_CHECKING:
+    from tests.engine.conftest import Held, HeldLedger, WatchedClock
+
+StartEngine = Callable[..., OrderEngine]
+DISK_FULL = "The database failed (disk full): nothing was changed, try again."
+
+
+def has_orders(orders: object, _: object) -> bool:
+    return bool(orders)
+
+
+def becomes(status: OrderStatus) -> Callable[[object, Any], bool]:
+    return lambda _, moves: any(step.after.status is status for step in moves)
+
+
+def recorder_of(engine: OrderEngine) -> Any:
+    assert engine._life.running is not None
+    return engine._life.running.crew.recorder
+
+
+def test_whatever_waits_goes_into_one_transaction(start_engine: StartEngine, held: Held, ledger: HeldLedger) -> None:
+    engine = start_engine(held, processors=1)
+    engine.submit(make_order("first"))
+    held.begun()
+    ledger.hold(has_orders)
+    replies: list[Future[list[Acceptance]]] = [ThreadingFuture() for _ in range(100)]
+    recorder_of(engine).tell(SubmitOrders([make_order("second")], ThreadingFuture()))
+    ledger.wait_until_held()
+    for number, reply in enumerate(replies):
+        recorder_of(engine).tell(SubmitOrders([make_order(f"o-{number}")], reply))
+    ledger.release()
+
+    answers = [reply.get(timeout=5) for reply in replies]
+
+    assert [record.order_id for ((_, record),) in answers] == [f"o-{number}" for number in range(100)]
+    assert ledger.transactions == [(1, 0), (100, 0)]
+
+
+def test_of_two_commands_in_one_transaction_the_first_wins(
+    start_engine: StartEngine, ledger: HeldLedger, assert_sound: Callable[[], None]
+) -> None:
+    def reject(_: Order) -> None:
+        raise Reject("no")
+
+    engine = start_engine(reject)
+    engine.submit(make_order()).wait(timeout=5)
+    ledger.hold(has_orders)
+    recorder_of(engine).tell(SubmitOrders([make_order("other")], ThreadingFuture()))
+    ledger.wait_until_held()
+    replies: list[Future[OrderRecord]] = [ThreadingFuture(), ThreadingFuture()]
+    for reply in replies:
+        recorder_of(engine).tell(RetryOrder("o-1", reply))
+    ledger.release()
+
+    assert replies[0].get(timeout=5).status is OrderStatus.PENDING
+    with pytest.raises(TransitionRefused):
+        replies[1].get(timeout=5)
+    engine.drain(timeout=10)
+    assert engine.order("o-1").attempts == 2
+    engine.stop()
+    assert_sound()
+
+
+def test_a_cancellation_and_an_assignment_in_one_transaction_do_not_both_happen(
+    start_engine: StartEngine,
+    held: Held,
+    ledger: HeldLedger,
+    event_after: Callable[[type, str], threading.Event],
+    assert_sound: Callable[[], None],
+) -> None:
+    engine = start_engine(held, processors=1)
+    engine.submit(make_order("first"))
+    held.begun()
+    receipt = engine.submit(make_order("second"))
+    ledger.hold(has_orders)
+    recorder_of(engine).tell(SubmitOrders([make_order("third")], ThreadingFuture()))
+    ledger.wait_until_held()
+    assigned = event_after(PoolActor, "receive")
+    held.release()
+    assert assigned.wait(5)
+    reply: Future[OrderRecord] = ThreadingFuture()
+    recorder_of(engine).tell(CancelOrder("second", reply))
+    ledger.release()
+
+    assert reply.get(timeout=5).status is receipt.wait(timeout=5) is OrderStatus.CANCELLED
+    assert engine.drain(timeout=10).total_orders_processed == 2
+    assert held.begun() == "third"
+    engine.stop()
+    assert_sound()
+
+
+def test_a_submission_that_the_store_does_not_take_is_not_acknowledged(
+    start_engine: StartEngine, ledger: HeldLedger, clock: WatchedClock
+) -> None:
+    engine = start_engine(clock=clock)
+    ledger.fail_once(StoreUnavailable(OSError("disk full")), has_orders)
+
+    with pytest.raises(StoreUnavailable, match="disk full"):
+        engine.submit(make_order())
+
+    assert engine.orders() == []
+    assert engine.metrics().backlog == 0
+    assert engine.submit(make_order()).wait(timeout=5) is OrderStatus.COMPLETED
+
+
+def test_trouble_with_the_store_is_told_until_it_takes_a_write(
+    start_engine: StartEngine, ledger: HeldLedger, clock: WatchedClock
+) -> None:
+    engine = start_engine(clock=clock)
+    ledger.fail_once(StoreUnavailable(OSError("disk full")), has_orders)
+    with pytest.raises(StoreUnavailable):
+        engine.submit(make_order())
+    assert engine.trouble() == (DISK_FULL,)
+
+    engine.submit(make_order())
+
+    assert engine.trouble() == ()
+
+
+def test_trouble_with_the_store_clears_although_nobody_submits(
+    start_engine: StartEngine,
+    ledger: HeldLedger,
+    clock: WatchedClock,
+    event_after: Callable[[type, str], threading.Event],
+) -> None:
+    engine = start_engine(clock=clock)
+    ledger.fail_once(StoreUnavailable(OSError("disk full")), has_orders)
+    with pytest.raises(StoreUnavailable):
+        engine.submit(make_order())
+    tried_again = event_after(RecorderActor, "receive_batch")
+
+    clock.advance_to(clock.next_call())
+
+    assert tried_again.wait(5)
+    assert engine.trouble() == ()
+
+
+def test_the_result_of_a_handler_outlives_a_write_that_failed(
+    start_engine: StartEngine, ledger: HeldLedger, clock: WatchedClock, assert_sound: Callable[[], None]
+) -> None:
+    handled: list[str] = []
+    engine = start_engine(lambda order: handled.append(order.order_id), clock=clock)
+    ledger.fail_once(StoreUnavailable(OSError("disk full")), becomes(OrderStatus.COMPLETED))
+    receipt = engine.submit(make_order())
+    again_at = clock.next_call()
+    assert engine.status("o-1") is OrderStatus.PROCESSING
+    assert engine.trouble() == (DISK_FULL,)
+
+    clock.advance_to(again_at)
+
+    assert receipt.wait(timeout=5) is OrderStatus.COMPLETED
+    assert engine.trouble() == ()
+    assert handled == ["o-1"]
+    assert engine.order("o-1").attempts == 1
+    engine.stop()
+    assert_sound()
+
+
+def test_the_result_of_a_handler_is_recorded_by_a_stop_at_the_latest(
+    start_engine: StartEngine, ledger: HeldLedger, clock: WatchedClock, assert_sound: Callable[[], None]
+) -> None:
+    engine = start_engine(clock=clock)
+    ledger.fail_once(StoreUnavailable(OSError("disk full")), becomes(OrderStatus.COMPLETED))
+    engine.submit(make_order())
+    clock.next_call()
+
+    engine.stop()
+
+    assert_sound()
+    successor = start_engine()
+    assert successor.status("o-1") is OrderStatus.COMPLETED
+    assert successor.recovered.returned == 0
+
+
+def test_an_assignment_that_the_store_does_not_take_is_made_later(
+    start_engine: StartEngine, ledger: HeldLedger, clock: WatchedClock
+) -> None:
+    handled: list[str] = []
+    engine = start_engine(lambda order: handled.append(order.order_id), clock=clock)
+    ledger.fail_once(StoreUnavailable(OSError("disk full")), becomes(OrderStatus.PROCESSING))
+    receipt = engine.submit(make_order())
+    later = max(clock.next_call(), clock.next_call())
+    assert (engine.status("o-1"), handled) == (OrderStatus.PENDING, [])
+
+    clock.advance_to(later)
+
+    assert receipt.wait(timeout=5) is OrderStatus.COMPLETED
+    assert handled == ["o-1"]
+
+
+@pytest.mark.parametrize("command", [OrderEngine.cancel, OrderEngine.retry], ids=["cancel", "retry"])
+def test_a_command_that_the_store_does_not_take_changes_nothing(
+    start_engine: StartEngine,
+    leave_in_hand: Callable[..., object],
+    held: Held,
+    ledger: HeldLedger,
+    clock: WatchedClock,
+    command: Callable[[OrderEngine, str], OrderRecord],
+) -> None:
+    leave_in_hand("review")
+    engine = start_engine(held, processors=1, on_interrupted="review", clock=clock)
+    engine.submit(make_order("first"))
+    held.begun()
+    engine.submit(make_order("waiting"))
+    order_id = "waiting" if command is OrderEngine.cancel else "review"
+    before = engine.order(order_id)
+    ledger.fail_once(StoreUnavailable(OSError("disk full")), lambda *_: True)
+
+    with pytest.raises(StoreUnavailable, match="disk full"):
+        command(engine, order_id)
+
+    assert engine.order(order_id) == before
+    assert command(engine, order_id).status is not before.status
+
+
+def test_an_unexpected_error_of_the_ledger_spoils_nothing(
+    start_engine: StartEngine, ledger: HeldLedger, assert_sound: Callable[[], None]
+) -> None:
+    engine = start_engine()
+    ledger.fail_once(ZeroDivisionError("unexpected"), has_orders)
+
+    assert engine.submit(make_order()).wait(timeout=5) is OrderStatus.COMPLETED
+
+    assert engine.metrics().incidents == 1
+    engine.stop()
+    assert_sound()
+
+
+def test_what_cannot_be_recorded_does_not_keep_the_rest_of_its_transaction_out(
+    start_engine: StartEngine, held: Held, ledger: HeldLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = start_engine(held, processors=1)
+    engine.submit(make_order("first"))
+    held.begun()
+    ledger.hold(has_orders)
+    replies: dict[str, Future[list[Acceptance]]] = {name: ThreadingFuture() for name in ("a", "bad", "b")}
+    recorder_of(engine).tell(SubmitOrders([make_order("second")], ThreadingFuture()))
+    ledger.wait_until_held()
+    bad = make_order("bad")
+    for name, reply in replies.items():
+        recorder_of(engine).tell(SubmitOrders([bad if name == "bad" else make_order(name)], reply))
+    monkeypatch.setattr(Order, "total_cents", property(lambda order: -1 if order is bad else 1999))
+    ledger.release()
+
+    assert [replies[name].get(timeout=5)[0].outcome for name in ("a", "b")] == ["accepted", "accepted"]
+    with pytest.raises(Exception, match="refuses order 'bad'"):
+        replies["bad"].get(timeout=5)
+    assert engine.metrics().incidents == 1
+
+
+def test_an_unexpected_error_reaches_the_caller_and_the_recorder_serves_on(
+    start_engine: StartEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = start_engine(max_backlog=1)
+    record_all = RecorderActor._record_all
+
+    def fail_with_orders(recorder: RecorderActor) -> None:
+        if recorder._unsettled[0].orders:
+            raise ZeroDivisionError("unexpected")
+        record_all(recorder)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RecorderActor, "_record_all", fail_with_orders)
+        with pytest.raises(ZeroDivisionError):
+            engine.submit(make_order())
+
+    assert engine.metrics().incidents == 1
+    assert engine.submit(make_order()).wait(timeout=5) is OrderStatus.COMPLETED
+
+
+UNREADABLE_ID = json.loads('"\\ud800"')
+
+
+@pytest.mark.parametrize("order_id", [UNREADABLE_ID, 10**30, None, ["o-1"]], ids=repr)
+def test_a_command_that_makes_no_sense_keeps_nothing_of_its_batch_out(
+    start_engine: StartEngine, ledger: HeldLedger, held: Held, assert_sound: Callable[[], None], order_id: Any
+) -> None:
+    engine = start_engine(held, processors=2, user_backlog=100)
+    engine.submit_many([make_order("a"), make_order("b")])
+    assert {held.begun(), held.begun()} == {"a", "b"}
+    engine.submit_many(make_order(f"waiting-{number}") for number in range(4))
+    ledger.hold(has_orders)
+    recorder_of(engine).tell(SubmitOrders([make_order("holding")], ThreadingFuture()))
+    ledger.wait_until_held()
+    held.release()  # results and assignments are in the same batch as the command
+    submitted: Future[list[Acceptance]] = ThreadingFuture()
+    commanded: list[Future[OrderRecord]] = [ThreadingFuture() for _ in range(3)]
+    for command, reply in zip((CancelOrder, RetryOrder), commanded, strict=False):
+        recorder_of(engine).tell(command(order_id, reply))
+    recorder_of(engine).tell(SettleOrder(order_id, OrderStatus.FAILED, commanded[2]))
+    recorder_of(engine).tell(SubmitOrders([make_order("innocent")], submitted))
+    ledger.release()
+
+    assert submitted.get(timeout=5)[0].outcome == "accepted"
+    for reply in commanded:
+        with pytest.raises(Exception, match=r"surrogates|int|binding|supported|There is no order"):
+            reply.get(timeout=5)
+    assert engine.drain(timeout=10).total_orders_processed == 8
+    engine.stop()
+    assert_sound()
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("a bug"), SystemExit(3)], ids=["error", "exit"])
+@pytest.mark.parametrize("step", ["log_transitions", "users_released", "WriteAheadLog.keep_bounded"])
+def test_an_error_after_a_commit_is_not_taken_for_a_failed_commit(
+    start_engine: StartEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    assert_sound: Callable[[], None],
+    step: str,
+    error: BaseException,
+) -> None:
+    recorded: list[str] = []
+    record = Ledger.record
+
+    def record_and_note(ledger: Ledger, orders: Sequence[Order], moves: Sequence[Move], *more: Any) -> Recorded:
+        stored = record(ledger, orders, moves, *more)
+        recorded.extend([*(order.order_id for order in orders), *(move.after.order_id for move in moves)])
+        return stored
+
+    def fail_always(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Ledger, "record", record_and_note)
+    monkeypatch.setattr(f"ordermill.engine.actors.recorder.{step}", fail_always)
+    handled: list[str] = []
+    engine = start_engine(lambda order: handled.append(order.order_id), user_backlog=2)
+    for number in range(5):
+        engine.submit(make_order(f"o-{number}")).wait(timeout=5)
+
+    metrics = engine.drain(timeout=5)
+
+    assert handled == [f"o-{number}" for number in range(5)]
+    assert sorted(recorded) == sorted(handled * 3)
+    assert (metrics.total_orders_processed, metrics.backlog) == (5, 0)
+    assert metrics.incidents
+    engine.stop()
+    assert_sound()
+
+
+@pytest.mark.parametrize("error", [MemoryError(), SystemExit(3)], ids=["error", "exit"])
+@pytest.mark.parametrize("status", [OrderStatus.PENDING, OrderStatus.PROCESSING, OrderStatus.COMPLETED])
+@pytest.mark.parametrize("is_stored", [False, True], ids=["nothing stored", "stored all the same"])
+def test_whatever_the_ledger_raises_once_nothing_is_lost_and_nothing_done_twice(
+    start_engine: StartEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    assert_sound: Callable[[], None],
+    error: BaseException,
+    status: OrderStatus,
+    is_stored: bool,
+) -> None:
+    record = Ledger.record
+    errors = [error]
+
+    def fail_once(ledger: Ledger, orders: Sequence[Order], moves: Sequence[Move], *more: Any) -> Recorded:
+        is_due = bool(orders) if status is OrderStatus.PENDING else any(step.after.status is status for step in moves)
+        if is_due and errors:
+            if is_stored:
+                record(ledger, orders, moves, *more)
+            raise errors.pop()
+        return record(ledger, orders, moves, *more)
+
+    monkeypatch.setattr(Ledger, "record", fail_once)
+    handled: list[str] = []
+    engine = start_engine(lambda order: handled.append(order.order_id), max_backlog=3, user_backlog=3)
+    for number in range(5):
+        engine.submit(make_order(f"o-{number}")).wait(timeout=5)
+
+    metrics = engine.drain(timeout=5)
+
+    assert handled == [f"o-{number}" for number in range(5)]
+    assert (metrics.total_orders_processed, metrics.backlog, metrics.incidents) == (5, 0, 1)
+    engine.submit_many(make_order(f"more-{number}") for number in range(3))
+    engine.drain(timeout=5)
+    engine.stop()
+    assert_sound()
+
+
+def test_an_assignment_that_is_refused_for_a_bug_is_made_later(
+    start_engine: StartEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = Ledger.record
+    errors = [MemoryError(), MemoryError()]  # the batch, and the order alone
+
+    def fail_twice(ledger: Ledger, orders: Sequence[Order], moves: Sequence[Move], *more: Any) -> Recorded:
+        if errors and any(step.after.status is OrderStatus.PROCESSING for step in moves):
+            raise errors.pop()
+        return record(ledger, orders, moves, *more)
+
+    monkeypatch.setattr(Ledger, "record", fail_twice)
+    engine = start_engine()
+
+    assert engine.submit(make_order()).wait(timeout=5) is OrderStatus.COMPLETED
+
+
+def test_an_assignment_that_can_never_be_recorded_holds_up_no_other_order(
+    start_engine: StartEngine,
+    clock: WatchedClock,
+    let_record: Callable[[OrderEngine], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    record = Ledger.record
+    is_mended = threading.Event()
+    tried: list[int] = []
+
+    def refuse_one(ledger: Ledger, orders: Sequence[Order], moves: Sequence[Move], *more: Any) -> Recorded:
+        assigned = [step.after.order_id for step in moves if step.after.status is OrderStatus.PROCESSING]
+        if "bad" in assigned and not is_mended.is_set():
+            if len(moves) + len(orders) == 1:
+                tried.append(clock.monotonic_us())
+            raise ZeroDivisionError("unexpected")
+        return record(ledger, orders, moves, *more)
+
+    monkeypatch.setattr(Ledger, "record", refuse_one)
+    engine = start_engine(clock=clock, processors=1)
+    began_us = clock.monotonic_us()
+    bad = engine.submit(make_order("bad"))
+    for number in range(5):
+        assert engine.submit(make_order(f"good-{number}")).wait(timeout=5) is OrderStatus.COMPLETED
+    for _ in range(30):
+        clock.advance(0.1)
+        let_record(engine)
+        let_record(engine)
+        assert engine.submit(make_order(f"good-at-{clock.monotonic_us()}")).wait(timeout=5) is OrderStatus.COMPLETED
+    assert [round((at_us - began_us) / 1e6, 1) for at_us in dict.fromkeys(tried)] == [0.0, 0.5, 1.5]
+
+    is_mended.set()
+    clock.advance(4)
+
+    assert bad.wait(timeout=5) is OrderStatus.COMPLETED
+
+
+def test_a_bug_beside_the_transaction_loses_no_result_and_no_assignment(
+    start_engine: StartEngine, monkeypatch: pytest.MonkeyPatch, assert_sound: Callable[[], None]
+) -> None:
+    record_all = RecorderActor._record_all
+    failed: set[OrderStatus] = set()
+
+    def fail_once_each(recorder: RecorderActor) -> None:
+        for step in recorder._unsettled[0].moves:
+            if step.after.status not in failed:
+                failed.add(step.after.status)
+                raise ZeroDivisionError("unexpected")
+        record_all(recorder)
+
+    monkeypatch.setattr(RecorderActor, "_record_all", fail_once_each)
+    handled: list[str] = []
+    engine = start_engine(lambda order: handled.append(order.order_id))
+
+    assert engine.submit(make_order()).wait(timeout=5) is OrderStatus.COMPLETED
+    assert failed == {OrderStatus.PROCESSING, OrderStatus.COMPLETED}
+    assert handled == ["o-1"]
+    engine.stop()
+    assert_sound()
+
+
+def test_a_database_that_fails_is_tried_with_one_timer_and_more_seldom_with_time(
+    start_engine: StartEngine, clock: WatchedClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = start_engine(clock=clock)
+    tried = threading.Event()
+
+    def fail_always(*_: object) -> None:
+        tried.set()
+        raise StoreUnavailable(OSError("disk full"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "record", fail_always)
+        for number in range(50):
+            with pytest.raises(StoreUnavailable):
+                engine.submit(make_order(f"o-{number}"))
+        waits = []
+        for _ in range(8):
+            at_us = clock.next_call()
+            waits.append((at_us - clock.now_us()) / 1e6)
+            assert clock.calls_to_come() == 1
+            tried.clear()
+            clock.advance_to(at_us)
+            assert tried.wait(5)
+        next_at = clock.next_call()
+
+    assert waits == [0.2, 0.4, 0.8, 1.6, 3.2, 5, 5, 5]
+    assert len([record for record in caplog.records if "takes no writes" in record.getMessage()]) == 1
+    clock.advance_to(next_at)
+    assert engine.submit(make_order("later")).wait(timeout=5) is OrderStatus.COMPLETED
+    assert engine.trouble() == ()
+
+
+def test_an_acknowledged_order_is_in_the_metrics(start_engine: StartEngine, held: Held) -> None:
+    engine = start_engine(held)
+    for number in range(1, 20):
+        engine.submit(make_order(f"o-{number}"))
+        assert engine.metrics().backlog == number
+
+
+def test_orders_are_on_disk_when_they_are_acknowledged(database: Path, held: Held) -> None:
+    with OrderEngine(database, handler=held, durability="full", stop_seconds=0) as engine:
+        engine.submit(make_order())
+        held.begun()
+        copy = database.with_name("copy.db")
+        for suffix in ("", "-wal"):
+            Path(f"{copy}{suffix}").write_bytes(Path(f"{database}{suffix}").read_bytes())
+
+        with OrderEngine(copy, handler=lambda _: None) as survivor:
+            assert survivor.recovered.returned == 1
+            assert survivor.wait("o-1", timeout=5) is OrderStatus.COMPLETED
+        held.release()

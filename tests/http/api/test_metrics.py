@@ -1,0 +1,197 @@
+"""The metrics call: exact, and in the format that the client prefers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from ordermill.engine import Order, OrderStatus, Reject
+from ordermill.store import queries
+from ordermill.store.sqlite import database as store
+from ordermill.store.totals import PROCESSING_MICROSECONDS, TIMED_ORDERS
+
+if TYPE_CHECKING:
+    from tests.http.conftest import Client, Gate
+
+    MakeOrder = Callable[..., dict[str, Any]]
+
+
+def handle(order: Order) -> None:
+    """Rejects every third order."""
+    if int(order.order_id) % 3 == 0:
+        raise Reject("every third")
+
+
+@pytest.fixture
+def at_rest(start_server: Callable[..., Client], order: MakeOrder) -> Client:
+    """A client of a server that has 200 Completed and 100 Failed orders, and nothing to do."""
+    client = start_server(handle)
+    client.post("/orders/bulk", [order(str(number)) for number in range(300)])
+    client.engine.drain(timeout=60)
+    return client
+
+
+def recount(client: Client) -> dict[str, int]:
+    """What the tables say, counted anew."""
+    readers = store.open_readers(client.engine.path, max_connections=1)
+    try:
+        with readers.connection_context():
+            return dict(queries.recount(readers))
+    finally:
+        readers.close_all()
+
+
+def samples(families: Any) -> dict[str, float]:
+    """The values of all samples by their names and labels."""
+    return {
+        sample.name + "".join(f" {value}" for value in sample.labels.values()): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def test_at_rest_the_metrics_equal_a_recount_to_the_last_digit(at_rest: Client) -> None:
+    counts = recount(at_rest)
+
+    reply = at_rest.get("/metrics")
+
+    assert reply.status == 200
+    assert reply.headers["Content-Type"] == "application/json"
+    metrics = reply.json
+    assert metrics["total_orders_processed"] == counts["Completed"] == 200
+    assert metrics["orders_by_status"] == {status: counts[status] for status in OrderStatus}
+    assert metrics["orders_by_status"]["Failed"] == 100
+    assert counts[PROCESSING_MICROSECONDS] > 0
+    assert metrics["processing_seconds_count"] == counts[TIMED_ORDERS] == 200
+    assert metrics["processing_seconds_total"] == counts[PROCESSING_MICROSECONDS] / 1e6
+    mean = counts[PROCESSING_MICROSECONDS] / counts[TIMED_ORDERS] / 1e6
+    assert metrics["average_processing_time_seconds"] == mean
+    assert (metrics["backlog"], metrics["incidents"]) == (0, 0)
+
+
+def test_the_metrics_are_the_same_after_a_restart(at_rest: Client, start_server: Callable[..., Client]) -> None:
+    before = at_rest.get("/metrics").json
+    at_rest.engine.stop()
+
+    after = start_server().get("/metrics").json
+
+    del before["uptime_seconds"], after["uptime_seconds"]
+    assert after == before
+
+
+def test_an_acknowledged_order_is_in_the_metrics_at_once(held: Client, gate: Gate, order: MakeOrder) -> None:
+    for number in range(1, 21):
+        held.post("/orders", order(str(number)))
+
+        metrics = held.get("/metrics").json
+
+        assert metrics["backlog"] == number
+        by_status = metrics["orders_by_status"]
+        assert by_status["Pending"] + by_status["Processing"] == number
+    gate.open()
+
+
+def test_a_new_server_has_processed_nothing(start_server: Callable[..., Client]) -> None:
+    metrics = start_server(processors=3).get("/metrics").json
+
+    assert metrics["uptime_seconds"] >= 0
+    assert (
+        metrics.items()
+        >= {
+            "total_orders_processed": 0,
+            "average_processing_time_seconds": 0.0,
+            "orders_by_status": dict.fromkeys(OrderStatus, 0),
+            "processing_seconds_total": 0.0,
+            "processing_seconds_count": 0,
+            "simulated": False,
+            "backlog": 0,
+            "processors": 3,
+            "incidents": 0,
+        }.items()
+    )
+
+
+def test_work_that_is_only_simulated_is_said_to_be(start_server: Callable[..., Client]) -> None:
+    client = start_server(None)
+
+    assert client.get("/metrics").json["simulated"] is True
+    assert "ordermill_simulated 1.0\n" in client.get("/metrics", Accept="text/plain").body.decode()
+
+
+def expected_samples(client: Client) -> dict[str, float]:
+    """The samples that say what the JSON says."""
+    metrics = client.get("/metrics").json
+    return {
+        "ordermill_orders_processed_total": metrics["total_orders_processed"],
+        "ordermill_processing_seconds_count": metrics["processing_seconds_count"],
+        "ordermill_processing_seconds_sum": metrics["processing_seconds_total"],
+        "ordermill_simulated": metrics["simulated"],
+        "ordermill_backlog": metrics["backlog"],
+        "ordermill_processors": metrics["processors"],
+        "ordermill_incidents_total": metrics["incidents"],
+        **{f"ordermill_orders {status}": count for status, count in metrics["orders_by_status"].items()},
+    }
+
+
+def test_prometheus_text_says_the_same(at_rest: Client) -> None:
+    reply = at_rest.get("/metrics", Accept="text/plain")
+
+    assert reply.status == 200
+    assert reply.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    families = list(parse_text(reply.body.decode()))
+    assert all(family.documentation for family in families)
+    found = samples(families)
+    assert found["ordermill_uptime_seconds"] >= 0
+    assert found.items() >= expected_samples(at_rest).items()
+
+
+def test_openmetrics_says_the_same(at_rest: Client) -> None:
+    reply = at_rest.get("/metrics", Accept="application/openmetrics-text; version=1.0.0")
+
+    assert reply.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
+    found = samples(parse_openmetrics(reply.body.decode()))
+    assert found["ordermill_uptime_seconds"] >= 0
+    assert found.items() >= expected_samples(at_rest).items()
+
+
+@pytest.mark.parametrize(
+    ("accept", "media_type"),
+    [
+        ("", "application/json"),
+        ("*/*", "application/json"),
+        ("application/json", "application/json"),
+        ("application/*", "application/json"),
+        ("text/html", "application/json"),
+        ("image/png, text/css;q=0.5", "application/json"),
+        ("application/json, text/plain;q=0.5", "application/json"),
+        ("text/plain;q=0.5, application/json", "application/json"),
+        ("text/plain;q=0.4, */*;q=0.8", "application/json"),
+        ("text/plain;q=0, */*", "application/json"),
+        ("text/plain;q=0", "application/json"),
+        ("text/plain;q=x, application/json", "application/json"),
+        ("text/plain;q=", "application/json"),
+        (";;;,,,=", "application/json"),
+        ("text/plain", "text/plain"),
+        ("text/plain;version=0.0.4;q=0.5,*/*;q=0.1", "text/plain"),
+        ("text/plain, application/json;q=0.9", "text/plain"),
+        ("application/json;q=0.1, text/plain", "text/plain"),
+        (
+            "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1",
+            "application/openmetrics-text",
+        ),
+    ],
+)
+def test_the_format_is_the_one_that_the_client_prefers(client: Client, accept: str, media_type: str) -> None:
+    reply = client.get("/metrics", Accept=accept)
+
+    assert (reply.status, reply.headers.get_content_type()) == (200, media_type)
+
+
+def test_the_metrics_take_no_parameters(client: Client) -> None:
+    reply = client.get("/metrics?format=text")
+
+    assert (reply.status, reply.json["errors"][0]["pointer"]) == (422, "/query/format")

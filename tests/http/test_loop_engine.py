@@ -1,0 +1,211 @@
+"""The desk of handlers in a loop: what it puts together, and how the answers are told apart again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from ordermill.engine import (
+    BacklogFull,
+    Desk,
+    EngineStopped,
+    IdempotencyKey,
+    OrderEngine,
+    Outcome,
+    Reply,
+    StoreUnavailable,
+)
+from ordermill.engine.actors.messages import AwaitOrder, Request, SubmitOrders
+from ordermill.engine.reply import answer, fail
+from ordermill.engine.testing import make_order
+from ordermill.http.loop_engine import LoopDesk
+from ordermill.store.domain.record import Cause
+from ordermill.store.ledger import Acceptance
+
+pytestmark = pytest.mark.engine_at_hand
+
+
+class Watched(Desk):
+    """A desk in front of an engine's, which keeps what is sent and may refuse it."""
+
+    def __init__(self, engine: OrderEngine) -> None:
+        self.engine = engine
+        self.sent: list[Request] = []
+        self.error: Callable[[Request], Exception | None] = lambda _: None
+
+    def send(self, request: Request) -> None:
+        self.sent.append(request)
+        error = self.error(request)
+        if error is None:
+            self.engine.send(request)
+        else:
+            fail(request.reply, error)
+
+    def trouble(self) -> tuple[str, ...]:
+        return self.engine.trouble()
+
+    def warnings(self) -> tuple[str, ...]:
+        return self.engine.warnings()
+
+    def dead_actors(self) -> tuple[str, ...]:
+        return self.engine.dead_actors()
+
+    def incidents(self) -> Counter[str]:
+        return self.engine.incidents()
+
+    def interrupt_waits(self) -> None:
+        self.engine.interrupt_waits()
+
+    def _read(self, query: Any) -> Any:
+        return self.engine._read(query)
+
+
+class Turns:
+    """A loop whose turns the test takes."""
+
+    def __init__(self) -> None:
+        self.calls: list[Callable[[], object]] = []
+
+    def take(self) -> None:
+        """Do what has been called so far."""
+        calls, self.calls = self.calls, []
+        for call in calls:
+            call()
+
+    def take_until(self, *replies: Reply[Any]) -> None:
+        """Take turns until all replies are there."""
+        while not all(reply.is_done for reply in replies):
+            self.take()
+
+
+@pytest.fixture
+def turns() -> Turns:
+    """A loop whose turns the test takes."""
+    return Turns()
+
+
+@pytest.fixture
+def watched(start_engine: Callable[..., OrderEngine]) -> Watched:
+    """A desk in front of an engine's."""
+    return Watched(start_engine())
+
+
+@pytest.fixture
+def desk(watched: Watched, turns: Turns) -> LoopDesk:
+    """The desk of handlers in that loop."""
+    return LoopDesk(watched, lambda call: turns.calls.append(call))
+
+
+def submit(desk: LoopDesk, *order_ids: str) -> list[Reply[list[Acceptance]]]:
+    """Submit orders, each by itself."""
+    return [desk.begin_submit((make_order(order_id),), Cause(f"r-{order_id}")) for order_id in order_ids]
+
+
+def test_the_orders_of_one_turn_are_one_message_and_each_gets_its_own_answer(
+    desk: LoopDesk, watched: Watched, turns: Turns
+) -> None:
+    replies = submit(desk, "o-1", "o-2", "o-1")
+    assert watched.sent == []
+
+    turns.take_until(*replies)
+
+    (sent,) = watched.sent
+    assert isinstance(sent, SubmitOrders)
+    assert [order.order_id for order in sent.orders] == ["o-1", "o-2", "o-1"]
+    assert [cause.request_id for cause in sent.causes] == ["r-o-1", "r-o-2", "r-o-1"]
+    outcomes = [(acceptance.outcome, acceptance.record.order_id) for reply in replies for acceptance in reply.get()]
+    assert outcomes == [(Outcome.ACCEPTED, "o-1"), (Outcome.ACCEPTED, "o-2"), (Outcome.DUPLICATE, "o-1")]
+
+
+def test_the_next_turn_is_another_message(desk: LoopDesk, watched: Watched, turns: Turns) -> None:
+    first = submit(desk, "o-1")
+    turns.take()
+    second = submit(desk, "o-2")
+    turns.take_until(*first, *second)
+
+    assert len(watched.sent) == 2
+
+
+def test_lots_and_orders_under_a_key_go_by_themselves(desk: LoopDesk, watched: Watched, turns: Turns) -> None:
+    lot = desk.begin_submit((make_order("o-1"), make_order("o-2")))
+    keyed = desk.begin_submit((make_order("o-3"),), None, IdempotencyKey("k", "", "0" * 64))
+    listed = desk.begin_submit([make_order("o-4")])
+    turns.take_until(lot, keyed, listed)
+
+    assert len(watched.sent) == 3
+
+
+def test_one_that_does_not_fit_does_not_keep_the_others_out(desk: LoopDesk, watched: Watched, turns: Turns) -> None:
+    def refuse(request: Request) -> Exception | None:
+        orders = getattr(request, "orders", ())
+        if len(orders) > 1 or orders[0].order_id == "o-2":
+            return BacklogFull(9, len(orders), 10, 1)
+        return None
+
+    watched.error = refuse
+    first, second, third = replies = submit(desk, "o-1", "o-2", "o-3")
+    turns.take_until(*replies)
+
+    assert first.get()[0].outcome is third.get()[0].outcome is Outcome.ACCEPTED
+    with pytest.raises(BacklogFull):
+        second.get()
+
+
+@pytest.mark.parametrize("error", [EngineStopped(), StoreUnavailable(OSError("full"))])
+def test_what_would_befall_each_of_them_is_not_tried_again(
+    desk: LoopDesk, watched: Watched, turns: Turns, error: Exception
+) -> None:
+    watched.error = lambda _: error
+    replies = submit(desk, "o-1", "o-2")
+    turns.take_until(*replies)
+
+    assert len(watched.sent) == 1
+    for reply in replies:
+        with pytest.raises(type(error)):
+            reply.get()
+
+
+def test_an_error_of_sending_reaches_each_of_them(desk: LoopDesk, watched: Watched, turns: Turns) -> None:
+    watched.engine.stop()
+    replies = submit(desk, "o-1", "o-2")
+    turns.take()
+
+    for reply in replies:
+        with pytest.raises(EngineStopped):
+            reply.get()
+
+
+def test_all_replies_come_in_the_loop(desk: LoopDesk, turns: Turns) -> None:
+    (accepted,) = submit(desk, "o-1")
+    turns.take_until(accepted)
+    replies = [desk.begin_metrics(), desk.begin_cancel("nobody"), desk.begin_wait("o-1", 30)]
+    came: list[Reply[Any]] = []
+    for reply in replies:
+        reply.when_done(lambda reply=reply: came.append(reply))
+
+    while len(turns.calls) < len(replies):
+        assert came == []
+    turns.take()
+
+    assert len(came) == len(replies)
+
+
+def test_who_waits_no_longer_leaves_nothing_behind(
+    start_engine: Callable[..., OrderEngine], turns: Turns, gate: Any
+) -> None:
+    watched = Watched(start_engine(gate))
+    desk = LoopDesk(watched, lambda call: turns.calls.append(call))
+    turns.take_until(*submit(desk, "o-1"))
+    waits = [desk.begin_wait("o-1", 30) for _ in range(3)]
+    room = watched.engine._need().crew.waiting_room
+    assert [len(waiting) for waiting in room._waiting.values()] == [3]
+
+    for wait in waits:
+        answer(wait, None)
+
+    assert not room._waiting
+    assert sum(isinstance(request, AwaitOrder) for request in watched.sent) == 3
+    gate.open()
