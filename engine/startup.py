@@ -33,9 +33,9 @@ from .clock import Clock, SystemClock
 from .config import EngineConfig
 from .execution import begun
 from .execution.handler import Probe
-from .execution.recovery import Recovered, recover
 from .execution.runners import Bench
 from .logger import EngineLogger
+from .recovery import Recovered, recover
 from .reply import Reply
 
 MAX_READERS = 8

@@ -23,8 +23,10 @@ from ..clock import Timer
 from ..config import OnInterrupted
 from ..execution.attempt import describe_overrun
 from ..execution.handler import Effect, describe
-from ..execution.recovery import settle
+from ..execution.retry import put_back
+from ..execution.unknown_outcome import settle
 from ..reply import fail
+from ..requests import CancelOrder
 from .base import EngineActor, some
 from .claims import Claims, Hand
 from .context import Crew
@@ -32,7 +34,6 @@ from .messages import (
     AbandonWork,
     AssignmentsFailed,
     AssignOrders,
-    CancelOrder,
     CheckClaims,
     CheckTimeouts,
     ClaimsRunLow,
@@ -52,7 +53,7 @@ from .messages import (
     TryProcessors,
     WakeUp,
 )
-from .processor import ProcessorActor, put_back
+from .processor import ProcessorActor
 
 _MOST_AHEAD = 128
 _ASSIGNMENT_SECONDS = 0.010

@@ -34,17 +34,16 @@ from ...store.sqlite.connection import FilesGone, Writer
 from ...store.sqlite.wal import WriteAheadLog
 from ...store.statements import run
 from ..reply import answer, fail
+from ..requests import AwaitOrder, CancelOrder, RetryOrder, SettleOrder, SubmitOrders
 from .backlog import users_released
 from .base import BatchActor, fail_message
 from .context import Crew
 from .messages import (
     AssignmentsFailed,
     AssignOrders,
-    AwaitOrder,
     BacklogRead,
     BacklogReleased,
     BoundLog,
-    CancelOrder,
     CheckFiles,
     EndBy,
     LedgerCommitted,
@@ -55,9 +54,6 @@ from .messages import (
     ReadTotals,
     RecordRest,
     ReleaseOrder,
-    RetryOrder,
-    SettleOrder,
-    SubmitOrders,
     TotalsRead,
     WakeUp,
 )

@@ -10,26 +10,18 @@ import threading
 import uuid
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
-from enum import Enum, StrEnum, auto
+from enum import Enum, auto
 from functools import lru_cache, partial
 from multiprocessing.connection import Connection, wait
 from typing import Any, ClassVar, Protocol
 
 from ...store.domain.errors import InvalidConfiguration
 from ...store.domain.order import Order
+from ..config import ExecutorKind
 from ..output import outlive_output
 from .attempt import Lost, NotBegun, Outcome, Returned, attempt, within
 from .children import leave_stopping_to_parent, shielded
 from .handler import Handler, describe
-
-
-class ExecutorKind(StrEnum):
-    """Where the handler runs."""
-
-    THREADS = "threads"
-    """In the processor's thread: for handlers that wait for networks and disks."""
-    PROCESSES = "processes"
-    """In a worker process that each processor has: for handlers that compute, or that may have to be killed."""
 
 
 class Begin(Protocol):

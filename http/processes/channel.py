@@ -25,9 +25,9 @@ from typing import Any, NamedTuple, TypeVar
 from peewee import Database
 
 from ...engine import Desk, EngineStopped, OrderEngine, Reply
-from ...engine.actors.messages import AwaitOrder, Request
 from ...engine.execution.handler import describe
 from ...engine.reply import answer, fail
+from ...engine.requests import AwaitOrder, Request
 from ...engine.startup import MAX_READERS
 from ...store.sqlite.reader import Reader
 from ..transport.bounded_log import BoundedLog

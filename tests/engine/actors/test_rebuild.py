@@ -10,8 +10,9 @@ import pytest
 
 from ordermill.engine import BacklogFull, OrderEngine, OrderStatus
 from ordermill.engine.actors.intake import IntakeActor
-from ordermill.engine.actors.messages import LedgerCommitted, SubmitOrders
+from ordermill.engine.actors.messages import LedgerCommitted
 from ordermill.engine.actors.metrics import MetricsActor
+from ordermill.engine.requests import SubmitOrders
 from ordermill.engine.testing import make_order
 from ordermill.store import queries
 from ordermill.store.sqlite.database import open_readers

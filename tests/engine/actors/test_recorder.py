@@ -12,9 +12,9 @@ import pytest
 from pykka import Future, ThreadingFuture
 
 from ordermill.engine import Order, OrderEngine, OrderRecord, OrderStatus, Reject, StoreUnavailable, TransitionRefused
-from ordermill.engine.actors.messages import CancelOrder, RetryOrder, SettleOrder, SubmitOrders
 from ordermill.engine.actors.pool import PoolActor
 from ordermill.engine.actors.recorder import RecorderActor
+from ordermill.engine.requests import CancelOrder, RetryOrder, SettleOrder, SubmitOrders
 from ordermill.engine.testing import make_order
 from ordermill.store.domain.record import Move
 from ordermill.store.ledger import Acceptance, Ledger, Recorded

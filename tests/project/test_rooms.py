@@ -1,0 +1,124 @@
+"""Inside the layers as well imports run one way: from room to room as this table has it, and never in a circle."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOMS: dict[str, dict[str, str]] = {
+    "http": {
+        "__main__": "cli",
+        "cli": "serve config security transport wire",
+        "serve": "processes routes framework loop_engine openapi security transport config",
+        "processes": "routes framework loop_engine openapi security transport config",
+        "routes": "api openapi framework security wire",
+        "api": "framework security wire",
+        "openapi": "framework security wire",
+        "loop_engine": "",
+        "framework": "security transport wire",
+        "transport": "wire config followed",
+        "security": "wire config followed",
+        "followed": "",
+        "wire": "",
+        "config": "",
+    },
+    "engine": {
+        "__init__": "order_engine interface recovery execution receipt reply snapshot config",
+        "testing": "clock",
+        "order_engine": "life startup recovery interface requests actors execution config clock",
+        "startup": "recovery actors execution reply config clock logger",
+        "recovery": "actors execution logger",
+        "life": "startup logger",
+        "actors": "execution requests reply snapshot config clock logger",
+        "interface": "requests receipt reply snapshot arguments",
+        "requests": "reply snapshot",
+        "execution": "reply config clock output",
+        "receipt": "",
+        "reply": "logger",
+        "snapshot": "",
+        "arguments": "",
+        "config": "",
+        "output": "",
+        "logger": "",
+        "clock": "logger",
+    },
+    "store": {
+        "__init__": "",
+        "audit": "queries statements tables domain",
+        "engines": "statements tables domain",
+        "export": "queries statements tables domain",
+        "retention": "export queries idempotency totals statements tables domain",
+        "ledger": "queries idempotency totals statements tables domain",
+        "queries": "totals statements tables domain",
+        "idempotency": "statements tables domain",
+        "totals": "statements tables domain",
+        "sqlite": "queries statements tables domain",
+        "tables": "",
+        "statements": "",
+        "domain": "",
+    },
+}
+"""Each room, or file beside the rooms, and what it may import of its layer besides itself."""
+
+
+def modules(root: Path, layer: str) -> dict[str, Path]:
+    """Every module of a layer by its name below the layer: `transport.server`."""
+    return {
+        ".".join(path.relative_to(root / layer).with_suffix("").parts): path
+        for path in sorted((root / layer).rglob("*.py"))
+    }
+
+
+def imports(root: Path, layer: str) -> dict[str, set[str]]:
+    """What each module of a layer imports of that layer, by name."""
+    known = modules(root, layer)
+    return {name: set(_imported(name, path, layer, known)) for name, path in known.items()}
+
+
+def _imported(name: str, path: Path, layer: str, known: dict[str, Path]) -> Iterator[str]:
+    package = [layer, *name.split(".")[:-1]]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = [*package[: len(package) - node.level + 1], *filter(None, (node.module or "").split("."))]
+            for alias in node.names:
+                for target in ([*base, alias.name], base, [*base, "__init__"]):
+                    found = ".".join(target[1:])
+                    if target[:1] == [layer] and found in known and found != name:
+                        yield found
+                        break
+
+
+def room(name: str) -> str:
+    """The room of a module: the folder that it is in, or its own name."""
+    return name.partition(".")[0]
+
+
+@pytest.mark.parametrize("layer", ["engine"])
+def test_a_room_imports_from_the_rooms_below_it_alone(root: Path, layer: str) -> None:
+    table = {name: {name, *allowed.split()} for name, allowed in ROOMS[layer].items()}
+
+    assert {room(name) for name in modules(root, layer)} == set(table)
+    assert [
+        f"{name} imports {target}"
+        for name, targets in imports(root, layer).items()
+        for target in sorted(targets)
+        if room(target) not in table[room(name)]
+    ] == []
+
+
+@pytest.mark.parametrize("layer", ["engine"])
+def test_no_imports_run_in_a_circle(root: Path, layer: str) -> None:
+    left = imports(root, layer)
+    while ends := {name for name, targets in left.items() if not targets & left.keys()}:
+        left = {name: targets for name, targets in left.items() if name not in ends}
+
+    assert left == {}
+
+
+def test_what_an_order_is_does_not_know_how_it_is_stored(root: Path) -> None:
+    for path in (root / "store" / "domain").rglob("*.py"):
+        assert "peewee" not in path.read_text(encoding="utf-8")
+        assert "sqlite3" not in path.read_text(encoding="utf-8")
