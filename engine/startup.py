@@ -132,6 +132,7 @@ def put_up(
         undo.pop_all()
     crew.pool.tell(messages.WakeUp())
     crew.recorder.tell(messages.PruneOrders())
+    crew.recorder.tell(messages.CheckFiles())
     return Running(crew, reader, own_reader, lock, given_clock is None, recovered)
 
 
