@@ -28,10 +28,10 @@ from ..store.ledger import Outcome
 from ..store.sqlite.database import Durability
 from .config import EngineConfig, OnInterrupted, Settings
 from .execution.handler import Effect, Handler, Probe, Reject
-from .execution.recovery import Recovered
 from .interface import Desk
 from .order_engine import OrderEngine
 from .receipt import Receipt
+from .recovery import Recovered
 from .reply import Reply
 from .snapshot import MetricsSnapshot
 

@@ -14,9 +14,17 @@ from msgspec.structs import force_setattr
 
 from ..store.domain.errors import InvalidConfiguration
 from ..store.sqlite.database import Durability
-from .execution.runners import ExecutorKind
 
 _MAX_SECONDS = 1e9  # thirty years: infinity, and what no timeout of the platform can be, are mistakes
+
+
+class ExecutorKind(StrEnum):
+    """Where the handler runs."""
+
+    THREADS = "threads"
+    """In the processor's thread: for handlers that wait for networks and disks."""
+    PROCESSES = "processes"
+    """In a worker process that each processor has: for handlers that compute, or that may have to be killed."""
 
 
 class OnInterrupted(StrEnum):

@@ -21,8 +21,7 @@ from ..store.domain.record import Cause, OrderRecord, Transition
 from ..store.idempotency import IdempotencyKey
 from ..store.ledger import Acceptance, Outcome
 from ..store.statements import Database
-from .actors import messages
-from .actors.messages import Request
+from . import requests
 from .arguments import (
     checked_cause,
     checked_idempotency,
@@ -37,6 +36,7 @@ from .arguments import (
 )
 from .receipt import Receipt
 from .reply import Reply, fail
+from .requests import Request
 from .snapshot import MetricsSnapshot
 
 T = TypeVar("T")
@@ -98,7 +98,7 @@ class Desk(ABC):
         causes = (checked_cause(cause),) * len(copied)
         given = checked_idempotency(idempotency)
         if copied:
-            return self._ask(partial(messages.SubmitOrders, copied, causes=causes, idempotency=given))
+            return self._ask(partial(requests.SubmitOrders, copied, causes=causes, idempotency=given))
         nothing: Reply[list[Acceptance]] = Reply()
         nothing.set([])
         return nothing
@@ -126,7 +126,7 @@ class Desk(ABC):
         """As `cancel`; who wants it goes into the history."""
         known = checked_order_id(order_id)
         return self._ask(
-            partial(messages.CancelOrder, known, reason=checked_reason(reason), cause=checked_cause(cause))
+            partial(requests.CancelOrder, known, reason=checked_reason(reason), cause=checked_cause(cause))
         )
 
     def retry(self, order_id: str, reason: str | None = None) -> OrderRecord:
@@ -149,7 +149,7 @@ class Desk(ABC):
     def begin_retry(self, order_id: str, reason: str | None = None, cause: Cause | None = None) -> Reply[OrderRecord]:
         """As `retry`; who wants it goes into the history."""
         known = checked_order_id(order_id)
-        return self._ask(partial(messages.RetryOrder, known, reason=checked_reason(reason), cause=checked_cause(cause)))
+        return self._ask(partial(requests.RetryOrder, known, reason=checked_reason(reason), cause=checked_cause(cause)))
 
     def settle(self, order_id: str, status: OrderStatus | str, reason: str | None = None) -> OrderRecord:
         """End the Review of an order.
@@ -179,7 +179,7 @@ class Desk(ABC):
         settled = checked_status(status, among=(lifecycle.SETTLE_COMPLETED.target, lifecycle.SETTLE_FAILED.target))
         known = checked_order_id(order_id)
         return self._ask(
-            partial(messages.SettleOrder, known, settled, reason=checked_reason(reason), cause=checked_cause(cause))
+            partial(requests.SettleOrder, known, settled, reason=checked_reason(reason), cause=checked_cause(cause))
         )
 
     def order(self, order_id: str) -> OrderRecord:
@@ -274,7 +274,7 @@ class Desk(ABC):
         Raises:
             OrderNotFound, StoreUnavailable, EngineStopped: as `order`; a reply may raise EngineStopped too.
         """
-        return self._ask(partial(messages.AwaitOrder, checked_order_id(order_id), checked_seconds(timeout)))
+        return self._ask(partial(requests.AwaitOrder, checked_order_id(order_id), checked_seconds(timeout)))
 
     def drain(self, timeout: float | None = None) -> MetricsSnapshot:
         """Wait until nothing is Pending or Processing.
@@ -290,7 +290,7 @@ class Desk(ABC):
             EngineStopped: the engine is not running, or stopped meanwhile.
         """
         seconds = checked_seconds(timeout)
-        drained: Reply[MetricsSnapshot] = self._ask(messages.Drain)
+        drained: Reply[MetricsSnapshot] = self._ask(requests.Drain)
         try:
             return drained.get(timeout=seconds)
         except Timeout:
@@ -308,7 +308,7 @@ class Desk(ABC):
 
     def begin_metrics(self) -> Reply[MetricsSnapshot]:
         """As `metrics`."""
-        return self._ask(messages.TakeSnapshot)
+        return self._ask(requests.TakeSnapshot)
 
     @abstractmethod
     def trouble(self) -> tuple[str, ...]:

@@ -17,23 +17,14 @@ from ..store.sqlite.address import locate
 from ..store.sqlite.connection import FilesGone
 from ..store.statements import Database
 from .actors.context import Crew
-from .actors.messages import (
-    AwaitOrder,
-    CancelOrder,
-    Drain,
-    Request,
-    RetryOrder,
-    SettleOrder,
-    SubmitOrders,
-    TakeSnapshot,
-)
 from .clock import Clock
-from .config import EngineConfig
+from .config import EngineConfig, ExecutorKind
 from .execution.handler import Handler, Probe, Simulated, check_callable
-from .execution.recovery import Recovered
-from .execution.runners import ExecutorKind, bench_maker
+from .execution.runner_factory import bench_maker
 from .interface import Desk
 from .life import IS_INHERITED, Life, Phase
+from .recovery import Recovered
+from .requests import AwaitOrder, CancelOrder, Drain, Request, RetryOrder, SettleOrder, SubmitOrders, TakeSnapshot
 from .startup import Running, put_up
 
 T = TypeVar("T")

@@ -32,9 +32,9 @@ from .clock import Clock, SystemClock
 from .config import EngineConfig
 from .execution import begun
 from .execution.handler import Probe
-from .execution.recovery import Recovered, recover
-from .execution.runners import Bench
+from .execution.runner import Bench
 from .logger import EngineLogger
+from .recovery import Recovered, recover
 from .reply import Reply
 
 MAX_READERS = 8
@@ -129,6 +129,7 @@ def put_up(
         undo.pop_all()
     crew.pool.tell(messages.WakeUp())
     crew.recorder.tell(messages.PruneOrders())
+    crew.recorder.tell(messages.CheckFiles())
     return Running(crew, reader, own_reader, lock, given_clock is None, recovered)
 
 

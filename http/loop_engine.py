@@ -8,9 +8,9 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from ..engine import Desk, EngineStopped, IdempotencyKey, Order, Reply, StoreUnavailable
-from ..engine.actors.messages import AwaitOrder, Request, SubmitOrders
 from ..engine.execution.handler import describe
 from ..engine.reply import answer, fail
+from ..engine.requests import AwaitOrder, Request, SubmitOrders
 from ..store.domain.record import ENGINE, Cause
 from ..store.ledger import Acceptance
 from ..store.statements import Database

@@ -10,10 +10,11 @@ from ...store.domain.errors import BacklogFull, EngineStopped, StoreUnavailable,
 from ...store.domain.order import Order
 from ...store.sqlite.reader import Reader
 from ..reply import fail
+from ..requests import SubmitOrders
 from .backlog import Backlog
 from .base import EngineActor
 from .context import Crew
-from .messages import BacklogRead, BacklogReleased, Close, ReadTotals, SubmitOrders
+from .messages import BacklogRead, BacklogReleased, Close, ReadTotals
 
 
 class IntakeActor(EngineActor):

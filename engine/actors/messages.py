@@ -8,79 +8,9 @@ from typing import Any, NamedTuple
 
 from pykka import ActorRef, Future
 
-from ...store.domain.lifecycle import OrderStatus
-from ...store.domain.order import Order
-from ...store.domain.record import ENGINE, Cause, Move, OrderRecord
-from ...store.idempotency import IdempotencyKey
-from ...store.ledger import Acceptance
+from ...store.domain.record import Move, OrderRecord
 from ..execution.handler import Effect
-from ..reply import Reply
-from ..snapshot import MetricsSnapshot
-
-
-class SubmitOrders(NamedTuple):
-    """To intake, to the recorder: store these new orders in one transaction."""
-
-    orders: Sequence[Order]
-    """As they were handed in, duplicates and conflicts among them."""
-    reply: Future[list[Acceptance]]
-    """Set once they are on disk: an answer for each order, in the same sequence."""
-    causes: Sequence[Cause] = ()
-    """Who brings each of them; empty where nothing is known."""
-    idempotency: IdempotencyKey | None = None
-    """The client's name for that request, if it has one; it is one then."""
-
-
-class CancelOrder(NamedTuple):
-    """To the recorder: cancel an order that no handler has begun."""
-
-    order_id: str
-    """Which one."""
-    reply: Future[OrderRecord]
-    """Set with the order as it is afterwards, once that is on disk."""
-    reason: str | None = None
-    """Why, in words for people; None for the usual ones."""
-    cause: Cause = ENGINE
-    """Who wants it."""
-
-
-class RetryOrder(NamedTuple):
-    """To the recorder: have an order that is Failed, in Review, or Pending for a later time handled at once."""
-
-    order_id: str
-    """Which one."""
-    reply: Future[OrderRecord]
-    """Set with the order as it is afterwards, once that is on disk."""
-    reason: str | None = None
-    """Why, in words for people; None for the usual ones."""
-    cause: Cause = ENGINE
-    """Who wants it."""
-
-
-class SettleOrder(NamedTuple):
-    """To the recorder: end the Review of an order."""
-
-    order_id: str
-    """Which one."""
-    status: OrderStatus
-    """Completed or Failed."""
-    reply: Future[OrderRecord]
-    """Set with the order as it is afterwards, once that is on disk."""
-    reason: str | None = None
-    """Why, in the operator's words; None for the usual ones."""
-    cause: Cause = ENGINE
-    """Who wants it."""
-
-
-class AwaitOrder(NamedTuple):
-    """To the waiting room, and to the recorder where the order is terminal already: tell when it may be terminal."""
-
-    order_id: str
-    """Which one."""
-    timeout: float | None
-    """Seconds after which to tell anyway; None tells nothing before something happens."""
-    reply: Reply[None]
-    """Set when the order is worth a look. Who waits no longer sets it before that."""
+from ..requests import CancelOrder
 
 
 class AssignOrders(NamedTuple):
@@ -121,6 +51,15 @@ class AssignmentsFailed(NamedTuple):
 
     moves: Sequence[Move]
     """As they were sent."""
+    is_their_fault: bool = False
+    """Whether each was tried alone: another order may be taken all the same."""
+
+
+class OrderDue(NamedTuple):
+    """From the pool to itself: an order that was left out may be claimed again."""
+
+    sequence: int
+    """The order's."""
 
 
 class ProcessOrders(NamedTuple):
@@ -252,20 +191,6 @@ class TotalsRead(NamedTuple):
     """By their names."""
 
 
-class Drain(NamedTuple):
-    """To the metrics actor: tell when nothing is Pending or Processing."""
-
-    reply: Future[MetricsSnapshot]
-    """Set with the metrics of that moment."""
-
-
-class TakeSnapshot(NamedTuple):
-    """To the metrics actor: say how things are."""
-
-    reply: Future[MetricsSnapshot]
-    """Set with the metrics of that moment."""
-
-
 class Close(NamedTuple):
     """To intake: accept nothing more."""
 
@@ -298,6 +223,10 @@ class RecordRest(NamedTuple):
     """Set with how many are left."""
 
 
+class CheckFiles(NamedTuple):
+    """From the recorder to itself, and to begin with: see whether the database's files are in their place."""
+
+
 class BoundLog(NamedTuple):
     """From the recorder to itself: try again to begin the write-ahead log anew."""
 
@@ -312,7 +241,3 @@ class CheckTimeouts(NamedTuple):
 
 class WakeUp(NamedTuple):
     """From the clock to the pool or the recorder: a time has come that it asked to be called at."""
-
-
-Request = SubmitOrders | CancelOrder | RetryOrder | SettleOrder | AwaitOrder | TakeSnapshot | Drain
-"""What callers of an engine ask for: each has a `reply`."""

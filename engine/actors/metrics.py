@@ -9,10 +9,11 @@ from pykka import Future
 from ...store.domain import lifecycle
 from ...store.domain.errors import EngineStopped
 from ..reply import Reply, answer, fail
+from ..requests import Drain, TakeSnapshot
 from ..snapshot import MetricsSnapshot
 from .base import EngineActor
 from .context import Crew
-from .messages import Drain, LedgerCommitted, ReadTotals, TakeSnapshot, TotalsRead
+from .messages import LedgerCommitted, ReadTotals, TotalsRead
 
 
 class MetricsActor(EngineActor):

@@ -31,17 +31,17 @@ from ...store.retention import Pruned, prune
 from ...store.sqlite.connection import FilesGone, Writer
 from ...store.sqlite.wal import WriteAheadLog
 from ..reply import answer, fail
+from ..requests import AwaitOrder, CancelOrder, RetryOrder, SettleOrder, SubmitOrders
 from .backlog import users_released
 from .base import BatchActor, fail_message
 from .context import Crew
 from .messages import (
     AssignmentsFailed,
     AssignOrders,
-    AwaitOrder,
     BacklogRead,
     BacklogReleased,
     BoundLog,
-    CancelOrder,
+    CheckFiles,
     EndBy,
     LedgerCommitted,
     OrdersAssigned,
@@ -51,9 +51,6 @@ from .messages import (
     ReadTotals,
     RecordRest,
     ReleaseOrder,
-    RetryOrder,
-    SettleOrder,
-    SubmitOrders,
     TotalsRead,
     WakeUp,
 )
@@ -63,6 +60,7 @@ _WRITE_AGAIN_SECONDS = 0.2
 _WRITE_AGAIN_AT_THE_LATEST_SECONDS = 5.0
 _PRUNE_EVERY_SECONDS = 10.0
 _BOUND_LOG_AGAIN_SECONDS = 10.0
+_CHECK_FILES_EVERY_SECONDS = 1.0
 _PRUNED_AT_ONCE = 200
 _LEAST_PATIENCE_SECONDS = 0.5
 
@@ -75,6 +73,7 @@ Message = (
     | AwaitOrder
     | PruneOrders
     | BoundLog
+    | CheckFiles
     | ReadTotals
     | WakeUp
     | EndBy
@@ -203,8 +202,8 @@ class RecorderActor(BatchActor):
                 self._is_in_doubt = True
                 fail_message(message, error)
         self._limit_patience()
-        # After trouble an empty transaction is tried as well: it tells when the trouble is over.
-        if batch.orders or batch.moves or self._crew.store_trouble is not None:
+        # An empty transaction is tried as well where there is trouble: it tells of it, and when it is over.
+        if batch.orders or batch.moves or self._crew.store_trouble is not None or self._finds_file_gone(messages):
             self._record_all()
         self._unsettled = []
         if self._is_in_doubt and self._crew.store_trouble is None:
@@ -242,11 +241,18 @@ class RecorderActor(BatchActor):
                 self._will_prune = False
             case BoundLog():
                 self._will_bound_log = False
+            case CheckFiles():
+                self.tell_self_after(_CHECK_FILES_EVERY_SECONDS, message)
             case RecordRest():
                 pass
             case _:
                 if (step := self._plan(message)) is not None:
                     batch.commands.append((message, step))
+
+    def _finds_file_gone(self, messages: Sequence[Message]) -> bool:
+        files = self._crew.files
+        is_asked = any(isinstance(message, CheckFiles) for message in messages)
+        return is_asked and files is not None and files.gone() is not None
 
     def _limit_patience(self) -> None:
         if self._end_by is not None:
@@ -369,7 +375,7 @@ class RecorderActor(BatchActor):
 
     def _refuse(self, part: _Batch, error: BaseException) -> None:
         if part.assignments:
-            self.tell(self._crew.pool, AssignmentsFailed(part.assignments))
+            self.tell(self._crew.pool, AssignmentsFailed(part.assignments, is_their_fault=True))
         self._answer_with(part, error)
         for step in part.handled:
             reason = f"its result cannot be recorded: {type(error).__name__}"

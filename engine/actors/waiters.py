@@ -12,7 +12,7 @@ from ...store.domain.errors import EngineStopped
 from ...store.domain.record import OrderRecord
 from ..clock import Clock, Timer
 from ..reply import answer, fail
-from .messages import AwaitOrder
+from ..requests import AwaitOrder
 
 
 class WaitingRoom:

@@ -23,9 +23,9 @@ from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
 from ...engine import Desk, EngineStopped, OrderEngine, Reply
-from ...engine.actors.messages import AwaitOrder, Request
 from ...engine.execution.handler import describe
 from ...engine.reply import answer, fail
+from ...engine.requests import AwaitOrder, Request
 from ...engine.startup import MAX_READERS
 from ...store.sqlite.reader import Reader
 from ...store.statements import Database

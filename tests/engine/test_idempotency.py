@@ -19,7 +19,7 @@ from ordermill.engine import (
     StoreUnavailable,
 )
 from ordermill.engine.actors import recorder as recorder_module
-from ordermill.engine.actors.messages import SubmitOrders
+from ordermill.engine.requests import SubmitOrders
 from ordermill.engine.testing import make_order
 from ordermill.store.ledger import Acceptance
 

@@ -27,9 +27,9 @@ from ordermill.engine import (
     StoreUnavailable,
     TransitionRefused,
 )
-from ordermill.engine.actors.messages import AwaitOrder
 from ordermill.engine.actors.pool import PoolActor
 from ordermill.engine.actors.waiters import WaitingRoom
+from ordermill.engine.requests import AwaitOrder
 from ordermill.engine.testing import ManualClock, make_order
 from ordermill.store import queries
 

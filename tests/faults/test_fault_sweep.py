@@ -22,7 +22,7 @@ import pytest
 from pykka import Future, ThreadingFuture
 
 from ordermill.engine import Order, OrderEngine, OrdermillError, OrderRecord, OrderStatus, Outcome, StoreUnavailable
-from ordermill.engine.actors.messages import CancelOrder
+from ordermill.engine.requests import CancelOrder
 from ordermill.engine.testing import START_US, ManualClock, make_order
 from ordermill.store.audit import audit
 from ordermill.store.domain import lifecycle

@@ -18,8 +18,8 @@ from ordermill.engine import (
     Reply,
     StoreUnavailable,
 )
-from ordermill.engine.actors.messages import AwaitOrder, Request, SubmitOrders
 from ordermill.engine.reply import answer, fail
+from ordermill.engine.requests import AwaitOrder, Request, SubmitOrders
 from ordermill.engine.testing import make_order
 from ordermill.http.loop_engine import LoopDesk
 from ordermill.store.domain.record import Cause

@@ -13,8 +13,9 @@ from ordermill.engine import Cause, EngineConfig, OrderEngine
 from ordermill.engine.actors.base import BatchActor, EngineActor, fail
 from ordermill.engine.actors.context import Crew
 from ordermill.engine.actors.intake import IntakeActor
-from ordermill.engine.actors.messages import BacklogRead, BacklogReleased, CancelOrder, SubmitOrders
-from ordermill.engine.execution.runners import Bench
+from ordermill.engine.actors.messages import BacklogRead, BacklogReleased
+from ordermill.engine.execution.runner import Bench
+from ordermill.engine.requests import CancelOrder, SubmitOrders
 from ordermill.engine.testing import ManualClock, make_order
 
 

@@ -20,7 +20,7 @@ from ordermill.engine import (
     SubmissionTooLarge,
 )
 from ordermill.engine.actors.intake import IntakeActor
-from ordermill.engine.actors.messages import SubmitOrders
+from ordermill.engine.requests import SubmitOrders
 from ordermill.engine.testing import make_order
 from ordermill.store import queries
 

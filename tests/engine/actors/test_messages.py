@@ -9,12 +9,14 @@ from typing import get_type_hints
 
 import pytest
 
+from ordermill.engine import requests
 from ordermill.engine.actors import messages
 
 MESSAGES = [
     kind
-    for _, kind in inspect.getmembers(messages, inspect.isclass)
-    if kind.__module__ == messages.__name__ and issubclass(kind, tuple)
+    for module in (messages, requests)
+    for _, kind in inspect.getmembers(module, inspect.isclass)
+    if kind.__module__ == module.__name__ and issubclass(kind, tuple)
 ]
 
 
@@ -30,9 +32,9 @@ def fields_without_docstring(kind: type) -> list[str]:
     return missing
 
 
-def test_all_classes_of_the_module_are_messages() -> None:
-    tree = ast.parse(Path(messages.__file__).read_text(encoding="utf-8"))
-    defined = {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
+def test_all_classes_of_the_modules_are_messages() -> None:
+    trees = [ast.parse(Path(module.__file__).read_text(encoding="utf-8")) for module in (messages, requests)]
+    defined = {node.name for tree in trees for node in tree.body if isinstance(node, ast.ClassDef)}
 
     assert len(defined) > 10
     assert defined == {kind.__name__ for kind in MESSAGES}

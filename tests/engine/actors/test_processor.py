@@ -7,12 +7,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from ordermill.engine import EngineConfig, Order, OrderEngine, OrderStatus, Reject
+from ordermill.engine import Order, OrderEngine, OrderStatus, Reject
 from ordermill.engine.actors import processor as processors
-from ordermill.engine.actors.processor import after_failure, put_back, retry_delay_seconds
-from ordermill.engine.clock import Moment
 from ordermill.engine.testing import START_US, make_order
-from ordermill.store.domain.record import OrderRecord
 
 if TYPE_CHECKING:
     from tests.engine.conftest import WatchedClock
@@ -46,10 +43,6 @@ def raising(error: BaseException) -> Callable[[Order], None]:
         raise error
 
     return handler
-
-
-def in_hand(failures: int = 0) -> OrderRecord:
-    return OrderRecord(make_order(), 1, OrderStatus.PROCESSING, failures + 1, failures, START_US - 9, START_US, None)
 
 
 def test_an_order_is_completed_when_the_handler_returns_whatever_it_returns(start_engine: StartEngine) -> None:
@@ -216,56 +209,3 @@ def test_an_unexpected_error_about_a_result_leaves_no_order_in_hand(
 
     assert receipt.wait(timeout=5) is OrderStatus.FAILED
     assert engine.metrics().incidents == 1
-
-
-@pytest.mark.parametrize(("failures", "longest"), [(1, 2.0), (2, 4.0), (3, 8.0), (4, 10.0), (5, 10.0), (999, 10.0)])
-def test_delays_double_up_to_the_longest_and_are_spread_over_their_upper_half(failures: int, longest: float) -> None:
-    config = EngineConfig.of({"retry_seconds": 2, "retry_max_seconds": 10})
-
-    delays = [retry_delay_seconds(failures, config) for _ in range(500)]
-
-    assert longest / 2 <= min(delays) < longest * 0.6
-    assert longest * 0.9 < max(delays) <= longest
-
-
-def test_the_delays_by_default_outlast_an_hour_of_an_outage_however_they_fall(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = EngineConfig()
-    monkeypatch.setattr(processors.random, "uniform", lambda shortest, _: shortest)
-
-    assert sum(retry_delay_seconds(failures, config) for failures in range(1, config.max_attempts)) > 3_600
-
-
-def test_the_step_after_a_failure_counts_it() -> None:
-    step = after_failure(
-        in_hand(), Moment(START_US + 7, START_US + 5), "boom", EngineConfig.of({"max_attempts": 2, "retry_seconds": 0})
-    )
-
-    assert (step.after.status, step.after.failures, step.after.ready_us) == (OrderStatus.PENDING, 1, START_US + 5)
-    assert step.reason == "boom; tried again in 0.0 s"
-
-
-def test_the_step_after_the_last_failure_is_failed() -> None:
-    step = after_failure(
-        in_hand(failures=1), Moment(START_US + 7, START_US + 5), "boom", EngineConfig.of({"max_attempts": 2})
-    )
-
-    assert (step.after.status, step.after.failures, step.after.ready_us) == (OrderStatus.FAILED, 2, None)
-    assert step.reason == "boom; failed attempt 2 of 2"
-
-
-def test_an_order_goes_back_to_its_old_place_without_a_failure() -> None:
-    step = put_back(in_hand(), Moment(START_US + 7, START_US + 5), "crash", None)
-
-    assert (step.after.ready_us, step.after.failures, step.reason) == (START_US - 9, 0, "crash")
-
-
-def test_an_order_whose_stamp_is_of_a_clock_that_was_ahead_is_ready_at_once() -> None:
-    step = put_back(in_hand(), Moment(START_US - 20, START_US - 10), "crash", None)
-
-    assert step.after.ready_us == START_US - 10
-
-
-def test_an_order_that_goes_back_is_not_behind_those_that_wait() -> None:
-    step = put_back(in_hand(), Moment(START_US, START_US), "crash", START_US - 30)
-
-    assert step.after.ready_us == START_US - 30

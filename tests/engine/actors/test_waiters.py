@@ -8,9 +8,9 @@ import pytest
 from pykka import Timeout
 
 from ordermill.engine import EngineStopped, Reply
-from ordermill.engine.actors.messages import AwaitOrder
 from ordermill.engine.actors.waiters import WaitingRoom
 from ordermill.engine.clock import Timer
+from ordermill.engine.requests import AwaitOrder
 from ordermill.engine.testing import START_US, ManualClock, make_order
 from ordermill.store.domain.lifecycle import OrderStatus
 from ordermill.store.domain.record import OrderRecord

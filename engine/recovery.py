@@ -1,31 +1,28 @@
-"""Recovery: settles the orders whose handler was cut short, first of all those in hand when an engine died."""
+"""Recovery: settles, before anything else runs, the orders that were in hand when an engine died."""
 
 from __future__ import annotations
 
 from collections import Counter
 from typing import NamedTuple
 
-from ...store import queries
-from ...store.domain import lifecycle
-from ...store.domain.lifecycle import OrderStatus
-from ...store.domain.record import Attempt, Move, OrderRecord, move
-from ...store.ledger import Ledger
-from ...store.statements import Database
-from ..actors.context import Crew
-from ..actors.processor import after_failure, put_back
-from ..actors.transition_log import log_transitions
-from ..clock import Moment
-from ..config import EngineConfig
-from ..logger import EngineLogger
-from .begun import Begun, Progress
-from .handler import Effect
+from ..store import queries
+from ..store.domain.lifecycle import OrderStatus
+from ..store.domain.record import Attempt, OrderRecord
+from ..store.ledger import Ledger
+from ..store.statements import Database
+from .actors.context import Crew
+from .actors.transition_log import log_transitions
+from .execution.begun import Begun, Progress
+from .execution.retry import put_back
+from .execution.unknown_outcome import settle
+from .logger import EngineLogger
 
 _BATCH = 1000
 _INTERRUPTED = "the engine died while the order was in hand"
 _UNBEGUN = "the engine died before the order was begun"
 _LEFT = "the engine stopped before the handler returned"
 
-_log = EngineLogger("ordermill.engine.execution.recovery")
+_log = EngineLogger("ordermill.engine.recovery")
 
 
 class Recovered(NamedTuple):
@@ -78,38 +75,6 @@ def recover(database: Database, crew: Crew, begun: Begun) -> Recovered:
         failed=count[OrderStatus.FAILED],
         parked=count[OrderStatus.REVIEW],
     )
-
-
-def settle(
-    record: OrderRecord,
-    effect: Effect,
-    now: Moment,
-    reason: str,
-    config: EngineConfig,
-    head_us: int | None,
-    *,
-    pays: bool,
-) -> Move:
-    """The step of an order whose handler was cut short, wherever that happened.
-
-    Args:
-        record: an order that is Processing.
-        effect: what is known about its effect.
-        now: when.
-        reason: what happened.
-        config: for the number of attempts and the delays.
-        head_us: as for `put_back`.
-        pays: whether the attempt counts as failed if the effect is not done.
-    """
-    match effect:
-        case Effect.DONE:
-            return move(record, lifecycle.COMPLETE, now.at_us, f"{reason}; the probe found its effect done")
-        case Effect.NOT_DONE if pays:
-            return after_failure(record, now, reason, config)
-        case Effect.NOT_DONE:
-            return put_back(record, now, reason, head_us)
-        case Effect.UNKNOWN:
-            return move(record, lifecycle.PARK, now.at_us, reason, error=reason)
 
 
 class _Crash(NamedTuple):

@@ -1,0 +1,57 @@
+"""Retry: the steps of an order that is to be handled again, and when its turn comes."""
+
+from __future__ import annotations
+
+import random
+
+from ...store.domain import lifecycle
+from ...store.domain.record import Move, OrderRecord, move
+from ..clock import Moment
+from ..config import EngineConfig
+
+
+def after_failure(record: OrderRecord, now: Moment, error: str, config: EngineConfig) -> Move:
+    """The step that follows a failed attempt: tried again later, or Failed when the attempts are used up.
+
+    Args:
+        record: an order that is Processing.
+        now: when the attempt ended.
+        error: what went wrong.
+        config: for the number of attempts and the delays.
+    """
+    failures = record.failures + 1
+    if failures >= config.max_attempts:
+        reason = f"{error}; failed attempt {failures} of {config.max_attempts}"
+        return move(record, lifecycle.FAIL, now.at_us, reason, error=error)
+    delay = retry_delay_seconds(failures, config)
+    reason = f"{error}; tried again in {delay:.1f} s"
+    ready_us = now.queue_us + round(delay * 1e6)
+    return move(record, lifecycle.RETURN, now.at_us, reason, ready_us=ready_us, error=error)
+
+
+def put_back(record: OrderRecord, now: Moment, reason: str, head_us: int | None) -> Move:
+    """The step back to Pending without a failure, at the order's old place in the queue: it has waited long enough.
+
+    Args:
+        record: an order that is Processing.
+        now: when.
+        reason: why.
+        head_us: the queue's time of an order that is not behind those that wait; None where none waits.
+    """
+    # The order's own time is a stamp, of a clock that may have been set meanwhile.
+    ready_us = min(record.created_us, now.queue_us if head_us is None else head_us)
+    return move(record, lifecycle.RETURN, now.at_us, reason, ready_us=ready_us)
+
+
+def retry_delay_seconds(failures: int, config: EngineConfig) -> float:
+    """How long to wait before the next attempt, in seconds.
+
+    Exponential backoff with "equal jitter": half of the delay is fixed, half is random, so that orders that failed
+    together do not come back together (M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
+
+    Args:
+        failures: failed attempts so far, 1 or more.
+        config: for the first and the longest delay.
+    """
+    delay = min(config.retry_max_seconds, config.retry_seconds * 2.0 ** (failures - 1))
+    return delay * random.uniform(0.5, 1.0)  # spreads load, keeps no secret

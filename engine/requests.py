@@ -1,0 +1,99 @@
+"""Requests: what callers want of an engine, in this process or in another one; each has a `reply`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from pykka import Future
+
+from ..store.domain.lifecycle import OrderStatus
+from ..store.domain.order import Order
+from ..store.domain.record import ENGINE, Cause, OrderRecord
+from ..store.idempotency import IdempotencyKey
+from ..store.ledger import Acceptance
+from .reply import Reply
+from .snapshot import MetricsSnapshot
+
+
+class SubmitOrders(NamedTuple):
+    """To intake, to the recorder: store these new orders in one transaction."""
+
+    orders: Sequence[Order]
+    """As they were handed in, duplicates and conflicts among them."""
+    reply: Future[list[Acceptance]]
+    """Set once they are on disk: an answer for each order, in the same sequence."""
+    causes: Sequence[Cause] = ()
+    """Who brings each of them; empty where nothing is known."""
+    idempotency: IdempotencyKey | None = None
+    """The client's name for that request, if it has one; it is one then."""
+
+
+class CancelOrder(NamedTuple):
+    """To the recorder: cancel an order that no handler has begun."""
+
+    order_id: str
+    """Which one."""
+    reply: Future[OrderRecord]
+    """Set with the order as it is afterwards, once that is on disk."""
+    reason: str | None = None
+    """Why, in words for people; None for the usual ones."""
+    cause: Cause = ENGINE
+    """Who wants it."""
+
+
+class RetryOrder(NamedTuple):
+    """To the recorder: have an order that is Failed, in Review, or Pending for a later time handled at once."""
+
+    order_id: str
+    """Which one."""
+    reply: Future[OrderRecord]
+    """Set with the order as it is afterwards, once that is on disk."""
+    reason: str | None = None
+    """Why, in words for people; None for the usual ones."""
+    cause: Cause = ENGINE
+    """Who wants it."""
+
+
+class SettleOrder(NamedTuple):
+    """To the recorder: end the Review of an order."""
+
+    order_id: str
+    """Which one."""
+    status: OrderStatus
+    """Completed or Failed."""
+    reply: Future[OrderRecord]
+    """Set with the order as it is afterwards, once that is on disk."""
+    reason: str | None = None
+    """Why, in the operator's words; None for the usual ones."""
+    cause: Cause = ENGINE
+    """Who wants it."""
+
+
+class AwaitOrder(NamedTuple):
+    """To the waiting room, and to the recorder where the order is terminal already: tell when it may be terminal."""
+
+    order_id: str
+    """Which one."""
+    timeout: float | None
+    """Seconds after which to tell anyway; None tells nothing before something happens."""
+    reply: Reply[None]
+    """Set when the order is worth a look. Who waits no longer sets it before that."""
+
+
+class Drain(NamedTuple):
+    """To the metrics actor: tell when nothing is Pending or Processing."""
+
+    reply: Future[MetricsSnapshot]
+    """Set with the metrics of that moment."""
+
+
+class TakeSnapshot(NamedTuple):
+    """To the metrics actor: say how things are."""
+
+    reply: Future[MetricsSnapshot]
+    """Set with the metrics of that moment."""
+
+
+Request = SubmitOrders | CancelOrder | RetryOrder | SettleOrder | AwaitOrder | TakeSnapshot | Drain
+"""Any of them."""
