@@ -12,6 +12,7 @@ from .api.orders import OrderCalls
 from .api.payloads import encode
 from .api.problems import PROBLEM_KINDS
 from .framework.route import Route
+from .framework.router import words_beside
 from .framework.static_resource import Document
 from .openapi.describe import describe
 from .security.access import OPERATING, OVERVIEW, PUBLIC, READING, SUBMITTING
@@ -52,6 +53,7 @@ def routes(
         Route("GET", "/healthz", health.live, PUBLIC, operations.LIVE),
         Route("GET", "/readyz", health.ready, PUBLIC, operations.READY),
     )
+    orders.reserve(words_beside("order_id", api))
     needs_keys = protection.doorkeeper.needs_keys
     description = Document(lambda: encode(describe(api, PROBLEM_KINDS, needs_keys=needs_keys)), NO_PAGE)
     return (*api, Route("GET", "/openapi.json", description.read, PUBLIC, may_block=True))

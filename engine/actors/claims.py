@@ -21,7 +21,7 @@ class Hand:
         self.record: OrderRecord | None = None
         """The order whose handler runs or is about to; None between two."""
         self.began_us: int | None = None
-        """Since when, on the monotonic clock, in microseconds; None while it is not known to run."""
+        """Since when, on the monotonic clock, in microseconds; None where none runs, or is not known to."""
         self.note: int | None = None
         """Where it is noted that the handler may have begun."""
         self.is_abandoned = False
@@ -115,17 +115,24 @@ class Claims:
             if hand.record is not None:
                 self._end(hand, now)
 
-    def take_back(self, before_us: int | None = None) -> list[OrderRecord]:
-        """All orders that are not begun, which no processor will get any more; in their sequence.
+    def take_back(self) -> list[OrderRecord]:
+        """All orders that are not begun, which no processor will get any more; in their sequence."""
+        with self._lock:
+            return self._drop(0)
+
+    def take_back_late(self, before_us: int, hands: Iterable[Hand]) -> list[OrderRecord]:
+        """The orders that nobody is about to begin, if one of them was put before a time; in their sequence.
+
+        Those that were put later are among them: they must not overtake it.
 
         Args:
-            before_us: only those that were put before this time, on the monotonic clock.
+            before_us: that time, on the monotonic clock.
+            hands: of the processors that are at work; each one between two orders is about to begin one.
         """
-        taken: list[OrderRecord] = []
         with self._lock:
-            while self._waiting and (before_us is None or self._waiting[0][1] <= before_us):
-                taken.append(self._waiting.popleft()[0])
-        return taken
+            first = self._free(hands)
+            is_late = first < len(self._waiting) and self._waiting[first][1] <= before_us
+            return self._drop(first) if is_late else []
 
     def release(self, sequence: int) -> OrderRecord | None:
         """Take one order back; None where it is begun, or not here at all."""
@@ -143,10 +150,15 @@ class Claims:
             waiting = (record for record, _ in self._waiting)
             return any(record is not None and record.sequence == sequence for record in chain(in_hand, waiting))
 
-    def oldest_us(self) -> int | None:
-        """When the one was put that waits longest, on the monotonic clock; None where none waits."""
+    def unattended_us(self, hands: Iterable[Hand]) -> int | None:
+        """When the first order was put that nobody is about to begin, on the monotonic clock; None without any.
+
+        Args:
+            hands: as for `take_back_late`.
+        """
         with self._lock:
-            return self._waiting[0][1] if self._waiting else None
+            first = self._free(hands)
+            return self._waiting[first][1] if first < len(self._waiting) else None
 
     def abandon(self, hand: Hand, record: OrderRecord | None) -> bool:
         """Give a processor no more orders.
@@ -171,6 +183,12 @@ class Claims:
             self._ended = self._ended_us = 0
         return ended
 
+    def _free(self, hands: Iterable[Hand]) -> int:
+        return sum(hand.record is None for hand in hands)
+
+    def _drop(self, first: int) -> list[OrderRecord]:
+        return [self._waiting.pop()[0] for _ in range(len(self._waiting) - first)][::-1]
+
     def _begin(self, hand: Hand, record: OrderRecord) -> None:
         if self._begun is not None and hand.note is None:
             hand.note = self._begun.begin(record, alone=record.sequence == self.alone)
@@ -182,4 +200,4 @@ class Claims:
             if hand.began_us is not None:
                 self._ended += 1
                 self._ended_us += now - hand.began_us
-        hand.record = None
+        hand.record = hand.began_us = None

@@ -51,6 +51,15 @@ class AssignmentsFailed(NamedTuple):
 
     moves: Sequence[Move]
     """As they were sent."""
+    is_their_fault: bool = False
+    """Whether each was tried alone: another order may be taken all the same."""
+
+
+class OrderDue(NamedTuple):
+    """From the pool to itself: an order that was left out may be claimed again."""
+
+    sequence: int
+    """The order's."""
 
 
 class ProcessOrders(NamedTuple):
@@ -212,6 +221,10 @@ class RecordRest(NamedTuple):
 
     reply: Future[int]
     """Set with how many are left."""
+
+
+class CheckFiles(NamedTuple):
+    """From the recorder to itself, and to begin with: see whether the database's files are in their place."""
 
 
 class BoundLog(NamedTuple):

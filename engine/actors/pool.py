@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 from bisect import insort
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from math import ceil
 from typing import Any
 
-from peewee import Database
 from pykka import ActorDeadError, ActorRef, Future
 
 from ...store import queries
@@ -19,6 +18,7 @@ from ...store.domain.errors import EngineStopped, StoreUnavailable, TransitionRe
 from ...store.domain.lifecycle import OrderStatus
 from ...store.domain.record import Attempt, Move, OrderRecord, move
 from ...store.sqlite.reader import Reader
+from ...store.statements import Database
 from ..clock import Timer
 from ..config import OnInterrupted
 from ..execution.attempt import describe_overrun
@@ -41,6 +41,7 @@ from .messages import (
     GetReady,
     HandlerLost,
     HandlerNotBegun,
+    OrderDue,
     OrdersAssigned,
     OrdersHandled,
     OrdersReady,
@@ -64,6 +65,8 @@ _UNBEGUN_SECONDS = 0.025
 _ALONE_US = 10_000_000
 """How long the others wait for an order that has to run alone: a hanging one must not hold them up for ever."""
 _PAUSE_SECONDS = 0.5
+_LEFT_OUT_SECONDS = (0.5, 60.0)
+"""How long an order is left out that cannot be recorded as Processing, at first and at last; that doubles each time."""
 _TRY_SECONDS = (0.5, 30.0)
 """How soon a processor that is unfit tries again at first, and at last; that doubles from one to the next."""
 _UNBEGUN = "the engine stopped before it was begun"
@@ -75,6 +78,7 @@ Message = (
     OrdersReady
     | OrdersAssigned
     | AssignmentsFailed
+    | OrderDue
     | ProcessorIdle
     | ProcessorUnfit
     | TryProcessors
@@ -109,6 +113,7 @@ class PoolActor(EngineActor):
         self._suspected: deque[OrderRecord] = deque()  # likewise, but each of them runs alone
         # Sequences in these or with the recorder: Pending, but not to be read again.
         self._held: set[int] = set()
+        self._left_out: dict[int, float] = {}  # by sequence: those that cannot be assigned, and for how many seconds
         self._assigning = 0
         self._head_us: int | None = None  # of the latest claim, on the queue's clock: whoever waits is behind it
         self._claims = Claims(crew.clock.monotonic_us, crew.begun, self._run_low)
@@ -160,8 +165,11 @@ class PoolActor(EngineActor):
                 self._take_in(records)
             case OrdersAssigned(assigned, refused):
                 self._take_claimed(assigned, refused)
-            case AssignmentsFailed(moves):
-                self._take_unclaimed(moves)
+            case AssignmentsFailed(moves, is_their_fault):
+                self._take_unclaimed(moves, is_their_fault=is_their_fault)
+            case OrderDue(sequence):
+                self._held.discard(sequence)
+                self._more_in_database = True
             case ProcessorIdle(processor):
                 self._take_back(processor)
             case ProcessorUnfit(processor, trouble):
@@ -277,10 +285,8 @@ class PoolActor(EngineActor):
         ending_us = round((self._order_seconds - _UNBEGUN_SECONDS) * 1e6)
         now = self._crew.clock.monotonic_us()
         ending, next_us = 0, None
-        for hand in self._busy.values():
-            if hand.began_us is None:
-                continue
-            left_us = hand.began_us + ending_us - now
+        for began_us in self._begun_us():
+            left_us = began_us + ending_us - now
             if left_us <= 0:
                 ending += 1
                 if ending == ahead:
@@ -334,55 +340,74 @@ class PoolActor(EngineActor):
 
     def _take_claimed(self, assigned: Sequence[OrderRecord], refused: Sequence[OrderRecord]) -> None:
         self._assigning -= len(assigned) + len(refused)
-        self._held.difference_update(record.sequence for record in (*assigned, *refused))
+        for record in (*assigned, *refused):
+            self._held.discard(record.sequence)
+            self._left_out.pop(record.sequence, None)
         if self._is_stopping:
             self._return(assigned, _UNBEGUN)
         else:
             self._claims.put(assigned)
 
-    def _take_unclaimed(self, moves: Sequence[Move]) -> None:
+    def _take_unclaimed(self, moves: Sequence[Move], *, is_their_fault: bool) -> None:
         self._assigning -= len(moves)
         for step in reversed(moves):
-            if step.before.sequence == self._claims.alone:
+            is_suspected = step.before.sequence == self._claims.alone
+            if is_suspected:
                 self._claims.alone = None
-                self._suspected.appendleft(step.before)
-            else:
-                self._ready.appendleft(step.before)
-        self._pause()
+            if is_their_fault and self._leave_out(step.before):
+                continue
+            (self._suspected if is_suspected else self._ready).appendleft(step.before)
+            self._pause()
+
+    def _leave_out(self, record: OrderRecord) -> bool:
+        """Have an order wait for a while, longer each time, and no other one; False where too many do already."""
+        window, sequence = self._crew.config.window, record.sequence
+        if len(self._left_out) >= window:
+            self._left_out = {one: seconds for one, seconds in self._left_out.items() if one in self._held}
+        if len(self._left_out) >= window and sequence not in self._left_out:
+            return False
+        first, longest = _LEFT_OUT_SECONDS
+        seconds = min(2 * self._left_out.get(sequence, first / 2), longest)
+        self._left_out[sequence] = seconds
+        self.tell_self_after(seconds, OrderDue(sequence))  # it is held until then, so it is not read
+        return True
 
     def _dispatch(self) -> None:
         waiting = len(self._claims)
         if waiting:
-            woken = self._wake_up(self._hands_wanted(waiting))
-            if waiting > woken and self._claims_check is None:
+            self._wake_up(self._hands_wanted(waiting))
+            if self._claims_check is None:
                 self._check_claims_later()
         self._watch()
 
-    def _wake_up(self, processors: int) -> int:
-        woken = min(processors, len(self._idle))
-        for _ in range(woken):
+    def _wake_up(self, processors: int) -> None:
+        for _ in range(min(processors, len(self._idle))):
             processor, hand = self._idle.popitem()
             self._busy[processor] = hand
             processor.tell(ProcessOrders())
-        return woken
 
     def _hands_wanted(self, waiting: int) -> int:
         """How many more processors are to take part: where the handler is quick, fewer are in each other's way."""
         wanted = ceil(waiting * self._order_seconds / _SHARE_SECONDS)
         since_us = self._crew.clock.monotonic_us() - round(_SHARE_SECONDS * 1e6)
-        for hand in self._busy.values():
+        for began_us in self._begun_us():
             if wanted <= 0:
                 break
-            wanted -= (
-                hand.began_us is not None and hand.began_us > since_us
-            )  # it will be back for the next one in a moment
+            wanted -= began_us > since_us  # it will be back for the next one in a moment
         return max(1, wanted)  # those that are at work may turn out to be slow
 
     def _check_claims_later(self) -> None:
-        if (since_us := self._claims.oldest_us()) is not None:
+        # One for each that is between two orders needs no look: a thread begins it, or the processor says it is idle.
+        if (since_us := self._claims.unattended_us(self._busy.values())) is not None:
             patience = _SHARE_SECONDS if self._idle else _UNBEGUN_SECONDS
             waited = (self._crew.clock.monotonic_us() - since_us) / 1e6
             self._claims_check = self.tell_self_after(max(0.0, patience - waited), CheckClaims())
+
+    def _begun_us(self) -> Iterator[int]:
+        """Since when each of the handlers runs, as far as that is known."""
+        for hand in self._busy.values():
+            if (began_us := hand.began_us) is not None:  # read once: another thread may change it
+                yield began_us
 
     def _run_low(self) -> None:
         self.tell_self(ClaimsRunLow())
@@ -396,9 +421,10 @@ class PoolActor(EngineActor):
     def _return_late(self) -> None:
         # Handlers that were quick have become slow: what was claimed for them has to wait, and says so.
         now = self._crew.clock.monotonic_us()
-        if late := self._claims.take_back(now - round(_UNBEGUN_SECONDS * 1e6)):
-            running_us = [now - hand.began_us for hand in self._busy.values() if hand.began_us is not None]
-            self._order_seconds = max(self._order_seconds, max(running_us, default=0) / 1e6)
+        late = self._claims.take_back_late(now - round(_UNBEGUN_SECONDS * 1e6), self._busy.values())
+        if late:
+            longest_us = now - min(self._begun_us(), default=now)
+            self._order_seconds = max(self._order_seconds, longest_us / 1e6)
             self._may_claim_ahead = False
             if any(record.sequence == self._claims.alone for record in late):
                 self._claims.alone = None
@@ -450,8 +476,7 @@ class PoolActor(EngineActor):
         timeout = self._crew.config.handler_timeout
         if timeout is not None and self._busy and self._timeout_check is None:
             now = self._crew.clock.monotonic_us()
-            begun = [hand.began_us for hand in self._busy.values() if hand.began_us is not None]
-            passed = (now - min(begun, default=now)) / 1e6
+            passed = (now - min(self._begun_us(), default=now)) / 1e6
             self._timeout_check = self.tell_self_after(timeout - passed, CheckTimeouts())
 
     def _check_timeouts(self) -> None:

@@ -12,8 +12,6 @@ from itertools import chain, repeat
 from pathlib import Path
 from time import monotonic
 
-from peewee import DatabaseError
-
 from ...store import queries
 from ...store.domain import lifecycle
 from ...store.domain.errors import (
@@ -32,7 +30,6 @@ from ...store.ledger import Ledger, Outcome, Recorded
 from ...store.retention import Pruned, prune
 from ...store.sqlite.connection import FilesGone, Writer
 from ...store.sqlite.wal import WriteAheadLog
-from ...store.statements import run
 from ..reply import answer, fail
 from ..requests import AwaitOrder, CancelOrder, RetryOrder, SettleOrder, SubmitOrders
 from .backlog import users_released
@@ -44,6 +41,7 @@ from .messages import (
     BacklogRead,
     BacklogReleased,
     BoundLog,
+    CheckFiles,
     EndBy,
     LedgerCommitted,
     OrdersAssigned,
@@ -62,6 +60,7 @@ _WRITE_AGAIN_SECONDS = 0.2
 _WRITE_AGAIN_AT_THE_LATEST_SECONDS = 5.0
 _PRUNE_EVERY_SECONDS = 10.0
 _BOUND_LOG_AGAIN_SECONDS = 10.0
+_CHECK_FILES_EVERY_SECONDS = 1.0
 _PRUNED_AT_ONCE = 200
 _LEAST_PATIENCE_SECONDS = 0.5
 
@@ -74,6 +73,7 @@ Message = (
     | AwaitOrder
     | PruneOrders
     | BoundLog
+    | CheckFiles
     | ReadTotals
     | WakeUp
     | EndBy
@@ -202,8 +202,8 @@ class RecorderActor(BatchActor):
                 self._is_in_doubt = True
                 fail_message(message, error)
         self._limit_patience()
-        # After trouble an empty transaction is tried as well: it tells when the trouble is over.
-        if batch.orders or batch.moves or self._crew.store_trouble is not None:
+        # An empty transaction is tried as well where there is trouble: it tells of it, and when it is over.
+        if batch.orders or batch.moves or self._crew.store_trouble is not None or self._finds_file_gone(messages):
             self._record_all()
         self._unsettled = []
         if self._is_in_doubt and self._crew.store_trouble is None:
@@ -241,17 +241,24 @@ class RecorderActor(BatchActor):
                 self._will_prune = False
             case BoundLog():
                 self._will_bound_log = False
+            case CheckFiles():
+                self.tell_self_after(_CHECK_FILES_EVERY_SECONDS, message)
             case RecordRest():
                 pass
             case _:
                 if (step := self._plan(message)) is not None:
                     batch.commands.append((message, step))
 
+    def _finds_file_gone(self, messages: Sequence[Message]) -> bool:
+        files = self._crew.files
+        is_asked = any(isinstance(message, CheckFiles) for message in messages)
+        return is_asked and files is not None and files.gone() is not None
+
     def _limit_patience(self) -> None:
         if self._end_by is not None:
             seconds = min(self._database.timeout, max(_LEAST_PATIENCE_SECONDS, self._end_by - monotonic()))
-            with suppress(DatabaseError):  # whatever is wrong, the next statement says so
-                run(self._database, f"PRAGMA busy_timeout = {round(seconds * 1000)}")
+            with suppress(StoreUnavailable):  # whatever is wrong, the next statement says so
+                self._database.wait_at_most(seconds)
 
     def _is_first_use(self, given: IdempotencyKey, message: SubmitOrders, batch: _Batch) -> bool:
         # Or a repetition of the same request, whose orders are duplicates.
@@ -259,18 +266,19 @@ class RecorderActor(BatchActor):
             other is not None and other[:2] == given[:2] and other != given
             for other in (submission.idempotency for submission in batch.submissions)
         )
+        now_us = self._crew.clock.now_us()
         try:
-            if not beside and not is_reused(self._database, given, self._crew.clock.now_us()):
+            if not beside and not self._database.read(lambda database: is_reused(database, given, now_us)):
                 return True
             self._answer_with(_Batch(submissions=[message]), IdempotencyKeyReused(given.key))
-        except DatabaseError as error:
-            self._answer_with(_Batch(submissions=[message]), StoreUnavailable(error))
+        except StoreUnavailable as error:
+            self._answer_with(_Batch(submissions=[message]), error)
         return False
 
     def _plan(self, command: Command) -> Move | None:
         at_us, queue_us = self._crew.now()
         try:
-            record = queries.find(self._database, command.order_id)
+            record = self._find(command.order_id)
             if record is None:
                 raise OrderNotFound(command.order_id)
             if isinstance(command, CancelOrder) and record.status is OrderStatus.PROCESSING:
@@ -280,9 +288,10 @@ class RecorderActor(BatchActor):
             return move(record, edge, at_us, command.reason, ready_us=queue_us, cause=command.cause)
         except OrdermillError as error:
             fail(command.reply, error)
-        except DatabaseError as error:
-            fail(command.reply, StoreUnavailable(error))
         return None
+
+    def _find(self, order_id: str) -> OrderRecord | None:
+        return self._database.read(lambda database: queries.find(database, order_id))
 
     def _record_all(self) -> None:
         recorded: list[tuple[_Batch, Recorded]] = []
@@ -366,7 +375,7 @@ class RecorderActor(BatchActor):
 
     def _refuse(self, part: _Batch, error: BaseException) -> None:
         if part.assignments:
-            self.tell(self._crew.pool, AssignmentsFailed(part.assignments))
+            self.tell(self._crew.pool, AssignmentsFailed(part.assignments, is_their_fault=True))
         self._answer_with(part, error)
         for step in part.handled:
             reason = f"its result cannot be recorded: {type(error).__name__}"
@@ -444,8 +453,8 @@ class RecorderActor(BatchActor):
     ) -> None:
         # Only the pool assigns: an order in that very attempt was taken by a transaction that said it had failed.
         try:
-            stored = queries.find(self._database, step.before.order_id)
-        except DatabaseError:
+            stored = self._find(step.before.order_id)
+        except StoreUnavailable:
             unclear.append(step)
             return
         if stored is not None and (stored.status, stored.attempts) == (step.after.status, step.after.attempts):
@@ -456,10 +465,10 @@ class RecorderActor(BatchActor):
     def _tell_anew(self) -> None:
         # After trouble, for one: what failed may have been stored all the same, and nobody was told.
         try:
-            totals = queries.totals(self._database)
-            users = queries.backlog_by_user(self._database) if self._counts_users else None
-        except DatabaseError as error:
-            self._crew.store_trouble = str(StoreUnavailable(error))
+            totals = self._database.read(queries.totals)
+            users = self._database.read(queries.backlog_by_user) if self._counts_users else None
+        except StoreUnavailable as error:
+            self._crew.store_trouble = str(error)
             self._write_again_later()
             return
         self._is_in_doubt = False
@@ -483,15 +492,15 @@ class RecorderActor(BatchActor):
     def _refusal(self, command: Command, step: Move) -> OrdermillError:
         # Another command of the same transaction came first.
         try:
-            now = queries.find(self._database, command.order_id) or step.before
-        except DatabaseError as error:  # no reason to record again what is recorded
-            return StoreUnavailable(error)
+            now = self._find(command.order_id) or step.before
+        except StoreUnavailable as error:  # no reason to record again what is recorded
+            return error
         return TransitionRefused(command.order_id, now.status, step.after.status)
 
     def _bound_log(self, *, again: bool) -> None:
         try:
             is_too_large = self._log_file.keep_bounded(again=again)
-        except (DatabaseError, OSError) as error:
+        except StoreUnavailable as error:
             self._log.log_seldom(logging.WARNING, "the write-ahead log was not begun anew: %s", error)
             is_too_large = True
         if is_too_large and not self._will_bound_log:

@@ -32,7 +32,8 @@ class Router:
     """Finds the route of a request.
 
     Args:
-        table: every route; where one path is written out and another has a placeholder, the written one goes before.
+        table: every route. Where one path is written out and another has a placeholder, only the written one is meant,
+            whatever the method.
     """
 
     def __init__(self, table: Iterable[Route]) -> None:
@@ -61,19 +62,15 @@ class Router:
         wanted = "GET" if method == "HEAD" else method
         if (found := self._written.get((wanted, path))) is not None:
             return found
-        candidates = [self._all] if path == "*" else []
         values = path.split("/")
-        for node in _walk(self._root, values, 0):
-            if wanted in node.methods:
-                route = node.methods[wanted]
-                names = route.path.split("/")
-                return Found(
-                    route, {name[1:-1]: value for name, value in zip(names, values, strict=True) if name[:1] == "{"}
-                )
-            candidates.append(node.methods)
-        methods = {method for methods in candidates for method in methods}
-        if not methods:
+        methods = self._all if path == "*" else next(_walk(self._root, values, 0), None)
+        if methods is None:
             raise NoSuchResource
+        if path != "*" and (route := methods.get(wanted)) is not None:
+            names = route.path.split("/")
+            return Found(
+                route, {name[1:-1]: value for name, value in zip(names, values, strict=True) if name[:1] == "{"}
+            )
         allow = ", ".join(sorted({*methods, "OPTIONS", *(["HEAD"] if "GET" in methods else [])}))
         if method == "OPTIONS":
             # Browsers ask before they have a key to send.
@@ -82,10 +79,28 @@ class Router:
         raise MethodNotAllowed(allow)
 
 
-def _walk(node: _Node, segments: list[str], depth: int) -> Iterator[_Node]:
+def words_beside(name: str, table: Iterable[Route]) -> frozenset[str]:
+    """The words that some path has where another one has a placeholder: nothing of that name could be asked for.
+
+    Args:
+        name: of the placeholder.
+        table: every route.
+    """
+    paths = [route.path.split("/") for route in table]
+    placeholder = f"{{{name}}}"
+    before = [path[: path.index(placeholder)] for path in paths if placeholder in path]
+    return frozenset(
+        path[len(start)]
+        for start in before
+        for path in paths
+        if path[: len(start)] == start and len(path) > len(start) and not path[len(start)].startswith("{")
+    )
+
+
+def _walk(node: _Node, segments: list[str], depth: int) -> Iterator[dict[str, Route]]:
     if depth == len(segments):
         if node.methods:
-            yield node
+            yield node.methods
         return
     segment = segments[depth]
     if (written := node.written.get(segment)) is not None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
-from ...engine import OrderNotFound
 from ..framework.parameters import parameters_of
 from ..framework.problems import ProblemKinds
 from ..framework.route import Content, Operation, Result, Route
@@ -55,7 +53,6 @@ def describe(routes: Iterable[Route], problem_kinds: ProblemKinds, *, needs_keys
         needs_keys: whether callers need keys.
     """
     described = [(route, route.operation) for route in routes if route.operation is not None]
-    described += list(_hidden(described))
     paths: dict[str, Tree] = defaultdict(dict)
     for route, operation in described:
         tree = _operation(route, operation, described)
@@ -86,25 +83,6 @@ def describe(routes: Iterable[Route], problem_kinds: ProblemKinds, *, needs_keys
             **({"securitySchemes": _SCHEMES} if needs_keys else {}),
         },
     }
-
-
-def _hidden(described: list[tuple[Route, Operation]]) -> Iterator[tuple[Route, Operation]]:
-    """The routes of orders whose ids are words of other paths: `/orders/bulk` takes orders, and may be one as well."""
-    written = {(route.method, route.path) for route, _ in described}
-    for path in dict.fromkeys(route.path for route, _ in described if "{" not in route.path):
-        for route, operation in described:
-            pattern = re.escape(route.path).replace(r"\{order_id\}", "([^/]+)")
-            match = re.fullmatch(pattern, path)
-            if match and (route.method, path) not in written:
-                (order_id,) = match.groups()
-                yield (
-                    route._replace(path=path),
-                    operation._replace(
-                        name=operation.name + order_id.capitalize(),
-                        problems=(OrderNotFound(order_id), *operation.problems),
-                        remark=f"For the order whose id is `{order_id}`.",
-                    ),
-                )
 
 
 def _operation(route: Route, operation: Operation, described: list[tuple[Route, Operation]]) -> Tree:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from ..wire import request_id
 from ..wire.errors import HttpError, RequestTimeout, ServerBusy
@@ -18,11 +18,8 @@ from ..wire.message import WireRequest, WireResponse
 from ..wire.problem_details import MEDIA_TYPE, answer_for_http_error
 from ..wire.request_head import Head
 from .buffer_budget import OWN_BYTES, Reservation
+from .ports import ConnectionServer, PendingAnswer
 from .request_reader import RequestReader
-
-if TYPE_CHECKING:
-    from .ports import PendingAnswer
-    from .server import HttpServer
 
 _AT_ONCE = 16
 _GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -59,7 +56,7 @@ class Connection(asyncio.Protocol):
     )
     _transport: asyncio.Transport
 
-    def __init__(self, server: HttpServer) -> None:
+    def __init__(self, server: ConnectionServer) -> None:
         self._server = server
         self._loop = server.loop
         self._reader = RequestReader(server.max_body_bytes)
@@ -235,7 +232,7 @@ class Connection(asyncio.Protocol):
         self._deadline = math.inf
         self._version = head.version
         self._is_kept = head.is_kept
-        pending = self._server.begin(WireRequest(head.method, head.path, head.query, head.fields, body), self)
+        pending = self._server.begin(WireRequest(head.method, head.path, head.query, head.fields, body), self.respond)
         if self._is_answering:
             self._pending = pending
             if self._is_ended_by_client:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ordermill.engine import Order, OrderEngine, StoreUnavailable
-from ordermill.engine.testing import make_order
+from ordermill.engine.testing import ManualClock, make_order
 
 GONE = "deleted, moved or replaced"
 
@@ -29,6 +29,28 @@ def test_readiness_tells_at_once_and_no_order_is_acknowledged(
 
     assert GONE in trouble
     assert engine.trouble() == (trouble,)
+
+
+def test_an_engine_at_rest_notices_within_a_second(
+    start_engine: Callable[..., OrderEngine],
+    database: Path,
+    clock: ManualClock,
+    let_record: Callable[[OrderEngine], None],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    engine = start_engine(clock=clock)
+    engine.submit(make_order("o-1")).wait(timeout=10)
+    let_record(engine)
+    database.unlink()
+    let_record(engine)
+    assert GONE not in caplog.text
+
+    clock.advance(1)
+    let_record(engine)
+
+    assert f"{database} was {GONE} while it was open" in caplog.text
+    (trouble,) = engine.trouble()
+    assert GONE in trouble
 
 
 def test_a_log_that_was_deleted_takes_nothing_with_it(start_engine: Callable[..., OrderEngine], database: Path) -> None:

@@ -68,9 +68,8 @@ def check_described(described: dict[str, Any], method: str, path: str, reply: Re
     """An answer is one that the description has, where it has the call; HEAD is described with GET."""
     path = path.partition("?")[0]
     wanted = method.lower().replace("head", "get")
-    item = described["paths"].get(path, {})
-    if wanted not in item:
-        item = described["paths"].get(re.sub(r"^/orders/[^/]+", "/orders/{order_id}", path), {})
+    paths = described["paths"]
+    item = paths.get(path) or paths.get(re.sub(r"^/orders/[^/]+", "/orders/{order_id}", path), {})
     if wanted not in item:
         return
     responses = item[wanted]["responses"]

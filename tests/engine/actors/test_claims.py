@@ -75,17 +75,40 @@ def test_what_is_not_begun_is_taken_back_in_its_sequence(claims: Claims) -> None
     assert claims.take(hand) is None
 
 
-def test_what_has_waited_long_is_taken_back(claims: Claims, watch: Watch) -> None:
+def test_what_has_waited_long_is_taken_back_and_what_came_after_it_too(claims: Claims, watch: Watch) -> None:
     given = records(4)
     claims.put(given[:2])
     watch.now_us = 10
     claims.put(given[2:])
 
-    assert claims.oldest_us() == 0
-    assert claims.take_back(before_us=9) == given[:2]
-    assert claims.oldest_us() == 10
-    assert claims.take_back(before_us=10) == given[2:]
-    assert claims.oldest_us() is None
+    assert claims.unattended_us([]) == 0
+    assert claims.take_back_late(-1, []) == []
+    assert claims.take_back_late(9, []) == given
+    assert claims.unattended_us([]) is None
+
+
+def test_what_is_about_to_be_begun_is_left_however_long_that_takes(claims: Claims, watch: Watch) -> None:
+    given = records(4)
+    working, between = Hand(), Hand()
+    claims.put(given[:2])
+    claims.take(working)
+    watch.now_us = 10
+    claims.put(given[2:])
+
+    assert claims.unattended_us([working, between]) == 10
+    assert claims.take_back_late(9, [working, between]) == []
+    assert claims.take_back_late(10, [working, between]) == given[2:]
+    assert claims.unattended_us([working, between]) is None
+    assert claims.take(between) is given[1]
+
+
+def test_nothing_has_begun_where_nothing_is_in_hand(claims: Claims) -> None:
+    hand = Hand()
+    claims.put(records(1))
+    claims.take(hand)
+    claims.take(hand)
+
+    assert (hand.record, hand.began_us) == (None, None)
 
 
 def test_one_order_is_released_unless_it_is_begun(claims: Claims) -> None:

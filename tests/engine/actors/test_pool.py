@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ordermill.engine import Order, OrderEngine, OrderStatus, StoreUnavailable, TransitionRefused
-from ordermill.engine.actors.messages import OrdersReady
+from ordermill.engine.actors.messages import OrdersReady, ProcessOrders
 from ordermill.engine.actors.pool import PoolActor, assigned_ahead
+from ordermill.engine.actors.processor import ProcessorActor
 from ordermill.engine.testing import make_order
 from ordermill.store import queries
 from ordermill.store.domain.record import Move
@@ -216,8 +217,39 @@ def claimed(start_engine: StartEngine, held: Held, clock: WatchedClock) -> Order
     return engine
 
 
+def test_an_order_that_a_processor_is_about_to_begin_stays_with_it_however_long_that_takes(
+    start_engine: StartEngine,
+    clock: WatchedClock,
+    let_record: Callable[[OrderEngine], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    may_run, comes = threading.Event(), threading.Event()
+    receive = ProcessorActor.receive
+
+    def receive_late(self: ProcessorActor, message: Any) -> None:
+        if isinstance(message, ProcessOrders):
+            comes.set()
+            assert may_run.wait(20)  # as on a machine that is busy with something else
+        receive(self, message)
+
+    monkeypatch.setattr(ProcessorActor, "receive", receive_late)
+    engine = start_engine(clock=clock, processors=1)
+    try:
+        engine.submit(make_order("o-1"))
+        assert comes.wait(5)
+        engine.submit(make_order("o-2"))
+        clock.advance(1)
+        let_record(engine)
+        let_record(engine)
+    finally:
+        may_run.set()
+
+    engine.drain(timeout=10)
+    assert [engine.order(order_id).attempts for order_id in ("o-1", "o-2")] == [1, 1]
+
+
 def test_slow_handlers_that_began_together_have_nothing_claimed_ahead_until_they_are_about_to_end(
-    start_engine: StartEngine, clock: WatchedClock
+    start_engine: StartEngine, clock: WatchedClock, let_record: Callable[[OrderEngine], None]
 ) -> None:
     rounds = [threading.Barrier(13) for _ in range(3)]
     begun = threading.Barrier(13)
@@ -230,6 +262,7 @@ def test_slow_handlers_that_began_together_have_nothing_claimed_ahead_until_they
     engine.submit_many(make_order(str(number)) for number in range(36))
     for number in range(3):
         begun.wait(timeout=10)
+        let_record(engine)  # of an order that was claimed ahead, the one before it may still have to be recorded
         assert engine.metrics().orders_by_status[OrderStatus.PROCESSING] == 12
         clock.advance(0.2)
         rounds[number].wait(timeout=10)

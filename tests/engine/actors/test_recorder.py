@@ -413,6 +413,43 @@ def test_an_assignment_that_is_refused_for_a_bug_is_made_later(
     assert engine.submit(make_order()).wait(timeout=5) is OrderStatus.COMPLETED
 
 
+def test_an_assignment_that_can_never_be_recorded_holds_up_no_other_order(
+    start_engine: StartEngine,
+    clock: WatchedClock,
+    let_record: Callable[[OrderEngine], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    record = Ledger.record
+    is_mended = threading.Event()
+    tried: list[int] = []
+
+    def refuse_one(ledger: Ledger, orders: Sequence[Order], moves: Sequence[Move], *more: Any) -> Recorded:
+        assigned = [step.after.order_id for step in moves if step.after.status is OrderStatus.PROCESSING]
+        if "bad" in assigned and not is_mended.is_set():
+            if len(moves) + len(orders) == 1:
+                tried.append(clock.monotonic_us())
+            raise ZeroDivisionError("unexpected")
+        return record(ledger, orders, moves, *more)
+
+    monkeypatch.setattr(Ledger, "record", refuse_one)
+    engine = start_engine(clock=clock, processors=1)
+    began_us = clock.monotonic_us()
+    bad = engine.submit(make_order("bad"))
+    for number in range(5):
+        assert engine.submit(make_order(f"good-{number}")).wait(timeout=5) is OrderStatus.COMPLETED
+    for _ in range(30):
+        clock.advance(0.1)
+        let_record(engine)
+        let_record(engine)
+        assert engine.submit(make_order(f"good-at-{clock.monotonic_us()}")).wait(timeout=5) is OrderStatus.COMPLETED
+    assert [round((at_us - began_us) / 1e6, 1) for at_us in dict.fromkeys(tried)] == [0.0, 0.5, 1.5]
+
+    is_mended.set()
+    clock.advance(4)
+
+    assert bad.wait(timeout=5) is OrderStatus.COMPLETED
+
+
 def test_a_bug_beside_the_transaction_loses_no_result_and_no_assignment(
     start_engine: StartEngine, monkeypatch: pytest.MonkeyPatch, assert_sound: Callable[[], None]
 ) -> None:
@@ -456,7 +493,7 @@ def test_a_database_that_fails_is_tried_with_one_timer_and_more_seldom_with_time
         for _ in range(8):
             at_us = clock.next_call()
             waits.append((at_us - clock.now_us()) / 1e6)
-            assert len(clock._calls) == 1
+            assert clock.calls_to_come() == 1
             tried.clear()
             clock.advance_to(at_us)
             assert tried.wait(5)

@@ -11,7 +11,7 @@ import pytest
 from ordermill.http.framework.request import Call
 from ordermill.http.framework.response import Answer
 from ordermill.http.framework.route import Route
-from ordermill.http.framework.router import Router
+from ordermill.http.framework.router import Router, words_beside
 from ordermill.http.security.access import PUBLIC
 from ordermill.http.wire.errors import MethodNotAllowed, NoSuchResource
 from ordermill.http.wire.message import WireRequest
@@ -26,7 +26,7 @@ WRITE = "OPTIONS, POST"
 BOTH = "GET, HEAD, OPTIONS, POST"
 PATHS = [
     ("/orders", BOTH),
-    ("/orders/bulk", BOTH),  # an order may be called bulk
+    ("/orders/bulk", WRITE),
     ("/orders/o-1", READ),
     ("/orders/o-1/status", READ),
     ("/orders/o-1/history", READ),
@@ -61,7 +61,6 @@ def router() -> Router:
         ("HEAD", "/orders", "GET /orders", ""),
         ("GET", "/metrics", "GET /metrics", ""),
         ("POST", "/orders/bulk", "POST /orders/bulk", ""),
-        ("GET", "/orders/bulk", "GET /orders/{order_id}", "bulk"),
         ("GET", "/orders/o-1", "GET /orders/{order_id}", "o-1"),
         ("POST", "/orders/o-1/status", "POST /orders/{order_id}/status", "o-1"),
         ("GET", "/orders/bulk/status", "GET /orders/{order_id}/status", "bulk"),
@@ -91,7 +90,21 @@ def test_another_method_is_told_those_that_there_are(router: Router) -> None:
     with pytest.raises(MethodNotAllowed) as refused:
         router.find("PUT", "/orders/bulk")
 
-    assert refused.value.allow == BOTH
+    assert refused.value.allow == WRITE
+
+
+def test_a_path_that_is_written_out_has_no_methods_of_one_with_a_placeholder(router: Router) -> None:
+    for method in ("GET", "HEAD"):
+        with pytest.raises(MethodNotAllowed) as refused:
+            router.find(method, "/orders/bulk")
+        assert refused.value.allow == WRITE
+
+
+def test_the_words_beside_a_placeholder_are_those_of_paths_that_begin_alike() -> None:
+    paths = ["/orders", "/orders/{order_id}", "/orders/{order_id}/status", "/orders/bulk", "/orders/export/all", "/a/b"]
+    table = [Route("GET", path, answer(path), PUBLIC) for path in paths]
+
+    assert words_beside("order_id", table) == {"bulk", "export"}
 
 
 @pytest.mark.parametrize(("path", "allow"), PATHS)
