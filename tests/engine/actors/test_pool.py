@@ -44,7 +44,7 @@ def test_a_backlog_larger_than_the_window_is_handled_in_sequence_and_stays_out_o
 
     def measure(pool: PoolActor, message: Any) -> None:
         receive(pool, message)
-        sizes.append(len(pool._ready) + len(pool._claims) + pool._assigning)
+        sizes.append(len(pool._pending) + len(pool._claims) + pool._assigning)
 
     monkeypatch.setattr(PoolActor, "receive", measure)
     handled: list[str] = []
