@@ -8,12 +8,11 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
 
-from peewee import Database
-
 from ...store import queries
 from ...store.domain.errors import StoreUnavailable
 from ...store.domain.record import OrderRecord
 from ...store.sqlite.reader import Reader
+from ...store.statements import Database
 from ..clock import Timer
 from ..logger import EngineLogger
 from .context import Crew
