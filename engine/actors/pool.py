@@ -115,6 +115,8 @@ class PoolActor(EngineActor):
         self._held: set[int] = set()
         self._left_out: dict[int, float] = {}  # by sequence: those that cannot be assigned, and for how many seconds
         self._assigning = 0
+        self._recalled = 0  # the first so many of those that are being assigned go back as soon as they are
+        self._returning: set[int] = set()  # sequences that go back for want of a processor: nobody overtakes them
         self._head_us: int | None = None  # of the latest claim, on the queue's clock: whoever waits is behind it
         self._claims = Claims(crew.clock.monotonic_us, crew.begun, self._run_low)
         self._absent: dict[ActorRef[Any], Hand] = {}  # not ready yet, or unfit
@@ -200,6 +202,7 @@ class PoolActor(EngineActor):
             case WakeUp():
                 self._forget_wake()
                 self._is_paused = False
+                self._returning.clear()  # whatever has become of them
                 self._more_in_database = True
                 self._look_after_cancelled()
                 self._replace()  # all of them at the start, which has found a name for everybody before this message
@@ -220,6 +223,7 @@ class PoolActor(EngineActor):
     def _take_in(self, records: Sequence[OrderRecord]) -> None:
         now = self._crew.queue_clock.now_us()
         for record in records:
+            self._returning.discard(record.sequence)
             if (commands := self._cancelling.pop(record.sequence, None)) is not None:
                 self._pass_on(commands)
                 self._more_in_database = True  # it is there still, if these fail
@@ -267,7 +271,7 @@ class PoolActor(EngineActor):
 
     def _claim(self) -> None:
         self._measure()
-        if not self._idle and not self._busy:  # nobody is fit
+        if self._returning or not (self._idle or self._busy):  # nobody is fit
             return
         if not self._is_turn_of_the_others():
             return
@@ -339,17 +343,26 @@ class PoolActor(EngineActor):
             self._may_claim_ahead = True
 
     def _take_claimed(self, assigned: Sequence[OrderRecord], refused: Sequence[OrderRecord]) -> None:
-        self._assigning -= len(assigned) + len(refused)
+        is_recalled = self._count_assigned(len(assigned) + len(refused))
         for record in (*assigned, *refused):
             self._held.discard(record.sequence)
             self._left_out.pop(record.sequence, None)
         if self._is_stopping:
             self._return(assigned, _UNBEGUN)
+        elif is_recalled:
+            self._return_unattended(assigned)
         else:
             self._claims.put(assigned)
 
+    def _count_assigned(self, orders: int) -> bool:
+        """So many fewer are being assigned. Returns whether they are recalled."""
+        self._assigning -= orders
+        is_recalled = self._recalled > 0
+        self._recalled = max(0, self._recalled - orders)
+        return is_recalled
+
     def _take_unclaimed(self, moves: Sequence[Move], *, is_their_fault: bool) -> None:
-        self._assigning -= len(moves)
+        self._count_assigned(len(moves))
         for step in reversed(moves):
             is_suspected = step.before.sequence == self._claims.alone
             if is_suspected:
@@ -426,9 +439,15 @@ class PoolActor(EngineActor):
             longest_us = now - min(self._begun_us(), default=now)
             self._order_seconds = max(self._order_seconds, longest_us / 1e6)
             self._may_claim_ahead = False
-            if any(record.sequence == self._claims.alone for record in late):
-                self._claims.alone = None
-            self._return(late, _NOBODY_FREE)
+            self._recalled = self._assigning
+            self._return_unattended(late)
+
+    def _return_unattended(self, records: Sequence[OrderRecord]) -> None:
+        if any(record.sequence == self._claims.alone for record in records):
+            self._claims.alone = None
+        self._returning.update(record.sequence for record in records)
+        self._wake_at(self._crew.queue_clock.now_us() + round(_PAUSE_SECONDS * 1e6))  # should nobody hear of them
+        self._return(records, _NOBODY_FREE)
 
     def _take_back(self, processor: ActorRef[Any]) -> None:
         if (hand := self._busy.pop(processor, None)) is not None:
