@@ -10,7 +10,6 @@ from functools import partial
 from time import monotonic
 from typing import TypeVar
 
-from peewee import Database
 from pykka import Timeout
 
 from ..store import queries
@@ -21,6 +20,7 @@ from ..store.domain.order import Order
 from ..store.domain.record import Cause, OrderRecord, Transition
 from ..store.idempotency import IdempotencyKey
 from ..store.ledger import Acceptance, Outcome
+from ..store.statements import Database
 from . import requests
 from .arguments import (
     checked_cause,

@@ -10,17 +10,17 @@ from concurrent.futures import Executor
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from peewee import Database
 from pykka import ActorDeadError
 
 from ..store.domain.errors import EngineStopped, InvalidArgument, StoreUnavailable
 from ..store.sqlite.address import locate
 from ..store.sqlite.connection import FilesGone
+from ..store.statements import Database
 from .actors.context import Crew
 from .clock import Clock
 from .config import EngineConfig, ExecutorKind
 from .execution.handler import Handler, Probe, Simulated, check_callable
-from .execution.runners import bench_maker
+from .execution.runner_factory import bench_maker
 from .interface import Desk
 from .life import IS_INHERITED, Life, Phase
 from .recovery import Recovered

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import NamedTuple
 
-from peewee import Database
-
 from ..store import queries
 from ..store.domain.lifecycle import OrderStatus
 from ..store.domain.record import Attempt, OrderRecord
 from ..store.ledger import Ledger
+from ..store.statements import Database
 from .actors.context import Crew
 from .actors.transition_log import log_transitions
 from .execution.begun import Begun, Progress

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -12,16 +11,16 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import NamedTuple
 
-from peewee import DatabaseError
 from pykka import Timeout
 
 from ..store import engines, queries
 from ..store.domain import lifecycle
-from ..store.domain.errors import InvalidConfiguration, StoreUnavailable
+from ..store.domain.errors import InvalidConfiguration
 from ..store.sqlite import database as store
 from ..store.sqlite.connection import Writer
 from ..store.sqlite.lock import EngineLock
 from ..store.sqlite.reader import Reader
+from ..store.translation import translated_errors
 from .actors import messages
 from .actors.backlog import Backlog
 from .actors.context import Crew
@@ -33,7 +32,7 @@ from .clock import Clock, SystemClock
 from .config import EngineConfig
 from .execution import begun
 from .execution.handler import Probe
-from .execution.runners import Bench
+from .execution.runner import Bench
 from .logger import EngineLogger
 from .recovery import Recovered, recover
 from .reply import Reply
@@ -97,7 +96,7 @@ def put_up(
         open_database = partial(_open_writer, lock, path, config)
         database = open_database()
         undo.callback(database.close)
-        try:
+        with translated_errors():
             clock = given_clock or SystemClock()
             if given_clock is None:
                 undo.callback(clock.close)
@@ -121,8 +120,6 @@ def put_up(
             # It reads as well, so it is the first: where that fails, no actor is left behind.
             crew.recorder = RecorderActor.start(crew, open_database, database)
             undo.callback(crew.recorder.stop)
-        except (DatabaseError, sqlite3.Error) as error:  # Peewee translates the errors of its own calls only
-            raise StoreUnavailable(error) from error
         crew.metrics = MetricsActor.start(crew, totals)
         undo.callback(crew.metrics.stop)
         backlog = Backlog(config, clock, sum(totals[status] for status in lifecycle.BACKLOG), users)

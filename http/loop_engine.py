@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
-from peewee import Database
-
 from ..engine import Desk, EngineStopped, IdempotencyKey, Order, Reply, StoreUnavailable
 from ..engine.execution.handler import describe
 from ..engine.reply import answer, fail
 from ..engine.requests import AwaitOrder, Request, SubmitOrders
 from ..store.domain.record import ENGINE, Cause
 from ..store.ledger import Acceptance
+from ..store.statements import Database
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ import msgspec
 
 from .domain.order import format_cents
 from .domain.record import OrderRecord, Transition, rfc3339
-from .sqlite.files import sync
+from .files import sync
 
 _BLOCK = 64 * 1024
 _encode = msgspec.json.Encoder().encode

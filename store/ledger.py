@@ -11,18 +11,18 @@ from itertools import repeat, starmap, zip_longest
 from typing import NamedTuple
 
 import msgspec
-from peewee import SQL, Database, DatabaseError, Field, Insert, IntegrityError, Model, Select
+from peewee import SQL, Database, Field, Insert, IntegrityError, Model, Select
 
 from . import queries
 from .domain import lifecycle
-from .domain.errors import StoreUnavailable
 from .domain.lifecycle import OrderStatus
 from .domain.order import Order
 from .domain.record import ENGINE, Cause, Move, OrderRecord
 from .idempotency import IdempotencyKey, remember
-from .statements import ManyRows, given_values, origin, run, run_for_each, to_sql, write_transaction
+from .statements import ManyRows, given_values, run, run_for_each, to_sql, write_transaction
 from .tables import OrderModel, TransitionModel
 from .totals import PROCESSING_MICROSECONDS, TIMED_ORDERS, add_to_totals
+from .translation import translated_errors
 
 _encode_items = msgspec.json.Encoder().encode
 
@@ -171,14 +171,11 @@ class Ledger:
             self._transaction, orders, moves, at_us, at_us if ready_us is None else ready_us, causes, keys
         )
         try:
-            try:
-                return transaction(step_by_step=False)
-            except _GuardFailed:
-                return transaction(step_by_step=True)
-        except (IntegrityError, sqlite3.IntegrityError):
-            raise
-        except (DatabaseError, sqlite3.Error) as error:  # Peewee translates the errors of its own calls only
-            raise StoreUnavailable(origin(error)) from error
+            with translated_errors(but=(IntegrityError, sqlite3.IntegrityError)):
+                try:
+                    return transaction(step_by_step=False)
+                except _GuardFailed:
+                    return transaction(step_by_step=True)
         finally:
             # After an error too: a transaction may be stored although its commit failed.
             self._next_sequence += len(orders)
@@ -196,13 +193,10 @@ class Ledger:
         Raises:
             StoreUnavailable: the database did not take the transaction; nothing was stored.
         """
-        try:
-            with write_transaction(self._database):
-                clamped: int = run(
-                    self._database, _CLAMP_READY, (now_us, now_us, 0, now_us, now_us + longest_delay_us)
-                ).rowcount
-        except (DatabaseError, sqlite3.Error) as error:
-            raise StoreUnavailable(origin(error)) from error
+        with translated_errors(), write_transaction(self._database):
+            clamped: int = run(
+                self._database, _CLAMP_READY, (now_us, now_us, 0, now_us, now_us + longest_delay_us)
+            ).rowcount
         return clamped
 
     def _transaction(

@@ -13,13 +13,13 @@ from peewee import Database, DatabaseError
 
 from . import queries
 from .domain import lifecycle
-from .domain.errors import StoreUnavailable
 from .domain.lifecycle import OrderStatus
 from .domain.record import OrderRecord, Transition, rfc3339
 from .export import append, mend
-from .statements import origin, run_for_each, to_sql, write_transaction
+from .statements import run_for_each, to_sql, write_transaction
 from .tables import OrderModel, TransitionModel
 from .totals import PRUNED_COMPLETED, PRUNED_PROCESSING_MICROSECONDS, PRUNED_TIMED_ORDERS, add_to_totals
+from .translation import translated_errors
 
 _DELETE_TRANSITIONS = to_sql(TransitionModel.delete().where(TransitionModel.sequence == 0))
 _DELETE_ORDER = to_sql(OrderModel.delete().where(OrderModel.sequence == 0))
@@ -50,7 +50,7 @@ def prune(
     Raises:
         StoreUnavailable: the database or the export did not take it; nothing was removed.
     """
-    try:
+    with translated_errors(also=(OSError,)):
         records = queries.over(database, before_us, before_us if keyed_before_us is None else keyed_before_us, limit)
         if not records:
             return Pruned(0, Counter())
@@ -61,8 +61,6 @@ def prune(
             with suppress(DatabaseError, sqlite3.Error, OSError):  # then it is done before the next removal
                 _mend(database, export, limit)
             raise
-    except (DatabaseError, sqlite3.Error, OSError) as error:
-        raise StoreUnavailable(origin(error)) from error
 
 
 def _remove(database: Database, records: Sequence[OrderRecord], export: Path | None) -> Pruned:

@@ -8,7 +8,11 @@ from contextlib import contextmanager, suppress
 from itertools import chain
 from typing import Any
 
-from peewee import Database, DatabaseError, Query, SqliteDatabase, ValuesList
+import peewee
+from peewee import Query, SqliteDatabase, ValuesList
+
+Database = peewee.Database
+"""A database that is connected in the calling thread, for whoever passes it on."""
 
 _MOST_ROWS = 1024
 """Rows of one statement at the most. SQLite takes 32,766 values, and our widest row has 11."""
@@ -135,13 +139,3 @@ def write_transaction(database: Database) -> Iterator[None]:
         with suppress(sqlite3.Error):
             connected.connection().rollback()
         raise
-
-
-def origin(error: BaseException) -> BaseException:
-    """Why a transaction really failed.
-
-    When the disk is full SQLite rolls back by itself; the rollback that follows fails, and would hide the reason.
-    """
-    while isinstance(error.__context__, DatabaseError | sqlite3.Error | OSError):
-        error = error.__context__
-    return error

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..config import EngineConfig
     from ..execution.begun import BegunFile
     from ..execution.handler import Probe
-    from ..execution.runners import Bench
+    from ..execution.runner import Bench
 
 
 _LATEST_INCIDENTS = 100

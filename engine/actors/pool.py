@@ -10,7 +10,6 @@ from functools import partial
 from math import ceil
 from typing import Any
 
-from peewee import Database
 from pykka import ActorDeadError, ActorRef, Future
 
 from ...store import queries
@@ -19,6 +18,7 @@ from ...store.domain.errors import EngineStopped, StoreUnavailable, TransitionRe
 from ...store.domain.lifecycle import OrderStatus
 from ...store.domain.record import Attempt, Move, OrderRecord, move
 from ...store.sqlite.reader import Reader
+from ...store.statements import Database
 from ..clock import Timer
 from ..config import OnInterrupted
 from ..execution.attempt import describe_overrun

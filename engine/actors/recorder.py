@@ -12,8 +12,6 @@ from itertools import chain, repeat
 from pathlib import Path
 from time import monotonic
 
-from peewee import DatabaseError
-
 from ...store import queries
 from ...store.domain import lifecycle
 from ...store.domain.errors import (
@@ -32,7 +30,6 @@ from ...store.ledger import Ledger, Outcome, Recorded
 from ...store.retention import Pruned, prune
 from ...store.sqlite.connection import FilesGone, Writer
 from ...store.sqlite.wal import WriteAheadLog
-from ...store.statements import run
 from ..reply import answer, fail
 from ..requests import AwaitOrder, CancelOrder, RetryOrder, SettleOrder, SubmitOrders
 from .backlog import users_released
@@ -260,8 +257,8 @@ class RecorderActor(BatchActor):
     def _limit_patience(self) -> None:
         if self._end_by is not None:
             seconds = min(self._database.timeout, max(_LEAST_PATIENCE_SECONDS, self._end_by - monotonic()))
-            with suppress(DatabaseError):  # whatever is wrong, the next statement says so
-                run(self._database, f"PRAGMA busy_timeout = {round(seconds * 1000)}")
+            with suppress(StoreUnavailable):  # whatever is wrong, the next statement says so
+                self._database.wait_at_most(seconds)
 
     def _is_first_use(self, given: IdempotencyKey, message: SubmitOrders, batch: _Batch) -> bool:
         # Or a repetition of the same request, whose orders are duplicates.
@@ -269,18 +266,19 @@ class RecorderActor(BatchActor):
             other is not None and other[:2] == given[:2] and other != given
             for other in (submission.idempotency for submission in batch.submissions)
         )
+        now_us = self._crew.clock.now_us()
         try:
-            if not beside and not is_reused(self._database, given, self._crew.clock.now_us()):
+            if not beside and not self._database.read(lambda database: is_reused(database, given, now_us)):
                 return True
             self._answer_with(_Batch(submissions=[message]), IdempotencyKeyReused(given.key))
-        except DatabaseError as error:
-            self._answer_with(_Batch(submissions=[message]), StoreUnavailable(error))
+        except StoreUnavailable as error:
+            self._answer_with(_Batch(submissions=[message]), error)
         return False
 
     def _plan(self, command: Command) -> Move | None:
         at_us, queue_us = self._crew.now()
         try:
-            record = queries.find(self._database, command.order_id)
+            record = self._find(command.order_id)
             if record is None:
                 raise OrderNotFound(command.order_id)
             if isinstance(command, CancelOrder) and record.status is OrderStatus.PROCESSING:
@@ -290,9 +288,10 @@ class RecorderActor(BatchActor):
             return move(record, edge, at_us, command.reason, ready_us=queue_us, cause=command.cause)
         except OrdermillError as error:
             fail(command.reply, error)
-        except DatabaseError as error:
-            fail(command.reply, StoreUnavailable(error))
         return None
+
+    def _find(self, order_id: str) -> OrderRecord | None:
+        return self._database.read(lambda database: queries.find(database, order_id))
 
     def _record_all(self) -> None:
         recorded: list[tuple[_Batch, Recorded]] = []
@@ -454,8 +453,8 @@ class RecorderActor(BatchActor):
     ) -> None:
         # Only the pool assigns: an order in that very attempt was taken by a transaction that said it had failed.
         try:
-            stored = queries.find(self._database, step.before.order_id)
-        except DatabaseError:
+            stored = self._find(step.before.order_id)
+        except StoreUnavailable:
             unclear.append(step)
             return
         if stored is not None and (stored.status, stored.attempts) == (step.after.status, step.after.attempts):
@@ -466,10 +465,10 @@ class RecorderActor(BatchActor):
     def _tell_anew(self) -> None:
         # After trouble, for one: what failed may have been stored all the same, and nobody was told.
         try:
-            totals = queries.totals(self._database)
-            users = queries.backlog_by_user(self._database) if self._counts_users else None
-        except DatabaseError as error:
-            self._crew.store_trouble = str(StoreUnavailable(error))
+            totals = self._database.read(queries.totals)
+            users = self._database.read(queries.backlog_by_user) if self._counts_users else None
+        except StoreUnavailable as error:
+            self._crew.store_trouble = str(error)
             self._write_again_later()
             return
         self._is_in_doubt = False
@@ -493,15 +492,15 @@ class RecorderActor(BatchActor):
     def _refusal(self, command: Command, step: Move) -> OrdermillError:
         # Another command of the same transaction came first.
         try:
-            now = queries.find(self._database, command.order_id) or step.before
-        except DatabaseError as error:  # no reason to record again what is recorded
-            return StoreUnavailable(error)
+            now = self._find(command.order_id) or step.before
+        except StoreUnavailable as error:  # no reason to record again what is recorded
+            return error
         return TransitionRefused(command.order_id, now.status, step.after.status)
 
     def _bound_log(self, *, again: bool) -> None:
         try:
             is_too_large = self._log_file.keep_bounded(again=again)
-        except (DatabaseError, OSError) as error:
+        except StoreUnavailable as error:
             self._log.log_seldom(logging.WARNING, "the write-ahead log was not begun anew: %s", error)
             is_too_large = True
         if is_too_large and not self._will_bound_log:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from peewee import Database, SqliteDatabase
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 
 from ... import sql
 from ...engine import Durability
@@ -18,7 +18,9 @@ from ...store.audit import audit
 from ...store.sqlite import database as store
 from ...store.sqlite.address import locate
 from ...store.sqlite.backup import back_up
+from ...store.sqlite.connection import Writer
 from ...store.sqlite.lock import EngineLock
+from ...store.sqlite.reader import Reader
 from ...store.statements import run_script
 from .console import DEFAULT_DATABASE, DatabaseOption, JsonOption, err, print_json, print_line, stop
 
@@ -52,9 +54,9 @@ def seed_command(db: DatabaseOption = DEFAULT_DATABASE) -> None:
 @app.command("verify")
 def verify_command(db: DatabaseOption = DEFAULT_DATABASE, as_json: JsonOption = False) -> None:
     """Check the whole database: every history, every total, the file itself. Exit code 1 where anything is wrong."""
-    with open_reader(db) as database, Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
+    with open_reader(db) as reader, Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
         task = progress.add_task("Orders", total=None)
-        result = audit(database, lambda done, total: progress.update(task, completed=done, total=total))
+        result = reader.read(partial(audit, progress=partial(_show, progress, task)))
     if as_json:
         print_json({"orders": result.orders, "faults": result.faults})
     else:
@@ -73,16 +75,16 @@ def backup_command(
 ) -> None:
     """Make a consistent copy of the database; a server may be running over it."""
     with (
-        open_reader(db, any_version=True) as database,
+        open_reader(db, any_version=True) as reader,
         Progress(console=err, transient=True, disable=not err.is_terminal) as progress,
     ):
         task = progress.add_task("Pages", total=None)
-        back_up(database, target, lambda done, total: progress.update(task, completed=done, total=total))
+        reader.read(partial(back_up, target=target, progress=partial(_show, progress, task)))
     print_line(f"{target} is a copy of {locate(db)}; check it with `ordermill verify`.")
 
 
 @contextmanager
-def _writer(path: Path, *, skip_upgrade_copy: bool = False) -> Iterator[SqliteDatabase]:
+def _writer(path: Path, *, skip_upgrade_copy: bool = False) -> Iterator[Writer]:
     lock = EngineLock(path)
     try:
         database = store.open_writer(path, Durability.FULL, skip_upgrade_copy=skip_upgrade_copy)
@@ -94,9 +96,8 @@ def _writer(path: Path, *, skip_upgrade_copy: bool = False) -> Iterator[SqliteDa
         lock.release()
 
 
-@contextmanager
-def open_reader(address: str, *, any_version: bool = False) -> Iterator[Database]:
-    """A database that is only read, connected in this thread; a server may be running over it.
+def open_reader(address: str, *, any_version: bool = False) -> Reader:
+    """What reads from a database; a server may be running over it.
 
     Args:
         address: its path or URL.
@@ -105,9 +106,8 @@ def open_reader(address: str, *, any_version: bool = False) -> Iterator[Database
     Raises:
         DatabaseRefused: there is none, or it is not usable.
     """
-    database = store.open_readers(locate(address), max_connections=1, any_version=any_version)
-    try:
-        with database.connection_context():
-            yield database
-    finally:
-        database.close_all()
+    return Reader(locate(address), max_connections=1, any_version=any_version)
+
+
+def _show(progress: Progress, task: TaskID, done: int, total: int) -> None:
+    progress.update(task, completed=done, total=total)

@@ -44,8 +44,8 @@ def metrics_command(
 ) -> None:
     """Show the metrics: from a database, or from a running server with --url."""
     if url is None:
-        with open_reader(db) as database:
-            metrics: dict[str, Any] = msgspec.to_builtins(OrderMetrics.of(queries.totals(database)))
+        with open_reader(db) as reader:
+            metrics: dict[str, Any] = msgspec.to_builtins(OrderMetrics.of(reader.read(queries.totals)))
     else:
         metrics = Server(url, key, ca).get("metrics")
     if as_json:

@@ -6,6 +6,7 @@ import sys
 from codecs import BOM_UTF8
 from collections import Counter
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -99,8 +100,8 @@ def list_command(
 ) -> None:
     """List orders, newest first: from a database, or from a running server with --url."""
     if url is None:
-        with open_reader(db) as database:
-            found = queries.page(database, status=status, user_id=user, limit=limit)
+        with open_reader(db) as reader:
+            found = reader.read(partial(queries.page, status=status, user_id=user, limit=limit))
         orders: list[Order] = msgspec.to_builtins([order_payload(record) for record in found])
     else:
         orders = _pages(Server(url, key, ca), status, user, limit)
@@ -253,9 +254,9 @@ def _pages(server: Server, status: OrderStatus | None, user: str | None, limit: 
 
 
 def _read(db: str, order_id: str) -> tuple[Order, list[dict[str, Any]]]:
-    with open_reader(db) as database:
-        record = queries.find(database, order_id)
+    with open_reader(db) as reader:
+        record = reader.read(partial(queries.find, order_id=order_id))
         if record is None:
             raise OrderNotFound(order_id)
-        history = history_payload(order_id, queries.history(database, order_id))
+        history = history_payload(order_id, reader.read(partial(queries.history, order_id=order_id)))
     return msgspec.to_builtins(order_payload(record)), msgspec.to_builtins(history)["transitions"]

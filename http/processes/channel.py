@@ -22,14 +22,13 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
-from peewee import Database
-
 from ...engine import Desk, EngineStopped, OrderEngine, Reply
 from ...engine.execution.handler import describe
 from ...engine.reply import answer, fail
 from ...engine.requests import AwaitOrder, Request
 from ...engine.startup import MAX_READERS
 from ...store.sqlite.reader import Reader
+from ...store.statements import Database
 from ..transport.bounded_log import BoundedLog
 
 T = TypeVar("T")

@@ -12,8 +12,8 @@ from typing import Any
 from peewee import Database
 
 from ..domain.errors import BackupFailed
+from ..files import sync
 from ..statements import run
-from .files import sync
 
 _PAGES_A_STEP = 4_000
 

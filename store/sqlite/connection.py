@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from peewee import DatabaseError, OperationalError, SqliteDatabase
+from peewee import Database, DatabaseError, OperationalError, SqliteDatabase
 from playhouse.pool import PooledSqliteDatabase  # type: ignore[import-untyped]  # has no types
 
 from ..statements import run
+from ..translation import translated_errors
 from .descriptor import Identity, identify
 
 _PATIENCE_MILLISECONDS = 100
+
+T = TypeVar("T")
 
 _log = logging.getLogger("ordermill.store")
 
@@ -94,6 +98,27 @@ class Writer(SqliteDatabase):
         if not self._is_saved:
             self._save()
         raise FilesGone
+
+    def read(self, query: Callable[[Database], T]) -> T:
+        """What a query gives.
+
+        Args:
+            query: called with the database.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+        """
+        with translated_errors():
+            return query(self)
+
+    def wait_at_most(self, seconds: float) -> None:
+        """From now on, wait so long for another connection that has locked the database.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+        """
+        with translated_errors():
+            run(self, f"PRAGMA busy_timeout = {round(seconds * 1000)}")
 
     def begin(self, lock_type: str | None = None) -> None:
         """Begin a transaction, if all files are in their place."""

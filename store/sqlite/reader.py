@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import TypeVar
+from types import TracebackType
+from typing import Self, TypeVar
 
-from peewee import Database, DatabaseError
+from peewee import Database
 
-from ..domain.errors import StoreUnavailable
+from ..translation import translated_errors
 from .database import open_readers
 
 T = TypeVar("T")
@@ -22,18 +23,29 @@ _PATIENCE_SECONDS = 5.0
 class Reader:
     """Reads from a database, so many threads at once; a further one waits for its turn.
 
+    Close it, or use it in a `with` block.
+
     Args:
         path: a database that exists.
         max_connections: how many read at the same time.
+        any_version: whether a database of an older schema will do, for whoever does not look into its tables.
 
     Raises:
         DatabaseRefused: there is no such file, it is not ours, or it was made by a newer version.
     """
 
-    def __init__(self, path: Path, max_connections: int) -> None:
-        self._database = open_readers(path, max_connections)
+    def __init__(self, path: Path, max_connections: int, *, any_version: bool = False) -> None:
+        self._database = open_readers(path, max_connections, any_version=any_version)
         self._turns = Turns(max_connections)
         self._is_closed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
 
     def read(self, query: Callable[[Database], T]) -> T:
         """What a query gives.
@@ -45,10 +57,12 @@ class Reader:
             StoreUnavailable: the database did not answer, or it was nobody's turn for five seconds.
         """
         try:
-            with self._turns.turn(_PATIENCE_SECONDS), self._database.connection_context():
+            with (
+                translated_errors(also=(TimeoutError,)),
+                self._turns.turn(_PATIENCE_SECONDS),
+                self._database.connection_context(),
+            ):
                 return query(self._database)
-        except (DatabaseError, TimeoutError) as error:
-            raise StoreUnavailable(error) from error
         finally:
             if self._is_closed:  # meanwhile, when this connection was in use
                 self._database.close_idle()

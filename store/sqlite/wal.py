@@ -7,6 +7,7 @@ from pathlib import Path
 from peewee import SqliteDatabase
 
 from ..statements import run
+from ..translation import translated_errors
 
 CHECKPOINT_PAGES = 8_000
 """Pages of 4 KiB after which SQLite copies the log into the database by itself. Large, so that a page which many
@@ -47,8 +48,12 @@ class WriteAheadLog:
             Whether it is too large, and is to be tried again in a while.
 
         Raises:
-            peewee.DatabaseError: the database does not take writes.
+            StoreUnavailable: the database does not take writes, or its log cannot be looked at.
         """
+        with translated_errors(also=(OSError,)):
+            return self._keep_bounded(again=again)
+
+    def _keep_bounded(self, *, again: bool) -> bool:
         size = self._path.stat().st_size
         if size < self._bound:
             self._next = self._bound

@@ -49,13 +49,15 @@ ROOMS: dict[str, dict[str, str]] = {
         "__init__": "",
         "audit": "queries statements tables domain",
         "engines": "statements tables domain",
-        "export": "queries statements tables domain",
-        "retention": "export queries idempotency totals statements tables domain",
-        "ledger": "queries idempotency totals statements tables domain",
+        "retention": "export queries totals statements translation tables domain",
+        "ledger": "queries idempotency totals statements translation tables domain",
         "queries": "totals statements tables domain",
         "idempotency": "statements tables domain",
         "totals": "statements tables domain",
-        "sqlite": "queries statements tables domain",
+        "sqlite": "statements translation files domain",
+        "export": "files domain",
+        "translation": "domain",
+        "files": "",
         "tables": "",
         "statements": "",
         "domain": "",
@@ -96,7 +98,7 @@ def room(name: str) -> str:
     return name.partition(".")[0]
 
 
-@pytest.mark.parametrize("layer", ["engine"])
+@pytest.mark.parametrize("layer", ["engine", "store"])
 def test_a_room_imports_from_the_rooms_below_it_alone(root: Path, layer: str) -> None:
     table = {name: {name, *allowed.split()} for name, allowed in ROOMS[layer].items()}
 
@@ -109,13 +111,26 @@ def test_a_room_imports_from_the_rooms_below_it_alone(root: Path, layer: str) ->
     ] == []
 
 
-@pytest.mark.parametrize("layer", ["engine"])
+@pytest.mark.parametrize("layer", ["engine", "store"])
 def test_no_imports_run_in_a_circle(root: Path, layer: str) -> None:
     left = imports(root, layer)
     while ends := {name for name, targets in left.items() if not targets & left.keys()}:
         left = {name: targets for name, targets in left.items() if name not in ends}
 
     assert left == {}
+
+
+@pytest.mark.parametrize("layer", ["http", "engine"])
+def test_only_the_store_knows_the_database(root: Path, layer: str) -> None:
+    known = ("peewee", "playhouse", "sqlite3")
+    assert [
+        f"{path.relative_to(root)} imports {name}"
+        for path in modules(root, layer).values()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
+        if name.partition(".")[0] in known
+    ] == []
 
 
 def test_what_an_order_is_does_not_know_how_it_is_stored(root: Path) -> None:

@@ -14,7 +14,7 @@ from ordermill.engine.actors.base import BatchActor, EngineActor, fail
 from ordermill.engine.actors.context import Crew
 from ordermill.engine.actors.intake import IntakeActor
 from ordermill.engine.actors.messages import BacklogRead, BacklogReleased
-from ordermill.engine.execution.runners import Bench
+from ordermill.engine.execution.runner import Bench
 from ordermill.engine.requests import CancelOrder, SubmitOrders
 from ordermill.engine.testing import ManualClock, make_order
 

@@ -20,7 +20,7 @@ import pytest
 
 from ordermill.engine import InvalidConfiguration, Order, OrderEngine, OrderStatus
 from ordermill.engine.execution.attempt import NotBegun, Outcome
-from ordermill.engine.execution.runners import bench_maker
+from ordermill.engine.execution.runner_factory import bench_maker
 from ordermill.engine.testing import ManualClock, make_order
 
 if TYPE_CHECKING:
@@ -107,7 +107,8 @@ def test_a_stop_kills_what_does_not_end_and_leaves_no_process(start_engine: Star
 STARTS_A_WORKER = """
 import sys
 from handlers_of_the_test import handle
-from ordermill.engine.execution.runners import PickledHandler, ProcessBench
+from ordermill.engine.execution.pickled_handler import PickledHandler
+from ordermill.engine.execution.process_runner import ProcessBench
 from ordermill.engine.testing import make_order
 
 if __name__ == "__main__":
