@@ -18,7 +18,7 @@ from ..logger import EngineLogger
 from .context import Crew
 from .messages import OrderDue, WakeUp
 
-_PAUSE_SECONDS = 0.5
+_WAKE_SOON_SECONDS = 0.5
 _LEFT_OUT_SECONDS = (0.5, 60.0)
 """How long an order is left out that cannot be recorded as Processing, at first and at last; that doubles each time."""
 
@@ -154,7 +154,11 @@ class Pending:
     def pause(self) -> None:
         """Have nothing read or claimed for a moment."""
         self.is_paused = True
-        self._wake_at(self._crew.queue_clock.now_us() + round(_PAUSE_SECONDS * 1e6))
+        self.wake_soon()
+
+    def wake_soon(self) -> None:
+        """Have the pool woken up in a moment, whatever happens before."""
+        self._wake_at(self._crew.queue_clock.now_us() + round(_WAKE_SOON_SECONDS * 1e6))
 
     def wake_up(self) -> None:
         """The time has come that was waited for: read, whatever was known of the database."""

@@ -101,6 +101,8 @@ class PoolActor(EngineActor):
         self._reader = reader
         self._pending = Pending(crew, reader, self.tell_self_after, self._log)
         self._assigning = 0
+        self._recalled = 0  # the first so many of those that are being assigned go back as soon as they are
+        self._returning: set[int] = set()  # sequences that go back for want of a processor: nobody overtakes them
         self._head_us: int | None = None  # of the latest claim, on the queue's clock: whoever waits is behind it
         self._claims = Claims(crew.clock.monotonic_us, crew.begun, self._run_low)
         self._roster = Roster(crew, self._claims, self.tell_self_after, self._log)
@@ -165,6 +167,7 @@ class PoolActor(EngineActor):
                 self._timeout_check = None
                 self._check_timeouts()
             case WakeUp():
+                self._returning.clear()  # whatever has become of them
                 self._pending.wake_up()
                 self._look_after_cancelled()
                 # At the start, which has named all actors before it told this, none of them is there yet.
@@ -185,6 +188,7 @@ class PoolActor(EngineActor):
     def _take_in(self, records: Sequence[OrderRecord]) -> None:
         now = self._crew.queue_clock.now_us()
         for record in records:
+            self._returning.discard(record.sequence)
             if (commands := self._cancelling.pop(record.sequence, None)) is not None:
                 self._pass_on(commands)
                 self._pending.read_again()  # it is there still, if these fail
@@ -193,7 +197,7 @@ class PoolActor(EngineActor):
 
     def _claim(self) -> None:
         self._measure()
-        if not self._roster.is_anybody_fit or not self._is_turn_of_the_others():
+        if self._returning or not self._roster.is_anybody_fit or not self._is_turn_of_the_others():
             return
         ahead = self._ahead() if self._may_claim_ahead else 0
         self._claims.low_water = ceil(ahead / 2)
@@ -263,15 +267,24 @@ class PoolActor(EngineActor):
             self._may_claim_ahead = True
 
     def _take_claimed(self, assigned: Sequence[OrderRecord], refused: Sequence[OrderRecord]) -> None:
-        self._assigning -= len(assigned) + len(refused)
+        is_recalled = self._count_assigned(len(assigned) + len(refused))
         self._pending.let_go((*assigned, *refused))
         if self._is_stopping:
             self._return(assigned, _UNBEGUN)
+        elif is_recalled:
+            self._return_unattended(assigned)
         else:
             self._claims.put(assigned)
 
+    def _count_assigned(self, orders: int) -> bool:
+        """So many fewer are being assigned. Returns whether they are recalled."""
+        self._assigning -= orders
+        is_recalled = self._recalled > 0
+        self._recalled = max(0, self._recalled - orders)
+        return is_recalled
+
     def _take_unclaimed(self, moves: Sequence[Move], *, is_their_fault: bool) -> None:
-        self._assigning -= len(moves)
+        self._count_assigned(len(moves))
         for step in reversed(moves):
             is_suspected = step.before.sequence == self._claims.alone
             if is_suspected:
@@ -321,9 +334,15 @@ class PoolActor(EngineActor):
             longest_us = now - min(self._roster.begun_us(), default=now)
             self._order_seconds = max(self._order_seconds, longest_us / 1e6)
             self._may_claim_ahead = False
-            if any(record.sequence == self._claims.alone for record in late):
-                self._claims.alone = None
-            self._return(late, _NOBODY_FREE)
+            self._recalled = self._assigning
+            self._return_unattended(late)
+
+    def _return_unattended(self, records: Sequence[OrderRecord]) -> None:
+        if any(record.sequence == self._claims.alone for record in records):
+            self._claims.alone = None
+        self._returning.update(record.sequence for record in records)
+        self._pending.wake_soon()  # should nobody hear of them
+        self._return(records, _NOBODY_FREE)
 
     def _watch(self) -> None:
         timeout = self._crew.config.handler_timeout

@@ -205,6 +205,38 @@ def test_what_went_back_is_handled_in_its_old_sequence(start_engine: StartEngine
     assert handled == [f"o-{number}" for number in range(300)]
 
 
+def test_what_goes_back_is_not_overtaken_while_that_is_recorded(
+    start_engine: StartEngine,
+    held: Held,
+    clock: WatchedClock,
+    ledger: HeldLedger,
+    event_after: Callable[[type, str], threading.Event],
+) -> None:
+    handled: list[str] = []
+    slow = Slowable(held)
+
+    def handle(order: Order) -> None:
+        slow(order)
+        handled.append(order.order_id)
+
+    engine = start_engine(handle, processors=1, clock=clock)
+    warm_up(engine)
+    handled.clear()
+    slow.slow = frozenset({"o-0"})
+    engine.submit_many(make_order(f"o-{number}") for number in range(300))  # more than are claimed ahead
+    held.begun()
+    ledger.hold(lambda _, moves: any(step.after.status is OrderStatus.PENDING for step in moves))
+    is_idle = event_after(PoolActor, "_take_back")
+    clock.advance(0.1)
+    ledger.wait_until_held()
+    held.release()
+    assert is_idle.wait(5)
+    ledger.release()
+    engine.drain(timeout=10)
+
+    assert handled == [f"o-{number}" for number in range(300)]
+
+
 @pytest.fixture
 def claimed(start_engine: StartEngine, held: Held, clock: WatchedClock) -> OrderEngine:
     """An engine whose processor is held, with orders that are claimed behind it, and a clock that stands still."""
