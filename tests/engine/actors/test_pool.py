@@ -12,6 +12,7 @@ from ordermill.engine import Order, OrderEngine, OrderStatus, StoreUnavailable, 
 from ordermill.engine.actors.messages import OrdersReady, ProcessOrders
 from ordermill.engine.actors.pool import PoolActor, assigned_ahead
 from ordermill.engine.actors.processor import ProcessorActor
+from ordermill.engine.actors.roster import Roster
 from ordermill.engine.testing import make_order
 from ordermill.store import queries
 from ordermill.store.domain.record import Move
@@ -226,7 +227,7 @@ def test_what_goes_back_is_not_overtaken_while_that_is_recorded(
     engine.submit_many(make_order(f"o-{number}") for number in range(300))  # more than are claimed ahead
     held.begun()
     ledger.hold(lambda _, moves: any(step.after.status is OrderStatus.PENDING for step in moves))
-    is_idle = event_after(PoolActor, "_take_back")
+    is_idle = event_after(Roster, "note_idle")
     clock.advance(0.1)
     ledger.wait_until_held()
     held.release()
