@@ -22,7 +22,7 @@ from ...engine import (
     Reply,
 )
 from ...engine.reply import answer
-from ...store.ledger import Acceptance
+from ...store.domain.outcome import Acceptance
 from ..framework.parameters import MAX_WAIT_SECONDS, NoParameters, OrderQuery, PageQuery
 from ..framework.request import ASK_AGAIN, JSON, Answer, Call, Headers, Later, Response
 from ..problems import ContentTooLarge, IdempotencyKeyBusy, KeyNotEnough, NotJson
