@@ -176,7 +176,7 @@ class Desk(ABC):
         cause: Cause | None = None,
     ) -> Reply[OrderRecord]:
         """As `settle`; who wants it goes into the history."""
-        settled = checked_status(status, among=(lifecycle.SETTLE_COMPLETED.target, lifecycle.SETTLE_FAILED.target))
+        settled = checked_status(status, among=lifecycle.SETTLE)
         known = checked_order_id(order_id)
         return self._ask(
             partial(requests.SettleOrder, known, settled, reason=checked_reason(reason), cause=checked_cause(cause))

@@ -558,4 +558,4 @@ def _edge(command: Command, record: OrderRecord, now_us: int) -> Edge:
         case RetryOrder():
             return lifecycle.RETRY_FAILED
         case SettleOrder(status=status):
-            return lifecycle.SETTLE_COMPLETED if status is OrderStatus.COMPLETED else lifecycle.SETTLE_FAILED
+            return lifecycle.SETTLE[status]
