@@ -12,6 +12,7 @@ from ordermill.engine import Order, OrderEngine, OrderStatus, StoreUnavailable, 
 from ordermill.engine.actors.messages import OrdersReady, ProcessOrders
 from ordermill.engine.actors.pool import PoolActor, assigned_ahead
 from ordermill.engine.actors.processor import ProcessorActor
+from ordermill.engine.actors.roster import Roster
 from ordermill.engine.testing import make_order
 from ordermill.store import queries
 from ordermill.store.domain.outcome import Recorded
@@ -45,7 +46,7 @@ def test_a_backlog_larger_than_the_window_is_handled_in_sequence_and_stays_out_o
 
     def measure(pool: PoolActor, message: Any) -> None:
         receive(pool, message)
-        sizes.append(len(pool._ready) + len(pool._claims) + pool._assigning)
+        sizes.append(len(pool._pending) + len(pool._claims) + pool._assigning)
 
     monkeypatch.setattr(PoolActor, "receive", measure)
     handled: list[str] = []
@@ -201,6 +202,38 @@ def test_what_went_back_is_handled_in_its_old_sequence(start_engine: StartEngine
     while engine.metrics().orders_by_status[OrderStatus.PROCESSING] > 1:
         assert engine.trouble() == ()
     held.release()
+    engine.drain(timeout=10)
+
+    assert handled == [f"o-{number}" for number in range(300)]
+
+
+def test_what_goes_back_is_not_overtaken_while_that_is_recorded(
+    start_engine: StartEngine,
+    held: Held,
+    clock: WatchedClock,
+    ledger: HeldLedger,
+    event_after: Callable[[type, str], threading.Event],
+) -> None:
+    handled: list[str] = []
+    slow = Slowable(held)
+
+    def handle(order: Order) -> None:
+        slow(order)
+        handled.append(order.order_id)
+
+    engine = start_engine(handle, processors=1, clock=clock)
+    warm_up(engine)
+    handled.clear()
+    slow.slow = frozenset({"o-0"})
+    engine.submit_many(make_order(f"o-{number}") for number in range(300))  # more than are claimed ahead
+    held.begun()
+    ledger.hold(lambda _, moves: any(step.after.status is OrderStatus.PENDING for step in moves))
+    is_idle = event_after(Roster, "note_idle")
+    clock.advance(0.1)
+    ledger.wait_until_held()
+    held.release()
+    assert is_idle.wait(5)
+    ledger.release()
     engine.drain(timeout=10)
 
     assert handled == [f"o-{number}" for number in range(300)]
