@@ -11,7 +11,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from ...store.domain.lifecycle import SETTLE_COMPLETED, SETTLE_FAILED, OrderStatus
+from ...store.domain.lifecycle import SETTLE, OrderStatus
 from ...store.domain.order import IDENTIFIER, MAX_ITEMS, MAX_TOTAL_AMOUNT, MONEY_RULE, USER
 from ...store.domain.reason import REASON
 from ..framework.parameters import whole
@@ -41,6 +41,4 @@ Amount = Annotated[str, Meta(extra_json_schema={"pattern": r"^[0-9]+\.[0-9]{2}$"
 Timestamp = Annotated[str, Meta(extra_json_schema={"format": "date-time", "pattern": r"\.[0-9]{6}Z$"})]
 Count = Annotated[int, Meta(extra_json_schema={"minimum": 0})]
 Cursor = Annotated[str, Meta(extra_json_schema={"pattern": whole(CURSOR)})]
-SettledStatus = Annotated[
-    OrderStatus, Meta(extra_json_schema={"enum": [SETTLE_COMPLETED.target.value, SETTLE_FAILED.target.value]})
-]
+SettledStatus = Annotated[OrderStatus, Meta(extra_json_schema={"enum": [status.value for status in SETTLE]})]

@@ -25,7 +25,7 @@ from ...engine import (
     UserBacklogFull,
     UserSubmissionTooLarge,
 )
-from ...store.domain.lifecycle import ACCEPT, ASSIGN, COMPLETE, Edge
+from ...store.domain.lifecycle import ACCEPT, ASSIGN, COMPLETE, SETTLED_RULE, Edge
 from ...store.domain.order import find_faults
 from ...store.domain.reason import reason_faults
 from ..framework.route import Content, Operation, Result, Tag
@@ -245,7 +245,7 @@ SETTLE = Operation(
     Tag.OPERATORS,
     results=(_order("The order is settled.", _SETTLED),),
     problems=(
-        InvalidOrder((FieldFault("/status", "must be Completed or Failed"),)),
+        InvalidOrder((FieldFault("/status", f"must be {SETTLED_RULE}"),)),
         TransitionRefused("o-1", OrderStatus.PENDING, OrderStatus.COMPLETED),
         *_ABOUT_AN_ORDER,
     ),

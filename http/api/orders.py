@@ -24,7 +24,7 @@ from ...engine import (
     Reply,
 )
 from ...engine.reply import answer
-from ...store.ledger import Acceptance
+from ...store.domain.outcome import Acceptance
 from ..framework.parameters import NoParameters
 from ..framework.request import Call
 from ..framework.response import Answer, Later, Response

@@ -13,7 +13,7 @@ from msgspec import UNSET, UnsetType
 
 from ...engine import InvalidOrder, Order, OrderRecord, OrderStatus, Outcome, Transition
 from ...store.domain.errors import FieldFault
-from ...store.domain.lifecycle import SETTLE_COMPLETED, SETTLE_FAILED
+from ...store.domain.lifecycle import SETTLE, SETTLED_RULE
 from ...store.domain.order import FIELDS, MAX_ITEMS, find_faults, format_cents, pointer_to
 from ...store.domain.reason import reason_faults
 from ...store.domain.record import rfc3339
@@ -226,8 +226,8 @@ def _decode_operation(body: bytes, kind: type[T]) -> T:
     fields, faults = _decode_object(body)
     known = kind.__struct_fields__
     faults += [FieldFault(pointer_to(name), "unknown field") for name in fields if name not in known]
-    if "status" in known and fields.get("status") not in (SETTLE_COMPLETED.target, SETTLE_FAILED.target):
-        faults.append(FieldFault("/status", "must be Completed or Failed"))
+    if "status" in known and fields.get("status") not in tuple(SETTLE):
+        faults.append(FieldFault("/status", f"must be {SETTLED_RULE}"))
     if "reason" in fields:
         faults += reason_faults(fields["reason"])
     if faults:
