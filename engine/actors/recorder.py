@@ -22,11 +22,13 @@ from ...store.domain.errors import (
     StoreUnavailable,
     TransitionRefused,
 )
+from ...store.domain.idempotency_key import LIFETIME_US, IdempotencyKey
 from ...store.domain.lifecycle import Edge, OrderStatus
 from ...store.domain.order import Order
+from ...store.domain.outcome import Outcome, Recorded
 from ...store.domain.record import ENGINE, Cause, Move, OrderRecord, move
-from ...store.idempotency import LIFETIME_US, IdempotencyKey, is_reused
-from ...store.ledger import Ledger, Outcome, Recorded
+from ...store.idempotency import is_reused
+from ...store.ledger import Ledger
 from ...store.retention import Pruned, prune
 from ...store.sqlite.connection import FilesGone, Writer
 from ...store.sqlite.wal import WriteAheadLog
@@ -556,4 +558,4 @@ def _edge(command: Command, record: OrderRecord, now_us: int) -> Edge:
         case RetryOrder():
             return lifecycle.RETRY_FAILED
         case SettleOrder(status=status):
-            return lifecycle.SETTLE_COMPLETED if status is OrderStatus.COMPLETED else lifecycle.SETTLE_FAILED
+            return lifecycle.SETTLE[status]

@@ -12,10 +12,12 @@ from ordermill.engine import Order, OrderEngine, OrderStatus, StoreUnavailable, 
 from ordermill.engine.actors.messages import OrdersReady, ProcessOrders
 from ordermill.engine.actors.pool import PoolActor, assigned_ahead
 from ordermill.engine.actors.processor import ProcessorActor
+from ordermill.engine.actors.roster import Roster
 from ordermill.engine.testing import make_order
 from ordermill.store import queries
+from ordermill.store.domain.outcome import Recorded
 from ordermill.store.domain.record import Move
-from ordermill.store.ledger import Ledger, Recorded
+from ordermill.store.ledger import Ledger
 
 if TYPE_CHECKING:
     from tests.engine.conftest import Held, HeldLedger, WatchedClock
@@ -44,7 +46,7 @@ def test_a_backlog_larger_than_the_window_is_handled_in_sequence_and_stays_out_o
 
     def measure(pool: PoolActor, message: Any) -> None:
         receive(pool, message)
-        sizes.append(len(pool._ready) + len(pool._claims) + pool._assigning)
+        sizes.append(len(pool._pending) + len(pool._claims) + pool._assigning)
 
     monkeypatch.setattr(PoolActor, "receive", measure)
     handled: list[str] = []
@@ -226,7 +228,7 @@ def test_what_goes_back_is_not_overtaken_while_that_is_recorded(
     engine.submit_many(make_order(f"o-{number}") for number in range(300))  # more than are claimed ahead
     held.begun()
     ledger.hold(lambda _, moves: any(step.after.status is OrderStatus.PENDING for step in moves))
-    is_idle = event_after(PoolActor, "_take_back")
+    is_idle = event_after(Roster, "note_idle")
     clock.advance(0.1)
     ledger.wait_until_held()
     held.release()
