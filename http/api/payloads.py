@@ -17,7 +17,7 @@ from ...store.domain.lifecycle import SETTLE, SETTLED_RULE
 from ...store.domain.order import FIELDS, MAX_ITEMS, find_faults, format_cents, pointer_to
 from ...store.domain.reason import reason_faults
 from ...store.domain.record import rfc3339
-from ..problems import ContentTooLarge, NotJson
+from ..wire.errors import ContentTooLarge, NotJson
 from ..wire.nesting import NestedTooDeeply, check_depth
 from .fields import (
     MONEY_TEXT,
@@ -290,6 +290,14 @@ def order_payload(record: OrderRecord) -> OrderPayload:
         rfc3339(record.created_us),
         rfc3339(record.updated_us),
     )
+
+
+def entity_tag(record: OrderRecord) -> str:
+    """What changes whenever the order does.
+
+    It is a weak one, since the very same order may be sent compressed and as it is.
+    """
+    return f'W/"{record.sequence:x}-{record.attempts}-{record.status}-{record.updated_us:x}"'
 
 
 def history_payload(order_id: str, transitions: Iterable[Transition]) -> HistoryPayload:
