@@ -14,8 +14,8 @@ from measure import Conditions, Figures
 from ordermill.engine import Durability
 from ordermill.store.domain import lifecycle
 from ordermill.store.domain.lifecycle import OrderStatus
+from ordermill.store.domain.metrics import PROCESSING_MICROSECONDS, TIMED_ORDERS
 from ordermill.store.sqlite.database import open_writer
-from ordermill.store.totals import PROCESSING_MICROSECONDS, TIMED_ORDERS
 from stopwatch import Stopwatch
 
 LOT = 500

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..store.domain.durability import Durability
 from ..store.domain.errors import (
     BacklogFull,
     DatabaseRefused,
@@ -20,12 +21,11 @@ from ..store.domain.errors import (
     UserBacklogFull,
     UserSubmissionTooLarge,
 )
+from ..store.domain.idempotency_key import IdempotencyKey
 from ..store.domain.lifecycle import OrderStatus
 from ..store.domain.order import Order
+from ..store.domain.outcome import Outcome
 from ..store.domain.record import Cause, OrderRecord, Transition
-from ..store.idempotency import IdempotencyKey
-from ..store.ledger import Outcome
-from ..store.sqlite.database import Durability
 from .config import EngineConfig, OnInterrupted, Settings
 from .execution.handler import Effect, Handler, Probe, Reject
 from .interface import Desk

@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterable
 
 from ..store.domain.errors import InvalidArgument, OrderNotFound
+from ..store.domain.idempotency_key import IdempotencyKey
 from ..store.domain.lifecycle import OrderStatus
 from ..store.domain.order import FIELDS, IDENTIFIER, Order
 from ..store.domain.reason import REASON_RULE, reason_faults
 from ..store.domain.record import ENGINE, Cause
-from ..store.idempotency import IdempotencyKey
 
 MAX_NAME = 255
 """Characters of the name that somebody gives a request."""

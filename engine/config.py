@@ -12,8 +12,8 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import force_setattr
 
+from ..store.domain.durability import Durability
 from ..store.domain.errors import InvalidConfiguration
-from ..store.sqlite.database import Durability
 
 _MAX_SECONDS = 1e9  # thirty years: infinity, and what no timeout of the platform can be, are mistakes
 

@@ -15,11 +15,11 @@ from pykka import Timeout
 from ..store import queries
 from ..store.domain import lifecycle
 from ..store.domain.errors import OrderConflict, OrderNotFound
+from ..store.domain.idempotency_key import IdempotencyKey
 from ..store.domain.lifecycle import OrderStatus
 from ..store.domain.order import Order
+from ..store.domain.outcome import Acceptance, Outcome
 from ..store.domain.record import Cause, OrderRecord, Transition
-from ..store.idempotency import IdempotencyKey
-from ..store.ledger import Acceptance, Outcome
 from ..store.statements import Database
 from . import requests
 from .arguments import (
@@ -176,7 +176,7 @@ class Desk(ABC):
         cause: Cause | None = None,
     ) -> Reply[OrderRecord]:
         """As `settle`; who wants it goes into the history."""
-        settled = checked_status(status, among=(lifecycle.SETTLE_COMPLETED.target, lifecycle.SETTLE_FAILED.target))
+        settled = checked_status(status, among=lifecycle.SETTLE)
         known = checked_order_id(order_id)
         return self._ask(
             partial(requests.SettleOrder, known, settled, reason=checked_reason(reason), cause=checked_cause(cause))

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from ..store.domain.errors import OrderConflict
 from ..store.domain.lifecycle import OrderStatus
+from ..store.domain.outcome import Acceptance, Outcome
 from ..store.domain.record import OrderRecord
-from ..store.ledger import Acceptance, Outcome
 
 
 class Receipt:

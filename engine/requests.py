@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from pykka import Future
 
+from ..store.domain.idempotency_key import IdempotencyKey
 from ..store.domain.lifecycle import OrderStatus
 from ..store.domain.order import Order
+from ..store.domain.outcome import Acceptance
 from ..store.domain.record import ENGINE, Cause, OrderRecord
-from ..store.idempotency import IdempotencyKey
-from ..store.ledger import Acceptance
 from .reply import Reply
 from .snapshot import MetricsSnapshot
 

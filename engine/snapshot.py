@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..store.totals import OrderMetrics
+from ..store.domain.metrics import OrderMetrics
 
 
 class MetricsSnapshot(OrderMetrics, frozen=True, kw_only=True):

@@ -11,8 +11,8 @@ from ..engine import Desk, EngineStopped, IdempotencyKey, Order, Reply, StoreUna
 from ..engine.execution.handler import describe
 from ..engine.reply import answer, fail
 from ..engine.requests import AwaitOrder, Request, SubmitOrders
+from ..store.domain.outcome import Acceptance
 from ..store.domain.record import ENGINE, Cause
-from ..store.ledger import Acceptance
 from ..store.statements import Database
 
 T = TypeVar("T")

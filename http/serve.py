@@ -1,4 +1,4 @@
-"""The one place that puts engine, application, server and CherryPy's bus together, and what signals do."""
+"""What CherryPy's bus starts and stops, and what signals do."""
 
 from __future__ import annotations
 
@@ -15,38 +15,16 @@ from cherrypy.process.servers import ServerAdapter  # type: ignore[import-untype
 from msgspec import structs
 from pykka import Timeout
 
-from ..engine import Desk, EngineStopped, OrderEngine, OrderStatus
+from ..engine import EngineStopped, OrderEngine, OrderStatus
+from .application import http_server
 from .config import ServerConfig
 from .followed import look_at_all
-from .framework.exchange import Facade
-from .loop_engine import LoopDesk
-from .openapi import viewer as docs
 from .processes.supervisor import Facades, reserve_port
-from .security.protection import protect
 from .transport.forks import handle_here_only, keep_from_children
 from .transport.server import HttpServer, cannot_listen
 from .transport.tuning import tune_process
 
 _log = logging.getLogger("ordermill.http")
-
-
-def http_server(desk: Desk, config: ServerConfig, tree: Any) -> HttpServer:
-    """A server with all that it serves.
-
-    Args:
-        desk: of a running engine.
-        config: the settings.
-        tree: CherryPy's, which the applications are mounted in.
-
-    Raises:
-        InvalidConfiguration: a setting is wrong, or others than this machine could call without a key.
-        KeysUnusable: the file of the keys is not usable.
-    """
-    server = HttpServer(tree.apps, config)
-    trouble = tuple if server.tls is None else server.tls.trouble
-    tree.mount(Facade(LoopDesk(desk, server.wake_ups.call), config.max_waiting, protect(config), trouble), "")
-    tree.mount(docs.pages(), docs.MOUNTED_AT)
-    return server
 
 
 class _EnginePlugin(SimplePlugin):  # type: ignore[misc]  # CherryPy has no types

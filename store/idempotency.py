@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from peewee import Database
 
+from .domain.idempotency_key import LIFETIME_US, IdempotencyKey
 from .statements import run, run_for_each, to_sql
 from .tables import IdempotencyKeyModel
-
-LIFETIME_US = 24 * 3600 * 1_000_000
-"""How long a key is kept, in microseconds, and the orders that it came with."""
 
 _FORGOTTEN_AT_ONCE = 100
 
@@ -37,16 +34,6 @@ _OLDEST = (
     .limit(1)
 )
 _FORGET_OLD = to_sql(IdempotencyKeyModel.delete().where(IdempotencyKeyModel.id.in_(_OLDEST)))
-
-
-class IdempotencyKey(NamedTuple):
-    """A client's name for a request."""
-
-    key: str
-    user_id: str
-    """Whose it is: the user that the client's key is bound to, or the empty string. Others may use the same."""
-    fingerprint: str
-    """What tells the request from others: a hash of its body."""
 
 
 def is_reused(database: Database, given: IdempotencyKey, now_us: int) -> bool:

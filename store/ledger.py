@@ -5,52 +5,28 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Sequence
-from enum import StrEnum
 from functools import partial
 from itertools import repeat, starmap, zip_longest
-from typing import NamedTuple
 
-import msgspec
 from peewee import SQL, Database, Field, Insert, IntegrityError, Model, Select
 
 from . import queries
 from .domain import lifecycle
+from .domain.idempotency_key import IdempotencyKey
 from .domain.lifecycle import OrderStatus
+from .domain.metrics import PROCESSING_MICROSECONDS, TIMED_ORDERS
 from .domain.order import Order
+from .domain.outcome import Acceptance, Outcome, Recorded
 from .domain.record import ENGINE, Cause, Move, OrderRecord
-from .idempotency import IdempotencyKey, remember
+from .idempotency import remember
+from .rows import ORDER_COLUMNS, TRANSITION_COLUMNS, order_row, transition_row
 from .statements import ManyRows, given_values, run, run_for_each, to_sql, write_transaction
 from .tables import OrderModel, TransitionModel
-from .totals import PROCESSING_MICROSECONDS, TIMED_ORDERS, add_to_totals
+from .totals import add_to_totals
 from .translation import translated_errors
 
-_encode_items = msgspec.json.Encoder().encode
-
-_ORDER_COLUMNS = (
-    OrderModel.sequence,
-    OrderModel.order_id,
-    OrderModel.user_id,
-    OrderModel.item_ids,
-    OrderModel.total_cents,
-    OrderModel.status,
-    OrderModel.attempts,
-    OrderModel.failures,
-    OrderModel.created_at,
-    OrderModel.updated_at,
-    OrderModel.ready_at,
-    OrderModel.keyed_at,
-)
-_TRANSITION_COLUMNS = (
-    TransitionModel.sequence,
-    TransitionModel.order_id,
-    TransitionModel.from_status,
-    TransitionModel.to_status,
-    TransitionModel.at,
-    TransitionModel.attempt,
-    TransitionModel.reason,
-    TransitionModel.request_id,
-    TransitionModel.acted_by,
-)
+_INSERTED_ORDER = (*ORDER_COLUMNS, OrderModel.keyed_at)
+_INSERTED_TRANSITION = (TransitionModel.sequence, TransitionModel.order_id, *TRANSITION_COLUMNS)
 
 
 def _insert(model: type[Model], columns: Sequence[Field], size: int) -> Insert:
@@ -59,10 +35,10 @@ def _insert(model: type[Model], columns: Sequence[Field], size: int) -> Insert:
 
 
 _insert_orders = ManyRows(
-    lambda size: to_sql(_insert(OrderModel, _ORDER_COLUMNS, size).on_conflict(action="ignore")), len(_ORDER_COLUMNS)
+    lambda size: to_sql(_insert(OrderModel, _INSERTED_ORDER, size).on_conflict(action="ignore")), len(_INSERTED_ORDER)
 )
 _insert_transitions = ManyRows(
-    lambda size: to_sql(_insert(TransitionModel, _TRANSITION_COLUMNS, size)), len(_TRANSITION_COLUMNS)
+    lambda size: to_sql(_insert(TransitionModel, _INSERTED_TRANSITION, size)), len(_INSERTED_TRANSITION)
 )
 
 
@@ -94,38 +70,6 @@ _CLAMP_READY = to_sql(
     )
 )
 _SEQUENCES_FROM = to_sql(OrderModel.select(OrderModel.sequence).where(OrderModel.sequence >= 0))
-
-
-class Outcome(StrEnum):
-    """What became of an order that was handed in."""
-
-    ACCEPTED = "accepted"
-    """New, and stored."""
-    DUPLICATE = "duplicate"
-    """The very same order was stored before."""
-    CONFLICT = "conflict"
-    """Its id is taken by an order with other content; nothing was changed."""
-
-
-class Acceptance(NamedTuple):
-    """The answer to one order that was handed in."""
-
-    outcome: Outcome
-    record: OrderRecord
-    """The stored order of that id: the new one, or the one that was there before."""
-
-
-class Recorded(NamedTuple):
-    """What a transaction stored."""
-
-    acceptances: list[Acceptance]
-    """One for each order handed in, in the same sequence."""
-    moved: list[Move]
-    """The steps that were recorded."""
-    refused: list[Move]
-    """The steps that were not: the order was no longer where its mover saw it."""
-    changes: Counter[str]
-    """What was added to each of the running totals."""
 
 
 class _GuardFailed(Exception):
@@ -245,23 +189,7 @@ class Ledger:
             OrderRecord(order, sequence, OrderStatus.PENDING, 0, 0, at_us, at_us, ready_us)
             for sequence, order in enumerate(orders, first)
         ]
-        rows = [
-            (
-                record.sequence,
-                record.order.order_id,
-                record.order.user_id,
-                _encode_items(record.order.item_ids).decode(),
-                record.order.total_cents,
-                record.status.value,
-                0,
-                0,
-                at_us,
-                at_us,
-                ready_us,
-                None if key is None else at_us,
-            )
-            for record, key in zip_longest(records, keys)
-        ]
+        rows = [(*order_row(record), None if key is None else at_us) for record, key in zip_longest(records, keys)]
         inserted = _insert_orders.run(self._database, rows)
         if inserted == len(records):
             return [Acceptance(Outcome.ACCEPTED, record) for record in records]
@@ -294,16 +222,7 @@ class Ledger:
 
 
 def _transition(before: OrderRecord | None, after: OrderRecord, reason: str, cause: Cause) -> tuple[object, ...]:
-    return (
-        after.sequence,
-        after.order.order_id,
-        None if before is None else before.status.value,
-        after.status.value,
-        after.updated_us,
-        after.attempts,
-        reason,
-        *cause,
-    )
+    return after.sequence, after.order.order_id, *transition_row(before, after, reason, cause)
 
 
 def _guarded_update(step: Move) -> tuple[object, ...]:

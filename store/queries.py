@@ -4,50 +4,31 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 from peewee import SQL, Database, fn
 
 from .domain import lifecycle
 from .domain.lifecycle import OrderStatus
-from .domain.order import Order
-from .domain.record import Attempt, OrderRecord, Transition
-from .statements import run, to_sql
-from .tables import OrderModel, TotalModel, TransitionModel
-from .totals import (
+from .domain.metrics import (
     PROCESSING_MICROSECONDS,
     PRUNED_COMPLETED,
     PRUNED_PROCESSING_MICROSECONDS,
     PRUNED_TIMED_ORDERS,
     TIMED_ORDERS,
 )
+from .domain.record import Attempt, OrderRecord, Transition
+from .rows import ORDER_COLUMNS, TRANSITION_COLUMNS, order_of, transition_of
+from .statements import run, to_sql
+from .tables import OrderModel, TotalModel, TransitionModel
 
-_STATUSES = {status.value: status for status in OrderStatus}
-_ORDER_COLUMNS = (
-    OrderModel.order_id,
-    OrderModel.user_id,
-    OrderModel.item_ids,
-    OrderModel.total_cents,
-    OrderModel.sequence,
-    OrderModel.status,
-    OrderModel.attempts,
-    OrderModel.failures,
-    OrderModel.created_at,
-    OrderModel.updated_at,
-    OrderModel.ready_at,
-    OrderModel.last_error,
-)
-_decode_items = msgspec.json.Decoder(tuple[str, ...]).decode
-
-
-_FIND = to_sql(OrderModel.select(*_ORDER_COLUMNS).where(OrderModel.order_id == ""))
+_FIND = to_sql(OrderModel.select(*ORDER_COLUMNS).where(OrderModel.order_id == ""))
 _STORED = to_sql(
     OrderModel.select(OrderModel.order_id).where(OrderModel.order_id.in_(SQL("(SELECT value FROM json_each(?))")))
 )
 # Only a Pending order has a ready_at. Were its status asked for too, SQLite would read and sort all that are Pending.
 _READY = to_sql(
-    OrderModel.select(*_ORDER_COLUMNS)
+    OrderModel.select(*ORDER_COLUMNS)
     .where(OrderModel.ready_at <= 0)
     .order_by(OrderModel.ready_at, OrderModel.sequence)
     .limit(1)
@@ -57,14 +38,14 @@ _ORDERS_BY_STATUS = SQL("orders AS t1 INDEXED BY orders_by_status")
 _NOT_IN_BACKLOG = SQL("t1.status <> 'Pending' AND t1.status <> 'Processing'")
 _IS_TERMINAL = SQL("t1.status <> 'Pending' AND t1.status <> 'Processing' AND t1.status <> 'Review'")
 _OVER = to_sql(
-    OrderModel.select(*_ORDER_COLUMNS)
+    OrderModel.select(*ORDER_COLUMNS)
     .from_(SQL("orders AS t1 INDEXED BY orders_over"))
     .where(_IS_TERMINAL & OrderModel.keyed_at.is_null() & (OrderModel.updated_at < 0))
     .order_by(OrderModel.updated_at)
     .limit(1)
 )
 _OVER_WITH_KEY = to_sql(
-    OrderModel.select(*_ORDER_COLUMNS)
+    OrderModel.select(*ORDER_COLUMNS)
     .from_(SQL("orders AS t1 INDEXED BY orders_over_with_key"))
     .where(_IS_TERMINAL & OrderModel.keyed_at.is_null(False) & (OrderModel.updated_at < 0) & (OrderModel.keyed_at < 0))
     .order_by(OrderModel.updated_at)
@@ -82,31 +63,20 @@ def stored(database: Database, order_ids: Sequence[str]) -> set[str]:
 def find(database: Database, order_id: str) -> OrderRecord | None:
     """The order of that id, or None."""
     row = run(database, _FIND, (order_id,)).fetchone()
-    return None if row is None else _record(row)
+    return None if row is None else order_of(row)
 
 
 def history(database: Database, order_id: str) -> tuple[Transition, ...]:
     """The transitions of an order, oldest first; empty where there is no such order."""
     order = OrderModel.select(OrderModel.sequence).where(OrderModel.order_id == order_id)
     rows = (
-        TransitionModel.select(
-            TransitionModel.from_status,
-            TransitionModel.to_status,
-            TransitionModel.at,
-            TransitionModel.attempt,
-            TransitionModel.reason,
-            TransitionModel.request_id,
-            TransitionModel.acted_by,
-        )
+        TransitionModel.select(*TRANSITION_COLUMNS)
         .where(TransitionModel.sequence == order)
         .order_by(TransitionModel.id)
         .tuples()
         .execute(database)
     )
-    return tuple(
-        Transition(None if source is None else _STATUSES[source], _STATUSES[target], *more)
-        for source, target, *more in rows
-    )
+    return tuple(map(transition_of, rows))
 
 
 def page(
@@ -126,7 +96,7 @@ def page(
         before: only those with a sequence below this one, to go on where the last page ended.
         limit: how many at the most.
     """
-    query = OrderModel.select(*_ORDER_COLUMNS).order_by(OrderModel.sequence.desc()).limit(limit)
+    query = OrderModel.select(*ORDER_COLUMNS).order_by(OrderModel.sequence.desc()).limit(limit)
     if status is not None:
         query = query.where(OrderModel.status == status.value)
     if user_id is not None:
@@ -136,7 +106,7 @@ def page(
         query = query.from_(_ORDERS_BY_STATUS) if status in lifecycle.BACKLOG else query.where(_NOT_IN_BACKLOG)
     if before is not None:
         query = query.where(OrderModel.sequence < before)
-    return [_record(row) for row in query.tuples().execute(database)]
+    return [order_of(row) for row in query.tuples().execute(database)]
 
 
 def ready(database: Database, now_us: int, limit: int) -> list[OrderRecord]:
@@ -147,7 +117,7 @@ def ready(database: Database, now_us: int, limit: int) -> list[OrderRecord]:
         now_us: microseconds since 1970-01-01T00:00:00Z.
         limit: how many at the most.
     """
-    return [_record(row) for row in run(database, _READY, (now_us, limit)).fetchall()]
+    return [order_of(row) for row in run(database, _READY, (now_us, limit)).fetchall()]
 
 
 def next_ready_us(database: Database, now_us: int) -> int | None:
@@ -169,12 +139,12 @@ def attempts_in_hand(database: Database) -> list[Attempt]:
 def processing(database: Database, limit: int) -> list[OrderRecord]:
     """Orders that are Processing, oldest first: after a crash, those that were in hand."""
     query = (
-        OrderModel.select(*_ORDER_COLUMNS)
+        OrderModel.select(*ORDER_COLUMNS)
         .where(OrderModel.status == OrderStatus.PROCESSING.value)
         .order_by(OrderModel.sequence)
         .limit(limit)
     )
-    return [_record(row) for row in query.tuples().execute(database)]
+    return [order_of(row) for row in query.tuples().execute(database)]
 
 
 def over(database: Database, before_us: int, keyed_before_us: int, limit: int) -> list[OrderRecord]:
@@ -191,7 +161,7 @@ def over(database: Database, before_us: int, keyed_before_us: int, limit: int) -
     rows += run(
         database, _OVER_WITH_KEY, (min(before_us, keyed_before_us), keyed_before_us, limit - len(rows))
     ).fetchall()
-    return [_record(row) for row in rows]
+    return [order_of(row) for row in rows]
 
 
 def backlog_by_user(database: Database) -> Counter[str]:
@@ -225,7 +195,7 @@ def totals(database: Database) -> Counter[str]:
 
 def recount(database: Database) -> Counter[str]:
     """The same counts, taken anew from `orders` and `transitions`. Reads both tables whole."""
-    counts = Counter(dict.fromkeys(_STATUSES, 0))
+    counts = Counter({status.value: 0 for status in OrderStatus})
     by_status = OrderModel.select(OrderModel.status, fn.COUNT(SQL("*"))).group_by(OrderModel.status)
     counts.update(dict(by_status.tuples().execute(database)))
     started, completed = TransitionModel.alias(), TransitionModel.alias()
@@ -245,9 +215,3 @@ def recount(database: Database) -> Counter[str]:
     counts[TIMED_ORDERS] = count + pruned[PRUNED_TIMED_ORDERS]
     counts[PROCESSING_MICROSECONDS] = (microseconds or 0) + pruned[PRUNED_PROCESSING_MICROSECONDS]
     return counts
-
-
-def _record(row: Any) -> OrderRecord:
-    order_id, user_id, item_ids, total_cents, sequence, status, *more = row
-    order = Order.stored(order_id, user_id, _decode_items(item_ids), total_cents)
-    return OrderRecord(order, sequence, _STATUSES[status], *more)

@@ -14,11 +14,12 @@ from peewee import Database, DatabaseError
 from . import queries
 from .domain import lifecycle
 from .domain.lifecycle import OrderStatus
+from .domain.metrics import PRUNED_COMPLETED, PRUNED_PROCESSING_MICROSECONDS, PRUNED_TIMED_ORDERS
 from .domain.record import OrderRecord, Transition, rfc3339
 from .export import append, mend
 from .statements import run_for_each, to_sql, write_transaction
 from .tables import OrderModel, TransitionModel
-from .totals import PRUNED_COMPLETED, PRUNED_PROCESSING_MICROSECONDS, PRUNED_TIMED_ORDERS, add_to_totals
+from .totals import add_to_totals
 from .translation import translated_errors
 
 _DELETE_TRANSITIONS = to_sql(TransitionModel.delete().where(TransitionModel.sequence == 0))

@@ -13,8 +13,8 @@ from ...store.domain import lifecycle
 from ...store.domain.errors import StoreUnavailable
 from ...store.domain.lifecycle import OrderStatus
 from ...store.domain.order import Order
+from ...store.domain.outcome import Outcome, Recorded
 from ...store.domain.record import Move, OrderRecord
-from ...store.ledger import Outcome, Recorded
 from ..logger import EngineLogger
 from .backlog import users_released
 from .context import Crew

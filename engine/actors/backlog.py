@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from ...store.domain import lifecycle
 from ...store.domain.errors import BacklogFull, SubmissionTooLarge, UserBacklogFull, UserSubmissionTooLarge
 from ...store.domain.order import Order
-from ...store.ledger import Outcome, Recorded
+from ...store.domain.outcome import Outcome, Recorded
 from ..clock import Clock
 from ..config import EngineConfig
 from .messages import BacklogRead, BacklogReleased

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import repeat
 
+from ...store.domain.idempotency_key import IdempotencyKey
 from ...store.domain.order import Order
 from ...store.domain.record import ENGINE, Cause, Move
-from ...store.idempotency import IdempotencyKey
 from ..requests import CancelOrder, RetryOrder, SettleOrder, SubmitOrders
 
 Command = CancelOrder | RetryOrder | SettleOrder

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ...store.domain.errors import StoreUnavailable
-from ...store.idempotency import LIFETIME_US
+from ...store.domain.idempotency_key import LIFETIME_US
 from ...store.retention import Pruned, prune
 from ...store.sqlite.connection import Writer
 from ...store.sqlite.wal import WriteAheadLog

@@ -18,10 +18,12 @@ from ...store.domain.errors import (
     StoreUnavailable,
     TransitionRefused,
 )
+from ...store.domain.idempotency_key import IdempotencyKey
 from ...store.domain.lifecycle import Edge, OrderStatus
+from ...store.domain.outcome import Recorded
 from ...store.domain.record import Move, OrderRecord, move
-from ...store.idempotency import IdempotencyKey, is_reused
-from ...store.ledger import Ledger, Recorded
+from ...store.idempotency import is_reused
+from ...store.ledger import Ledger
 from ...store.sqlite.connection import FilesGone, Writer
 from ..reply import answer, fail
 from ..requests import AwaitOrder, CancelOrder, RetryOrder, SettleOrder, SubmitOrders
@@ -381,4 +383,4 @@ def _edge(command: Command, record: OrderRecord, now_us: int) -> Edge:
         case RetryOrder():
             return lifecycle.RETRY_FAILED
         case SettleOrder(status=status):
-            return lifecycle.SETTLE_COMPLETED if status is OrderStatus.COMPLETED else lifecycle.SETTLE_FAILED
+            return lifecycle.SETTLE[status]

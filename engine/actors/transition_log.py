@@ -8,8 +8,8 @@ from itertools import repeat
 
 from ...store.domain import lifecycle
 from ...store.domain.lifecycle import OrderStatus
+from ...store.domain.outcome import Outcome, Recorded
 from ...store.domain.record import ENGINE, Cause, Move, OrderRecord
-from ...store.ledger import Outcome, Recorded
 from ..logger import EngineLogger
 
 _GIVEN_UP = (OrderStatus.FAILED, OrderStatus.REVIEW)

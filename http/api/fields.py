@@ -11,20 +11,15 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from ...store.domain.lifecycle import SETTLE_COMPLETED, SETTLE_FAILED, OrderStatus
+from ...store.domain.lifecycle import SETTLE, OrderStatus
 from ...store.domain.order import IDENTIFIER, MAX_ITEMS, MAX_TOTAL_AMOUNT, MONEY_RULE, USER
 from ...store.domain.reason import REASON
+from ..framework.parameters import whole
 
 MONEY_TEXT = re.compile(rf"[0-9]{{1,{len(str(int(MAX_TOTAL_AMOUNT)))}}}(\.[0-9]{{1,2}})?")
 """An amount as a string: a plain decimal number. Whatever matches is in range."""
 CURSOR = re.compile(r"[1-9a-f][0-9a-f]{0,14}")
 """A cursor: the sequence of an order, in hexadecimal. Whatever matches fits into the database's integers."""
-
-
-def whole(pattern: re.Pattern[str]) -> str:
-    """A pattern that the whole text must match, as JSON Schema writes it."""
-    return f"^{pattern.pattern}$"
-
 
 Identifier = Annotated[str, Meta(extra_json_schema={"pattern": whole(IDENTIFIER)})]
 UserIdentifier = Annotated[str, Meta(extra_json_schema={"pattern": whole(USER)})]
@@ -46,6 +41,4 @@ Amount = Annotated[str, Meta(extra_json_schema={"pattern": r"^[0-9]+\.[0-9]{2}$"
 Timestamp = Annotated[str, Meta(extra_json_schema={"format": "date-time", "pattern": r"\.[0-9]{6}Z$"})]
 Count = Annotated[int, Meta(extra_json_schema={"minimum": 0})]
 Cursor = Annotated[str, Meta(extra_json_schema={"pattern": whole(CURSOR)})]
-SettledStatus = Annotated[
-    OrderStatus, Meta(extra_json_schema={"enum": [SETTLE_COMPLETED.target.value, SETTLE_FAILED.target.value]})
-]
+SettledStatus = Annotated[OrderStatus, Meta(extra_json_schema={"enum": [status.value for status in SETTLE]})]

@@ -9,7 +9,8 @@ import msgspec
 
 from ...engine import Desk
 from ..framework.parameters import NoParameters
-from ..framework.request import Answer, Call
+from ..framework.request import Call
+from ..framework.response import Answer
 from .payloads import encode
 
 

@@ -13,7 +13,9 @@ from prometheus_client.registry import Collector
 
 from ...engine import Desk, MetricsSnapshot
 from ..framework.parameters import NoParameters
-from ..framework.request import JSON, Answer, Call, Later
+from ..framework.request import Call
+from ..framework.response import Answer, Later
+from ..wire.headers import JSON
 from .payloads import encode
 
 SCRAPER_TYPES = ("text/plain", "application/openmetrics-text")

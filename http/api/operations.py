@@ -13,9 +13,11 @@ from ...engine import (
     BacklogFull,
     EngineStopped,
     FieldFault,
+    IdempotencyKeyReused,
     InvalidOrder,
     MetricsSnapshot,
     OrderConflict,
+    OrderNotFound,
     OrderStatus,
     StoreUnavailable,
     SubmissionTooLarge,
@@ -23,17 +25,16 @@ from ...engine import (
     UserBacklogFull,
     UserSubmissionTooLarge,
 )
-from ...store.domain.lifecycle import ACCEPT, ASSIGN, COMPLETE, Edge
+from ...store.domain.lifecycle import ACCEPT, ASSIGN, COMPLETE, SETTLED_RULE, Edge
 from ...store.domain.order import find_faults
 from ...store.domain.reason import reason_faults
-from ..framework.parameters import OrderQuery, PageQuery
-from ..framework.request import JSON
-from ..framework.request_headers import ReadHeaders, SubmitHeaders
 from ..framework.route import Content, Operation, Result, Tag
-from ..problems import TooManyOrders
+from ..wire.errors import IdempotencyKeyBusy, TooManyOrders
+from ..wire.headers import JSON
 from .health import HealthPayload
 from .metrics import SCRAPER_TYPES
 from .orders import NDJSON
+from .parameters import OrderPath, OrderQuery, PageQuery, ReadHeaders, SubmitHeaders
 from .payloads import (
     MAX_BULK,
     MAX_ORDER_BYTES,
@@ -97,7 +98,10 @@ _FAULTY = InvalidOrder(find_faults(_REQUEST | {"item_ids": []}))
 _NO_REASON = InvalidOrder(tuple(reason_faults("")))
 _INCOMPLETE = str(InvalidOrder(find_faults(_BULK[1])))
 _ASKING = (EngineStopped(), StoreUnavailable(OSError("database or disk is full")))
+_ABOUT_AN_ORDER = (OrderNotFound("o-1"), *_ASKING)
 _SENDING = (
+    IdempotencyKeyBusy(),
+    IdempotencyKeyReused("8e03978e-40d5-43e8-bc93-6894a57f9324"),
     TooManyOrders("User 'u-1' sends orders too fast: try again later.", 1, tuple(_RATE.items())),
     UserBacklogFull("u-1", 1_000, 1, 1_000, 1),
     BacklogFull(100_000, 1, 100_000),
@@ -186,7 +190,8 @@ READ = Operation(
         _order("The order.", _COMPLETED, _READ),
         Result(HTTPStatus.NOT_MODIFIED, "The order has not changed.", headers=_READ),
     ),
-    problems=_ASKING,
+    problems=_ABOUT_AN_ORDER,
+    path=OrderPath,
     query=OrderQuery,
     headers=ReadHeaders,
 )
@@ -194,7 +199,8 @@ READ_STATUS = Operation(
     "readStatus",
     Tag.ORDERS,
     results=(_ok("Where it is.", StatusPayload, StatusPayload("o-1", OrderStatus.COMPLETED)),),
-    problems=_ASKING,
+    problems=_ABOUT_AN_ORDER,
+    path=OrderPath,
 )
 READ_HISTORY = Operation(
     "readHistory",
@@ -213,13 +219,15 @@ READ_HISTORY = Operation(
             ),
         ),
     ),
-    problems=_ASKING,
+    problems=_ABOUT_AN_ORDER,
+    path=OrderPath,
 )
 CANCEL_ORDER = Operation(
     "cancelOrder",
     Tag.ORDERS,
     results=(_order("The order is Cancelled.", _CANCELLED),),
-    problems=(_NO_REASON, TransitionRefused("o-1", OrderStatus.COMPLETED, OrderStatus.CANCELLED), *_ASKING),
+    problems=(_NO_REASON, TransitionRefused("o-1", OrderStatus.COMPLETED, OrderStatus.CANCELLED), *_ABOUT_AN_ORDER),
+    path=OrderPath,
     bodies=_json(MoveRequest, MoveRequest("ordered twice")),
     is_body_optional=True,
 )
@@ -227,7 +235,8 @@ RETRY = Operation(
     "retryOrder",
     Tag.OPERATORS,
     results=(_order("The order is Pending, and ready at once.", _RETRIED),),
-    problems=(_NO_REASON, TransitionRefused("o-1", OrderStatus.COMPLETED, OrderStatus.PENDING), *_ASKING),
+    problems=(_NO_REASON, TransitionRefused("o-1", OrderStatus.COMPLETED, OrderStatus.PENDING), *_ABOUT_AN_ORDER),
+    path=OrderPath,
     bodies=_json(MoveRequest, MoveRequest("the payment service is back")),
     is_body_optional=True,
 )
@@ -236,10 +245,11 @@ SETTLE = Operation(
     Tag.OPERATORS,
     results=(_order("The order is settled.", _SETTLED),),
     problems=(
-        InvalidOrder((FieldFault("/status", "must be Completed or Failed"),)),
+        InvalidOrder((FieldFault("/status", f"must be {SETTLED_RULE}"),)),
         TransitionRefused("o-1", OrderStatus.PENDING, OrderStatus.COMPLETED),
-        *_ASKING,
+        *_ABOUT_AN_ORDER,
     ),
+    path=OrderPath,
     bodies=_json(SettleRequest, SettleRequest(OrderStatus.COMPLETED, "found paid")),
 )
 METRICS = Operation(

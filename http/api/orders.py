@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 
@@ -13,6 +14,7 @@ from msgspec import UNSET
 from ...engine import (
     Desk,
     EngineStopped,
+    FieldFault,
     InvalidOrder,
     Order,
     OrderConflict,
@@ -22,15 +24,28 @@ from ...engine import (
     Reply,
 )
 from ...engine.reply import answer
-from ...store.ledger import Acceptance
-from ..framework.parameters import MAX_WAIT_SECONDS, NoParameters, OrderQuery, PageQuery
-from ..framework.request import ASK_AGAIN, JSON, Answer, Call, Headers, Later, Response
-from ..problems import ContentTooLarge, IdempotencyKeyBusy, KeyNotEnough, NotJson
+from ...store.domain.outcome import Acceptance
+from ..framework.parameters import NoParameters
+from ..framework.request import Call
+from ..framework.response import Answer, Later, Response
 from ..security.access import Caller
 from ..security.rate_limit import UserRate
-from ..wire.conditional import entity_tag, matches
+from ..wire.conditional import matches
+from ..wire.errors import ContentTooLarge, IdempotencyKeyBusy, KeyNotEnough, NotJson
+from ..wire.headers import ASK_AGAIN, JSON, Headers
 from . import payloads
-from .payloads import MAX_BULK, MAX_ORDER_BYTES, REJECTED, BulkResult, PagePayload, StatusPayload, encode, order_payload
+from .parameters import MAX_WAIT_SECONDS, OrderQuery, PageQuery
+from .payloads import (
+    MAX_BULK,
+    MAX_ORDER_BYTES,
+    REJECTED,
+    BulkResult,
+    PagePayload,
+    StatusPayload,
+    encode,
+    entity_tag,
+    order_payload,
+)
 
 NDJSON = "application/x-ndjson"
 
@@ -49,16 +64,21 @@ class OrderCalls:
         self._user_rate = user_rate
         self._in_flight: dict[tuple[str, str], Call] = {}
         self._waiting = threading.BoundedSemaphore(max_waiting)
+        self._reserved_ids: frozenset[str] = frozenset()
+
+    def reserve(self, order_ids: frozenset[str]) -> None:
+        """Take no orders of these ids, which are words of the API's own paths: nobody could ever ask for them."""
+        self._reserved_ids = order_ids
 
     def submit(self, call: Call) -> Later:
         """Accept an order: 201 when it is new, 200 when the very same order was sent before."""
         call.query(NoParameters)
         body, _ = call.body(JSON, max_bytes=MAX_ORDER_BYTES)
-        order = payloads.decode_order(body)
+        order = self._decode(body)
         call.order_id = order.order_id
         if not call.caller.may_see(order.user_id):
             raise KeyNotEnough(f"This key is good for the orders of user {call.caller.user_id!r} only.")
-        headers = self._user_rate.spend((order,))
+        headers = self._user_rate.consume({order.user_id: 1})
         accepted = self._begin_submit(call, body, (order,))
         return Later(accepted, lambda: _submitted(accepted.get(), headers))
 
@@ -69,11 +89,27 @@ class OrderCalls:
         lines = payloads.split_lines(body) if media_type == NDJSON else payloads.split_array(body)
         if len(lines) > MAX_BULK:
             raise ContentTooLarge(f"{len(lines)} orders were sent; send {MAX_BULK} at the most at once.")
-        read = [_read(line, call.caller) for line in lines]
+        read = [self._read(line, call.caller) for line in lines]
         orders = [order for order in read if isinstance(order, Order)]
-        headers = self._user_rate.spend(orders)
+        headers = self._user_rate.consume(Counter(order.user_id for order in orders))
         accepted = self._begin_submit(call, body, orders)
         return Later(accepted, lambda: _submitted_bulk(read, accepted.get(), headers))
+
+    def _decode(self, body: bytes | msgspec.Raw) -> Order:
+        order = payloads.decode_order(body)
+        if order.order_id in self._reserved_ids:
+            detail = f"must not be {order.order_id!r}, a word of the API's own paths: nobody could ask for the order"
+            raise InvalidOrder((FieldFault("/order_id", detail),))
+        return order
+
+    def _read(self, line: bytes | msgspec.Raw, caller: Caller) -> Order | BulkResult:
+        try:
+            order = self._decode(line)
+            if caller.may_see(order.user_id):
+                return order
+            return BulkResult(order.order_id, REJECTED, "the key is good for the orders of its own user only")
+        except (InvalidOrder, NotJson) as error:
+            return BulkResult(payloads.order_id_of(line), REJECTED, str(error))
 
     def _begin_submit(self, call: Call, body: bytes, orders: Sequence[Order]) -> Reply[list[Acceptance]]:
         given = call.idempotency(body)
@@ -223,13 +259,3 @@ def _submitted_bulk(read: list[Order | BulkResult], acceptances: Iterable[Accept
 
 def _moved(reply: Reply[OrderRecord]) -> Later:
     return Later(reply, lambda: _show(reply.get()))
-
-
-def _read(line: bytes | msgspec.Raw, caller: Caller) -> Order | BulkResult:
-    try:
-        order = payloads.decode_order(line)
-        if caller.may_see(order.user_id):
-            return order
-        return BulkResult(order.order_id, REJECTED, "the key is good for the orders of its own user only")
-    except (InvalidOrder, NotJson) as error:
-        return BulkResult(payloads.order_id_of(line), REJECTED, str(error))

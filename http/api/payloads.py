@@ -13,11 +13,11 @@ from msgspec import UNSET, UnsetType
 
 from ...engine import InvalidOrder, Order, OrderRecord, OrderStatus, Outcome, Transition
 from ...store.domain.errors import FieldFault
-from ...store.domain.lifecycle import SETTLE_COMPLETED, SETTLE_FAILED
+from ...store.domain.lifecycle import SETTLE, SETTLED_RULE
 from ...store.domain.order import FIELDS, MAX_ITEMS, find_faults, format_cents, pointer_to
 from ...store.domain.reason import reason_faults
 from ...store.domain.record import rfc3339
-from ..problems import ContentTooLarge, NotJson
+from ..wire.errors import ContentTooLarge, NotJson
 from ..wire.nesting import NestedTooDeeply, check_depth
 from .fields import (
     MONEY_TEXT,
@@ -226,8 +226,8 @@ def _decode_operation(body: bytes, kind: type[T]) -> T:
     fields, faults = _decode_object(body)
     known = kind.__struct_fields__
     faults += [FieldFault(pointer_to(name), "unknown field") for name in fields if name not in known]
-    if "status" in known and fields.get("status") not in (SETTLE_COMPLETED.target, SETTLE_FAILED.target):
-        faults.append(FieldFault("/status", "must be Completed or Failed"))
+    if "status" in known and fields.get("status") not in tuple(SETTLE):
+        faults.append(FieldFault("/status", f"must be {SETTLED_RULE}"))
     if "reason" in fields:
         faults += reason_faults(fields["reason"])
     if faults:
@@ -290,6 +290,14 @@ def order_payload(record: OrderRecord) -> OrderPayload:
         rfc3339(record.created_us),
         rfc3339(record.updated_us),
     )
+
+
+def entity_tag(record: OrderRecord) -> str:
+    """What changes whenever the order does.
+
+    It is a weak one, since the very same order may be sent compressed and as it is.
+    """
+    return f'W/"{record.sequence:x}-{record.attempts}-{record.status}-{record.updated_us:x}"'
 
 
 def history_payload(order_id: str, transitions: Iterable[Transition]) -> HistoryPayload:

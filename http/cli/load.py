@@ -23,7 +23,7 @@ from rich.table import Table
 
 from ...store.domain.errors import OrdermillError
 from ...store.domain.lifecycle import COMPLETE, OrderStatus
-from ...store.totals import OrderMetrics
+from ...store.domain.metrics import OrderMetrics
 from ..transport.tuning import allow_connections
 from .remote import Server, authorization
 

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from ...engine import InvalidConfiguration
 from ...store import queries
-from ...store.totals import OrderMetrics
+from ...store.domain.metrics import OrderMetrics
 from .console import (
     DEFAULT_DATABASE,
     DEFAULT_URL,

@@ -17,6 +17,7 @@ from rich.table import Column, Table
 
 from ...engine import FieldFault, InvalidConfiguration, InvalidOrder, OrderNotFound, OrderStatus
 from ...store import queries
+from ...store.domain.lifecycle import SETTLE, SETTLED_RULE
 from ..api.payloads import BULK_OUTCOMES, REJECTED, decode_order, history_payload, order_payload
 from .console import (
     DEFAULT_DATABASE,
@@ -38,6 +39,7 @@ from .remote import Server
 
 _SENT_AT_ONCE = 1_000
 _PAGE = 1_000
+_Settled: Any = Literal[tuple(status.value for status in SETTLE)]
 
 app = typer.Typer()
 
@@ -179,7 +181,7 @@ def retry_command(
 @app.command("settle")
 def settle_command(
     order_id: OrderArgument,
-    status: Annotated[str, argument("STATUS", Literal["Completed", "Failed"], "Completed or Failed.")],
+    status: Annotated[str, argument("STATUS", _Settled, f"{SETTLED_RULE}.")],
     reason: ReasonOption = None,
     url: UrlOption = DEFAULT_URL,
     key: KeyOption = None,

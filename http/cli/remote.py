@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import msgspec
 
 from ...engine import InvalidConfiguration, OrdermillError
-from ..framework.request import JSON
+from ..wire.headers import JSON
 
 _TIMEOUT_SECONDS = 60
 

@@ -8,7 +8,7 @@ from ..security.cors import Cors
 from ..wire import request_id
 from ..wire.conditional import COMPRESSED_FROM, compress
 from ..wire.message import WireRequest, WireResponse
-from .request import Answer
+from .response import Answer
 
 _BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 

@@ -4,103 +4,47 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_type_hints
+from typing import Any, NamedTuple, TypeVar, get_args, get_type_hints
 from urllib.parse import parse_qsl
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import Meta, UnsetType
 
-from ...engine import OrderStatus
-from ...store.domain.order import IDENTIFIER, IDENTIFIER_RULE, USER, USER_RULE
-from ..api.fields import CURSOR, whole
-from ..problems import InvalidParameter
-
-MAX_WAIT_SECONDS = 30
-MAX_PAGE = 1_000
-DEFAULT_PAGE = 100
+from ..wire.errors import InvalidParameter
 
 P = TypeVar("P", bound=msgspec.Struct)
 
 
-def _rule(rule: str) -> dict[str, Any]:
+def whole(pattern: re.Pattern[str]) -> str:
+    """A pattern that the whole text must match, as JSON Schema writes it."""
+    return f"^{pattern.pattern}$"
+
+
+def told_rule(rule: str) -> dict[str, Any]:
     """What is told to a client that breaks it, behind the parameter's name."""
     return {"rule": rule}
 
 
-def _matching(pattern: re.Pattern[str], description: str, rule: str, example: str) -> Meta:
+def matching(pattern: re.Pattern[str], description: str, rule: str, example: str) -> Meta:
+    """What describes and checks a text.
+
+    Args:
+        pattern: what the whole of it must match.
+        description: for whoever reads the description.
+        rule: the same in words, behind the parameter's name.
+        example: one.
+    """
     return Meta(
         extra_json_schema={"pattern": whole(pattern)},
         description=description,
         # Not as a pattern of msgspec's: `$` also matches before a last line feed in Python, though not in JSON Schema.
-        extra=_rule(rule) | {"pattern": pattern},
+        extra=told_rule(rule) | {"pattern": pattern},
         examples=[example],
     )
 
 
-OrderId = Annotated[str, _matching(IDENTIFIER, "The order.", f"must be {IDENTIFIER_RULE}", "o-1")]
-UserId = Annotated[str, _matching(USER, "Only orders of this user.", f"must be {USER_RULE}", "u-1")]
-Status = Annotated[
-    OrderStatus,
-    Meta(
-        description="Only orders in this status.",
-        extra=_rule(f"must be one of {', '.join(OrderStatus)}"),
-        examples=[OrderStatus.COMPLETED],
-    ),
-]
-PageCursor = Annotated[
-    str,
-    _matching(
-        CURSOR,
-        "Where the page begins: `next_cursor` of the page before.",
-        "is none that a page has given: start without one",
-        "3",
-    ),
-]
-PageLimit = Annotated[
-    int,
-    Meta(
-        ge=1,
-        le=MAX_PAGE,
-        description="Orders on a page at the most.",
-        extra=_rule(f"must be a whole number from 1 to {MAX_PAGE}"),
-        examples=[1],
-    ),
-]
-WaitSeconds = Annotated[
-    float,
-    Meta(
-        ge=0,
-        le=MAX_WAIT_SECONDS,
-        description="Answer as soon as processing is over, and after so many seconds at the latest.",
-        extra=_rule(f"must be a number of seconds from 0 to {MAX_WAIT_SECONDS}"),
-        examples=[10],
-    ),
-]
-
-
 class NoParameters(msgspec.Struct, frozen=True):
     """For a call that has none."""
-
-
-class OrderPath(msgspec.Struct, frozen=True):
-    """What stands for `{order_id}` in a path."""
-
-    order_id: OrderId
-
-
-class OrderQuery(msgspec.Struct, frozen=True):
-    """The parameters of reading an order."""
-
-    wait: WaitSeconds | UnsetType = UNSET
-
-
-class PageQuery(msgspec.Struct, frozen=True):
-    """The parameters of listing orders."""
-
-    status: Status | UnsetType = UNSET
-    user_id: UserId | UnsetType = UNSET
-    limit: PageLimit = DEFAULT_PAGE
-    cursor: PageCursor | UnsetType = UNSET
 
 
 class Parameter(NamedTuple):

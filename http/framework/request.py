@@ -1,61 +1,20 @@
-"""Call and Answer: a request and its response, as the handlers of the routes see them."""
+"""Call: a request, as the handlers of the routes see it."""
 
 from __future__ import annotations
 
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from hashlib import sha256
 
-from ...engine import Cause, IdempotencyKey, Reply
-from ..problems import ContentTooLarge, LengthRequired, NotJson, UnsupportedMediaType
+from ...engine import Cause, IdempotencyKey
 from ..security.access import ANYBODY, Caller
 from ..wire.conditional import preferred_wait
+from ..wire.errors import ContentTooLarge, LengthRequired, NotJson, UnsupportedMediaType
 from ..wire.idempotency_key import read_idempotency_key
 from ..wire.message import WireRequest
 from .parameters import P, parse_query
 
 _BYTE_ORDER_MARKS = (BOM_UTF8, BOM_UTF16_LE, BOM_UTF16_BE)
-JSON = "application/json"
 _UTF_8 = ("utf-8", "utf8")  # the second is no name of it that is registered, but a common one
-Headers = tuple[tuple[str, str], ...]
-
-NO_PAGE: Headers = (
-    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
-    ("X-Content-Type-Options", "nosniff"),
-)
-"""Nobody is meant to look at JSON as at a page, still less inside of another one."""
-FORGET: Headers = (("Cache-Control", "no-store"), *NO_PAGE)
-"""The policy of answers that nobody keeps."""
-ASK_AGAIN: Headers = (("Cache-Control", "private, no-cache"), *NO_PAGE)
-"""The policy of answers that the client may keep, and has to ask about before it uses them again."""
-
-
-class Answer(NamedTuple):
-    """What a handler gives back."""
-
-    body: bytes
-    status: int = 200
-    headers: Headers = ()
-    """Beyond Content-Type, Content-Length and the policy's."""
-    content_type: str = JSON
-    policy: Headers = FORGET
-    """What others may do with it."""
-    packed: bytes | None = None
-    """The body as gzip, where that was made beforehand."""
-
-
-class Later(NamedTuple):
-    """An answer that is not there yet. No thread has to wait for it."""
-
-    reply: Reply[Any]
-    """Set when it is time to go on."""
-    go_on: Callable[[], Answer | Later]
-    """Gives the answer then, or what has to be waited for next."""
-    hurry: Callable[[], object] | None = None
-    """Sets the reply now, where the client may have gone and the answer would do as it is; None where it would not."""
-
-
-Response = Answer | Later
 
 
 class Call:
@@ -107,7 +66,9 @@ class Call:
             MalformedRequest: it is no string of structured fields (RFC 9651), nor a plain word.
         """
         given = self._request.fields.get("Idempotency-Key")
-        return None if given is None else read_idempotency_key(given, self.caller.user_id, body)
+        if given is None:
+            return None
+        return IdempotencyKey(read_idempotency_key(given), self.caller.user_id or "", sha256(body).hexdigest())
 
     def query(self, kind: type[P]) -> P:
         """The parameters of the query.

@@ -11,8 +11,9 @@ import msgspec
 
 from ..security.access import Access
 from .parameters import NoParameters
-from .request import Call, Response
+from .request import Call
 from .request_headers import RequestHeaders
+from .response import Response
 
 
 class Tag(Enum):
@@ -62,7 +63,9 @@ class Operation(NamedTuple):
     tag: Tag
     results: tuple[Result, ...]
     problems: tuple[Exception, ...] = ()
-    """An example of each that is this route's own; those that follow from its path and its body are left out."""
+    """An example of each that is this route's own; those that follow from its body are left out."""
+    path: type[msgspec.Struct] = NoParameters
+    """What stands for the placeholders of the path."""
     query: type[msgspec.Struct] = NoParameters
     """The parameters that the handler asks the call for."""
     headers: type[msgspec.Struct] = RequestHeaders

@@ -9,8 +9,10 @@ from http import HTTPStatus
 from typing import NamedTuple
 
 from ..wire.conditional import matches, pack
+from ..wire.headers import JSON, Headers
 from .parameters import NoParameters
-from .request import JSON, Answer, Call, Headers
+from .request import Call
+from .response import Answer
 
 _KEEP: Headers = (("Cache-Control", "public, no-cache"),)
 

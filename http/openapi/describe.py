@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
-from ...engine import OrderNotFound
-from ..framework.parameters import NoParameters, OrderPath, parameters_of
-from ..framework.request_headers import header
+from ..framework.parameters import parameters_of
+from ..framework.problems import ProblemKinds
 from ..framework.route import Content, Operation, Result, Route
-from ..problems import Problem
 from ..security.access import Access
 from ..wire import request_id
 from ..wire.conditional import COMPRESSED_FROM
+from ..wire.problem_details import Problem
 from .error_responses import refusals
+from .headers import header
 from .schemas import components, schema
 
 API_VERSION = "1"
@@ -45,19 +44,19 @@ _SCHEMES = {
 Tree = dict[str, Any]
 
 
-def describe(routes: Iterable[Route], *, needs_keys: bool = False) -> Tree:
+def describe(routes: Iterable[Route], problem_kinds: ProblemKinds, *, needs_keys: bool = False) -> Tree:
     """The description as a tree of JSON.
 
     Args:
         routes: those without an operation are left out.
+        problem_kinds: what the errors of their operations are over HTTP.
         needs_keys: whether callers need keys.
     """
     described = [(route, route.operation) for route in routes if route.operation is not None]
-    described += list(_hidden(described))
     paths: dict[str, Tree] = defaultdict(dict)
     for route, operation in described:
         tree = _operation(route, operation, described)
-        for status, refusal in refusals(route, operation, needs_keys=needs_keys).items():
+        for status, refusal in refusals(route, operation, problem_kinds, needs_keys=needs_keys).items():
             tree["responses"][status] = _either(tree["responses"].get(status), refusal)
         if needs_keys:
             tree["security"] = [{"key": [role]} for role in sorted(route.access.roles)]
@@ -86,28 +85,8 @@ def describe(routes: Iterable[Route], *, needs_keys: bool = False) -> Tree:
     }
 
 
-def _hidden(described: list[tuple[Route, Operation]]) -> Iterator[tuple[Route, Operation]]:
-    """The routes of orders whose ids are words of other paths: `/orders/bulk` takes orders, and may be one as well."""
-    written = {(route.method, route.path) for route, _ in described}
-    for path in dict.fromkeys(route.path for route, _ in described if "{" not in route.path):
-        for route, operation in described:
-            pattern = re.escape(route.path).replace(r"\{order_id\}", "([^/]+)")
-            match = re.fullmatch(pattern, path)
-            if match and (route.method, path) not in written:
-                (order_id,) = match.groups()
-                yield (
-                    route._replace(path=path),
-                    operation._replace(
-                        name=operation.name + order_id.capitalize(),
-                        problems=(OrderNotFound(order_id), *operation.problems),
-                        remark=f"For the order whose id is `{order_id}`.",
-                    ),
-                )
-
-
 def _operation(route: Route, operation: Operation, described: list[tuple[Route, Operation]]) -> Tree:
-    path = OrderPath if "{order_id}" in route.path else NoParameters
-    places = (("path", path), ("query", operation.query), ("header", operation.headers))
+    places = (("path", operation.path), ("query", operation.query), ("header", operation.headers))
     tree: Tree = {
         "operationId": operation.name,
         "summary": (inspect.getdoc(route.handler) or "").partition("\n")[0].removesuffix(".").replace("`", ""),
@@ -171,20 +150,16 @@ def _result(result: Result) -> Tree:
 
 
 def _links(route: Route, result: Result, described: list[tuple[Route, Operation]]) -> Tree:
-    """Where a call may make an order: everything that can be asked about that order."""
-    if (
-        route.method != "POST"
-        or "{order_id}" in route.path
-        or not any("order_id" in getattr(content.kind, "__struct_fields__", ()) for content in result.contents.values())
-    ):
+    """Where a call may make something: all that can be asked about it, by the fields that the answer names it with."""
+    if route.method != "POST" or "{" in route.path:
         return {}
-    return {
-        "links": {
-            operation.name: {"operationId": operation.name, "parameters": {"order_id": "$response.body#/order_id"}}
-            for target, operation in described
-            if "{order_id}" in target.path
-        }
+    told = {name for content in result.contents.values() for name in getattr(content.kind, "__struct_fields__", ())}
+    links = {
+        target.name: {"operationId": target.name, "parameters": {name: f"$response.body#/{name}" for name in names}}
+        for _, target in described
+        if (names := target.path.__struct_fields__) and told.issuperset(names)
     }
+    return {"links": links} if links else {}
 
 
 def _components(operations: Iterable[Operation]) -> Tree:

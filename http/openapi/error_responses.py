@@ -8,31 +8,28 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ...engine import IdempotencyKeyReused, OrderNotFound
-from .. import problems
 from ..framework.parameters import parameters_of
-from ..framework.request import JSON
-from ..framework.request_headers import SubmitHeaders, header
+from ..framework.problems import ProblemKinds, answer_for
 from ..framework.route import Operation, Route
-from ..problems import (
+from ..wire import request_id
+from ..wire.errors import (
     ContentTooLarge,
     HeadTooLarge,
-    IdempotencyKeyBusy,
     InvalidParameter,
     KeyNotEnough,
     KeyRequired,
     LengthRequired,
     MalformedRequest,
     NotJson,
-    Problem,
-    ProblemAnswer,
     RequestTimeout,
     ServerBusy,
     TargetTooLong,
     TruncatedBody,
     UnsupportedMediaType,
 )
-from ..wire import request_id
+from ..wire.headers import JSON
+from ..wire.problem_details import MEDIA_TYPE, Problem, ProblemAnswer
+from .headers import header
 from .schemas import schema
 
 # What is answered before anybody looks at the path.
@@ -55,23 +52,24 @@ class _Refusal(NamedTuple):
     headers: frozenset[str]
 
 
-def refusals(route: Route, operation: Operation, *, needs_keys: bool) -> dict[str, Tree]:
+def refusals(route: Route, operation: Operation, problem_kinds: ProblemKinds, *, needs_keys: bool) -> dict[str, Tree]:
     """The descriptions of all problems that a route may answer with, by status.
 
     Args:
         route: it.
         operation: what it takes and gives.
+        problem_kinds: what its own errors are over HTTP.
         needs_keys: whether there are keys at all.
     """
     errors = (*_UNROUTED, *_examples(route, operation, needs_keys), RuntimeError())
     by_status = defaultdict(list)
-    for refusal in sorted(map(_refusal, errors)):
+    for refusal in sorted(_refusal(error, problem_kinds) for error in errors):
         by_status[str(refusal.problem.status.value)].append(refusal)
     return {status: _describe(int(status), those) for status, those in by_status.items()}
 
 
-def _refusal(error: Exception) -> _Refusal:
-    answer = problems.answer_for(error)
+def _refusal(error: Exception, problem_kinds: ProblemKinds) -> _Refusal:
+    answer = answer_for(error, problem_kinds)
     return _Refusal(answer, frozenset({request_id.HEADER, *(name for name, _ in answer.headers)}))
 
 
@@ -81,17 +79,12 @@ def _examples(route: Route, operation: Operation, needs_keys: bool) -> Iterator[
         yield KeyRequired()
         yield KeyNotEnough(f"This needs a key with the role {route.access.words}.")
     yield InvalidParameter("page", f"is unknown here; known: {', '.join(parameters_of(operation.query)) or 'none'}")
-    if "{order_id}" in route.path:
-        yield OrderNotFound("o-1")
     if operation.bodies:
         yield LengthRequired()
         yield ContentTooLarge("More was sent than is taken here at once.")
         yield UnsupportedMediaType(f"Send the body with Content-Type: {' or '.join(operation.bodies)}.")
     if JSON in operation.bodies:
         yield NotJson("Input data was truncated")
-    if issubclass(operation.headers, SubmitHeaders):
-        yield IdempotencyKeyBusy()
-        yield IdempotencyKeyReused("8e03978e-40d5-43e8-bc93-6894a57f9324")
     yield from operation.problems
 
 
@@ -104,7 +97,7 @@ def _describe(status: int, refused: list[_Refusal]) -> Tree:
     return {
         "description": ", or: ".join(dict.fromkeys(example["title"] for example in examples)) + ".",
         "content": {
-            problems.MEDIA_TYPE: {
+            MEDIA_TYPE: {
                 "schema": kind,
                 "examples": {
                     example["type"].rpartition(":")[2]: {"summary": example["title"], "value": example}

@@ -15,12 +15,11 @@ from typing import Any, NamedTuple
 import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
 from cherrypy._cptools import HandlerWrapperTool, Toolbox  # type: ignore[import-untyped]  # likewise
 
-from ...store.domain.errors import OrdermillError
-from .. import problems
 from ..framework.parameters import NoParameters, parse_query
-from ..framework.request import FORGET
-from ..problems import MethodNotAllowed, NoSuchResource
 from ..wire import request_id
+from ..wire.errors import HttpError, MethodNotAllowed, NoSuchResource
+from ..wire.headers import FORGET
+from ..wire.problem_details import MEDIA_TYPE, answer_for_http_error, answer_for_status
 
 MOUNTED_AT = "/docs"
 
@@ -129,8 +128,8 @@ def _with_problems(handler: Callable[[], bytes]) -> bytes:
             return b""
         if request.method not in ("GET", "HEAD"):
             raise MethodNotAllowed(_ALLOW)
-    except OrdermillError as error:
-        problem = problems.answer_for(error)
+    except HttpError as error:
+        problem = answer_for_http_error(error)
         response.status = problem.status.value
         response.headers.update(problem.headers)
         return _problem(problem.body)
@@ -139,11 +138,11 @@ def _with_problems(handler: Callable[[], bytes]) -> bytes:
 
 def _any_other_problem(status: str, message: str, traceback: str, version: str) -> bytes:
     del traceback, version  # nobody's business
-    return _problem(problems.answer_for_status(HTTPStatus(int(status[:3])), message).body)
+    return _problem(answer_for_status(HTTPStatus(int(status[:3])), message).body)
 
 
 def _problem(body: bytes) -> bytes:
     headers = cherrypy.serving.response.headers
-    headers["Content-Type"] = problems.MEDIA_TYPE
+    headers["Content-Type"] = MEDIA_TYPE
     headers.update(FORGET)
     return body

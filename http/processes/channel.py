@@ -259,7 +259,7 @@ class FacadeLine:
         self.announced: Reply[None] = Reply()
         """Set when the facade takes requests."""
         self._waits: dict[int, Reply[Any]] = {}
-        self._errors = BoundedLog(logging.getLogger("ordermill.http.processes.supervisor"))
+        self._errors = BoundedLog(logging.getLogger("ordermill.http.processes"))
 
     def serve(self) -> None:
         """Answer until the facade says that it stops, or has gone; tell it meanwhile how the engine is."""

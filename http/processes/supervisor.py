@@ -31,7 +31,7 @@ _STOP_SECONDS = GRACE_SECONDS + 2.0
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 5.0
 
-_log = logging.getLogger("ordermill.http.processes.supervisor")
+_log = logging.getLogger("ordermill.http.processes")
 
 
 class FacadeFailed(OrdermillError):
@@ -169,7 +169,7 @@ def run_facade(connection: Connection, config: ServerConfig, path: Path, set_up:
     """
     import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
 
-    from ..serve import http_server
+    from ..application import http_server
     from ..transport.tuning import tune_process
 
     leave_stopping_to_parent()

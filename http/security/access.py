@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from ..problems import KeyNotEnough, KeyRequired
+from ..wire.errors import KeyNotEnough, KeyRequired
 from .api_keys import Role
 from .keyring import Keyring
 

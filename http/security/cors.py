@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ...engine import InvalidConfiguration
-from ..framework.request import Headers
+from ...store.domain.errors import InvalidConfiguration
+from ..wire.headers import Headers
 
 _EXPOSED = "ETag, Idempotency-Key, Location, Preference-Applied, RateLimit, RateLimit-Policy, Retry-After, X-Request-ID"
 _ALLOWED = "Authorization, Content-Type, Idempotency-Key, If-None-Match, Prefer, X-Request-ID"

@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from ...engine import InvalidConfiguration
+from ...store.domain.errors import InvalidConfiguration
 from .access import Doorkeeper
 from .cors import Cors
 from .keyring import Keyring

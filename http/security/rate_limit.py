@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Mapping
 from datetime import timedelta
 
 from throttled import Throttled
 from throttled.rate_limiter import RateLimitState, per_duration
 from throttled.store import MemoryStore
 
-from ...engine import Order
-from ..framework.request import Headers
-from ..problems import TooManyOrders
+from ..wire.errors import TooManyOrders
+from ..wire.headers import Headers
 
 _PRECISION = 1_000
 _MAX_USERS = 100_000
@@ -40,19 +38,19 @@ class UserRate:
         self._buckets = Throttled(using="gcra", quota=quota, store=store)
         self._policy = f'"user";q={self._burst};w={math.ceil(self._burst / per_second)}'
 
-    def spend(self, orders: Iterable[Order]) -> Headers:
-        """Count orders that are sent, each for its user.
+    def consume(self, users: Mapping[str, int]) -> Headers:
+        """Count what is sent.
+
+        Args:
+            users: how many orders of each.
 
         Returns:
             What the answer tells of the limit (draft-ietf-httpapi-ratelimit-headers): of the user who is nearest to it.
 
         Raises:
-            TooManyOrders: a user sends too many; none of the orders is counted.
+            TooManyOrders: a user sends too many; none of what is sent is counted.
         """
-        if self._buckets is None:
-            return ()
-        users = Counter(order.user_id for order in orders)
-        if not users:
+        if self._buckets is None or not users:
             return ()
         if len(users) > 1:  # nobody pays for a submission that is refused for another's sake
             for user_id, count in users.items():

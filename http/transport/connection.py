@@ -10,25 +10,22 @@ from collections.abc import Iterable
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
-from .. import problems
-from ..problems import HttpError, RequestTimeout, ServerBusy
 from ..wire import request_id
+from ..wire.errors import HttpError, RequestTimeout, ServerBusy
 from ..wire.message import WireRequest, WireResponse
+from ..wire.problem_details import MEDIA_TYPE, answer_for_http_error
 from ..wire.request_head import Head
 from .buffer_budget import OWN_BYTES, Reservation
+from .ports import ConnectionServer, PendingAnswer
 from .request_reader import RequestReader
-
-if TYPE_CHECKING:
-    from .ports import PendingAnswer
-    from .server import HttpServer
 
 _AT_ONCE = 16
 _GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 
-_access_log = logging.getLogger("ordermill.http.security.access")
+_access_log = logging.getLogger("ordermill.http.access")
 
 
 class Connection(asyncio.Protocol):
@@ -59,7 +56,7 @@ class Connection(asyncio.Protocol):
     )
     _transport: asyncio.Transport
 
-    def __init__(self, server: HttpServer) -> None:
+    def __init__(self, server: ConnectionServer) -> None:
         self._server = server
         self._loop = server.loop
         self._reader = RequestReader(server.max_body_bytes)
@@ -235,7 +232,7 @@ class Connection(asyncio.Protocol):
         self._deadline = math.inf
         self._version = head.version
         self._is_kept = head.is_kept
-        pending = self._server.begin(WireRequest(head.method, head.path, head.query, head.fields, body), self)
+        pending = self._server.begin(WireRequest(head.method, head.path, head.query, head.fields, body), self.respond)
         if self._is_answering:
             self._pending = pending
             if self._is_ended_by_client:
@@ -276,11 +273,11 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, fault: HttpError, head: Head | None) -> None:
         # What follows may be the rest of this request or the next one: nobody can tell.
-        problem = problems.answer_for(fault)
+        problem = answer_for_http_error(fault)
         request = request_id.sound_or_new("" if head is None else head.fields.get("X-Request-Id", ""))
         _access_log.info("refused before it could be routed: %d", problem.status, extra={"request_id": request})
         headers = (
-            ("Content-Type", problems.MEDIA_TYPE),
+            ("Content-Type", MEDIA_TYPE),
             ("Content-Length", str(len(problem.body))),
             (request_id.HEADER, request),
             *problem.headers,

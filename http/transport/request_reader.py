@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..problems import ContentTooLarge, HttpError, MalformedRequest, TruncatedBody
 from ..wire.chunked import ChunkedBody
+from ..wire.errors import ContentTooLarge, HttpError, MalformedRequest, TruncatedBody
 from ..wire.request_head import Head, find_end, read_head
 
 

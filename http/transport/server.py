@@ -8,12 +8,12 @@ import logging
 import math
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ...store.domain.errors import InvalidConfiguration, OrdermillError
 from ..config import ServerConfig
-from ..wire.message import WireRequest
+from ..wire.message import WireRequest, WireResponse
 from .bounded_log import BoundedLog
 from .buffer_budget import BufferBudget
 from .connection import Connection
@@ -165,18 +165,18 @@ class HttpServer:
         """Whether a connection may stay open after its answer."""
         return not self._is_stopping and len(self.connections) <= self._config.max_idle_connections
 
-    def begin(self, request: WireRequest, connection: Connection) -> PendingAnswer:
-        """Have a request answered."""
+    def begin(self, request: WireRequest, respond: Callable[[WireResponse], object]) -> PendingAnswer:
+        """Have a request answered; `respond` is called with the answer, be it before this returns."""
         path = request.path
         name, app = next(
             mount for mount in self._mounts if not mount[0] or path == mount[0] or path.startswith(f"{mount[0]}/")
         )
         begin = getattr(app, "begin", None)
         if begin is not None:
-            pending: PendingAnswer = begin(request, connection.respond, self._workers.run)
+            pending: PendingAnswer = begin(request, respond, self._workers.run)
             return pending
         scheme = "http" if self.tls is None else "https"
-        return WsgiCall(app, name, request, (*self.address, scheme), connection.respond, self._workers.run)
+        return WsgiCall(app, name, request, (*self.address, scheme), respond, self._workers.run)
 
     # In the loop.
 

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
-from ..problems import ServerBusy
+from ..wire.errors import ServerBusy
 from .wake_ups import WakeUps
 
 T = TypeVar("T")

@@ -9,10 +9,10 @@ from http import HTTPStatus
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from .. import problems
-from ..problems import ServerBusy
 from ..wire import request_id
+from ..wire.errors import ServerBusy
 from ..wire.message import WireRequest, WireResponse
+from ..wire.problem_details import MEDIA_TYPE, UNEXPECTED, ProblemAnswer, answer_for_http_error
 from .ports import RunAside
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class WsgiCall:
         try:
             aside(self._run, respond)
         except ServerBusy as error:
-            respond(_problem(request, error))
+            respond(_problem(request, answer_for_http_error(error)))
 
     def hurry(self) -> None:
         """Nothing: it takes the time that it takes."""
@@ -67,9 +67,9 @@ class WsgiCall:
             return WireResponse(HTTPStatus.SERVICE_UNAVAILABLE, (), b"")  # which nobody gets
         try:
             return call(self._app, environ_of(self._request, self._mounted_at, *self._server))
-        except Exception as error:
+        except Exception:
             _log.exception("unexpected error in the application at %s", self._mounted_at or "/")
-            return _problem(self._request, error)
+            return _problem(self._request, UNEXPECTED)
 
 
 def call(app: WSGIApplication, environ: WSGIEnvironment) -> WireResponse:
@@ -157,10 +157,9 @@ def request_of(environ: Mapping[str, Any]) -> WireRequest:
     return WireRequest(environ["REQUEST_METHOD"], path, environ.get("QUERY_STRING", ""), fields, body)
 
 
-def _problem(request: WireRequest, error: Exception) -> WireResponse:
-    problem = problems.answer_for(error)
+def _problem(request: WireRequest, problem: ProblemAnswer) -> WireResponse:
     headers = (
-        ("Content-Type", problems.MEDIA_TYPE),
+        ("Content-Type", MEDIA_TYPE),
         ("Content-Length", str(len(problem.body))),
         (request_id.HEADER, request_id.sound_or_new(request.fields.get("X-Request-Id", ""))),
         *problem.headers,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ..problems import ContentTooLarge, HeadTooLarge, MalformedRequest
+from .errors import ContentTooLarge, HeadTooLarge, MalformedRequest
 from .request_head import MAX_HEAD_BYTES, read_fields
 
 _END_OF_LINE = b"\r\n"

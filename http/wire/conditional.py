@@ -5,20 +5,10 @@ from __future__ import annotations
 import gzip
 from collections.abc import Mapping
 
-from ...engine import OrderRecord
-
 COMPRESSED_FROM = 1024
 """Bodies below so many bytes are sent as they are: hardly any of them would fit into fewer packets."""
 
 _LEVEL = 4  # twice as fast as the default of 6, for a twentieth more bytes
-
-
-def entity_tag(record: OrderRecord) -> str:
-    """What changes whenever the order does.
-
-    It is a weak one, since the very same order may be sent compressed and as it is.
-    """
-    return f'W/"{record.sequence:x}-{record.attempts}-{record.status}-{record.updated_us:x}"'
 
 
 def matches(if_none_match: str, tag: str) -> bool:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from ..problems import HeadTooLarge, LengthRequired, MalformedRequest, MethodNotAllowed, TargetTooLong
+from .errors import HeadTooLarge, LengthRequired, MalformedRequest, MethodNotAllowed, TargetTooLong
 
 MAX_HEAD_BYTES = 32 * 1024
 MAX_TARGET_BYTES = 8 * 1024

@@ -77,5 +77,9 @@ EDGES: tuple[Edge, ...] = (
 RETRIES = frozenset({RETRY_REVIEWED, RETRY_FAILED, HURRY})
 """An operator's retries: the order is ready at once, and none of its failures counts any more."""
 
+SETTLE = {edge.target: edge for edge in (SETTLE_COMPLETED, SETTLE_FAILED)}
+"""An operator's ways to end a Review, by the status that the order gets."""
+SETTLED_RULE = " or ".join(SETTLE)
+
 BACKLOG = frozenset({OrderStatus.PENDING, OrderStatus.PROCESSING})
 """The statuses of orders that the engine still has to work on."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import closing
-from enum import StrEnum
 from pathlib import Path
 
 from peewee import DatabaseError, SqliteDatabase
 
 from ... import sql
+from ..domain.durability import Durability
 from ..domain.errors import DatabaseRefused
 from ..statements import run, run_script
 from .address import check_place
@@ -29,15 +29,6 @@ _FORMAT_OFFSET = 18  # https://www.sqlite.org/fileformat.html#file_format_versio
 _WITHOUT_LOG = b"\1\1"
 _COPY_IT = " Its folder cannot be written: copy it, with the -wal beside it if there is one, to a folder that can."
 _WRITER_CACHE_KIBIBYTES = 8 * 1024
-
-
-class Durability(StrEnum):
-    """What a commit waits for."""
-
-    FULL = "full"
-    """The disk: an acknowledged order survives a power failure (PRAGMA synchronous=FULL)."""
-    NORMAL = "normal"
-    """The operating system: it survives the death of the process, not always a power failure."""
 
 
 def open_writer(path: Path, durability: Durability, *, skip_upgrade_copy: bool = False) -> Writer:

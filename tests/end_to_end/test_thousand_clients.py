@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ordermill.engine import OrderStatus
-from ordermill.store.totals import PROCESSING_MICROSECONDS, TIMED_ORDERS
+from ordermill.store.domain.metrics import PROCESSING_MICROSECONDS, TIMED_ORDERS
 
 if TYPE_CHECKING:
     from tests.end_to_end.conftest import Server, Tables

@@ -19,8 +19,9 @@ from ordermill.engine.testing import START_US, ManualClock, make_order
 from ordermill.store import queries
 from ordermill.store.audit import audit
 from ordermill.store.domain import lifecycle
+from ordermill.store.domain.outcome import Recorded
 from ordermill.store.domain.record import Move, OrderRecord, move
-from ordermill.store.ledger import Ledger, Recorded
+from ordermill.store.ledger import Ledger
 from ordermill.store.sqlite.database import open_readers, open_writer
 
 

@@ -21,7 +21,7 @@ from ordermill.engine import (
 from ordermill.engine.actors import recorder as recorder_module
 from ordermill.engine.requests import SubmitOrders
 from ordermill.engine.testing import make_order
-from ordermill.store.ledger import Acceptance
+from ordermill.store.domain.outcome import Acceptance
 
 if TYPE_CHECKING:
     from tests.engine.conftest import HeldLedger

@@ -6,8 +6,8 @@ import pytest
 
 from ordermill.engine import OrderConflict, OrderStatus, Outcome, Receipt
 from ordermill.engine.testing import START_US, make_order
+from ordermill.store.domain.outcome import Acceptance
 from ordermill.store.domain.record import OrderRecord
-from ordermill.store.ledger import Acceptance
 
 
 def receipt_of(outcome: Outcome, waits: list[tuple[str, float | None]]) -> Receipt:

@@ -12,7 +12,8 @@ from ordermill.engine import Order, OrderEngine, OrderStatus, StoreUnavailable
 from ordermill.engine.testing import make_order
 from ordermill.store import queries
 from ordermill.store.audit import audit
-from ordermill.store.ledger import Ledger, Recorded
+from ordermill.store.domain.outcome import Recorded
+from ordermill.store.ledger import Ledger
 from ordermill.store.sqlite.database import open_readers
 
 

@@ -26,11 +26,11 @@ from ordermill.engine.requests import CancelOrder
 from ordermill.engine.testing import START_US, ManualClock, make_order
 from ordermill.store.audit import audit
 from ordermill.store.domain import lifecycle
+from ordermill.store.domain.durability import Durability
 from ordermill.store.domain.record import move
 from ordermill.store.ledger import Ledger
 from ordermill.store.retention import prune
 from ordermill.store.sqlite import database as store
-from ordermill.store.sqlite.database import Durability
 
 POINTS = int(os.environ.get("ORDERMILL_TEST_FAULT_POINTS", "10"))
 PATIENCE_SECONDS = 20.0

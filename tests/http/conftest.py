@@ -25,13 +25,15 @@ from jsonschema import Draft202012Validator
 
 from ordermill.engine import Desk, Order, OrderEngine
 from ordermill.http.api.payloads import encode
+from ordermill.http.api.problems import PROBLEM_KINDS
+from ordermill.http.application import http_server
 from ordermill.http.config import ServerConfig
-from ordermill.http.framework.exchange import Facade, routes
+from ordermill.http.framework.facade import Facade
 from ordermill.http.openapi.describe import describe
 from ordermill.http.processes import channel
 from ordermill.http.processes.channel import FacadeLine, RemoteDesk
+from ordermill.http.routes import routes
 from ordermill.http.security.protection import UNPROTECTED
-from ordermill.http.serve import http_server
 from ordermill.http.transport.server import HttpServer
 
 IS_REMOTE = os.environ.get("ORDERMILL_TEST_DESK") == "remote"
@@ -58,7 +60,7 @@ REQUEST_LINE = re.compile(rb"([A-Z]+) (/[!-~]*) HTTP/1\.[01]\r\n")
 def document(needs_keys: bool) -> dict[str, Any]:
     """The description of the API, of a server with keys or without."""
     table = routes(OrderEngine("never-opened.db"), 1, UNPROTECTED)
-    tree: dict[str, Any] = json.loads(encode(describe(table, needs_keys=needs_keys)))
+    tree: dict[str, Any] = json.loads(encode(describe(table, PROBLEM_KINDS, needs_keys=needs_keys)))
     return tree
 
 
@@ -66,9 +68,8 @@ def check_described(described: dict[str, Any], method: str, path: str, reply: Re
     """An answer is one that the description has, where it has the call; HEAD is described with GET."""
     path = path.partition("?")[0]
     wanted = method.lower().replace("head", "get")
-    item = described["paths"].get(path, {})
-    if wanted not in item:
-        item = described["paths"].get(re.sub(r"^/orders/[^/]+", "/orders/{order_id}", path), {})
+    paths = described["paths"]
+    item = paths.get(path) or paths.get(re.sub(r"^/orders/[^/]+", "/orders/{order_id}", path), {})
     if wanted not in item:
         return
     responses = item[wanted]["responses"]

@@ -22,8 +22,8 @@ from ordermill.engine.reply import answer, fail
 from ordermill.engine.requests import AwaitOrder, Request, SubmitOrders
 from ordermill.engine.testing import make_order
 from ordermill.http.loop_engine import LoopDesk
+from ordermill.store.domain.outcome import Acceptance
 from ordermill.store.domain.record import Cause
-from ordermill.store.ledger import Acceptance
 
 pytestmark = pytest.mark.engine_at_hand
 

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ordermill.engine import OrdermillError, StoreUnavailable
-from ordermill.http import problems
+from ordermill.http.api.problems import PROBLEM_KINDS
+from ordermill.http.framework.problems import answer_for
 from ordermill.http.loop_engine import LoopDesk
+from ordermill.http.wire.errors import HttpError
 from ordermill.store.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -178,7 +180,7 @@ def test_an_unexpected_error_is_500_without_a_word_about_the_inside(
 
 
 def test_an_error_of_ours_that_is_in_no_table_is_500_too() -> None:
-    answer = problems.answer_for(OrdermillError(SECRETS))
+    answer = answer_for(OrdermillError(SECRETS), PROBLEM_KINDS)
 
     assert answer.status == 500
     assert SECRETS.encode() not in answer.body
@@ -217,7 +219,7 @@ def test_a_database_that_takes_no_writes_is_503_and_nothing_is_stored(
 
 
 def test_every_kind_of_problem_has_a_name_and_a_title_of_its_own() -> None:
-    kinds = problems._KINDS.values()
+    kinds = [*HttpError.__subclasses__(), *PROBLEM_KINDS.values()]
 
     assert len({kind.slug for kind in kinds}) == len({kind.title for kind in kinds}) == len(kinds)
     assert all(400 <= kind.status < 600 for kind in kinds)

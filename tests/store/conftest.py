@@ -9,8 +9,9 @@ import pytest
 from peewee import SqliteDatabase
 
 from ordermill import sql
+from ordermill.store.domain.durability import Durability
 from ordermill.store.ledger import Ledger
-from ordermill.store.sqlite.database import Durability, open_writer
+from ordermill.store.sqlite.database import open_writer
 from ordermill.store.statements import run_script
 
 

@@ -10,9 +10,10 @@ from peewee import SqliteDatabase
 from ordermill.engine.testing import make_order
 from ordermill.store.audit import audit
 from ordermill.store.domain import lifecycle
+from ordermill.store.domain.durability import Durability
 from ordermill.store.domain.record import move
 from ordermill.store.ledger import Ledger
-from ordermill.store.sqlite.database import Durability, open_writer
+from ordermill.store.sqlite.database import open_writer
 from ordermill.store.statements import run
 
 

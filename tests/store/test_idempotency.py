@@ -6,7 +6,8 @@ import pytest
 from peewee import SqliteDatabase
 
 from ordermill.store import idempotency
-from ordermill.store.idempotency import LIFETIME_US, IdempotencyKey, is_reused, remember
+from ordermill.store.domain.idempotency_key import LIFETIME_US, IdempotencyKey
+from ordermill.store.idempotency import is_reused, remember
 from ordermill.store.statements import run, write_transaction
 
 GIVEN = IdempotencyKey("k-1", "u-1", "print")

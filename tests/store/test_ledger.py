@@ -13,10 +13,11 @@ from ordermill.store import queries
 from ordermill.store.audit import audit
 from ordermill.store.domain import lifecycle
 from ordermill.store.domain.errors import StoreUnavailable
+from ordermill.store.domain.idempotency_key import IdempotencyKey
 from ordermill.store.domain.lifecycle import OrderStatus
+from ordermill.store.domain.outcome import Outcome
 from ordermill.store.domain.record import Cause, Move, OrderRecord, move
-from ordermill.store.idempotency import IdempotencyKey
-from ordermill.store.ledger import Ledger, Outcome
+from ordermill.store.ledger import Ledger
 from ordermill.store.statements import run
 
 

@@ -17,8 +17,9 @@ from peewee import SqliteDatabase
 from ordermill import sql
 from ordermill.store import queries
 from ordermill.store.audit import audit
+from ordermill.store.domain.durability import Durability
 from ordermill.store.domain.lifecycle import EDGES, OrderStatus
-from ordermill.store.sqlite.database import APPLICATION_ID, SCHEMA_VERSION, Durability, open_readers, open_writer
+from ordermill.store.sqlite.database import APPLICATION_ID, SCHEMA_VERSION, open_readers, open_writer
 
 SCRIPTS = ("schema.sql", "sample_data.sql")
 ORDER: dict[str, Any] = {

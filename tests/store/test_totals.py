@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from ordermill.store.domain.lifecycle import OrderStatus
-from ordermill.store.totals import PROCESSING_MICROSECONDS, TIMED_ORDERS, OrderMetrics
+from ordermill.store.domain.metrics import PROCESSING_MICROSECONDS, TIMED_ORDERS, OrderMetrics
 
 
 def test_without_orders_every_metric_is_zero() -> None:

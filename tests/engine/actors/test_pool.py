@@ -15,8 +15,9 @@ from ordermill.engine.actors.processor import ProcessorActor
 from ordermill.engine.actors.roster import Roster
 from ordermill.engine.testing import make_order
 from ordermill.store import queries
+from ordermill.store.domain.outcome import Recorded
 from ordermill.store.domain.record import Move
-from ordermill.store.ledger import Ledger, Recorded
+from ordermill.store.ledger import Ledger
 
 if TYPE_CHECKING:
     from tests.engine.conftest import Held, HeldLedger, WatchedClock

@@ -16,8 +16,9 @@ from ordermill.engine.actors.pool import PoolActor
 from ordermill.engine.actors.recorder import RecorderActor
 from ordermill.engine.requests import CancelOrder, RetryOrder, SettleOrder, SubmitOrders
 from ordermill.engine.testing import make_order
+from ordermill.store.domain.outcome import Acceptance, Recorded
 from ordermill.store.domain.record import Move
-from ordermill.store.ledger import Acceptance, Ledger, Recorded
+from ordermill.store.ledger import Ledger
 
 if TYPE_CHECKING:
     from tests.engine.conftest import Held, HeldLedger, WatchedClock

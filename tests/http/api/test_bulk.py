@@ -160,13 +160,6 @@ def test_a_bulk_is_one_transaction(client: Client, order: MakeOrder, monkeypatch
     assert batches == [3]
 
 
-def test_an_order_may_be_called_bulk(client: Client, order: MakeOrder) -> None:
-    assert client.post("/orders", order("bulk")).headers["Location"] == "/orders/bulk"
-
-    assert client.get("/orders/bulk?wait=30").json["status"] == "Completed"
-    assert client.get("/orders/bulk/status").json == {"order_id": "bulk", "status": "Completed"}
-
-
 def test_lines_behind_a_byte_order_mark_are_taken(client: Client, order: MakeOrder) -> None:
     lines = "\ufeff" + "\n".join(json.dumps(order(f"o-{number}")) for number in range(2))
 
@@ -180,3 +173,15 @@ def test_utf_16_is_refused_by_its_name(client: Client, order: MakeOrder) -> None
 
     assert (reply.status, reply.json["type"]) == (400, "urn:ordermill:problem:not-json")
     assert "byte order mark of UTF-16" in reply.json["detail"]
+
+
+def test_an_order_whose_id_is_a_word_of_a_path_is_rejected_and_keeps_no_other_out(
+    client: Client, order: MakeOrder
+) -> None:
+    answer = client.post("/orders/bulk", [order("bulk"), order("o-1")]).json
+
+    assert [(result["order_id"], result["outcome"]) for result in answer["results"]] == [
+        ("bulk", "rejected"),
+        ("o-1", "accepted"),
+    ]
+    assert "a word of the API's own paths" in answer["results"][0]["detail"]

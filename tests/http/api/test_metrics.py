@@ -11,8 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from ordermill.engine import Order, OrderStatus, Reject
 from ordermill.store import queries
+from ordermill.store.domain.metrics import PROCESSING_MICROSECONDS, TIMED_ORDERS
 from ordermill.store.sqlite import database as store
-from ordermill.store.totals import PROCESSING_MICROSECONDS, TIMED_ORDERS
 
 if TYPE_CHECKING:
     from tests.http.conftest import Client, Gate

@@ -587,3 +587,19 @@ def test_an_order_is_handled_once_however_often_it_is_sent(
 
     assert statuses == [200] * 7 + [201]
     assert handled == ["o-1"]
+
+
+def test_an_order_whose_id_is_a_word_of_a_path_is_refused_since_nobody_could_ask_for_it(
+    client: Client, order: MakeOrder
+) -> None:
+    reply = client.post("/orders", order("bulk"))
+
+    assert (reply.status, reply.json["type"]) == (422, "urn:ordermill:problem:invalid-order")
+    assert reply.json["errors"] == [
+        {
+            "pointer": "/order_id",
+            "detail": "must not be 'bulk', a word of the API's own paths: nobody could ask for the order",
+        }
+    ]
+    assert client.get("/orders/bulk").status == 405
+    assert client.get("/orders").json["orders"] == []

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from ordermill.engine import InvalidOrder
+from ordermill.engine import InvalidOrder, OrderRecord, OrderStatus
+from ordermill.engine.testing import make_order
 from ordermill.http.api import payloads
 from ordermill.http.api.fields import CURSOR
-from ordermill.http.problems import NotJson
+from ordermill.http.wire.errors import NotJson
 from ordermill.store.domain.record import rfc3339
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 MONEY = "must be a decimal amount from 0 to 9999999999.99 with at most two fraction digits"
 USER = "must be a string of 1 to 128 visible characters of ASCII, without blanks, double quotes and backslashes"
 IDENTIFIER = "must be a string of 1 to 64 characters of A-Z a-z 0-9 . _ : -, and not of dots alone"
+RECORD = OrderRecord(make_order(), 7, OrderStatus.PENDING, 0, 0, 1_000_000, 1_000_000, 1_000_000)
 
 
 @pytest.fixture
@@ -255,3 +257,13 @@ def test_money_is_a_number_or_a_string(amount: str) -> None:
 
     with pytest.raises(InvalidOrder, match=r"^/total_amount: must be a decimal amount[^;]*$"):
         payloads.decode_order(body.encode())
+
+
+@pytest.mark.parametrize("change", [{"sequence": 8}, {"attempts": 1}, {"status": "Processing"}, {"updated_us": 1}])
+def test_the_tag_changes_with_the_order(change: dict[str, object]) -> None:
+    changed = msgspec.structs.replace(RECORD, **change)
+
+    assert (
+        payloads.entity_tag(RECORD) == payloads.entity_tag(msgspec.structs.replace(RECORD)) == 'W/"7-0-Pending-f4240"'
+    )
+    assert payloads.entity_tag(changed) != payloads.entity_tag(RECORD)

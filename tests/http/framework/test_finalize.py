@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.http.conftest import Client, Gate
 
 MakeOrder = Callable[..., dict[str, Any]]
-ACCESS = "ordermill.http.security.access"
+ACCESS = "ordermill.http.access"
 
 
 @pytest.mark.parametrize("path", ["/orders", "/orders/nobody", "/nothing", "/healthz", "/metrics", "/orders?limit=0"])

@@ -6,8 +6,9 @@ import pytest
 from msgspec import UNSET
 
 from ordermill.engine import OrderStatus
-from ordermill.http.framework.parameters import NoParameters, OrderQuery, PageQuery, parse_query
-from ordermill.http.problems import InvalidParameter
+from ordermill.http.api.parameters import OrderQuery, PageQuery
+from ordermill.http.framework.parameters import NoParameters, parse_query
+from ordermill.http.wire.errors import InvalidParameter
 
 
 def test_what_is_left_out_has_its_default() -> None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from ordermill.engine import OrderEngine, Reject
-from ordermill.http.framework.exchange import routes
 from ordermill.http.openapi import viewer as docs
+from ordermill.http.routes import routes
 from ordermill.http.security.api_keys import Role, create_key, id_of, revoke_key
 from ordermill.http.security.protection import UNPROTECTED
 

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from throttled import utils
 
-from ordermill.engine.testing import make_order
-from ordermill.http.problems import TooManyOrders
 from ordermill.http.security import rate_limit as fair_use
 from ordermill.http.security.rate_limit import UserRate
+from ordermill.http.wire.errors import TooManyOrders
 
 if TYPE_CHECKING:
     from tests.http.conftest import Client, Gate
@@ -39,7 +38,7 @@ def seconds(monkeypatch: pytest.MonkeyPatch) -> Seconds:
 
 def spend(rate: UserRate, user_id: str = "u", count: int = 1) -> dict[str, str]:
     """Send orders of a user; gives the headers."""
-    return dict(rate.spend([make_order(user_id=user_id)] * count))
+    return dict(rate.consume({user_id: count}))
 
 
 def refused(rate: UserRate, user_id: str = "u", count: int = 1) -> TooManyOrders:
@@ -118,11 +117,11 @@ def test_more_than_a_bucket_holds_is_refused_with_the_reason() -> None:
 def test_nobody_pays_for_a_submission_that_is_refused_for_anothers_sake() -> None:
     rate = UserRate(1, 3)
     spend(rate, "greedy", 2)
-    mixed = [make_order(user_id="modest")] * 3 + [make_order(user_id="greedy")] * 2
+    mixed = {"modest": 3, "greedy": 2}
 
     for _ in range(3):
         with pytest.raises(TooManyOrders, match="User 'greedy' sends orders too fast") as error:
-            rate.spend(mixed)
+            rate.consume(mixed)
         assert error.value.retry_after_seconds == 1
 
     assert spend(rate, "modest", 3)["RateLimit"].startswith('"user";r=0;')
@@ -132,7 +131,7 @@ def test_nobody_pays_for_a_submission_that_is_refused_for_anothers_sake() -> Non
 def test_of_several_users_the_one_nearest_to_its_limit_is_told_of() -> None:
     rate = UserRate(1, 5)
 
-    headers = dict(rate.spend([make_order(user_id="u-1")] + [make_order(user_id="u-2")] * 4))
+    headers = dict(rate.consume({"u-1": 1, "u-2": 4}))
 
     assert headers["RateLimit"] == '"user";r=1;t=4'
 

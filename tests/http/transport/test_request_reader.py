@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ordermill.http.problems import ContentTooLarge, HttpError, MalformedRequest, TruncatedBody
 from ordermill.http.transport.request_reader import RequestReader
+from ordermill.http.wire.errors import ContentTooLarge, HttpError, MalformedRequest, TruncatedBody
 
 PLAIN = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
 POST = b"POST /b HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello"

@@ -14,8 +14,8 @@ import pytest
 from waitress.server import create_server
 
 from ordermill.engine import OrderEngine
+from ordermill.http.application import wsgi_application
 from ordermill.http.config import ServerConfig
-from ordermill.http.framework.exchange import Facade
 from ordermill.http.transport import workers
 from ordermill.http.transport.server import HttpServer
 
@@ -138,7 +138,7 @@ def test_applications_that_take_long_hold_up_nobody_but_those_beyond_the_threads
 @pytest.fixture
 def elsewhere(start_engine: Callable[..., OrderEngine]) -> Iterator[tuple[str, int]]:
     """The address of the API in waitress, over an engine."""
-    application = validator(Facade(start_engine(), 10))
+    application = validator(wsgi_application(start_engine(), 10))
     server = create_server(application, host="127.0.0.1", port=0, threads=4, clear_untrusted_proxy_headers=True)
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ordermill.http.problems import ContentTooLarge, HeadTooLarge, MalformedRequest
 from ordermill.http.wire.chunked import ChunkedBody
+from ordermill.http.wire.errors import ContentTooLarge, HeadTooLarge, MalformedRequest
 
 SENT = b"5\r\nhello\r\n1;name=value\r\n \r\n00A\r\n1234567890\r\n0\r\nX-Sum: 1\r\nX-Y: 2\r\n\r\n"
 NEXT = b"GET / HTTP/1.1\r\n"

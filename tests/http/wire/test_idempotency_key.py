@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ordermill.engine.actors.recorder import RecorderActor
-from ordermill.http.problems import MalformedRequest
 from ordermill.http.security.api_keys import Role, create_key
+from ordermill.http.wire.errors import MalformedRequest
 from ordermill.http.wire.idempotency_key import read_idempotency_key
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def kind(reply: Reply) -> tuple[int, str]:
     ],
 )
 def test_a_key_is_a_string_or_a_word(header: str, key: str) -> None:
-    assert read_idempotency_key(header, None, b"").key == key
+    assert read_idempotency_key(header) == key
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_a_key_is_a_string_or_a_word(header: str, key: str) -> None:
 )
 def test_anything_else_is_refused(header: str) -> None:
     with pytest.raises(MalformedRequest, match="1 to 255 visible characters"):
-        read_idempotency_key(header, None, b"")
+        read_idempotency_key(header)
 
 
 def test_the_same_request_again_is_answered_and_stored_once(client: Client, order: MakeOrder) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ordermill.http.problems import MalformedRequest
 from ordermill.http.wire import request_head
+from ordermill.http.wire.errors import MalformedRequest
 
 REQUEST_LINE = b"POST /orders/a%20b%2Fc?x=%20&y HTTP/1.1\r\n"
 HEAD = REQUEST_LINE + b"host: test:80\r\nCONTENT-length:\t007 \r\nX-A: 1\r\nx-a:2\r\nX_B: 3\r\n\r\n"

@@ -31,7 +31,7 @@ def test_a_new_one_takes_the_place_of_none_and_of_nonsense(given: str | None) ->
 def test_what_is_refused_before_it_could_be_routed_has_its_id_too(
     client: Client, caplog: pytest.LogCaptureFixture, method: str, has_body: bool
 ) -> None:
-    caplog.set_level("INFO", "ordermill.http.security.access")
+    caplog.set_level("INFO", "ordermill.http.access")
     with client.raw() as connection:
         lines = [f"{method} /orders HTTP/1.1", "Host: test", "X-Request-ID: too-large", f"Content-Length: {10**12}"]
         connection.sendall("\r\n".join([*lines, "", ""]).encode())

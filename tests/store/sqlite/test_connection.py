@@ -13,10 +13,11 @@ from peewee import OperationalError
 
 from ordermill.engine.testing import make_order
 from ordermill.store import queries
+from ordermill.store.domain.durability import Durability
 from ordermill.store.domain.errors import StoreUnavailable
 from ordermill.store.ledger import Ledger
 from ordermill.store.sqlite.connection import Writer
-from ordermill.store.sqlite.database import Durability, open_readers, open_writer
+from ordermill.store.sqlite.database import open_readers, open_writer
 from ordermill.store.statements import write_transaction
 
 SUFFIXES = pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])

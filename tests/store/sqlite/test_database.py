@@ -15,11 +15,12 @@ from peewee import OperationalError, SqliteDatabase
 
 from ordermill.engine.testing import make_order
 from ordermill.store import queries
+from ordermill.store.domain.durability import Durability
 from ordermill.store.domain.errors import DatabaseRefused
 from ordermill.store.ledger import Ledger
 from ordermill.store.sqlite.backup import back_up
 from ordermill.store.sqlite.connection import Readers
-from ordermill.store.sqlite.database import SCHEMA_VERSION, Durability, open_readers, open_writer
+from ordermill.store.sqlite.database import SCHEMA_VERSION, open_readers, open_writer
 from ordermill.store.statements import run
 
 OPENERS: list[Callable[[Path], SqliteDatabase]] = [

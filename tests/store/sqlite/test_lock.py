@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from ordermill.engine import OrderEngine
+from ordermill.store.domain.durability import Durability
 from ordermill.store.domain.errors import DatabaseRefused
-from ordermill.store.sqlite.database import Durability, open_writer
+from ordermill.store.sqlite.database import open_writer
 from ordermill.store.sqlite.lock import EngineLock
 
 TAKE = (

@@ -18,10 +18,11 @@ from ordermill import sql
 from ordermill.engine import OrderEngine, OrderStatus
 from ordermill.store import queries
 from ordermill.store.audit import audit
+from ordermill.store.domain.durability import Durability
 from ordermill.store.domain.errors import DatabaseRefused
 from ordermill.store.sqlite import upgrade
 from ordermill.store.sqlite.backup import back_up
-from ordermill.store.sqlite.database import SCHEMA_VERSION, Durability, open_readers, open_writer
+from ordermill.store.sqlite.database import SCHEMA_VERSION, open_readers, open_writer
 
 OLD = Path(__file__).parent / "old_schemas"
 VERSIONS = range(1, SCHEMA_VERSION)

@@ -1,0 +1,49 @@
+"""The one place that puts engine, routes and server together: our own server, and what any other one serves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..engine import Desk
+from .api.problems import PROBLEM_KINDS
+from .config import ServerConfig
+from .framework.facade import Facade
+from .loop_engine import LoopDesk
+from .openapi import viewer as docs
+from .routes import routes
+from .security.protection import UNPROTECTED, protect
+from .transport.server import HttpServer
+
+
+def wsgi_application(engine: Desk, max_waiting: int = 16) -> Facade:
+    """The API as a WSGI application, for a server such as waitress or gunicorn.
+
+    Args:
+        engine: running.
+        max_waiting: requests that may wait for an order at the same time; each takes a thread of that server's.
+
+    Returns:
+        A WSGI callable.
+    """
+    return Facade(routes(engine, max_waiting, UNPROTECTED), UNPROTECTED, PROBLEM_KINDS)
+
+
+def http_server(desk: Desk, config: ServerConfig, tree: Any) -> HttpServer:
+    """A server with all that it serves.
+
+    Args:
+        desk: of a running engine.
+        config: the settings.
+        tree: CherryPy's, which the applications are mounted in.
+
+    Raises:
+        InvalidConfiguration: a setting is wrong, or others than this machine could call without a key.
+        KeysUnusable: the file of the keys is not usable.
+    """
+    server = HttpServer(tree.apps, config)
+    trouble = tuple if server.tls is None else server.tls.trouble
+    protection = protect(config)
+    table = routes(LoopDesk(desk, server.wake_ups.call), config.max_waiting, protection, trouble)
+    tree.mount(Facade(table, protection, PROBLEM_KINDS), "")
+    tree.mount(docs.pages(), docs.MOUNTED_AT)
+    return server

@@ -1,0 +1,60 @@
+"""Facade: the CherryPy application that answers requests along a table of routes.
+
+CherryPy's own request cycle (configuration, tools, hooks, parsing of forms and cookies) costs more than everything
+else that is done for an order, and nothing of it is used here. So the application looks up the route and calls its
+handler by itself. CherryPy's tree and bus take it as it is. Our own server calls it in its loop; to any other server it
+is a WSGI callable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
+
+from ..security.protection import Protection
+from ..transport.ports import RunAside
+from ..transport.wsgi import request_of
+from ..wire.message import WireRequest, WireResponse
+from .exchange import Exchange
+from .problems import ProblemKinds
+from .route import Route
+from .router import Router
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+_STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
+
+
+class Facade(cherrypy.Application):  # type: ignore[misc]  # CherryPy has no types
+    """The application: WSGI, and called in the loop by our own server.
+
+    Args:
+        routes: all that it answers.
+        protection: what stands between it and its callers.
+        problem_kinds: what the errors that its handlers raise are over HTTP.
+    """
+
+    def __init__(self, routes: Iterable[Route], protection: Protection, problem_kinds: ProblemKinds) -> None:
+        super().__init__(root=None)
+        self._router = Router(routes)
+        self._protection = protection
+        self._problem_kinds = problem_kinds
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+        """Answer a request, as PEP 3333 has it; the thread waits for the engine."""
+        status, headers, body = self._exchange(request_of(environ)).wait()
+        start_response(_STATUS_LINES[status], list(headers))
+        return [body] if body else []
+
+    def begin(self, request: WireRequest, respond: Callable[[WireResponse], object], aside: RunAside) -> Exchange:
+        """Begin to answer a request in a loop; see `LoopApplication`. What the desk replies has to come in the loop."""
+        exchange = self._exchange(request)
+        exchange.begin(respond, aside)
+        return exchange
+
+    def _exchange(self, request: WireRequest) -> Exchange:
+        return Exchange(self._router, self._protection, self._problem_kinds, request)

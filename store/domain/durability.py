@@ -1,0 +1,14 @@
+"""What a commit waits for."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Durability(StrEnum):
+    """What a commit waits for."""
+
+    FULL = "full"
+    """The disk: an acknowledged order survives a power failure (PRAGMA synchronous=FULL)."""
+    NORMAL = "normal"
+    """The operating system: it survives the death of the process, not always a power failure."""

@@ -1,0 +1,41 @@
+"""What became of orders that were handed in, and of steps that were to be recorded."""
+
+from __future__ import annotations
+
+from collections import Counter
+from enum import StrEnum
+from typing import NamedTuple
+
+from .record import Move, OrderRecord
+
+
+class Outcome(StrEnum):
+    """What became of an order that was handed in."""
+
+    ACCEPTED = "accepted"
+    """New, and stored."""
+    DUPLICATE = "duplicate"
+    """The very same order was stored before."""
+    CONFLICT = "conflict"
+    """Its id is taken by an order with other content; nothing was changed."""
+
+
+class Acceptance(NamedTuple):
+    """The answer to one order that was handed in."""
+
+    outcome: Outcome
+    record: OrderRecord
+    """The stored order of that id: the new one, or the one that was there before."""
+
+
+class Recorded(NamedTuple):
+    """What a transaction stored."""
+
+    acceptances: list[Acceptance]
+    """One for each order handed in, in the same sequence."""
+    moved: list[Move]
+    """The steps that were recorded."""
+    refused: list[Move]
+    """The steps that were not: the order was no longer where its mover saw it."""
+    changes: Counter[str]
+    """What was added to each of the running totals."""
