@@ -161,7 +161,7 @@ def test_a_stopped_server_takes_no_connections(client: Client) -> None:
 def test_an_error_in_accepting_is_logged_at_a_bounded_rate_and_does_not_end_the_server(
     client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    tried = threading.Semaphore(0)
+    tried, is_replaced = threading.Semaphore(0), threading.Event()
 
     class Broken:
         """The listening socket, which cannot accept for a while."""
@@ -183,10 +183,12 @@ def test_an_error_in_accepting_is_logged_at_a_bounded_rate_and_does_not_end_the_
         listening = client.server._socket
         client.server.loop.remove_reader(listening)
         client.server._accept(broken)
+        is_replaced.set()
 
     monkeypatch.setattr(server, "_ACCEPT_AGAIN_SECONDS", 0.001)
     broken = Broken(client.server._socket)
     client.server.wake_ups.call(replace)
+    assert is_replaced.wait(20)  # or the first connection would be accepted before
     with client.raw() as patient:
         for _ in range(20):
             assert tried.acquire(timeout=20)
