@@ -39,6 +39,16 @@ class OrderEngine(Desk):
     not stopped is stopped when the program ends, or when nothing refers to it any more. A child that is forked from the
     process while the engine runs does not have it: there every call raises EngineStopped.
 
+    Example:
+        >>> def charge(order):
+        ...     print("charging", order.user_id, order.total_amount)
+        >>> order = Order(order_id="o-1", user_id="u-1", item_ids=("sku-1",), total_amount=Decimal("19.99"))
+        >>> with OrderEngine("orders.db", handler=charge) as engine:
+        ...     receipt = engine.submit(order)
+        ...     receipt.wait(timeout=30)
+        charging u-1 19.99
+        <OrderStatus.COMPLETED: 'Completed'>
+
     Args:
         database: a path, or a URL such as `sqlite:///orders.db`; created where it does not exist.
         handler: called with each order; see `Handler`. Without one, work is simulated.

@@ -11,7 +11,17 @@ from ..store.domain.record import OrderRecord
 
 
 class Receipt:
-    """The answer to one order, given once the order is on disk."""
+    """The answer to one order, given once the order is on disk.
+
+    Example:
+        >>> with OrderEngine("orders.db", handler=lambda order: None) as engine:
+        ...     engine.submit(make_order("o-1", user_id="u-1"))
+        ...     engine.submit(make_order("o-1", user_id="u-1"))
+        ...     engine.submit_many([make_order("o-1", user_id="u-2")])
+        <Receipt o-1 accepted>
+        <Receipt o-1 duplicate>
+        [<Receipt o-1 conflict>]
+    """
 
     __slots__ = ("_wait", "outcome", "record")
 

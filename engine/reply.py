@@ -28,6 +28,13 @@ class Reply(Future[T], Generic[T]):
 
     Pykka's own future makes a lock and a condition for each value, and only a thread that waits learns of it. Most
     replies of a busy engine are there before anybody looks, and most of those who look should not wait in a thread.
+
+    Example:
+        >>> with OrderEngine("orders.db", handler=lambda order: None) as engine:
+        ...     reply = engine.begin_submit([make_order("o-1")])  # returns before the order is on disk
+        ...     (acceptance,) = reply.get(timeout=30)
+        ...     acceptance.outcome
+        <Outcome.ACCEPTED: 'accepted'>
     """
 
     def __init__(self) -> None:

@@ -17,6 +17,16 @@ START_US = 1_800_000_000_000_000
 class ManualClock:
     """A clock that stands still until a test moves it: pass it to an engine as `clock=`.
 
+    Example:
+        >>> clock = ManualClock()
+        >>> with OrderEngine("orders.db", handler=lambda order: None, clock=clock) as engine:
+        ...     created_us = engine.submit(make_order("o-1")).record.created_us
+        >>> created_us == clock.now_us()
+        True
+        >>> clock.advance(60)
+        >>> clock.now_us() - created_us
+        60000000
+
     Args:
         now_us: its first time, in microseconds since 1970-01-01T00:00:00Z.
     """
@@ -82,6 +92,10 @@ class ManualClock:
 
 def make_order(order_id: str = "o-1", **fields: Any) -> Order:
     """An order, with defaults for whatever the test does not care about.
+
+    Example:
+        >>> make_order(user_id="u-7").user_id
+        'u-7'
 
     Args:
         order_id: its id.

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain, repeat
-from pathlib import Path
 from time import monotonic
 
 from ...store import queries
@@ -22,51 +18,40 @@ from ...store.domain.errors import (
     StoreUnavailable,
     TransitionRefused,
 )
-from ...store.domain.idempotency_key import LIFETIME_US, IdempotencyKey
+from ...store.domain.idempotency_key import IdempotencyKey
 from ...store.domain.lifecycle import Edge, OrderStatus
-from ...store.domain.order import Order
-from ...store.domain.outcome import Outcome, Recorded
-from ...store.domain.record import ENGINE, Cause, Move, OrderRecord, move
+from ...store.domain.outcome import Recorded
+from ...store.domain.record import Move, OrderRecord, move
 from ...store.idempotency import is_reused
 from ...store.ledger import Ledger
-from ...store.retention import Pruned, prune
 from ...store.sqlite.connection import FilesGone, Writer
-from ...store.sqlite.wal import WriteAheadLog
 from ..reply import answer, fail
 from ..requests import AwaitOrder, CancelOrder, RetryOrder, SettleOrder, SubmitOrders
-from .backlog import users_released
+from .announcements import Announcements
 from .base import BatchActor, fail_message
+from .batch import Batch, Command
 from .context import Crew
+from .maintenance import Maintenance
 from .messages import (
     AssignmentsFailed,
     AssignOrders,
-    BacklogRead,
-    BacklogReleased,
     BoundLog,
     CheckFiles,
     EndBy,
     LedgerCommitted,
-    OrdersAssigned,
     OrdersHandled,
-    OrdersReady,
     PruneOrders,
     ReadTotals,
     RecordRest,
     ReleaseOrder,
-    TotalsRead,
     WakeUp,
 )
 from .transition_log import log_transitions
 
 _WRITE_AGAIN_SECONDS = 0.2
 _WRITE_AGAIN_AT_THE_LATEST_SECONDS = 5.0
-_PRUNE_EVERY_SECONDS = 10.0
-_BOUND_LOG_AGAIN_SECONDS = 10.0
-_CHECK_FILES_EVERY_SECONDS = 1.0
-_PRUNED_AT_ONCE = 200
 _LEAST_PATIENCE_SECONDS = 0.5
 
-Command = CancelOrder | RetryOrder | SettleOrder
 Message = (
     SubmitOrders
     | Command
@@ -81,53 +66,6 @@ Message = (
     | EndBy
     | RecordRest
 )
-
-
-@dataclass(kw_only=True)
-class _Batch:
-    """What goes into one transaction."""
-
-    submissions: list[SubmitOrders] = field(default_factory=list)
-    commands: list[tuple[Command, Move]] = field(default_factory=list)
-    assignments: list[Move] = field(default_factory=list)
-    handled: list[Move] = field(default_factory=list)
-    is_part: bool = False
-    """Whether it is all that is left of a batch that could not be recorded: one submission, or one step."""
-
-    @property
-    def orders(self) -> list[Order]:
-        return [order for submission in self.submissions for order in submission.orders]
-
-    @property
-    def causes(self) -> list[Cause]:
-        """Who brought each of the orders."""
-        return [
-            cause
-            for submission in self.submissions
-            for cause in submission.causes or repeat(ENGINE, len(submission.orders))
-        ]
-
-    @property
-    def keys(self) -> list[IdempotencyKey | None]:
-        """The idempotency key that came with each of the orders; empty where none did."""
-        if all(submission.idempotency is None for submission in self.submissions):
-            return []
-        return [submission.idempotency for submission in self.submissions for _ in submission.orders]
-
-    @property
-    def moves(self) -> list[Move]:
-        return [step for _, step in self.commands] + self.assignments + self.handled
-
-    def parts(self) -> Iterator[_Batch]:
-        """Everything in a batch of its own."""
-        for submission in self.submissions:
-            yield _Batch(submissions=[submission], is_part=True)
-        for command in self.commands:
-            yield _Batch(commands=[command], is_part=True)
-        for assignment in self.assignments:
-            yield _Batch(assignments=[assignment], is_part=True)
-        for result in self.handled:
-            yield _Batch(handled=[result], is_part=True)
 
 
 class RecorderActor(BatchActor):
@@ -146,19 +84,15 @@ class RecorderActor(BatchActor):
         super().__init__(crew)
         self._open_database = open_database
         self._database = database
-        crew.files = database.files
         self._ledger = Ledger(database)
-        self._log_file = WriteAheadLog(database)
-        self._will_prune = False
-        self._will_bound_log = False
-        self._unsettled: list[_Batch] = []  # what is being recorded at this moment, the next one last
+        self._maintenance = Maintenance(crew, database, self.tell_self, self.tell_self_after, self._log)
+        self._announcements = Announcements(crew, self.tell, self._find, self._log)
+        self._unsettled: list[Batch] = []  # what is being recorded at this moment, the next one last
         self._unrecorded: list[Move] = []  # results that the database did not take
-        self._received = 0
         self._is_in_doubt = False  # a transaction has failed: what the others know of the totals may be wrong
         self._write_again_seconds = _WRITE_AGAIN_SECONDS
         self._will_write_again = False
         self._end_by: float | None = None
-        self._counts_users = crew.config.user_backlog is not None
 
     def on_stop(self) -> None:
         """Record what came before the stop, then close the database."""
@@ -180,7 +114,7 @@ class RecorderActor(BatchActor):
         unsettled, self._unsettled = self._unsettled, []
         for batch in unsettled:
             self._keep(batch)
-        self._prune_later()
+        self._maintenance.prune_later()
         if self._unrecorded:
             self._write_again_later()
         self._is_in_doubt = True
@@ -194,7 +128,7 @@ class RecorderActor(BatchActor):
 
     def receive_batch(self, messages: Sequence[Message]) -> None:
         """Record everything in one transaction."""
-        batch = _Batch(handled=self._unrecorded)
+        batch = Batch(handled=self._unrecorded)
         self._unrecorded, self._unsettled = [], [batch]
         for message in messages:
             try:
@@ -205,7 +139,9 @@ class RecorderActor(BatchActor):
                 fail_message(message, error)
         self._limit_patience()
         # An empty transaction is tried as well where there is trouble: it tells of it, and when it is over.
-        if batch.orders or batch.moves or self._crew.store_trouble is not None or self._finds_file_gone(messages):
+        is_asked = any(isinstance(message, CheckFiles) for message in messages)
+        is_file_gone = is_asked and self._maintenance.finds_file_gone()
+        if batch.orders or batch.moves or self._crew.store_trouble is not None or is_file_gone:
             self._record_all()
         self._unsettled = []
         if self._is_in_doubt and self._crew.store_trouble is None:
@@ -216,13 +152,13 @@ class RecorderActor(BatchActor):
             if isinstance(message, RecordRest):
                 answer(message.reply, len(self._unrecorded))
         is_again = any(isinstance(message, BoundLog) for message in messages)
-        self._guard(partial(self._bound_log, again=is_again))
+        self._guard(partial(self._maintenance.bound_log, again=is_again))
 
-    def _gather(self, message: Message, batch: _Batch) -> None:
+    def _gather(self, message: Message, batch: Batch) -> None:
         match message:
             case SubmitOrders():
                 # First of all, since whatever goes wrong then, these are no longer under way.
-                self._received += len(message.orders)
+                self._announcements.received += len(message.orders)
                 if message.idempotency is None or self._is_first_use(message.idempotency, message, batch):
                     batch.submissions.append(message)
             case AssignOrders(moves):
@@ -239,22 +175,13 @@ class RecorderActor(BatchActor):
                 self._end_by = deadline
             case WakeUp():
                 self._will_write_again = False
-            case PruneOrders():
-                self._will_prune = False
-            case BoundLog():
-                self._will_bound_log = False
-            case CheckFiles():
-                self.tell_self_after(_CHECK_FILES_EVERY_SECONDS, message)
+            case PruneOrders() | BoundLog() | CheckFiles():
+                self._maintenance.note(message)
             case RecordRest():
                 pass
             case _:
                 if (step := self._plan(message)) is not None:
                     batch.commands.append((message, step))
-
-    def _finds_file_gone(self, messages: Sequence[Message]) -> bool:
-        files = self._crew.files
-        is_asked = any(isinstance(message, CheckFiles) for message in messages)
-        return is_asked and files is not None and files.gone() is not None
 
     def _limit_patience(self) -> None:
         if self._end_by is not None:
@@ -262,7 +189,7 @@ class RecorderActor(BatchActor):
             with suppress(StoreUnavailable):  # whatever is wrong, the next statement says so
                 self._database.wait_at_most(seconds)
 
-    def _is_first_use(self, given: IdempotencyKey, message: SubmitOrders, batch: _Batch) -> bool:
+    def _is_first_use(self, given: IdempotencyKey, message: SubmitOrders, batch: Batch) -> bool:
         # Or a repetition of the same request, whose orders are duplicates.
         beside = any(
             other is not None and other[:2] == given[:2] and other != given
@@ -272,9 +199,9 @@ class RecorderActor(BatchActor):
         try:
             if not beside and not self._database.read(lambda database: is_reused(database, given, now_us)):
                 return True
-            self._answer_with(_Batch(submissions=[message]), IdempotencyKeyReused(given.key))
+            self._answer_with(Batch(submissions=[message]), IdempotencyKeyReused(given.key))
         except StoreUnavailable as error:
-            self._answer_with(_Batch(submissions=[message]), error)
+            self._answer_with(Batch(submissions=[message]), error)
         return False
 
     def _plan(self, command: Command) -> Move | None:
@@ -296,7 +223,7 @@ class RecorderActor(BatchActor):
         return self._database.read(lambda database: queries.find(database, order_id))
 
     def _record_all(self) -> None:
-        recorded: list[tuple[_Batch, Recorded]] = []
+        recorded: list[tuple[Batch, Recorded]] = []
         while self._unsettled:
             batch = self._unsettled.pop()
             try:
@@ -319,7 +246,7 @@ class RecorderActor(BatchActor):
             if (failure := self._guard(partial(self._answer, batch, stored))) is not None:
                 self._fail_all(batch, failure)
 
-    def _store(self, batch: _Batch) -> Recorded:
+    def _store(self, batch: Batch) -> Recorded:
         if self._database.is_closed():
             self._reopen()
         at_us, queue_us = self._crew.now()
@@ -333,21 +260,20 @@ class RecorderActor(BatchActor):
             self._database = self._open_database()
         except (DatabaseRefused, FilesGone) as error:
             raise StoreUnavailable(error) from error
-        self._crew.files = self._database.files
         self._ledger = Ledger(self._database)
-        self._log_file = WriteAheadLog(self._database)
+        self._maintenance.use(self._database)
 
-    def _take_note(self, batch: _Batch, recorded: Recorded) -> None:
+    def _take_note(self, batch: Batch, recorded: Recorded) -> None:
         """Tell the others of a commit. Whatever goes wrong here, it stays a commit."""
         if self._crew.store_trouble is not None:
             self._crew.store_trouble = None
             self._log.log_seldom(logging.INFO, "the database takes writes again")
         self._write_again_seconds = _WRITE_AGAIN_SECONDS
-        self._guard(partial(self._forget_begun, recorded))
-        if self._guard(partial(self._tell_pool, recorded)) is not None and batch.assignments:
+        self._guard(partial(self._announcements.forget_begun, recorded))
+        if self._guard(partial(self._announcements.tell_pool, recorded)) is not None and batch.assignments:
             self.tell(self._crew.pool, AssignmentsFailed(batch.assignments))
-        self._guard(partial(self._tell_others, batch.orders, recorded))
-        self._guard(partial(self._wake, recorded))
+        self._guard(partial(self._announcements.tell_totals, batch.orders, recorded))
+        self._guard(partial(self._announcements.wake, recorded))
         self._guard(partial(log_transitions, recorded, batch.causes))
 
     def _guard(self, step: Callable[[], None]) -> BaseException | None:
@@ -360,7 +286,7 @@ class RecorderActor(BatchActor):
             return error
         return None
 
-    def _put_off(self, batch: _Batch, error: StoreUnavailable) -> None:
+    def _put_off(self, batch: Batch, error: StoreUnavailable) -> None:
         # Who waits for an answer gets the error.
         self._crew.store_trouble = str(error)
         self._is_in_doubt = True
@@ -369,13 +295,13 @@ class RecorderActor(BatchActor):
         self._write_again_later()
         self._log.log_seldom(logging.ERROR, "the database takes no writes: %s", error)
 
-    def _keep(self, batch: _Batch) -> None:
+    def _keep(self, batch: Batch) -> None:
         # What a handler has done cannot be done again.
         self._unrecorded += batch.handled
         if batch.assignments:
             self.tell(self._crew.pool, AssignmentsFailed(batch.assignments))
 
-    def _refuse(self, part: _Batch, error: BaseException) -> None:
+    def _refuse(self, part: Batch, error: BaseException) -> None:
         if part.assignments:
             self.tell(self._crew.pool, AssignmentsFailed(part.assignments, is_their_fault=True))
         self._answer_with(part, error)
@@ -386,100 +312,31 @@ class RecorderActor(BatchActor):
                 self._write_again_later()
             else:
                 plain = move(step.before, lifecycle.FAIL, self._crew.clock.now_us(), reason, error=reason)
-                self._unsettled.append(_Batch(handled=[plain], is_part=True))
+                self._unsettled.append(Batch(handled=[plain], is_part=True))
 
-    def _answer_with(self, batch: _Batch, error: BaseException) -> None:
+    def _answer_with(self, batch: Batch, error: BaseException) -> None:
         if orders := batch.orders:
-            self._guard(partial(self._release, orders))
+            self._guard(partial(self._announcements.release, orders))
         self._fail_all(batch, error)
 
-    def _release(self, orders: Sequence[Order]) -> None:
-        users = Counter(order.user_id for order in orders) if self._counts_users else None
-        self.tell(self._crew.intake, BacklogReleased(len(orders), 0, users, self._received))
-
-    def _fail_all(self, batch: _Batch, error: BaseException) -> None:
+    def _fail_all(self, batch: Batch, error: BaseException) -> None:
         for waiting in (*batch.submissions, *(command for command, _ in batch.commands)):
             fail(waiting.reply, error)
-
-    def _forget_begun(self, recorded: Recorded) -> None:
-        if (begun := self._crew.begun) is not None:
-            for step in chain(recorded.moved, recorded.refused):  # who is refused has moved on before
-                if step.before.status is OrderStatus.PROCESSING:
-                    begun.forget(step.before)
-
-    def _tell_pool(self, recorded: Recorded) -> None:
-        ready = [record for outcome, record in recorded.acceptances if outcome is Outcome.ACCEPTED]
-        assigned: list[OrderRecord] = []
-        for step in recorded.moved:
-            if step.after.status is OrderStatus.PROCESSING:
-                assigned.append(step.after)
-            elif step.after.status is OrderStatus.PENDING:
-                ready.append(step.after)
-        refused: list[OrderRecord] = []
-        unclear: list[Move] = []
-        for step in recorded.refused:
-            if step.after.status is OrderStatus.PROCESSING:
-                self._sort_out(step, assigned, refused, unclear)
-        if ready:
-            self.tell(self._crew.pool, OrdersReady(ready))
-        if assigned or refused:
-            self.tell(self._crew.pool, OrdersAssigned(assigned, refused))
-        if unclear:
-            self.tell(self._crew.pool, AssignmentsFailed(unclear))
-
-    def _tell_others(self, orders: Sequence[Order], recorded: Recorded) -> None:
-        released = sum(outcome is not Outcome.ACCEPTED for outcome, _ in recorded.acceptances)
-        worked_off = 0
-        for before, after, _, _ in recorded.moved:
-            if after.status is OrderStatus.PENDING:
-                released -= before.status not in lifecycle.BACKLOG
-            elif after.status is not OrderStatus.PROCESSING:
-                worked_off += before.status in lifecycle.BACKLOG
-        released += worked_off
-        # Intake before the metrics: whoever learns from them that an order is over finds its room in the backlog free.
-        users = users_released(orders, recorded) if self._counts_users else None
-        if released or worked_off or users:
-            self.tell(self._crew.intake, BacklogReleased(released, worked_off, users, self._received))
-        self.tell(self._crew.metrics, LedgerCommitted(recorded.changes))
-
-    def _wake(self, recorded: Recorded) -> None:
-        finished = [step.after for step in recorded.moved if step.after.status not in lifecycle.BACKLOG]
-        for step in recorded.refused:
-            if step.after.status is not OrderStatus.PROCESSING:
-                finished.append(step.after)  # or so it may be: whoever waits looks again
-                self._log.info("order %s moved on before: not recorded as %s", step.after.order_id, step.after.status)
-        self._crew.waiting_room.wake(finished)
-
-    def _sort_out(
-        self, step: Move, assigned: list[OrderRecord], refused: list[OrderRecord], unclear: list[Move]
-    ) -> None:
-        # Only the pool assigns: an order in that very attempt was taken by a transaction that said it had failed.
-        try:
-            stored = self._find(step.before.order_id)
-        except StoreUnavailable:
-            unclear.append(step)
-            return
-        if stored is not None and (stored.status, stored.attempts) == (step.after.status, step.after.attempts):
-            assigned.append(stored)
-        else:
-            refused.append(step.before)
 
     def _tell_anew(self) -> None:
         # After trouble, for one: what failed may have been stored all the same, and nobody was told.
         try:
             totals = self._database.read(queries.totals)
-            users = self._database.read(queries.backlog_by_user) if self._counts_users else None
+            is_limited = self._crew.config.user_backlog is not None
+            users = self._database.read(queries.backlog_by_user) if is_limited else None
         except StoreUnavailable as error:
             self._crew.store_trouble = str(error)
             self._write_again_later()
             return
         self._is_in_doubt = False
-        backlog = sum(totals[status] for status in lifecycle.BACKLOG)
-        self.tell(self._crew.intake, BacklogRead(backlog, self._received, users))
-        self.tell(self._crew.metrics, TotalsRead(totals))
-        self.tell(self._crew.pool, WakeUp())
+        self._announcements.begin_anew(totals, users)
 
-    def _answer(self, batch: _Batch, recorded: Recorded) -> None:
+    def _answer(self, batch: Batch, recorded: Recorded) -> None:
         position = 0
         for submission in batch.submissions:
             end = position + len(submission.orders)
@@ -499,45 +356,13 @@ class RecorderActor(BatchActor):
             return error
         return TransitionRefused(command.order_id, now.status, step.after.status)
 
-    def _bound_log(self, *, again: bool) -> None:
-        try:
-            is_too_large = self._log_file.keep_bounded(again=again)
-        except StoreUnavailable as error:
-            self._log.log_seldom(logging.WARNING, "the write-ahead log was not begun anew: %s", error)
-            is_too_large = True
-        if is_too_large and not self._will_bound_log:
-            self._will_bound_log = True
-            self.tell_self_after(_BOUND_LOG_AGAIN_SECONDS, BoundLog())
-
     def _prune(self) -> None:
-        config, now = self._crew.config, self._crew.clock.now_us()
-        if config.retain_seconds is None:
-            return
-        pruned = Pruned(0, Counter())
         try:
-            pruned = prune(
-                self._database,
-                now - round(config.retain_seconds * 1e6),
-                _PRUNED_AT_ONCE,
-                None if config.export_path is None else Path(config.export_path),
-                now - LIFETIME_US,
-            )
-            self.tell(self._crew.metrics, LedgerCommitted(pruned.changes))
+            if changes := self._maintenance.prune():
+                self.tell(self._crew.metrics, LedgerCommitted(changes))
         except StoreUnavailable as error:
             self._log.log_seldom(logging.ERROR, "old orders were not removed: %s", error)
             self._is_in_doubt = True  # or they were, and the answer was lost
-        finally:
-            if pruned.orders:
-                # What waits in the mailbox meanwhile comes first.
-                self._will_prune = True
-                self.tell_self(PruneOrders())
-            else:
-                self._prune_later()
-
-    def _prune_later(self) -> None:
-        if not self._will_prune:
-            self._will_prune = True
-            self.tell_self_after(_PRUNE_EVERY_SECONDS, PruneOrders())
 
     def _write_again_later(self) -> None:
         # One timer, however many transactions have failed; it comes less often the longer they do.

@@ -20,7 +20,16 @@ raising `Reject` fails it at once. It may run more than once for an order, since
 
 
 class Effect(StrEnum):
-    """What a probe has found out about an earlier attempt."""
+    """What a probe has found out about an earlier attempt.
+
+    Example:
+        >>> charged = {"ordermill-o-1"}  # what the payment service would tell
+        >>> def has_charged(order):
+        ...     return Effect.DONE if order.idempotency_key in charged else Effect.NOT_DONE
+        >>> has_charged(make_order("o-1"))
+        <Effect.DONE: 'done'>
+        >>> engine = OrderEngine("orders.db", handler=print, probe=has_charged)
+    """
 
     DONE = "done"
     """The handler's effect has happened: the order is Completed without running the handler again."""
@@ -38,6 +47,15 @@ again, from several threads at once, for `probe_timeout` at the most; raising me
 
 class Reject(OrdermillError):
     """Raise it in a handler: the order is Failed at once, whatever attempts are left.
+
+    Example:
+        >>> def charge(order):
+        ...     raise Reject("the card has expired")
+        >>> with OrderEngine("orders.db", handler=charge) as engine:
+        ...     engine.submit(make_order("o-1")).wait(timeout=30)
+        ...     engine.history("o-1")[-1].reason
+        <OrderStatus.FAILED: 'Failed'>
+        'rejected: the card has expired'
 
     Args:
         reason: why, in words for people; it goes into the order's history.

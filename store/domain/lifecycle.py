@@ -26,7 +26,17 @@ class OrderStatus(StrEnum):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether processing is over (an operator may still retry a Failed order)."""
+        """Whether processing is over (an operator may still retry a Failed order).
+
+        Example:
+            >>> OrderStatus("Completed").is_terminal
+            True
+            >>> with OrderEngine("orders.db", handler=lambda order: None) as engine:
+            ...     engine.submit(make_order("o-1")).wait(timeout=30)
+            ...     [step.to_status.value for step in engine.history("o-1")]
+            <OrderStatus.COMPLETED: 'Completed'>
+            ['Pending', 'Processing', 'Completed']
+        """
         return self in _TERMINAL
 
 

@@ -34,6 +34,14 @@ _is_user = USER.fullmatch
 class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """What a client orders. Checked when made; immutable and safe to share between threads.
 
+    Example:
+        >>> order = Order(order_id="o-1", user_id="u-1", item_ids=("sku-1",), total_amount=Decimal("19.99"))
+        >>> order.total_cents
+        1999
+        >>> Order(order_id="o-1", user_id="u-1", item_ids=(), total_amount=Decimal("19.99"))
+        Traceback (most recent call last):
+        ordermill.store.domain.errors.InvalidOrder: /item_ids: must have 1 to 100 items, has 0
+
     Raises:
         InvalidOrder: a field breaks its rule; the error names every fault.
     """

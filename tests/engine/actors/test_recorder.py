@@ -323,7 +323,9 @@ def test_a_command_that_makes_no_sense_keeps_nothing_of_its_batch_out(
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("a bug"), SystemExit(3)], ids=["error", "exit"])
-@pytest.mark.parametrize("step", ["log_transitions", "users_released", "WriteAheadLog.keep_bounded"])
+@pytest.mark.parametrize(
+    "step", ["recorder.log_transitions", "announcements.users_released", "maintenance.WriteAheadLog.keep_bounded"]
+)
 def test_an_error_after_a_commit_is_not_taken_for_a_failed_commit(
     start_engine: StartEngine,
     monkeypatch: pytest.MonkeyPatch,
@@ -343,7 +345,7 @@ def test_an_error_after_a_commit_is_not_taken_for_a_failed_commit(
         raise error
 
     monkeypatch.setattr(Ledger, "record", record_and_note)
-    monkeypatch.setattr(f"ordermill.engine.actors.recorder.{step}", fail_always)
+    monkeypatch.setattr(f"ordermill.engine.actors.{step}", fail_always)
     handled: list[str] = []
     engine = start_engine(lambda order: handled.append(order.order_id), user_backlog=2)
     for number in range(5):

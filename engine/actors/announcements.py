@@ -1,0 +1,140 @@
+"""Announcements: from what was recorded to the messages that tell the other actors of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import Any
+
+from pykka import ActorRef
+
+from ...store.domain import lifecycle
+from ...store.domain.errors import StoreUnavailable
+from ...store.domain.lifecycle import OrderStatus
+from ...store.domain.order import Order
+from ...store.domain.outcome import Outcome, Recorded
+from ...store.domain.record import Move, OrderRecord
+from ..logger import EngineLogger
+from .backlog import users_released
+from .context import Crew
+from .messages import (
+    AssignmentsFailed,
+    BacklogRead,
+    BacklogReleased,
+    LedgerCommitted,
+    OrdersAssigned,
+    OrdersReady,
+    TotalsRead,
+    WakeUp,
+)
+
+
+class Announcements:
+    """Tells the other actors what a transaction has done.
+
+    Args:
+        crew: whom to tell.
+        tell: tells an actor a message.
+        find: looks an order up in the database, by its id; raises StoreUnavailable.
+        log: for what is worth a line.
+    """
+
+    def __init__(
+        self,
+        crew: Crew,
+        tell: Callable[[ActorRef[Any], object], None],
+        find: Callable[[str], OrderRecord | None],
+        log: EngineLogger,
+    ) -> None:
+        self._crew = crew
+        self._tell = tell
+        self._find = find
+        self._log = log
+        self._counts_users = crew.config.user_backlog is not None
+        self.received = 0
+        """How many orders the recorder has got from intake, whatever became of them."""
+
+    def tell_pool(self, recorded: Recorded) -> None:
+        """Tell the pool what is Pending and what is Processing now."""
+        ready = [record for outcome, record in recorded.acceptances if outcome is Outcome.ACCEPTED]
+        assigned: list[OrderRecord] = []
+        for step in recorded.moved:
+            if step.after.status is OrderStatus.PROCESSING:
+                assigned.append(step.after)
+            elif step.after.status is OrderStatus.PENDING:
+                ready.append(step.after)
+        refused: list[OrderRecord] = []
+        unclear: list[Move] = []
+        for step in recorded.refused:
+            if step.after.status is OrderStatus.PROCESSING:
+                self._sort_out(step, assigned, refused, unclear)
+        if ready:
+            self._tell(self._crew.pool, OrdersReady(ready))
+        if assigned or refused:
+            self._tell(self._crew.pool, OrdersAssigned(assigned, refused))
+        if unclear:
+            self._tell(self._crew.pool, AssignmentsFailed(unclear))
+
+    def tell_totals(self, orders: Sequence[Order], recorded: Recorded) -> None:
+        """Tell intake and the metrics actor what the transaction has changed for them."""
+        released = sum(outcome is not Outcome.ACCEPTED for outcome, _ in recorded.acceptances)
+        worked_off = 0
+        for before, after, _, _ in recorded.moved:
+            if after.status is OrderStatus.PENDING:
+                released -= before.status not in lifecycle.BACKLOG
+            elif after.status is not OrderStatus.PROCESSING:
+                worked_off += before.status in lifecycle.BACKLOG
+        released += worked_off
+        # Intake before the metrics: whoever learns from them that an order is over finds its room in the backlog free.
+        users = users_released(orders, recorded) if self._counts_users else None
+        if released or worked_off or users:
+            self._tell(self._crew.intake, BacklogReleased(released, worked_off, users, self.received))
+        self._tell(self._crew.metrics, LedgerCommitted(recorded.changes))
+
+    def wake(self, recorded: Recorded) -> None:
+        """Wake those who wait for these orders."""
+        finished = [step.after for step in recorded.moved if step.after.status not in lifecycle.BACKLOG]
+        for step in recorded.refused:
+            if step.after.status is not OrderStatus.PROCESSING:
+                finished.append(step.after)  # or so it may be: whoever waits looks again
+                self._log.info("order %s moved on before: not recorded as %s", step.after.order_id, step.after.status)
+        self._crew.waiting_room.wake(finished)
+
+    def forget_begun(self, recorded: Recorded) -> None:
+        """What was noted of these attempts when they began is needed no more."""
+        if (begun := self._crew.begun) is not None:
+            for step in chain(recorded.moved, recorded.refused):  # who is refused has moved on before
+                if step.before.status is OrderStatus.PROCESSING:
+                    begun.forget(step.before)
+
+    def release(self, orders: Sequence[Order]) -> None:
+        """Tell intake of orders that were not stored."""
+        users = Counter(order.user_id for order in orders) if self._counts_users else None
+        self._tell(self._crew.intake, BacklogReleased(len(orders), 0, users, self.received))
+
+    def begin_anew(self, totals: Counter[str], users: Counter[str] | None) -> None:
+        """Tell all how things are, whatever they were told before.
+
+        Args:
+            totals: the running totals.
+            users: the unfinished orders of each user; None where they are not limited.
+        """
+        backlog = sum(totals[status] for status in lifecycle.BACKLOG)
+        self._tell(self._crew.intake, BacklogRead(backlog, self.received, users))
+        self._tell(self._crew.metrics, TotalsRead(totals))
+        self._tell(self._crew.pool, WakeUp())
+
+    def _sort_out(
+        self, step: Move, assigned: list[OrderRecord], refused: list[OrderRecord], unclear: list[Move]
+    ) -> None:
+        # Only the pool assigns: an order in that very attempt was taken by a transaction that said it had failed.
+        try:
+            stored = self._find(step.before.order_id)
+        except StoreUnavailable:
+            unclear.append(step)
+            return
+        if stored is not None and (stored.status, stored.attempts) == (step.after.status, step.after.attempts):
+            assigned.append(stored)
+        else:
+            refused.append(step.before)

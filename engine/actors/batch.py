@@ -1,0 +1,67 @@
+"""Batch: what goes into one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import repeat
+
+from ...store.domain.idempotency_key import IdempotencyKey
+from ...store.domain.order import Order
+from ...store.domain.record import ENGINE, Cause, Move
+from ..requests import CancelOrder, RetryOrder, SettleOrder, SubmitOrders
+
+Command = CancelOrder | RetryOrder | SettleOrder
+
+
+@dataclass(kw_only=True)
+class Batch:
+    """What goes into one transaction."""
+
+    submissions: list[SubmitOrders] = field(default_factory=list)
+    """New orders."""
+    commands: list[tuple[Command, Move]] = field(default_factory=list)
+    """What people want of single orders, each with the step that does it."""
+    assignments: list[Move] = field(default_factory=list)
+    """Steps to Processing."""
+    handled: list[Move] = field(default_factory=list)
+    """Steps out of Processing."""
+    is_part: bool = False
+    """Whether it is all that is left of a batch that could not be recorded: one submission, or one step."""
+
+    @property
+    def orders(self) -> list[Order]:
+        """All new orders, in the sequence in which they came."""
+        return [order for submission in self.submissions for order in submission.orders]
+
+    @property
+    def causes(self) -> list[Cause]:
+        """Who brought each of the orders."""
+        return [
+            cause
+            for submission in self.submissions
+            for cause in submission.causes or repeat(ENGINE, len(submission.orders))
+        ]
+
+    @property
+    def keys(self) -> list[IdempotencyKey | None]:
+        """The idempotency key that came with each of the orders; empty where none did."""
+        if all(submission.idempotency is None for submission in self.submissions):
+            return []
+        return [submission.idempotency for submission in self.submissions for _ in submission.orders]
+
+    @property
+    def moves(self) -> list[Move]:
+        """All steps of orders that are stored already."""
+        return [step for _, step in self.commands] + self.assignments + self.handled
+
+    def parts(self) -> Iterator[Batch]:
+        """Everything in a batch of its own."""
+        for submission in self.submissions:
+            yield Batch(submissions=[submission], is_part=True)
+        for command in self.commands:
+            yield Batch(commands=[command], is_part=True)
+        for assignment in self.assignments:
+            yield Batch(assignments=[assignment], is_part=True)
+        for result in self.handled:
+            yield Batch(handled=[result], is_part=True)

@@ -1,0 +1,123 @@
+"""Maintenance: what the recorder does between transactions. Removes old orders, bounds the log, looks at the files."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from ...store.domain.errors import StoreUnavailable
+from ...store.domain.idempotency_key import LIFETIME_US
+from ...store.retention import Pruned, prune
+from ...store.sqlite.connection import Writer
+from ...store.sqlite.wal import WriteAheadLog
+from ..clock import Timer
+from ..logger import EngineLogger
+from .context import Crew
+from .messages import BoundLog, CheckFiles, PruneOrders
+
+_PRUNE_EVERY_SECONDS = 10.0
+_BOUND_LOG_AGAIN_SECONDS = 10.0
+_CHECK_FILES_EVERY_SECONDS = 1.0
+_PRUNED_AT_ONCE = 200
+
+
+class Maintenance:
+    """Does what keeps a database small and sound, and has the recorder told when it is due again.
+
+    Args:
+        crew: the engine's settings and clock.
+        database: the connection that writes.
+        tell: tells the recorder a message.
+        tell_after: likewise, after some seconds.
+        log: for what goes wrong.
+    """
+
+    def __init__(
+        self,
+        crew: Crew,
+        database: Writer,
+        tell: Callable[[object], None],
+        tell_after: Callable[[float, object], Timer],
+        log: EngineLogger,
+    ) -> None:
+        self._crew = crew
+        self._tell = tell
+        self._tell_after = tell_after
+        self._log = log
+        self._will_prune = False
+        self._will_bound_log = False
+        self.use(database)
+
+    def use(self, database: Writer) -> None:
+        """From now on, this connection is the one that writes."""
+        self._database = database
+        self._log_file = WriteAheadLog(database)
+        self._crew.files = database.files
+
+    def note(self, message: PruneOrders | BoundLog | CheckFiles) -> None:
+        """The recorder was told that something is due."""
+        match message:
+            case PruneOrders():
+                self._will_prune = False
+            case BoundLog():
+                self._will_bound_log = False
+            case CheckFiles():
+                self._tell_after(_CHECK_FILES_EVERY_SECONDS, message)
+
+    def finds_file_gone(self) -> bool:
+        """Whether a file of the database is not in its place."""
+        files = self._database.files
+        return files is not None and files.gone() is not None
+
+    def bound_log(self, *, again: bool) -> None:
+        """Begin the write-ahead log anew if it has grown too large.
+
+        Args:
+            again: as for `WriteAheadLog.keep_bounded`.
+        """
+        try:
+            is_too_large = self._log_file.keep_bounded(again=again)
+        except StoreUnavailable as error:
+            self._log.log_seldom(logging.WARNING, "the write-ahead log was not begun anew: %s", error)
+            is_too_large = True
+        if is_too_large and not self._will_bound_log:
+            self._will_bound_log = True
+            self._tell_after(_BOUND_LOG_AGAIN_SECONDS, BoundLog())
+
+    def prune(self) -> Counter[str]:
+        """Remove some of the orders that are old enough.
+
+        Returns:
+            What that added to each of the running totals.
+
+        Raises:
+            StoreUnavailable: nobody knows what was removed.
+        """
+        config, now = self._crew.config, self._crew.clock.now_us()
+        if config.retain_seconds is None:
+            return Counter()
+        pruned = Pruned(0, Counter())
+        try:
+            pruned = prune(
+                self._database,
+                now - round(config.retain_seconds * 1e6),
+                _PRUNED_AT_ONCE,
+                None if config.export_path is None else Path(config.export_path),
+                now - LIFETIME_US,
+            )
+        finally:
+            if pruned.orders:
+                # What waits in the mailbox meanwhile comes first.
+                self._will_prune = True
+                self._tell(PruneOrders())
+            else:
+                self.prune_later()
+        return pruned.changes
+
+    def prune_later(self) -> None:
+        """Have orders removed in a while, if they are not to be removed by then anyway."""
+        if not self._will_prune:
+            self._will_prune = True
+            self._tell_after(_PRUNE_EVERY_SECONDS, PruneOrders())
