@@ -22,7 +22,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
-from ...engine import Desk, EngineStopped, OrderEngine, Reply
+from ...engine import Engine, EngineStopped, OrderEngine, Reply
 from ...engine.execution.handler import describe
 from ...engine.reply import answer, fail
 from ...engine.requests import AwaitOrder, Request
@@ -125,7 +125,7 @@ class _Sender:
                 self._connection.send(batch)
 
 
-class RemoteDesk(Desk):
+class RemoteDesk(Engine):
     """The desk of an engine in another process. What can be read is read straight from the database.
 
     Args:
