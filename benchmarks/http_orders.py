@@ -82,7 +82,9 @@ def _missing() -> str:
 
 
 def _missing_facades() -> str:
-    return _missing() or ("" if servers.has_option("--facades") else "`ordermill serve` has no option --facades")
+    return _missing() or (
+        "" if servers.has_option("--http-processes") else "`ordermill serve` has no option --http-processes"
+    )
 
 
 _PEER = "FastAPI, asyncio.Queue and aiosqlite, as durable (peers/fastapi_peer.py)"
@@ -115,9 +117,9 @@ BENCHMARKS = (
     ),
     Benchmark(
         name="http_orders_facades",
-        work="POST /orders over 64 connections to `serve --facades 2`",
+        work="POST /orders over 64 connections to `serve --http-processes 2`",
         against=_PEER,
-        ours=partial(measure_ours, connections=64, options=("--facades", "2")),
+        ours=partial(measure_ours, connections=64, options=("--http-processes", "2")),
         theirs=partial(measure_peer, connections=64),
         rows=(
             Row("F3", "accepted_per_second", Rule.AT_LEAST, 2.0),
@@ -152,9 +154,9 @@ BENCHMARKS = (
     ),
     Benchmark(
         name="http_orders_facades_alone",
-        work="POST /orders over 64 connections to `serve --facades 2`, until all are Completed",
+        work="POST /orders over 64 connections to `serve --http-processes 2`, until all are Completed",
         against="the same with one process",
-        ours=partial(measure_ours, connections=64, options=("--facades", "2")),
+        ours=partial(measure_ours, connections=64, options=("--http-processes", "2")),
         theirs=partial(measure_ours, connections=64),
         rows=(Row("F", "completed_per_second", Rule.AT_LEAST, 1.0),),
         missing=_missing_facades,

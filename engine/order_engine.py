@@ -150,9 +150,8 @@ class OrderEngine(Engine):
         for reason, count in context.unfit.items():
             trouble.append(f"{count} of {self.config.processors} processors cannot work: {reason}")
         if context.missing:
-            trouble.append(
-                f"{context.abandoned} handlers have overrun their time: {context.missing} processors are missing"
-            )
+            overrun = f"{context.abandoned} handlers have overrun their time"
+            trouble.append(f"{overrun}: {context.missing} processors are missing")
         return tuple(trouble)
 
     def warnings(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What exists between the start and the stop of an engine: put up in one sequence, taken down in another."""
+"""What exists between the start and the stop of an engine: started in one sequence, stopped in another."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from ..engine import Engine
 from .api.problems import PROBLEM_KINDS
 from .config import ServerConfig
 from .framework.facade import Facade
-from .loop_engine import LoopDesk
+from .loop_engine import LoopEngine
 from .openapi import viewer as docs
 from .routes import routes
 from .security.protection import UNPROTECTED, protect
@@ -43,7 +43,7 @@ def http_server(desk: Engine, config: ServerConfig, tree: Any) -> HttpServer:
     server = HttpServer(tree.apps, config)
     trouble = tuple if server.tls is None else server.tls.trouble
     protection = protect(config)
-    table = routes(LoopDesk(desk, server.wake_ups.call), config.max_waiting, protection, trouble)
+    table = routes(LoopEngine(desk, server.wake_ups.call), config.max_waiting, protection, trouble)
     tree.mount(Facade(table, protection, PROBLEM_KINDS), "")
     tree.mount(docs.pages(), docs.MOUNTED_AT)
     return server

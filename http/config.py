@@ -16,7 +16,7 @@ class ServerConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on; 0 takes a free one.")] = 8080
-    facades: Annotated[
+    http_processes: Annotated[
         int,
         Meta(
             ge=1,

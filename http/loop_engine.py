@@ -18,7 +18,7 @@ from ..store.statements import Database
 T = TypeVar("T")
 
 
-class LoopDesk(Engine):
+class LoopEngine(Engine):
     """Passes on to another desk what its callers want, and has all replies come in the loop.
 
     The single orders that are submitted in one turn of the loop become one message, and one transaction's replies come

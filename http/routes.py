@@ -13,7 +13,7 @@ from .api.payloads import encode
 from .api.problems import PROBLEM_KINDS
 from .framework.route import Route
 from .framework.router import words_beside
-from .framework.static_resource import Document
+from .framework.static_resource import StaticResource
 from .openapi.describe import describe
 from .security.access import OPERATING, OVERVIEW, PUBLIC, READING, SUBMITTING
 from .security.protection import Protection
@@ -36,7 +36,7 @@ def routes(
     """
     orders = OrderCalls(desk, max_waiting, protection.user_rate)
     metrics = MetricsCalls(desk)
-    health = HealthCalls(desk, lambda: (*protection.doorkeeper.trouble(), *warnings()))
+    health = HealthCalls(desk, lambda: (*protection.authenticator.trouble(), *warnings()))
     api = (
         Route("POST", "/orders", orders.submit, SUBMITTING, operations.SUBMIT),
         Route("GET", "/orders", orders.list, READING, operations.LIST, may_block=True),
@@ -54,6 +54,6 @@ def routes(
         Route("GET", "/readyz", health.ready, PUBLIC, operations.READY),
     )
     orders.reserve(words_beside("order_id", api))
-    needs_keys = protection.doorkeeper.needs_keys
-    description = Document(lambda: encode(describe(api, PROBLEM_KINDS, needs_keys=needs_keys)), NO_PAGE)
+    needs_keys = protection.authenticator.needs_keys
+    description = StaticResource(lambda: encode(describe(api, PROBLEM_KINDS, needs_keys=needs_keys)), NO_PAGE)
     return (*api, Route("GET", "/openapi.json", description.read, PUBLIC, may_block=True))

@@ -19,7 +19,7 @@ from ..engine import EngineStopped, OrderEngine, OrderStatus
 from .application import http_server
 from .config import ServerConfig
 from .followed import look_at_all
-from .processes.supervisor import Facades, reserve_port
+from .processes.supervisor import Supervisor, reserve_port
 from .transport.forks import handle_here_only, keep_from_children
 from .transport.server import HttpServer, cannot_listen
 from .transport.tuning import tune_process
@@ -144,11 +144,11 @@ def serve(
         engine: not started yet.
         config: the settings of the server.
         on_ready: called with the address once requests are taken.
-        set_up: called first in each process of a facade, where there are several: see `Facades`.
+        set_up: called first in each process of a facade, where there are several: see `Supervisor`.
 
     Raises:
         CannotListen: the address is not to be had.
-        FacadeFailed: a facade's process does not start.
+        HttpProcessFailed: a facade's process does not start.
         DatabaseRefused: the database is not usable, or another engine works on it.
     """
     tune_process(config.max_idle_connections)
@@ -163,7 +163,7 @@ def serve(
     with suppress(_Interrupted), _Signals() as signals:
         try:
             engine.start()
-            if config.facades == 1:
+            if config.http_processes == 1:
                 server.prepare()
                 url = server.url
                 ServerAdapter(bus, server).subscribe()
@@ -203,10 +203,10 @@ def _open_many(engine: OrderEngine, server: HttpServer, config: ServerConfig, se
         raise cannot_listen(server.url, error) from error
     keep_from_children(holder)
     port: int = holder.getsockname()[1]
-    facades = Facades(engine, structs.replace(config, port=port), set_up)
+    supervisor = Supervisor(engine, structs.replace(config, port=port), set_up)
     try:
-        facades.start()
+        supervisor.start()
     except BaseException:
         holder.close()
         raise
-    return Opened(server.url_of(config.host, port), (facades.stop, holder.close))
+    return Opened(server.url_of(config.host, port), (supervisor.stop, holder.close))

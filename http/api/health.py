@@ -9,8 +9,8 @@ import msgspec
 
 from ...engine import Engine
 from ..framework.parameters import NoParameters
-from ..framework.request import Call
-from ..framework.response import Answer
+from ..framework.request import Request
+from ..framework.response import Response
 from .payloads import encode
 
 
@@ -39,18 +39,18 @@ class HealthCalls:
         self._desk = desk
         self._warnings = warnings
 
-    def live(self, call: Call) -> Answer:
+    def live(self, request: Request) -> Response:
         """200 while the process answers and its actors live; 503 tells an orchestrator to start it anew."""
-        call.query(NoParameters)
+        request.query(NoParameters)
         return _answer(self._desk, self._desk.dead_actors())
 
-    def ready(self, call: Call) -> Answer:
+    def ready(self, request: Request) -> Response:
         """200 while orders are taken; 503 with the reasons otherwise."""
-        call.query(NoParameters)
+        request.query(NoParameters)
         return _answer(self._desk, self._desk.trouble(), (*self._desk.warnings(), *self._warnings()))
 
 
-def _answer(desk: Engine, reasons: tuple[str, ...], warnings: tuple[str, ...] = ()) -> Answer:
+def _answer(desk: Engine, reasons: tuple[str, ...], warnings: tuple[str, ...] = ()) -> Response:
     status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
     payload = HealthPayload("unavailable" if reasons else "ok", reasons, warnings, dict(desk.incidents()))
-    return Answer(encode(payload), status)
+    return Response(encode(payload), status)

@@ -13,8 +13,8 @@ from prometheus_client.registry import Collector
 
 from ...engine import Engine, MetricsSnapshot
 from ..framework.parameters import NoParameters
-from ..framework.request import Call
-from ..framework.response import Answer, Later
+from ..framework.request import Request
+from ..framework.response import Deferred, Response
 from ..wire.headers import JSON
 from .payloads import encode
 
@@ -31,20 +31,20 @@ class MetricsCalls:
     def __init__(self, desk: Engine) -> None:
         self._desk = desk
 
-    def read(self, call: Call) -> Later:
+    def read(self, request: Request) -> Deferred:
         """The metrics, as JSON unless the client prefers a Prometheus format."""
-        call.query(NoParameters)
+        request.query(NoParameters)
         snapshot = self._desk.begin_metrics()
-        return Later(snapshot, lambda: _show(snapshot.get(), call.accept))
+        return Deferred(snapshot, lambda: _show(snapshot.get(), request.accept))
 
 
-def _show(snapshot: MetricsSnapshot, accept: str) -> Answer:
+def _show(snapshot: MetricsSnapshot, accept: str) -> Response:
     if not _prefers_scraping(accept):
-        return Answer(encode(snapshot))
+        return Response(encode(snapshot))
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Exposition(snapshot))
     encoder, content_type = choose_encoder(accept)
-    return Answer(encoder(registry), content_type=content_type)
+    return Response(encoder(registry), content_type=content_type)
 
 
 class _Exposition(Collector):

@@ -26,10 +26,10 @@ from ...engine import (
 from ...engine.reply import answer
 from ...store.domain.outcome import Acceptance
 from ..framework.parameters import NoParameters
-from ..framework.request import Call
-from ..framework.response import Answer, Later, Response
-from ..security.access import Caller
-from ..security.rate_limit import UserRate
+from ..framework.request import Request
+from ..framework.response import Deferred, Response
+from ..security.access import Principal
+from ..security.rate_limit import UserRateLimiter
 from ..wire.conditional import matches
 from ..wire.errors import ContentTooLarge, IdempotencyKeyBusy, KeyNotEnough, NotJson
 from ..wire.headers import ASK_AGAIN, JSON, Headers
@@ -59,10 +59,10 @@ class OrderCalls:
         user_rate: how fast each user may send orders.
     """
 
-    def __init__(self, desk: Engine, max_waiting: int, user_rate: UserRate) -> None:
+    def __init__(self, desk: Engine, max_waiting: int, user_rate: UserRateLimiter) -> None:
         self._desk = desk
         self._user_rate = user_rate
-        self._in_flight: dict[tuple[str, str], Call] = {}
+        self._in_flight: dict[tuple[str, str], Request] = {}
         self._waiting = threading.BoundedSemaphore(max_waiting)
         self._reserved_ids: frozenset[str] = frozenset()
 
@@ -70,30 +70,30 @@ class OrderCalls:
         """Take no orders of these ids, which are words of the API's own paths: nobody could ever ask for them."""
         self._reserved_ids = order_ids
 
-    def submit(self, call: Call) -> Later:
+    def submit(self, request: Request) -> Deferred:
         """Accept an order: 201 when it is new, 200 when the very same order was sent before."""
-        call.query(NoParameters)
-        body, _ = call.body(JSON, max_bytes=MAX_ORDER_BYTES)
+        request.query(NoParameters)
+        body, _ = request.body(JSON, max_bytes=MAX_ORDER_BYTES)
         order = self._decode(body)
-        call.order_id = order.order_id
-        if not call.caller.may_see(order.user_id):
-            raise KeyNotEnough(f"This key is good for the orders of user {call.caller.user_id!r} only.")
+        request.order_id = order.order_id
+        if not request.principal.may_see(order.user_id):
+            raise KeyNotEnough(f"This key is good for the orders of user {request.principal.user_id!r} only.")
         headers = self._user_rate.consume({order.user_id: 1})
-        accepted = self._begin_submit(call, body, (order,))
-        return Later(accepted, lambda: _submitted(accepted.get(), headers))
+        accepted = self._begin_submit(request, body, (order,))
+        return Deferred(accepted, lambda: _submitted(accepted.get(), headers))
 
-    def submit_bulk(self, call: Call) -> Later:
+    def submit_bulk(self, request: Request) -> Deferred:
         """Accept many orders in one transaction; a bad one does not keep the others out."""
-        call.query(NoParameters)
-        body, media_type = call.body(JSON, NDJSON)
+        request.query(NoParameters)
+        body, media_type = request.body(JSON, NDJSON)
         lines = payloads.split_lines(body) if media_type == NDJSON else payloads.split_array(body)
         if len(lines) > MAX_BULK:
             raise ContentTooLarge(f"{len(lines)} orders were sent; send {MAX_BULK} at the most at once.")
-        read = [self._read(line, call.caller) for line in lines]
+        read = [self._read(line, request.principal) for line in lines]
         orders = [order for order in read if isinstance(order, Order)]
         headers = self._user_rate.consume(Counter(order.user_id for order in orders))
-        accepted = self._begin_submit(call, body, orders)
-        return Later(accepted, lambda: _submitted_bulk(read, accepted.get(), headers))
+        accepted = self._begin_submit(request, body, orders)
+        return Deferred(accepted, lambda: _submitted_bulk(read, accepted.get(), headers))
 
     def _decode(self, body: bytes | msgspec.Raw) -> Order:
         order = payloads.decode_order(body)
@@ -102,45 +102,45 @@ class OrderCalls:
             raise InvalidOrder((FieldFault("/order_id", detail),))
         return order
 
-    def _read(self, line: bytes | msgspec.Raw, caller: Caller) -> Order | BulkResult:
+    def _read(self, line: bytes | msgspec.Raw, principal: Principal) -> Order | BulkResult:
         try:
             order = self._decode(line)
-            if caller.may_see(order.user_id):
+            if principal.may_see(order.user_id):
                 return order
             return BulkResult(order.order_id, REJECTED, "the key is good for the orders of its own user only")
         except (InvalidOrder, NotJson) as error:
             return BulkResult(payloads.order_id_of(line), REJECTED, str(error))
 
-    def _begin_submit(self, call: Call, body: bytes, orders: Sequence[Order]) -> Reply[list[Acceptance]]:
-        given = call.idempotency(body)
+    def _begin_submit(self, request: Request, body: bytes, orders: Sequence[Order]) -> Reply[list[Acceptance]]:
+        given = request.idempotency(body)
         if given is None:
-            return self._desk.begin_submit(orders, call.cause)
+            return self._desk.begin_submit(orders, request.cause)
         name = (given.user_id, given.key)
-        if self._in_flight.setdefault(name, call) is not call:
+        if self._in_flight.setdefault(name, request) is not request:
             raise IdempotencyKeyBusy
         try:
-            accepted = self._desk.begin_submit(orders, call.cause, given)
+            accepted = self._desk.begin_submit(orders, request.cause, given)
         except BaseException:
             del self._in_flight[name]
             raise
         accepted.when_done(lambda: self._in_flight.pop(name))
         return accepted
 
-    def read(self, call: Call) -> Response:
+    def read(self, request: Request) -> Response | Deferred:
         """An order; with `wait`, or where the client prefers to wait, as soon as processing is over for it."""
-        seconds = call.query(OrderQuery).wait
+        seconds = request.query(OrderQuery).wait
         headers: Headers = ()
-        if seconds is UNSET and (preferred := call.preferred_wait) is not None:
+        if seconds is UNSET and (preferred := request.preferred_wait) is not None:
             seconds = min(preferred, MAX_WAIT_SECONDS)
             headers = (("Preference-Applied", f"wait={seconds}"),)
         deadline = None if seconds is UNSET else time.monotonic() + seconds
-        return self._look(call, deadline, headers)
+        return self._look(request, deadline, headers)
 
-    def _look(self, call: Call, deadline: float | None, headers: Headers) -> Response:
-        record = self._find(call)
+    def _look(self, request: Request, deadline: float | None, headers: Headers) -> Response | Deferred:
+        record = self._find(request)
         seconds = 0.0 if deadline is None else deadline - time.monotonic()
         if seconds <= 0 or record.status.is_terminal or not self._waiting.acquire(blocking=False):
-            return _show(record, headers, if_none_match=call.if_none_match)
+            return _show(record, headers, if_none_match=request.if_none_match)
         try:
             moved = self._desk.begin_wait(record.order_id, seconds)
         except BaseException:
@@ -155,32 +155,32 @@ class OrderCalls:
             is_hurried = True
             answer(moved, None)
 
-        def look_again() -> Response:
+        def look_again() -> Response | Deferred:
             try:
                 moved.get()
             except EngineStopped:  # it is not over, and will not be while this server lives
-                return self._look(call, None, headers)
-            return self._look(call, None if is_hurried else deadline, headers)
+                return self._look(request, None, headers)
+            return self._look(request, None if is_hurried else deadline, headers)
 
-        return Later(moved, look_again, hurry)
+        return Deferred(moved, look_again, hurry)
 
-    def read_status(self, call: Call) -> Answer:
+    def read_status(self, request: Request) -> Response:
         """Where an order is."""
-        call.query(NoParameters)
-        return Answer(encode(StatusPayload(call.order_id, self._find(call).status)))
+        request.query(NoParameters)
+        return Response(encode(StatusPayload(request.order_id, self._find(request).status)))
 
-    def read_history(self, call: Call) -> Answer:
+    def read_history(self, request: Request) -> Response:
         """How an order got there."""
-        call.query(NoParameters)
-        transitions = self._desk.history(self._visible(call))
-        return Answer(encode(payloads.history_payload(call.order_id, transitions)))
+        request.query(NoParameters)
+        transitions = self._desk.history(self._visible(request))
+        return Response(encode(payloads.history_payload(request.order_id, transitions)))
 
-    def list(self, call: Call) -> Answer:
+    def list(self, request: Request) -> Response:
         """Orders, newest first, a page at a time."""
-        query = call.query(PageQuery)
-        user_id = query.user_id or call.caller.user_id
-        if user_id is not None and not call.caller.may_see(user_id):
-            return Answer(encode(PagePayload([], None)))
+        query = request.query(PageQuery)
+        user_id = query.user_id or request.principal.user_id
+        if user_id is not None and not request.principal.may_see(user_id):
+            return Response(encode(PagePayload([], None)))
         records = self._desk.orders(
             status=query.status or None,
             user_id=user_id,
@@ -189,49 +189,49 @@ class OrderCalls:
         )
         page = records[: query.limit]
         cursor = payloads.encode_cursor(page[-1].sequence) if len(records) > query.limit else None
-        return Answer(encode(PagePayload([order_payload(record) for record in page], cursor)))
+        return Response(encode(PagePayload([order_payload(record) for record in page], cursor)))
 
-    def cancel(self, call: Call) -> Later:
+    def cancel(self, request: Request) -> Deferred:
         """Cancel an order that is Pending."""
-        call.query(NoParameters)
-        request = payloads.decode_move(call.optional_body(JSON, MAX_ORDER_BYTES))
-        return _moved(self._desk.begin_cancel(self._visible(call), request.reason or None, call.cause))
+        request.query(NoParameters)
+        wanted = payloads.decode_move(request.optional_body(JSON, MAX_ORDER_BYTES))
+        return _moved(self._desk.begin_cancel(self._visible(request), wanted.reason or None, request.cause))
 
-    def retry(self, call: Call) -> Later:
+    def retry(self, request: Request) -> Deferred:
         """Have an order that is Failed, in Review, or waits for its next attempt handled at once."""
-        call.query(NoParameters)
-        request = payloads.decode_move(call.optional_body(JSON, MAX_ORDER_BYTES))
-        return _moved(self._desk.begin_retry(self._visible(call), request.reason or None, call.cause))
+        request.query(NoParameters)
+        wanted = payloads.decode_move(request.optional_body(JSON, MAX_ORDER_BYTES))
+        return _moved(self._desk.begin_retry(self._visible(request), wanted.reason or None, request.cause))
 
-    def settle(self, call: Call) -> Later:
+    def settle(self, request: Request) -> Deferred:
         """End the Review of an order."""
-        call.query(NoParameters)
-        request = payloads.decode_settlement(call.body(JSON, max_bytes=MAX_ORDER_BYTES)[0])
-        order_id = self._visible(call)
-        return _moved(self._desk.begin_settle(order_id, request.status, request.reason or None, call.cause))
+        request.query(NoParameters)
+        wanted = payloads.decode_settlement(request.body(JSON, max_bytes=MAX_ORDER_BYTES)[0])
+        order_id = self._visible(request)
+        return _moved(self._desk.begin_settle(order_id, wanted.status, wanted.reason or None, request.cause))
 
-    def _visible(self, call: Call) -> str:
+    def _visible(self, request: Request) -> str:
         # Whose an order is never changes: what is looked up here holds when the order is moved.
-        return call.order_id if call.caller.user_id is None else self._find(call).order_id
+        return request.order_id if request.principal.user_id is None else self._find(request).order_id
 
-    def _find(self, call: Call) -> OrderRecord:
-        record = self._desk.order(call.order_id)
-        if not call.caller.may_see(record.order.user_id):
-            raise OrderNotFound(call.order_id)
+    def _find(self, request: Request) -> OrderRecord:
+        record = self._desk.order(request.order_id)
+        if not request.principal.may_see(record.order.user_id):
+            raise OrderNotFound(request.order_id)
         return record
 
 
 def _show(
     record: OrderRecord, headers: Headers = (), status: HTTPStatus = HTTPStatus.OK, if_none_match: str = ""
-) -> Answer:
+) -> Response:
     tag = entity_tag(record)
     headers = (*headers, ("ETag", tag))
     if if_none_match and matches(if_none_match, tag):
-        return Answer(b"", HTTPStatus.NOT_MODIFIED, headers, policy=ASK_AGAIN)
-    return Answer(encode(order_payload(record)), status, headers, policy=ASK_AGAIN)
+        return Response(b"", HTTPStatus.NOT_MODIFIED, headers, policy=ASK_AGAIN)
+    return Response(encode(order_payload(record)), status, headers, policy=ASK_AGAIN)
 
 
-def _submitted(acceptances: Sequence[Acceptance], headers: Headers) -> Answer:
+def _submitted(acceptances: Sequence[Acceptance], headers: Headers) -> Response:
     ((outcome, record),) = acceptances
     match outcome:
         case Outcome.ACCEPTED:
@@ -242,7 +242,7 @@ def _submitted(acceptances: Sequence[Acceptance], headers: Headers) -> Answer:
             raise OrderConflict(record.order_id)
 
 
-def _submitted_bulk(read: list[Order | BulkResult], acceptances: Iterable[Acceptance], headers: Headers) -> Answer:
+def _submitted_bulk(read: list[Order | BulkResult], acceptances: Iterable[Acceptance], headers: Headers) -> Response:
     remaining = iter(acceptances)
     results = []
     for entry in read:
@@ -254,8 +254,8 @@ def _submitted_bulk(read: list[Order | BulkResult], acceptances: Iterable[Accept
             results.append(BulkResult(entry.order_id, REJECTED, "an order of this id exists with other content"))
         else:
             results.append(BulkResult(entry.order_id, outcome))
-    return Answer(encode(payloads.bulk_payload(results)), headers=headers)
+    return Response(encode(payloads.bulk_payload(results)), headers=headers)
 
 
-def _moved(reply: Reply[OrderRecord]) -> Later:
-    return Later(reply, lambda: _show(reply.get()))
+def _moved(reply: Reply[OrderRecord]) -> Deferred:
+    return Deferred(reply, lambda: _show(reply.get()))

@@ -15,10 +15,10 @@ from ..wire.errors import ServerBusy
 from ..wire.message import WireRequest, WireResponse
 from ..wire.problem_details import MEDIA_TYPE
 from ..wire.request_id import request_id_of
-from .finalize import seal
+from .finalize import finalize
 from .problems import ProblemKinds, answer_for
-from .request import Call
-from .response import Answer, Later, Response
+from .request import Request
+from .response import Deferred, Response
 from .router import Router
 
 _log = logging.getLogger("ordermill.http")
@@ -38,8 +38,7 @@ class Exchange:
     __slots__ = (
         "_aside",
         "_began",
-        "_call",
-        "_later",
+        "_deferred",
         "_may_block",
         "_problem_kinds",
         "_protection",
@@ -47,6 +46,7 @@ class Exchange:
         "_request_id",
         "_respond",
         "_router",
+        "_wire_request",
     )
 
     def __init__(
@@ -56,15 +56,15 @@ class Exchange:
         self._router = router
         self._protection = protection
         self._problem_kinds = problem_kinds
-        self._request = request
+        self._wire_request = request
         self._request_id = request_id_of(request.fields)
-        self._call: Call | None = None
-        self._later: Later | None = None
+        self._request: Request | None = None
+        self._deferred: Deferred | None = None
 
     def wait(self) -> WireResponse:
         """The answer, waited for."""
         response = self._attempt(self._handler())
-        while isinstance(response, Later):
+        while isinstance(response, Deferred):
             response = self._attempt(response.go_on)
         return response
 
@@ -81,27 +81,27 @@ class Exchange:
 
     def hurry(self) -> None:
         """The client may have gone: do not wait for what need not be waited for."""
-        if self._later is not None and self._later.hurry is not None:
-            self._later.hurry()
+        if self._deferred is not None and self._deferred.hurry is not None:
+            self._deferred.hurry()
 
     def abandon(self) -> None:
         """The client has gone: nobody wants the answer any more."""
         self._respond = _ignore
         self.hurry()
 
-    def _handler(self) -> Callable[[], Response]:
-        request = self._request
+    def _handler(self) -> Callable[[], Response | Deferred]:
+        request = self._wire_request
         self._may_block = False
         try:
             route, parameters = self._router.find(request.method, request.path)
-            caller = self._protection.doorkeeper.admit(route.access, request.fields)
+            principal = self._protection.authenticator.admit(route.permission, request.fields)
         except Exception as error:
             return partial(self._explain, error)
         self._may_block = route.may_block
-        self._call = Call(request, parameters.get("order_id", ""), caller, self._request_id)
-        return partial(route.handler, self._call)
+        self._request = Request(request, parameters.get("order_id", ""), principal, self._request_id)
+        return partial(route.handler, self._request)
 
-    def _step(self, work: Callable[[], Response]) -> None:
+    def _step(self, work: Callable[[], Response | Deferred]) -> None:
         if not self._may_block:
             self._proceed(self._attempt(work))
             return
@@ -110,35 +110,35 @@ class Exchange:
         except ServerBusy as error:
             self._proceed(self._finish(self._explain(error)))
 
-    def _proceed(self, response: Later | WireResponse) -> None:
-        if isinstance(response, Later):
-            self._later = response
+    def _proceed(self, response: Deferred | WireResponse) -> None:
+        if isinstance(response, Deferred):
+            self._deferred = response
             response.reply.when_done(self._go_on)
         else:
             self._respond(response)
 
     def _go_on(self) -> None:
-        later, self._later = self._later, None
-        assert later is not None
-        self._step(later.go_on)
+        deferred, self._deferred = self._deferred, None
+        assert deferred is not None
+        self._step(deferred.go_on)
 
-    def _attempt(self, work: Callable[[], Response]) -> Later | WireResponse:
+    def _attempt(self, work: Callable[[], Response | Deferred]) -> Deferred | WireResponse:
         try:
             response = work()
         except Exception as error:
             response = self._explain(error)
-        return response if isinstance(response, Later) else self._finish(response)
+        return response if isinstance(response, Deferred) else self._finish(response)
 
-    def _finish(self, answer: Answer) -> WireResponse:
+    def _finish(self, answer: Response) -> WireResponse:
         if _access_log.isEnabledFor(logging.INFO):
             self._log_access(answer.status)
-        return seal(answer, self._request, self._request_id, self._protection.cors)
+        return finalize(answer, self._wire_request, self._request_id, self._protection.cors)
 
-    def _explain(self, error: Exception) -> Answer:
+    def _explain(self, error: Exception) -> Response:
         if not isinstance(error, OrdermillError):
             _log.error("unexpected error on %s", self._line, exc_info=error, extra=self._about)
         problem = answer_for(error, self._problem_kinds)
-        return Answer(problem.body, problem.status, problem.headers, MEDIA_TYPE)
+        return Response(problem.body, problem.status, problem.headers, MEDIA_TYPE)
 
     def _log_access(self, status: int) -> None:
         milliseconds = round((time.perf_counter() - self._began) * 1000, 1)
@@ -148,13 +148,13 @@ class Exchange:
     @property
     def _line(self) -> str:
         # Quoted: nobody can write a second line into the log. Without the query, which may name a user.
-        return f"{self._request.method} {quote(self._request.path)}"
+        return f"{self._wire_request.method} {quote(self._wire_request.path)}"
 
     @property
     def _about(self) -> dict[str, object]:
         about: dict[str, object] = {"request_id": self._request_id}
-        if self._call is not None:
-            about |= {"order_id": self._call.order_id, "key_id": self._call.caller.key_id}
+        if self._request is not None:
+            about |= {"order_id": self._request.order_id, "key_id": self._request.principal.key_id}
         return about
 
 

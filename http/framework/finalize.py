@@ -1,4 +1,4 @@
-"""The envelope: what goes around every answer, whatever is in it."""
+"""What every answer gets on its way out, whatever is in it: the request's id, policies, compression."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from ..security.cors import Cors
 from ..wire import request_id
 from ..wire.conditional import COMPRESSED_FROM, compress
 from ..wire.message import WireRequest, WireResponse
-from .response import Answer
+from .response import Response
 
 _BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 
 
-def seal(answer: Answer, request: WireRequest, name: str, cors: Cors) -> WireResponse:
+def finalize(answer: Response, request: WireRequest, name: str, cors: Cors) -> WireResponse:
     """The answer as it is sent.
 
     Args:

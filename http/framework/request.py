@@ -1,4 +1,4 @@
-"""Call: a request, as the handlers of the routes see it."""
+"""Request: what a client asks, as the handlers of the routes see it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from hashlib import sha256
 
 from ...engine import Cause, IdempotencyKey
-from ..security.access import ANYBODY, Caller
+from ..security.access import ANYBODY, Principal
 from ..wire.conditional import preferred_wait
 from ..wire.errors import ContentTooLarge, LengthRequired, NotJson, UnsupportedMediaType
 from ..wire.idempotency_key import read_idempotency_key
@@ -17,23 +17,25 @@ _BYTE_ORDER_MARKS = (BOM_UTF8, BOM_UTF16_LE, BOM_UTF16_BE)
 _UTF_8 = ("utf-8", "utf8")  # the second is no name of it that is registered, but a common one
 
 
-class Call:
+class Request:
     """One request.
 
     Args:
         request: as it came over the wire.
         order_id: the order that the path names, or the empty string.
-        caller: who sent it.
+        principal: who sent it.
         request_id: its name.
     """
 
-    __slots__ = ("_request", "caller", "order_id", "request_id")
+    __slots__ = ("_request", "order_id", "principal", "request_id")
 
-    def __init__(self, request: WireRequest, order_id: str, caller: Caller = ANYBODY, request_id: str = "") -> None:
+    def __init__(
+        self, request: WireRequest, order_id: str, principal: Principal = ANYBODY, request_id: str = ""
+    ) -> None:
         self._request = request
         self.order_id = order_id
         """The order that it is about, or the empty string; for the log too."""
-        self.caller = caller
+        self.principal = principal
         self.request_id = request_id
 
     @property
@@ -54,7 +56,7 @@ class Call:
     @property
     def cause(self) -> Cause:
         """Who calls, for the history of the orders."""
-        return Cause(self.request_id, self.caller.name)
+        return Cause(self.request_id, self.principal.name)
 
     def idempotency(self, body: bytes) -> IdempotencyKey | None:
         """The client's name for this request; None where it has none.
@@ -68,7 +70,7 @@ class Call:
         given = self._request.fields.get("Idempotency-Key")
         if given is None:
             return None
-        return IdempotencyKey(read_idempotency_key(given), self.caller.user_id or "", sha256(body).hexdigest())
+        return IdempotencyKey(read_idempotency_key(given), self.principal.user_id or "", sha256(body).hexdigest())
 
     def query(self, kind: type[P]) -> P:
         """The parameters of the query.

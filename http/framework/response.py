@@ -1,4 +1,4 @@
-"""Answer: what the handlers of the routes give back, at once or later."""
+"""Response: what the handlers of the routes give back, at once or later."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ...engine import Reply
 from ..wire.headers import FORGET, JSON, Headers
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     """What a handler gives back."""
 
     body: bytes
@@ -23,15 +23,12 @@ class Answer(NamedTuple):
     """The body as gzip, where that was made beforehand."""
 
 
-class Later(NamedTuple):
+class Deferred(NamedTuple):
     """An answer that is not there yet. No thread has to wait for it."""
 
     reply: Reply[Any]
     """Set when it is time to go on."""
-    go_on: Callable[[], Answer | Later]
+    go_on: Callable[[], Response | Deferred]
     """Gives the answer then, or what has to be waited for next."""
     hurry: Callable[[], object] | None = None
     """Sets the reply now, where the client may have gone and the answer would do as it is; None where it would not."""
-
-
-Response = Answer | Later

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ..security.access import Access
+from ..security.access import Permission
 from .parameters import NoParameters
-from .request import Call
+from .request import Request
 from .request_headers import RequestHeaders
-from .response import Response
+from .response import Deferred, Response
 
 
 class Tag(Enum):
@@ -84,9 +84,9 @@ class Route(NamedTuple):
     method: str
     path: str
     """`{name}` stands for one segment."""
-    handler: Callable[[Call], Response]
+    handler: Callable[[Request], Response | Deferred]
     """The first line of its docstring is the summary."""
-    access: Access
+    permission: Permission
     """What it asks of its callers."""
     operation: Operation | None = None
     """None for the pages about the API, which are no part of it."""

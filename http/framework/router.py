@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ..security.access import PUBLIC
 from ..wire.errors import MethodNotAllowed, NoSuchResource
-from .response import Answer
+from .response import Response
 from .route import Route
 
 
@@ -74,7 +74,7 @@ class Router:
         allow = ", ".join(sorted({*methods, "OPTIONS", *(["HEAD"] if "GET" in methods else [])}))
         if method == "OPTIONS":
             # Browsers ask before they have a key to send.
-            answer = Answer(b"", HTTPStatus.NO_CONTENT, (("Allow", allow),))
+            answer = Response(b"", HTTPStatus.NO_CONTENT, (("Allow", allow),))
             return Found(Route(method, path, lambda _: answer, PUBLIC), {})
         raise MethodNotAllowed(allow)
 

@@ -1,4 +1,4 @@
-"""Document: something to read that stays the same while the server runs. Clients keep it, and ask whether it has."""
+"""StaticResource: what stays the same while the server runs. Clients keep it, and ask whether it has changed."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import NamedTuple
 from ..wire.conditional import matches, pack
 from ..wire.headers import JSON, Headers
 from .parameters import NoParameters
-from .request import Call
-from .response import Answer
+from .request import Request
+from .response import Response
 
 _KEEP: Headers = (("Cache-Control", "public, no-cache"),)
 
@@ -23,7 +23,7 @@ class _Content(NamedTuple):
     tag: str
 
 
-class Document:
+class StaticResource:
     """A document.
 
     Args:
@@ -37,14 +37,14 @@ class Document:
         self._policy: Headers = (*_KEEP, *policy)
         self._media_type = media_type
 
-    def read(self, call: Call) -> Answer:
+    def read(self, request: Request) -> Response:
         """The document."""
-        call.query(NoParameters)
+        request.query(NoParameters)
         body, packed, tag = self._content
         headers = (("ETag", tag),)
-        if matches(call.if_none_match, tag):
-            return Answer(b"", HTTPStatus.NOT_MODIFIED, headers, policy=self._policy)
-        return Answer(body, HTTPStatus.OK, headers, self._media_type, self._policy, packed)
+        if matches(request.if_none_match, tag):
+            return Response(b"", HTTPStatus.NOT_MODIFIED, headers, policy=self._policy)
+        return Response(body, HTTPStatus.OK, headers, self._media_type, self._policy, packed)
 
     @cached_property
     def _content(self) -> _Content:

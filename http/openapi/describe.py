@@ -12,11 +12,11 @@ import msgspec
 from ..framework.parameters import parameters_of
 from ..framework.problems import ProblemKinds
 from ..framework.route import Content, Operation, Result, Route
-from ..security.access import Access
+from ..security.access import Permission
 from ..wire import request_id
 from ..wire.conditional import COMPRESSED_FROM
 from ..wire.problem_details import Problem
-from .error_responses import refusals
+from .error_responses import error_responses
 from .headers import header
 from .schemas import components, schema
 
@@ -56,11 +56,11 @@ def describe(routes: Iterable[Route], problem_kinds: ProblemKinds, *, needs_keys
     paths: dict[str, Tree] = defaultdict(dict)
     for route, operation in described:
         tree = _operation(route, operation, described)
-        for status, refusal in refusals(route, operation, problem_kinds, needs_keys=needs_keys).items():
+        for status, refusal in error_responses(route, operation, problem_kinds, needs_keys=needs_keys).items():
             tree["responses"][status] = _either(tree["responses"].get(status), refusal)
         if needs_keys:
-            tree["security"] = [{"key": [role]} for role in sorted(route.access.roles)]
-            tree["description"] = f"{tree['description']} {_needed(route.access)}".strip()
+            tree["security"] = [{"key": [role]} for role in sorted(route.permission.roles)]
+            tree["description"] = f"{tree['description']} {_needed(route.permission)}".strip()
         paths[route.path][route.method.lower()] = tree
     return {
         "openapi": "3.1.0",
@@ -116,10 +116,10 @@ def _either(result: Tree | None, refusal: Tree) -> Tree:
     return result | {"content": result["content"] | refusal["content"], "headers": headers}
 
 
-def _needed(access: Access) -> str:
-    if not access.roles:
+def _needed(permission: Permission) -> str:
+    if not permission.roles:
         return "Needs no key."
-    return f"Needs a key with the role {access.words}{', not bound to a user' if access.of_all_users else ''}."
+    return f"Needs a key with the role {permission.words}{', not bound to a user' if permission.of_all_users else ''}."
 
 
 def _parameters(place: str, kind: type[msgspec.Struct]) -> Iterator[Tree]:

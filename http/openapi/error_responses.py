@@ -52,7 +52,9 @@ class _Refusal(NamedTuple):
     headers: frozenset[str]
 
 
-def refusals(route: Route, operation: Operation, problem_kinds: ProblemKinds, *, needs_keys: bool) -> dict[str, Tree]:
+def error_responses(
+    route: Route, operation: Operation, problem_kinds: ProblemKinds, *, needs_keys: bool
+) -> dict[str, Tree]:
     """The descriptions of all problems that a route may answer with, by status.
 
     Args:
@@ -75,9 +77,9 @@ def _refusal(error: Exception, problem_kinds: ProblemKinds) -> _Refusal:
 
 def _examples(route: Route, operation: Operation, needs_keys: bool) -> Iterator[Exception]:
     """One of each kind: what follows from the path and from the body, and what is the operation's own."""
-    if needs_keys and route.access.roles:
+    if needs_keys and route.permission.roles:
         yield KeyRequired()
-        yield KeyNotEnough(f"This needs a key with the role {route.access.words}.")
+        yield KeyNotEnough(f"This needs a key with the role {route.permission.words}.")
     yield InvalidParameter("page", f"is unknown here; known: {', '.join(parameters_of(operation.query)) or 'none'}")
     if operation.bodies:
         yield LengthRequired()

@@ -39,7 +39,7 @@ _TELL_SECONDS = 1.0
 _SILENT_SECONDS = 3.0
 
 
-class Condition(NamedTuple):
+class EngineHealth(NamedTuple):
     """From the engine's process to a facade, every second: how the engine is."""
 
     trouble: tuple[str, ...]
@@ -80,7 +80,7 @@ class _Answer(NamedTuple):
     error: BaseException | None
 
 
-_Message = _Sent | _Forgotten | _Answer | Condition
+_Message = _Sent | _Forgotten | _Answer | EngineHealth
 
 
 class _Sender:
@@ -125,7 +125,7 @@ class _Sender:
                 self._connection.send(batch)
 
 
-class RemoteDesk(Engine):
+class RemoteEngine(Engine):
     """The desk of an engine in another process. What can be read is read straight from the database.
 
     Args:
@@ -141,7 +141,7 @@ class RemoteDesk(Engine):
         self._is_closed = False
         self._may_wait = True
         words = ("the engine's process has said nothing yet",)
-        self._condition = Condition(words, words, Counter(), ())
+        self._health = EngineHealth(words, words, Counter(), ())
         self._heard_at = time.monotonic()
         self._sender = _Sender(connection)
 
@@ -211,13 +211,13 @@ class RemoteDesk(Engine):
         if self._asked.pop(number, None) is not None:  # who waited waits no longer, though no answer has come
             self._sender.send(_Forgotten(number))
 
-    def _take(self, messages: Sequence[_Answer | Condition | None]) -> bool:
+    def _take(self, messages: Sequence[_Answer | EngineHealth | None]) -> bool:
         self._heard_at = time.monotonic()
         for message in messages:
             if message is None:
                 return False
-            if isinstance(message, Condition):
-                self._condition = message
+            if isinstance(message, EngineHealth):
+                self._health = message
             else:
                 self._settle(message)
         return True
@@ -231,12 +231,12 @@ class RemoteDesk(Engine):
         else:
             fail(request.reply, result.error)
 
-    def _current(self) -> Condition:
+    def _current(self) -> EngineHealth:
         silent = time.monotonic() - self._heard_at
         if silent <= _SILENT_SECONDS and not self._is_closed:
-            return self._condition
+            return self._health
         words = (f"the engine's process has said nothing for {silent:.0f} s",)
-        return self._condition._replace(trouble=words, dead_actors=words)
+        return self._health._replace(trouble=words, dead_actors=words)
 
     def _read(self, query: Callable[[Database], T]) -> T:
         if self._is_closed:
@@ -244,7 +244,7 @@ class RemoteDesk(Engine):
         return self._reader.read(query)
 
 
-class FacadeLine:
+class EngineServer:
     """The engine's end: answers what a facade asks for.
 
     Args:
@@ -268,7 +268,7 @@ class FacadeLine:
             while True:
                 now = time.monotonic()
                 if now >= tell_at:
-                    self._tell_condition()
+                    self._tell_health()
                     tell_at = now + _TELL_SECONDS
                 if self._connection.poll(tell_at - now) and not self._take(self._connection.recv()):
                     return
@@ -294,17 +294,17 @@ class FacadeLine:
                         answer(reply, None)
         return True
 
-    def _tell_condition(self) -> None:
+    def _tell_health(self) -> None:
         if self._sender.is_behind:  # a facade that does not read need not be told again and again
             return
         engine = self._engine
         try:
-            condition = Condition(engine.trouble(), engine.dead_actors(), engine.incidents(), engine.warnings())
+            health = EngineHealth(engine.trouble(), engine.dead_actors(), engine.incidents(), engine.warnings())
         except Exception as error:  # the facade is served on
             self._errors.error("the engine cannot say how it is", error)
             words = ("the engine cannot say how it is: the log says why",)
-            condition = Condition(words, words, Counter(), ())
-        self._sender.send(condition)
+            health = EngineHealth(words, words, Counter(), ())
+        self._sender.send(health)
 
     def _ask(self, number: int, request: Asked) -> None:
         reply = Reply[Any]()

@@ -1,4 +1,4 @@
-"""Facades in processes of their own, which share the port: Python lets one process use one core."""
+"""HTTP in processes of its own, which share the port: Python lets one process use one core."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ...engine.execution.children import leave_stopping_to_parent, shielded
 from ...engine.reply import answer, fail
 from ..transport.forks import keep_from_children
 from ..transport.tuning import GRACE_SECONDS
-from .channel import FacadeLine, RemoteDesk
+from .channel import EngineServer, RemoteEngine
 
 if TYPE_CHECKING:
     from ..config import ServerConfig
@@ -34,11 +34,11 @@ _LONGEST_PAUSE_SECONDS = 5.0
 _log = logging.getLogger("ordermill.http.processes")
 
 
-class FacadeFailed(OrdermillError):
+class HttpProcessFailed(OrdermillError):
     """A facade's process could not be started."""
 
 
-class Facades:
+class Supervisor:
     """Keeps so many facade processes running; one that dies is replaced.
 
     Args:
@@ -52,19 +52,19 @@ class Facades:
         self._config = config
         self._set_up = set_up
         self._stopping = threading.Event()
-        self._running: list[tuple[BaseProcess, FacadeLine] | None] = [None] * config.facades
+        self._running: list[tuple[BaseProcess, EngineServer] | None] = [None] * config.http_processes
         self._started: list[Reply[None]] = [Reply() for _ in self._running]
         self._lock = threading.Lock()
         self._keepers = [
             threading.Thread(target=self._keep, args=(place,), name=f"ordermill-facade-{place}")
-            for place in range(config.facades)
+            for place in range(config.http_processes)
         ]
 
     def start(self) -> None:
         """Start them; returns when all take requests.
 
         Raises:
-            FacadeFailed: one does not.
+            HttpProcessFailed: one does not.
         """
         for keeper in self._keepers:
             keeper.start()
@@ -73,7 +73,7 @@ class Facades:
                 started.get(timeout=_START_SECONDS)
         except Timeout:
             self.stop()
-            raise FacadeFailed(f"A facade did not start within {_START_SECONDS:g} s: see its log above.") from None
+            raise HttpProcessFailed(f"A facade did not start within {_START_SECONDS:g} s: see its log above.") from None
         except BaseException:
             self.stop()
             raise
@@ -107,7 +107,7 @@ class Facades:
                 process, line = self._launch(place)
             except OSError as error:  # too few open files, or no memory
                 if not self._started[place].is_done:
-                    fail(self._started[place], FacadeFailed(f"A facade's process cannot be started: {error}."))
+                    fail(self._started[place], HttpProcessFailed(f"A facade's process cannot be started: {error}."))
                     return
                 _log.error("a facade's process cannot be started: %s; tried again in %g s", error, pause)
                 self._stopping.wait(pause)
@@ -122,7 +122,10 @@ class Facades:
             if self._stopping.is_set():
                 return
             if not self._started[place].is_done:
-                fail(self._started[place], FacadeFailed("A facade ended before it took requests: see its log above."))
+                fail(
+                    self._started[place],
+                    HttpProcessFailed("A facade ended before it took requests: see its log above."),
+                )
                 return
             _log.error("a facade died with exit code %s: another one takes its place", process.exitcode)
             if line.announced.is_done:
@@ -130,7 +133,7 @@ class Facades:
             self._stopping.wait(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
-    def _launch(self, place: int) -> tuple[BaseProcess, FacadeLine]:
+    def _launch(self, place: int) -> tuple[BaseProcess, EngineServer]:
         # Never a fork: this process has threads.
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
@@ -149,7 +152,7 @@ class Facades:
         finally:
             theirs.close()  # or its death would not be seen here
         keep_from_children(ours)  # or it would not see the death of this process
-        line = FacadeLine(self._engine, ours)
+        line = EngineServer(self._engine, ours)
         line.announced.when_done(partial(answer, self._started[place], None))
         with self._lock:
             self._running[place] = process, line
@@ -175,7 +178,7 @@ def run_facade(connection: Connection, config: ServerConfig, path: Path, set_up:
     leave_stopping_to_parent()
     set_up()
     tune_process(config.max_idle_connections)
-    desk = RemoteDesk(connection, path)
+    desk = RemoteEngine(connection, path)
     server = http_server(desk, config, cherrypy.tree)
     server.prepare()
     thread = threading.Thread(target=server.start, name="ordermill-http")

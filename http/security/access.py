@@ -1,4 +1,4 @@
-"""Access: who calls, what a route asks of its callers, and the doorkeeper who compares the two."""
+"""Who calls, what a route asks of its callers, and the authenticator that compares the two."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .api_keys import Role
 from .keyring import Keyring
 
 
-class Caller(NamedTuple):
+class Principal(NamedTuple):
     """Who sent a request."""
 
     roles: frozenset[Role]
@@ -26,11 +26,11 @@ class Caller(NamedTuple):
         return self.user_id is None or self.user_id == user_id
 
 
-ANYBODY = Caller(frozenset(Role))
+ANYBODY = Principal(frozenset(Role))
 """Whoever calls a server without keys."""
 
 
-class Access(NamedTuple):
+class Permission(NamedTuple):
     """What a route asks of its callers."""
 
     roles: frozenset[Role] = frozenset()
@@ -44,15 +44,15 @@ class Access(NamedTuple):
         return " or ".join(sorted(self.roles))
 
 
-PUBLIC = Access()
-SUBMITTING = Access(frozenset({Role.SUBMIT, Role.OPERATE}))
-READING = Access(frozenset({Role.READ, Role.OPERATE}))
-OPERATING = Access(frozenset({Role.OPERATE}))
-OVERVIEW = Access(frozenset({Role.READ, Role.OPERATE}), of_all_users=True)
+PUBLIC = Permission()
+SUBMITTING = Permission(frozenset({Role.SUBMIT, Role.OPERATE}))
+READING = Permission(frozenset({Role.READ, Role.OPERATE}))
+OPERATING = Permission(frozenset({Role.OPERATE}))
+OVERVIEW = Permission(frozenset({Role.READ, Role.OPERATE}), of_all_users=True)
 
 
-class Doorkeeper:
-    """Lets those in who may come in.
+class Authenticator:
+    """Tells who calls, and lets nobody do what its key is not good for.
 
     Args:
         keyring: the keys; None where none is needed.
@@ -66,18 +66,18 @@ class Doorkeeper:
         """Whether there are keys at all."""
         return self._keyring is not None
 
-    def admit(self, access: Access, fields: Mapping[str, str]) -> Caller:
+    def admit(self, permission: Permission, fields: Mapping[str, str]) -> Principal:
         """Who calls.
 
         Args:
-            access: what the route asks.
+            permission: what the route asks.
             fields: the header of the request.
 
         Raises:
             KeyRequired: no key was sent, or one that is none.
             KeyNotEnough: the key is good for less than that.
         """
-        if self._keyring is None or not access.roles:
+        if self._keyring is None or not permission.roles:
             return ANYBODY
         scheme, _, key = fields.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer":
@@ -85,11 +85,11 @@ class Doorkeeper:
         entry = self._keyring.find(key.strip())
         if entry is None:
             raise KeyRequired("The key is none of this server's, or was revoked.", "invalid_token")
-        if not access.roles.intersection(entry.roles):
-            raise KeyNotEnough(f"This needs a key with the role {access.words}.")
-        if access.of_all_users and entry.user is not None:
+        if not permission.roles.intersection(entry.roles):
+            raise KeyNotEnough(f"This needs a key with the role {permission.words}.")
+        if permission.of_all_users and entry.user is not None:
             raise KeyNotEnough("This needs a key that is not bound to a user.")
-        return Caller(frozenset(entry.roles), entry.user, entry.id, entry.name or entry.id)
+        return Principal(frozenset(entry.roles), entry.user, entry.id, entry.name or entry.id)
 
     def trouble(self) -> tuple[str, ...]:
         """What is wrong with the keys, in words for people; empty while all is well."""

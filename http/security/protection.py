@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...store.domain.errors import InvalidConfiguration
-from .access import Doorkeeper
+from .access import Authenticator
 from .cors import Cors
 from .keyring import Keyring
-from .rate_limit import UserRate
+from .rate_limit import UserRateLimiter
 
 if TYPE_CHECKING:
     from ..config import ServerConfig
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 class Protection(NamedTuple):
     """What stands between a server and its callers: nothing, unless it is set."""
 
-    doorkeeper: Doorkeeper = Doorkeeper(None)
+    authenticator: Authenticator = Authenticator(None)
     cors: Cors = Cors(None)
-    user_rate: UserRate = UserRate(None)
+    user_rate: UserRateLimiter = UserRateLimiter(None)
 
 
 UNPROTECTED = Protection()
@@ -44,12 +44,12 @@ def protect(config: ServerConfig) -> Protection:
         raise InvalidConfiguration("--keys-file and --allow-anonymous exclude each other: leave one of them out.")
     if config.user_burst is not None and config.user_rate is None:
         raise InvalidConfiguration("--user-burst limits nothing without --user-rate: set that too.")
-    if config.user_rate is not None and config.facades > 1:
-        raise InvalidConfiguration("--user-rate is counted by one process: leave out --facades, or the rate.")
+    if config.user_rate is not None and config.http_processes > 1:
+        raise InvalidConfiguration("--user-rate is counted by one process: leave out --http-processes, or the rate.")
     return Protection(
-        Doorkeeper(None if config.keys_file is None else Keyring(Path(config.keys_file))),
+        Authenticator(None if config.keys_file is None else Keyring(Path(config.keys_file))),
         Cors(config.cors_origins),
-        UserRate(config.user_rate, config.user_burst),
+        UserRateLimiter(config.user_rate, config.user_burst),
     )
 
 

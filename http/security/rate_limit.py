@@ -1,4 +1,4 @@
-"""Fair use: how many orders a second each user may send, and what clients are told of it."""
+"""Rate limit: how many orders a second each user may send, and what clients are told of it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PRECISION = 1_000
 _MAX_USERS = 100_000
 
 
-class UserRate:
+class UserRateLimiter:
     """A bucket of orders for each user, which fills at a steady rate (GCRA).
 
     The users who have been silent longest are forgotten where there are very many: their buckets are full by then.

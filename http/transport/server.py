@@ -114,7 +114,7 @@ class HttpServer:
             CannotListen: it is not to be had.
         """
         try:
-            self._socket = _listen(self._config.host, self._config.port, shared=self._config.facades > 1)
+            self._socket = _listen(self._config.host, self._config.port, shared=self._config.http_processes > 1)
         except OSError as error:
             raise cannot_listen(self.url, error) from error
         keep_from_children(self._socket)

@@ -52,7 +52,7 @@ def test_the_ready_line_names_address_database_and_recovered_orders(
 def test_a_server_without_a_handler_says_everywhere_that_work_is_simulated(
     start_server: Callable[..., Server], facades: str
 ) -> None:
-    server = start_server("--facades", facades)
+    server = start_server("--http-processes", facades)
 
     assert server.ready_line.endswith(" Work is simulated: give a --handler.\n")
     (warning,) = server.get("/readyz")["warnings"]

@@ -57,7 +57,7 @@ def test_a_busy_server_stops_in_order(
     number: signal.Signals,
     facades: int,
 ) -> None:
-    server = start_server("--simulate-seconds", "0.02", "--processors", "4", "--facades", str(facades))
+    server = start_server("--simulate-seconds", "0.02", "--processors", "4", "--http-processes", str(facades))
     accepted: set[str] = set()
     is_busy = threading.Event()
 
@@ -161,7 +161,7 @@ def test_a_stop_names_what_it_waits_for_and_ends_within_the_ten_seconds_that_doc
     start_server: Callable[..., Server], order: MakeOrder, tables: Callable[[], Tables], tmp_path: Path
 ) -> None:
     (tmp_path / "endless.py").write_text(ENDLESS)
-    server = start_server("--handler", "endless:wait", "--facades", "2")
+    server = start_server("--handler", "endless:wait", "--http-processes", "2")
     server.request("POST", "/orders", order("o-1"))
     assert server.read_line() == "o-1\n"
     with closing(server.connect()) as connection:  # which sends half a request
@@ -265,7 +265,7 @@ def test_whoever_comes_while_the_server_stops_is_told_so_until_the_end(
     start_server: Callable[..., Server], order: MakeOrder, tmp_path: Path, facades: str
 ) -> None:
     (tmp_path / "endless.py").write_text(ENDLESS)
-    server = start_server("--handler", "endless:wait", "--stop-seconds", "2", "--facades", facades)
+    server = start_server("--handler", "endless:wait", "--stop-seconds", "2", "--http-processes", facades)
     server.request("POST", "/orders", order("o-1"))
     assert server.read_line() == "o-1\n"
     server.signal(signal.SIGTERM)

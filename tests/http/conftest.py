@@ -31,7 +31,7 @@ from ordermill.http.config import ServerConfig
 from ordermill.http.framework.facade import Facade
 from ordermill.http.openapi.describe import describe
 from ordermill.http.processes import channel
-from ordermill.http.processes.channel import FacadeLine, RemoteDesk
+from ordermill.http.processes.channel import EngineServer, RemoteEngine
 from ordermill.http.routes import routes
 from ordermill.http.security.protection import UNPROTECTED
 from ordermill.http.transport.server import HttpServer
@@ -132,10 +132,10 @@ class Client:
 
     def hear(self) -> None:
         """Wait until the facade has heard how the engine is by now; at once, where it need not be told."""
-        if isinstance(self.desk, RemoteDesk):
+        if isinstance(self.desk, RemoteEngine):
             for _ in range(2):  # the first may have been on its way already
-                heard = self.desk._condition
-                while self.desk._condition is heard:
+                heard = self.desk._health
+                while self.desk._health is heard:
                     time.sleep(0.001)
 
     def check(self, method: str, path: str, reply: Reply) -> None:
@@ -214,11 +214,11 @@ def gate() -> Gate:
 
 
 @contextmanager
-def remote_desk(engine: OrderEngine) -> Iterator[RemoteDesk]:
+def remote_desk(engine: OrderEngine) -> Iterator[RemoteEngine]:
     """The desk of an engine as a facade in another process has it."""
     channel._TELL_SECONDS = 0.02
     ours, theirs = Pipe()
-    line, desk = FacadeLine(engine, ours), RemoteDesk(theirs, engine.path)
+    line, desk = EngineServer(engine, ours), RemoteEngine(theirs, engine.path)
     asking, answering = threading.Thread(target=desk.serve), threading.Thread(target=line.serve)
     for thread in (asking, answering):
         thread.start()

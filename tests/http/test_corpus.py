@@ -566,7 +566,7 @@ GROUPS = [REQUEST_LINES, HEADERS, LENGTHS, MEDIA_TYPES, BODIES, BULKS, SETTLEMEN
 NAMES = ["request lines", "headers", "lengths", "media types", "bodies", "bulks", "settlements", "targets"]
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     """One of the answers on a connection."""
 
     status: int
@@ -574,7 +574,7 @@ class Answer(NamedTuple):
     body: bytes
 
 
-def exchange(client: Client, case: Case) -> list[Answer]:
+def exchange(client: Client, case: Case) -> list[Response]:
     """Send a case, and the good request; read all answers until the server ends the connection."""
     with client.raw() as connection:
         try:
@@ -590,13 +590,13 @@ def exchange(client: Client, case: Case) -> list[Answer]:
         status_line, _, fields = lines.partition(b"\r\n")
         headers = parse_headers(BytesIO(fields + b"\r\n\r\n"))
         length = 0 if case.request.startswith(b"HEAD") and not answers else int(headers.get("Content-Length", 0))
-        answers.append(Answer(int(status_line.split()[1]), headers, received[:length]))
+        answers.append(Response(int(status_line.split()[1]), headers, received[:length]))
         received = received[length:]
     client.check_raw(case.request, answers[0])
     return answers
 
 
-def check(case: Case, answers: list[Answer]) -> None:
+def check(case: Case, answers: list[Response]) -> None:
     """The case is answered as it must be, and what follows too."""
     assert [answer.status for answer in answers] == [case.status] + [422] * case.is_kept
     first = answers[0]

@@ -15,9 +15,9 @@ from jsonschema import Draft202012Validator
 from ordermill.engine import Engine, Order, OrderEngine, Reject, StoreUnavailable
 from ordermill.http.api.payloads import encode
 from ordermill.http.api.problems import PROBLEM_KINDS
-from ordermill.http.loop_engine import LoopDesk
+from ordermill.http.loop_engine import LoopEngine
 from ordermill.http.openapi.describe import describe
-from ordermill.http.processes.channel import RemoteDesk
+from ordermill.http.processes.channel import RemoteEngine
 from ordermill.http.routes import routes
 from ordermill.http.security.api_keys import Role, create_key
 from ordermill.http.security.protection import UNPROTECTED
@@ -163,7 +163,7 @@ def test_metrics_are_given_in_every_media_type_as_described(client: Client, medi
 
 @cases("readLiveness", "readReadiness")
 def test_what_is_not_well_is_answered_as_described(client: Client, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    for desk in (OrderEngine, RemoteDesk):
+    for desk in (OrderEngine, RemoteEngine):
         monkeypatch.setattr(desk, "trouble", lambda _: ("the pool actor has died",))
         monkeypatch.setattr(desk, "dead_actors", lambda _: ("the pool actor has died",))
     request = Request(name)
@@ -306,10 +306,10 @@ def provoke(start_server: Start, gate: Gate, monkeypatch: pytest.MonkeyPatch, tm
             case _:
                 assert kind == "blank"
                 calls = ("submit", "wait", "cancel", "retry", "settle", "metrics")
-                for desk in (Engine, LoopDesk):
+                for desk in (Engine, LoopEngine):
                     fail_with(RuntimeError(), monkeypatch, desk, *(f"begin_{name}" for name in calls))
                 fail_with(RuntimeError(), monkeypatch, Engine, "order", "history", "orders")
-                for desk in (OrderEngine, RemoteDesk):
+                for desk in (OrderEngine, RemoteEngine):
                     fail_with(RuntimeError(), monkeypatch, desk, "trouble", "dead_actors")
         return call.send(client)
 

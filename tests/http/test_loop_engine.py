@@ -21,7 +21,7 @@ from ordermill.engine import (
 from ordermill.engine.reply import answer, fail
 from ordermill.engine.requests import AwaitOrder, Request, SubmitOrders
 from ordermill.engine.testing import make_order
-from ordermill.http.loop_engine import LoopDesk
+from ordermill.http.loop_engine import LoopEngine
 from ordermill.store.domain.outcome import Acceptance
 from ordermill.store.domain.record import Cause
 
@@ -94,18 +94,18 @@ def watched(start_engine: Callable[..., OrderEngine]) -> Watched:
 
 
 @pytest.fixture
-def desk(watched: Watched, turns: Turns) -> LoopDesk:
+def desk(watched: Watched, turns: Turns) -> LoopEngine:
     """The desk of handlers in that loop."""
-    return LoopDesk(watched, lambda call: turns.calls.append(call))
+    return LoopEngine(watched, lambda call: turns.calls.append(call))
 
 
-def submit(desk: LoopDesk, *order_ids: str) -> list[Reply[list[Acceptance]]]:
+def submit(desk: LoopEngine, *order_ids: str) -> list[Reply[list[Acceptance]]]:
     """Submit orders, each by itself."""
     return [desk.begin_submit((make_order(order_id),), Cause(f"r-{order_id}")) for order_id in order_ids]
 
 
 def test_the_orders_of_one_turn_are_one_message_and_each_gets_its_own_answer(
-    desk: LoopDesk, watched: Watched, turns: Turns
+    desk: LoopEngine, watched: Watched, turns: Turns
 ) -> None:
     replies = submit(desk, "o-1", "o-2", "o-1")
     assert watched.sent == []
@@ -120,7 +120,7 @@ def test_the_orders_of_one_turn_are_one_message_and_each_gets_its_own_answer(
     assert outcomes == [(Outcome.ACCEPTED, "o-1"), (Outcome.ACCEPTED, "o-2"), (Outcome.DUPLICATE, "o-1")]
 
 
-def test_the_next_turn_is_another_message(desk: LoopDesk, watched: Watched, turns: Turns) -> None:
+def test_the_next_turn_is_another_message(desk: LoopEngine, watched: Watched, turns: Turns) -> None:
     first = submit(desk, "o-1")
     turns.take()
     second = submit(desk, "o-2")
@@ -129,7 +129,7 @@ def test_the_next_turn_is_another_message(desk: LoopDesk, watched: Watched, turn
     assert len(watched.sent) == 2
 
 
-def test_lots_and_orders_under_a_key_go_by_themselves(desk: LoopDesk, watched: Watched, turns: Turns) -> None:
+def test_lots_and_orders_under_a_key_go_by_themselves(desk: LoopEngine, watched: Watched, turns: Turns) -> None:
     lot = desk.begin_submit((make_order("o-1"), make_order("o-2")))
     keyed = desk.begin_submit((make_order("o-3"),), None, IdempotencyKey("k", "", "0" * 64))
     listed = desk.begin_submit([make_order("o-4")])
@@ -138,7 +138,7 @@ def test_lots_and_orders_under_a_key_go_by_themselves(desk: LoopDesk, watched: W
     assert len(watched.sent) == 3
 
 
-def test_one_that_does_not_fit_does_not_keep_the_others_out(desk: LoopDesk, watched: Watched, turns: Turns) -> None:
+def test_one_that_does_not_fit_does_not_keep_the_others_out(desk: LoopEngine, watched: Watched, turns: Turns) -> None:
     def refuse(request: Request) -> Exception | None:
         orders = getattr(request, "orders", ())
         if len(orders) > 1 or orders[0].order_id == "o-2":
@@ -156,7 +156,7 @@ def test_one_that_does_not_fit_does_not_keep_the_others_out(desk: LoopDesk, watc
 
 @pytest.mark.parametrize("error", [EngineStopped(), StoreUnavailable(OSError("full"))])
 def test_what_would_befall_each_of_them_is_not_tried_again(
-    desk: LoopDesk, watched: Watched, turns: Turns, error: Exception
+    desk: LoopEngine, watched: Watched, turns: Turns, error: Exception
 ) -> None:
     watched.error = lambda _: error
     replies = submit(desk, "o-1", "o-2")
@@ -168,7 +168,7 @@ def test_what_would_befall_each_of_them_is_not_tried_again(
             reply.get()
 
 
-def test_an_error_of_sending_reaches_each_of_them(desk: LoopDesk, watched: Watched, turns: Turns) -> None:
+def test_an_error_of_sending_reaches_each_of_them(desk: LoopEngine, watched: Watched, turns: Turns) -> None:
     watched.engine.stop()
     replies = submit(desk, "o-1", "o-2")
     turns.take()
@@ -178,7 +178,7 @@ def test_an_error_of_sending_reaches_each_of_them(desk: LoopDesk, watched: Watch
             reply.get()
 
 
-def test_all_replies_come_in_the_loop(desk: LoopDesk, turns: Turns) -> None:
+def test_all_replies_come_in_the_loop(desk: LoopEngine, turns: Turns) -> None:
     (accepted,) = submit(desk, "o-1")
     turns.take_until(accepted)
     replies = [desk.begin_metrics(), desk.begin_cancel("nobody"), desk.begin_wait("o-1", 30)]
@@ -197,7 +197,7 @@ def test_who_waits_no_longer_leaves_nothing_behind(
     start_engine: Callable[..., OrderEngine], turns: Turns, gate: Any
 ) -> None:
     watched = Watched(start_engine(gate))
-    desk = LoopDesk(watched, lambda call: turns.calls.append(call))
+    desk = LoopEngine(watched, lambda call: turns.calls.append(call))
     turns.take_until(*submit(desk, "o-1"))
     waits = [desk.begin_wait("o-1", 30) for _ in range(3)]
     room = watched.engine._need().context.waiters

@@ -14,7 +14,7 @@ import pytest
 from ordermill.engine import OrdermillError, StoreUnavailable
 from ordermill.http.api.problems import PROBLEM_KINDS
 from ordermill.http.framework.problems import answer_for
-from ordermill.http.loop_engine import LoopDesk
+from ordermill.http.loop_engine import LoopEngine
 from ordermill.http.wire.errors import HttpError
 from ordermill.store.ledger import Ledger
 
@@ -162,7 +162,7 @@ def test_an_unexpected_error_is_500_without_a_word_about_the_inside(
         raise RuntimeError(SECRETS)
 
     for name in ("begin_submit", "order", "history", "orders", "begin_cancel", "begin_metrics", "trouble"):
-        monkeypatch.setattr(LoopDesk, name, fail)
+        monkeypatch.setattr(LoopEngine, name, fail)
 
     for reply in (
         client.post("/orders", order()),

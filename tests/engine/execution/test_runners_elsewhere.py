@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -62,10 +63,18 @@ def dask_client() -> Iterator[distributed.Client]:
         distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0") as cluster,
         distributed.Client(cluster) as client,
     ):
-        # These start threads that last as long as the cluster, or as the program.
-        client.submit(abs, -1).result(timeout=60)
-        client.sync(distributed.utils.offload, int)
+        client.submit(abs, -1).result(timeout=60)  # which starts a thread that lasts as long as the cluster
         yield client
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _last_as_long_as_the_program() -> None:
+    """Start the thread that Dask never ends."""
+
+    async def offload() -> None:
+        await distributed.utils.offload(int)
+
+    asyncio.run(offload())
 
 
 def test_every_attempt_in_a_dask_cluster_is_a_call_of_its_own(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ordermill.http.loop_engine import LoopDesk
+from ordermill.http.loop_engine import LoopEngine
 
 if TYPE_CHECKING:
     from tests.http.conftest import Client
@@ -148,13 +148,13 @@ def test_a_body_that_is_no_array_is_not_json(client: Client, body: str) -> None:
 
 def test_a_bulk_is_one_transaction(client: Client, order: MakeOrder, monkeypatch: pytest.MonkeyPatch) -> None:
     batches: list[int] = []
-    begin_submit = LoopDesk.begin_submit
+    begin_submit = LoopEngine.begin_submit
 
-    def count(engine: LoopDesk, orders: Any, *more: Any) -> Any:
+    def count(engine: LoopEngine, orders: Any, *more: Any) -> Any:
         batches.append(len(orders))
         return begin_submit(engine, orders, *more)
 
-    monkeypatch.setattr(LoopDesk, "begin_submit", count)
+    monkeypatch.setattr(LoopEngine, "begin_submit", count)
     client.post("/orders/bulk", [order("o-1"), {}, order("o-2"), order("o-3")])
 
     assert batches == [3]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ordermill.http.loop_engine import LoopDesk
+from ordermill.http.loop_engine import LoopEngine
 
 if TYPE_CHECKING:
     from tests.http.conftest import Client, Gate
@@ -78,7 +78,7 @@ def test_an_unexpected_error_is_logged_with_the_request(
     def fail(*_: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(LoopDesk, "order", fail)
+    monkeypatch.setattr(LoopEngine, "order", fail)
 
     reply = client.get("/orders/o-1", **{"X-Request-ID": "r-1"})
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ordermill.http.framework.request import Call
-from ordermill.http.framework.response import Answer
+from ordermill.http.framework.request import Request
+from ordermill.http.framework.response import Response
 from ordermill.http.framework.route import Route
 from ordermill.http.framework.router import Router, words_beside
 from ordermill.http.security.access import PUBLIC
@@ -41,9 +41,9 @@ PATHS = [
 ]
 
 
-def answer(text: str) -> Callable[[Call], Answer]:
+def answer(text: str) -> Callable[[Request], Response]:
     """A handler that is known by its answer."""
-    return lambda _: Answer(text.encode())
+    return lambda _: Response(text.encode())
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def router() -> Router:
 def test_a_path_leads_to_its_handler(router: Router, method: str, path: str, found: str, order_id: str) -> None:
     route, parameters = router.find(method, path)
 
-    assert route.handler(Call(WireRequest(method, path, "", {}), "")).body == found.encode()
+    assert route.handler(Request(WireRequest(method, path, "", {}), "")).body == found.encode()
     assert parameters.get("order_id", "") == order_id
 
 

@@ -16,7 +16,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from ordermill.engine import OrderEngine, OrderStatus
 from ordermill.http.api.payloads import encode
 from ordermill.http.api.problems import PROBLEM_KINDS
-from ordermill.http.framework.response import Answer
+from ordermill.http.framework.response import Response
 from ordermill.http.framework.route import Operation, Route, Tag
 from ordermill.http.openapi.describe import describe
 from ordermill.http.routes import routes
@@ -97,8 +97,8 @@ def test_a_server_with_keys_describes_who_may_do_what(start_server: Callable[...
     for route in TABLE:
         if route.operation is not None:
             tree = GUARDED["paths"][route.path][route.method.lower()]
-            assert tree["security"] == [{"key": [role]} for role in sorted(route.access.roles)]
-            assert {"401", "403"} & tree["responses"].keys() == ({"401", "403"} if route.access.roles else set())
+            assert tree["security"] == [{"key": [role]} for role in sorted(route.permission.roles)]
+            assert {"401", "403"} & tree["responses"].keys() == ({"401", "403"} if route.permission.roles else set())
     assert "not bound to a user" in GUARDED["paths"]["/metrics"]["get"]["description"]
 
 
@@ -219,7 +219,7 @@ class Headers(msgspec.Struct, rename={"key": "Idempotency-Key"}):
 
 def test_the_headers_of_a_request_are_described_where_a_route_declares_them() -> None:
     operation = Operation("send", Tag.ORDERS, results=(), headers=Headers)
-    route = Route("POST", "/send", lambda _: Answer(b""), PUBLIC, operation)
+    route = Route("POST", "/send", lambda _: Response(b""), PUBLIC, operation)
 
     (described,) = describe([route], PROBLEM_KINDS)["paths"]["/send"]["post"]["parameters"]
 

@@ -13,7 +13,7 @@ import pytest
 
 from ordermill.engine import OrderEngine
 from ordermill.http.config import ServerConfig
-from ordermill.http.processes.supervisor import FacadeFailed, Facades, reserve_port
+from ordermill.http.processes.supervisor import HttpProcessFailed, Supervisor, reserve_port
 
 
 def set_up() -> None:
@@ -29,10 +29,10 @@ def test_a_process_that_cannot_be_started_is_told(
     start_engine: Callable[..., OrderEngine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(BaseProcess, "start", refuse)
-    facades = Facades(start_engine(), ServerConfig(facades=2), set_up)
+    supervisor = Supervisor(start_engine(), ServerConfig(http_processes=2), set_up)
 
-    with pytest.raises(FacadeFailed, match="Too many open files"):
-        facades.start()
+    with pytest.raises(HttpProcessFailed, match="Too many open files"):
+        supervisor.start()
 
 
 @pytest.mark.slow
@@ -54,14 +54,14 @@ def test_a_successor_that_cannot_be_started_is_tried_again(
     monkeypatch.setattr(BaseProcess, "start", start_or_refuse)
     caplog.set_level(logging.ERROR)
     holder = reserve_port("127.0.0.1", 0)
-    facades = Facades(start_engine(), ServerConfig(facades=1, port=holder.getsockname()[1]), set_up)
+    supervisor = Supervisor(start_engine(), ServerConfig(http_processes=1, port=holder.getsockname()[1]), set_up)
     try:
-        facades.start()
+        supervisor.start()
         assert started[0].pid is not None
         os.kill(started[0].pid, signal.SIGKILL)
         assert has_successor.wait(30)
     finally:
-        facades.stop()
+        supervisor.stop()
         holder.close()
 
     assert "cannot be started: [Errno 24] Too many open files; tried again in" in caplog.text

@@ -53,7 +53,7 @@ class Guarded(NamedTuple):
     def key(self, *roles: Role, user: str | None = None) -> str:
         """A new key."""
         key = create_key(self.keys, roles or (Role.OPERATE,), user)
-        self.client.application._protection.doorkeeper._keyring._entries._look_at = 0.0  # a second has passed
+        self.client.application._protection.authenticator._keyring._entries._look_at = 0.0  # a second has passed
         return key
 
     def send(self, key: str | None, method: str, path: str, content: object = None, **headers: str) -> Reply:
@@ -260,7 +260,7 @@ def test_readiness_warns_of_a_broken_file_without_a_word_about_its_inside(guarde
     key = guarded.key()
     assert "warnings" not in guarded.client.get("/readyz").json
     guarded.keys.write_text("nonsense\n")
-    guarded.client.application._protection.doorkeeper._keyring._entries._look_at = 0.0
+    guarded.client.application._protection.authenticator._keyring._entries._look_at = 0.0
 
     reply = guarded.client.get("/readyz")
 

@@ -9,7 +9,7 @@ import pytest
 from throttled import utils
 
 from ordermill.http.security import rate_limit as fair_use
-from ordermill.http.security.rate_limit import UserRate
+from ordermill.http.security.rate_limit import UserRateLimiter
 from ordermill.http.wire.errors import TooManyOrders
 
 if TYPE_CHECKING:
@@ -36,12 +36,12 @@ def seconds(monkeypatch: pytest.MonkeyPatch) -> Seconds:
     return clock
 
 
-def spend(rate: UserRate, user_id: str = "u", count: int = 1) -> dict[str, str]:
+def spend(rate: UserRateLimiter, user_id: str = "u", count: int = 1) -> dict[str, str]:
     """Send orders of a user; gives the headers."""
     return dict(rate.consume({user_id: count}))
 
 
-def refused(rate: UserRate, user_id: str = "u", count: int = 1) -> TooManyOrders:
+def refused(rate: UserRateLimiter, user_id: str = "u", count: int = 1) -> TooManyOrders:
     """Send too many orders of a user; gives the refusal."""
     with pytest.raises(TooManyOrders) as error:
         spend(rate, user_id, count)
@@ -49,11 +49,11 @@ def refused(rate: UserRate, user_id: str = "u", count: int = 1) -> TooManyOrders
 
 
 def test_without_a_limit_nothing_is_counted_or_told() -> None:
-    assert spend(UserRate(None), count=10_000) == {}
+    assert spend(UserRateLimiter(None), count=10_000) == {}
 
 
 def test_a_bucket_gives_its_burst_and_then_what_runs_in(seconds: Seconds) -> None:
-    rate = UserRate(2.0, 5)
+    rate = UserRateLimiter(2.0, 5)
     told = [spend(rate) for _ in range(5)]
 
     assert {headers["RateLimit-Policy"] for headers in told} == {'"user";q=5;w=3'}
@@ -74,13 +74,13 @@ def test_a_bucket_gives_its_burst_and_then_what_runs_in(seconds: Seconds) -> Non
 @pytest.mark.parametrize("now", [15384.01, 15384.08])
 def test_an_interval_is_told_exactly_whatever_the_clock_says(seconds: Seconds, now: float) -> None:
     seconds.now = now
-    rate = UserRate(0.001, 3)
+    rate = UserRateLimiter(0.001, 3)
 
     assert spend(rate)["RateLimit"] == '"user";r=2;t=1000'
 
 
 def test_less_than_one_order_a_second_is_a_rate_too(seconds: Seconds) -> None:
-    rate = UserRate(0.1)
+    rate = UserRateLimiter(0.1)
     spend(rate)
 
     assert refused(rate).retry_after_seconds == 10
@@ -90,7 +90,7 @@ def test_less_than_one_order_a_second_is_a_rate_too(seconds: Seconds) -> None:
 
 @pytest.mark.usefixtures("seconds")
 def test_the_burst_is_what_a_second_brings_by_default() -> None:
-    rate = UserRate(3.5)
+    rate = UserRateLimiter(3.5)
     spend(rate, count=4)
 
     refused(rate)
@@ -98,7 +98,7 @@ def test_the_burst_is_what_a_second_brings_by_default() -> None:
 
 @pytest.mark.usefixtures("seconds")
 def test_each_user_has_a_bucket_of_its_own() -> None:
-    rate = UserRate(1, 2)
+    rate = UserRateLimiter(1, 2)
     spend(rate, "u-1", 2)
 
     refused(rate, "u-1")
@@ -107,7 +107,7 @@ def test_each_user_has_a_bucket_of_its_own() -> None:
 
 @pytest.mark.usefixtures("seconds")
 def test_more_than_a_bucket_holds_is_refused_with_the_reason() -> None:
-    refusal = refused(UserRate(1, 5), count=6)
+    refusal = refused(UserRateLimiter(1, 5), count=6)
 
     assert str(refusal) == "6 orders of user 'u' are more than the 5 that are taken at once."
     assert refusal.retry_after_seconds >= 1
@@ -115,7 +115,7 @@ def test_more_than_a_bucket_holds_is_refused_with_the_reason() -> None:
 
 @pytest.mark.usefixtures("seconds")
 def test_nobody_pays_for_a_submission_that_is_refused_for_anothers_sake() -> None:
-    rate = UserRate(1, 3)
+    rate = UserRateLimiter(1, 3)
     spend(rate, "greedy", 2)
     mixed = {"modest": 3, "greedy": 2}
 
@@ -129,7 +129,7 @@ def test_nobody_pays_for_a_submission_that_is_refused_for_anothers_sake() -> Non
 
 @pytest.mark.usefixtures("seconds")
 def test_of_several_users_the_one_nearest_to_its_limit_is_told_of() -> None:
-    rate = UserRate(1, 5)
+    rate = UserRateLimiter(1, 5)
 
     headers = dict(rate.consume({"u-1": 1, "u-2": 4}))
 
@@ -139,7 +139,7 @@ def test_of_several_users_the_one_nearest_to_its_limit_is_told_of() -> None:
 @pytest.mark.usefixtures("seconds")
 def test_very_many_users_take_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fair_use, "_MAX_USERS", 10)
-    rate = UserRate(1, 1)
+    rate = UserRateLimiter(1, 1)
     for number in range(100):
         spend(rate, f"u-{number}")
 

@@ -1,4 +1,4 @@
-"""`ordermill serve --facades 2`: several processes serve, one engine takes the orders, and clients notice nothing."""
+"""`serve --http-processes 2`: several processes serve, one engine takes the orders, and clients notice nothing."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def facade_processes(server: Server) -> set[int]:
 def test_whichever_facade_answers_a_thousand_orders_are_taken_and_completed(
     start_server: Callable[..., Server], order: MakeOrder, tables: Callable[[], Tables]
 ) -> None:
-    server = start_server("--facades", "2", "--simulate-seconds", "0")
+    server = start_server("--http-processes", "2", "--simulate-seconds", "0")
     assert len(facade_processes(server)) == 2
 
     answers = server.exchange_at_once([("POST", "/orders", order(f"o-{number}")) for number in range(1000)])
@@ -55,7 +55,7 @@ def test_whichever_facade_answers_a_thousand_orders_are_taken_and_completed(
 def test_a_facade_that_dies_is_replaced_and_the_others_serve_on(
     start_server: Callable[..., Server], order: MakeOrder
 ) -> None:
-    server = start_server("--facades", "2", "--simulate-seconds", "0")
+    server = start_server("--http-processes", "2", "--simulate-seconds", "0")
     before = facade_processes(server)
     victim = min(before)
     os.kill(victim, signal.SIGKILL)
@@ -71,7 +71,7 @@ def test_a_facade_that_dies_is_replaced_and_the_others_serve_on(
 
 @pytest.mark.slow
 def test_facades_end_with_the_process_of_their_engine(start_server: Callable[..., Server]) -> None:
-    server = start_server("--facades", "2")
+    server = start_server("--http-processes", "2")
     pids = [os.pidfd_open(pid) for pid in facade_processes(server)]
     server.kill()
 
@@ -84,7 +84,7 @@ def test_facades_end_with_the_process_of_their_engine(start_server: Callable[...
 def test_a_facade_that_hangs_is_killed_after_a_grace_and_the_engine_stops_in_order(
     start_server: Callable[..., Server], order: MakeOrder, tables: Callable[[], Tables]
 ) -> None:
-    server = start_server("--facades", "2", "--simulate-seconds", "0")
+    server = start_server("--http-processes", "2", "--simulate-seconds", "0")
     assert server.request("POST", "/orders", order("o-1"))[0] == 201
     os.kill(min(facade_processes(server)), signal.SIGSTOP)
 
@@ -102,7 +102,7 @@ def test_a_signal_to_the_whole_group_ends_facades_and_workers_in_order(
         "import time\n\ndef wait(order):\n    print(order.order_id, flush=True); time.sleep(1)\n"
     )
     options = ("--handler", "slow:wait", "--executor", "processes", "--processors", "2", "--max-attempts", "1")
-    server = start_server("--facades", "2", *options)
+    server = start_server("--http-processes", "2", *options)
     assert server.request("POST", "/orders", order("o-1"))[0] == 201
     assert server.read_line() == "o-1\n"
 
@@ -114,7 +114,7 @@ def test_a_signal_to_the_whole_group_ends_facades_and_workers_in_order(
 
 @pytest.mark.slow
 def test_a_facade_says_at_once_that_the_engines_process_hangs(start_server: Callable[..., Server]) -> None:
-    server = start_server("--facades", "2")
+    server = start_server("--http-processes", "2")
     assert server.get("/readyz")["status"] == "ok"
     server.signal(signal.SIGSTOP)
     try:
