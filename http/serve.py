@@ -19,7 +19,8 @@ from ..engine import EngineStopped, OrderEngine, OrderStatus
 from .application import http_server
 from .config import ServerConfig
 from .followed import look_at_all
-from .processes.supervisor import Supervisor, reserve_port
+from .processes.port import reserve_port
+from .processes.supervisor import Supervisor
 from .transport.forks import handle_here_only, keep_from_children
 from .transport.server import HttpServer, cannot_listen
 from .transport.tuning import tune_process

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-import socket
 import threading
 from collections.abc import Callable
 from functools import partial
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from pykka import Timeout
 
 from ...engine import OrderEngine, OrdermillError, Reply
-from ...engine.execution.children import leave_stopping_to_parent, shielded
+from ...engine.execution.children import shielded
 from ...engine.reply import answer, fail
+from ..config import ServerConfig
 from ..transport.forks import keep_from_children
 from ..transport.tuning import GRACE_SECONDS
-from .channel import EngineServer, RemoteEngine
-
-if TYPE_CHECKING:
-    from ..config import ServerConfig
+from .engine_server import EngineServer
+from .worker import run_worker
 
 _START_SECONDS = 30.0
 _STOP_SECONDS = GRACE_SECONDS + 2.0
@@ -138,7 +134,7 @@ class Supervisor:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(
-            target=run_facade,
+            target=run_worker,
             args=(theirs, self._config, self._engine.path, self._set_up),
             name=f"ordermill-facade-{place}",
             daemon=True,
@@ -159,59 +155,3 @@ class Supervisor:
             if self._stopping.is_set():
                 process.kill()
         return process, line
-
-
-def run_facade(connection: Connection, config: ServerConfig, path: Path, set_up: Callable[[], None]) -> None:
-    """Serve HTTP in this process, until the engine's process says that it stops or has gone.
-
-    Args:
-        connection: to the engine's process.
-        config: the settings.
-        path: the engine's database.
-        set_up: called first.
-    """
-    import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
-
-    from ..application import http_server
-    from ..transport.tuning import tune_process
-
-    leave_stopping_to_parent()
-    set_up()
-    tune_process(config.max_idle_connections)
-    desk = RemoteEngine(connection, path)
-    server = http_server(desk, config, cherrypy.tree)
-    server.prepare()
-    thread = threading.Thread(target=server.start, name="ordermill-http")
-    thread.start()
-    desk.announce()
-    desk.serve()
-    desk.close()  # first, so that whoever waits for an answer gets one
-    server.stop()
-    thread.join()
-
-
-def reserve_port(host: str, port: int) -> socket.socket:
-    """Take a port that several processes are to share.
-
-    Args:
-        host: the address.
-        port: 0 for a free one.
-
-    Returns:
-        A socket that holds the port, and takes no connections.
-
-    Raises:
-        OSError: it is not to be had: another program listens on it, even if it would share it.
-    """
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    family, kind, protocol, _, address = found[0]
-    with socket.socket(family, kind, protocol) as alone:
-        alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        alone.bind(address)
-        alone.listen(1)  # connections of an earlier program that are being closed keep nobody out, a listener does
-        address = alone.getsockname()
-    holder = socket.socket(family, kind, protocol)
-    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    holder.bind(address)
-    return holder

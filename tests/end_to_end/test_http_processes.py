@@ -65,6 +65,7 @@ def test_a_facade_that_dies_is_replaced_and_the_others_serve_on(
 
     assert server.get("/readyz")["status"] == "ok"
     assert server.request("POST", "/orders", order("o-1"))[0] == 201
+    assert server.get("/orders/o-1?wait=30")["status"] == "Completed"  # a stop would tell of an order in hand
     server.stop()
     assert server.errors.count("\n") == 1
 

@@ -30,8 +30,9 @@ from ordermill.http.application import http_server
 from ordermill.http.config import ServerConfig
 from ordermill.http.framework.facade import Facade
 from ordermill.http.openapi.describe import describe
-from ordermill.http.processes import channel
-from ordermill.http.processes.channel import EngineServer, RemoteEngine
+from ordermill.http.processes import engine_server
+from ordermill.http.processes.engine_server import EngineServer
+from ordermill.http.processes.remote_engine import RemoteEngine
 from ordermill.http.routes import routes
 from ordermill.http.security.protection import UNPROTECTED
 from ordermill.http.transport.server import HttpServer
@@ -216,7 +217,7 @@ def gate() -> Gate:
 @contextmanager
 def remote_desk(engine: OrderEngine) -> Iterator[RemoteEngine]:
     """The desk of an engine as a facade in another process has it."""
-    channel._TELL_SECONDS = 0.02
+    engine_server._TELL_SECONDS = 0.02
     ours, theirs = Pipe()
     line, desk = EngineServer(engine, ours), RemoteEngine(theirs, engine.path)
     asking, answering = threading.Thread(target=desk.serve), threading.Thread(target=line.serve)

@@ -17,7 +17,7 @@ from ordermill.http.api.payloads import encode
 from ordermill.http.api.problems import PROBLEM_KINDS
 from ordermill.http.loop_engine import LoopEngine
 from ordermill.http.openapi.describe import describe
-from ordermill.http.processes.channel import RemoteEngine
+from ordermill.http.processes.remote_engine import RemoteEngine
 from ordermill.http.routes import routes
 from ordermill.http.security.api_keys import Role, create_key
 from ordermill.http.security.protection import UNPROTECTED

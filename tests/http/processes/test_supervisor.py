@@ -13,7 +13,8 @@ import pytest
 
 from ordermill.engine import OrderEngine
 from ordermill.http.config import ServerConfig
-from ordermill.http.processes.supervisor import HttpProcessFailed, Supervisor, reserve_port
+from ordermill.http.processes.port import reserve_port
+from ordermill.http.processes.supervisor import HttpProcessFailed, Supervisor
 
 
 def set_up() -> None:

@@ -1,0 +1,40 @@
+"""What runs in a process that serves HTTP for an engine in another one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
+
+from ...engine.execution.children import leave_stopping_to_parent
+from ..application import http_server
+from ..config import ServerConfig
+from ..transport.tuning import tune_process
+from .remote_engine import RemoteEngine
+
+
+def run_worker(connection: Connection, config: ServerConfig, path: Path, set_up: Callable[[], None]) -> None:
+    """Serve HTTP in this process, until the engine's process says that it stops or has gone.
+
+    Args:
+        connection: to the engine's process.
+        config: the settings.
+        path: the engine's database.
+        set_up: called first.
+    """
+    leave_stopping_to_parent()
+    set_up()
+    tune_process(config.max_idle_connections)
+    desk = RemoteEngine(connection, path)
+    server = http_server(desk, config, cherrypy.tree)
+    server.prepare()
+    thread = threading.Thread(target=server.start, name="ordermill-http")
+    thread.start()
+    desk.announce()
+    desk.serve()
+    desk.close()  # first, so that whoever waits for an answer gets one
+    server.stop()
+    thread.join()
