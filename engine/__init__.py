@@ -28,7 +28,7 @@ from ..store.domain.outcome import Outcome
 from ..store.domain.record import Cause, OrderRecord, Transition
 from .config import EngineConfig, OnInterrupted, Settings
 from .execution.handler import Effect, Handler, Probe, Reject
-from .interface import Desk
+from .interface import Engine
 from .order_engine import OrderEngine
 from .receipt import Receipt
 from .recovery import Recovered
@@ -39,9 +39,9 @@ __all__ = [
     "BacklogFull",
     "Cause",
     "DatabaseRefused",
-    "Desk",
     "Durability",
     "Effect",
+    "Engine",
     "EngineConfig",
     "EngineStopped",
     "FieldFault",

@@ -1,4 +1,4 @@
-"""Desk: what an engine does for its callers, be it in this process or in another."""
+"""Engine: what an engine does for its callers, be it in this process or in another."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from .snapshot import MetricsSnapshot
 T = TypeVar("T")
 
 
-class Desk(ABC):
+class Engine(ABC):
     """Takes what callers want, and answers. All methods may be called from any thread.
 
     Those that begin with `begin_` do not wait: they give a `Reply`, which raises on `get` what the others raise. Of a

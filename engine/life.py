@@ -18,7 +18,7 @@ from ..store.domain.errors import EngineStopped
 from ..store.sqlite.descriptor import keep_for_ever
 from ..store.sqlite.reader import Reader
 from .logger import EngineLogger
-from .startup import Running, take_down
+from .startup import RunningEngine, stop_actors
 
 _log = EngineLogger("ordermill.engine")
 _lives: WeakSet[Life] = WeakSet()
@@ -55,7 +55,7 @@ class Life:
         self._set_locks()
         self.phase = Phase.CREATED
         """Where it is."""
-        self._running: Running | None = None
+        self._running: RunningEngine | None = None
         self._stopper: Any = None
         self._starter: int | None = None
         _lives.add(self)
@@ -68,7 +68,7 @@ class Life:
         self._changed = threading.Condition(self.gate)
 
     @property
-    def running(self) -> Running | None:
+    def running(self) -> RunningEngine | None:
         """What runs; None before and afterwards, and from the first moment of a stop."""
         return self._running if self.phase is Phase.RUNNING else None
 
@@ -78,11 +78,11 @@ class Life:
         running = self._running
         return None if running is None or self.phase is Phase.INHERITED else running.reader
 
-    def start(self, put_up: Callable[[], Running]) -> None:
+    def start(self, start_actors: Callable[[], RunningEngine]) -> None:
         """Begin to run; nothing if it runs. Where it is being started or stopped, that comes first.
 
         Args:
-            put_up: starts everything, or raises and leaves nothing behind.
+            start_actors: starts everything, or raises and leaves nothing behind.
 
         Raises:
             EngineStopped: it is the parent's of this process.
@@ -99,11 +99,11 @@ class Life:
             self._starter = threading.get_ident()
             self._enter(Phase.STARTING)
         try:
-            running = put_up()
+            running = start_actors()
             try:
                 self._stopper = _StopActor.start(self._end)
             except BaseException:
-                take_down(running)
+                stop_actors(running)
                 raise
         except BaseException:
             self._enter(before)
@@ -149,7 +149,7 @@ class Life:
             self._enter(Phase.STOPPING)
         assert self._running is not None
         try:
-            take_down(self._running)
+            stop_actors(self._running)
         except Exception:  # it is over all the same, and the database free for the next engine
             _log.exception("unexpected error in a stop")
         finally:

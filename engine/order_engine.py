@@ -16,23 +16,23 @@ from ..store.domain.errors import EngineStopped, InvalidArgument, StoreUnavailab
 from ..store.sqlite.address import locate
 from ..store.sqlite.connection import FilesGone
 from ..store.statements import Database
-from .actors.context import Crew
+from .actors.context import EngineContext
 from .clock import Clock
 from .config import EngineConfig, ExecutorKind
 from .execution.handler import Handler, Probe, Simulated, check_callable
-from .execution.runner_factory import bench_maker
-from .interface import Desk
+from .execution.runner_factory import runner_factory
+from .interface import Engine
 from .life import IS_INHERITED, Life, Phase
 from .recovery import Recovered
 from .requests import AwaitOrder, CancelOrder, Drain, Request, RetryOrder, SettleOrder, SubmitOrders, TakeSnapshot
-from .startup import Running, put_up
+from .startup import RunningEngine, start_actors
 
 T = TypeVar("T")
 
 _SIMULATED = "work is simulated, since no handler is given: orders become Completed, and nothing is done for them"
 
 
-class OrderEngine(Desk):
+class OrderEngine(Engine):
     """Takes orders, keeps them safe, and puts each through a handler.
 
     Use it in a `with` block, or call `start` and `stop`. All methods may be called from any thread. An engine that is
@@ -85,7 +85,7 @@ class OrderEngine(Desk):
         if self._probe is not None:
             check_callable(self._probe, "probe")
         where = self.config.executor if own is None else own
-        self._make_bench = bench_maker(self._handler, where, self.config.handler_timeout)
+        self._make_runner = runner_factory(self._handler, where, self.config.handler_timeout)
         self._given_clock = clock
         self._life = Life()
         weakref.finalize(self, self._life.begin_stop).atexit = False  # the end of the program is its life's business
@@ -110,12 +110,12 @@ class OrderEngine(Desk):
             StoreUnavailable: the database does not take writes.
             EngineStopped: a signal's handler has called `stop` meanwhile, or it is the parent's of this process.
         """
-        self._life.start(self._put_up)
+        self._life.start(self._start_actors)
 
-    def _put_up(self) -> Running:
+    def _start_actors(self) -> RunningEngine:
         is_simulated = isinstance(self._handler, Simulated)
-        running = put_up(
-            self.path, self.config, self._make_bench, self._probe, self._given_clock, is_simulated=is_simulated
+        running = start_actors(
+            self.path, self.config, self._make_runner, self._probe, self._given_clock, is_simulated=is_simulated
         )
         self.recovered = running.recovered
         return running
@@ -134,23 +134,24 @@ class OrderEngine(Desk):
         """Have every `wait` end with EngineStopped, now and from now on: for a door that is about to close."""
         running = self._life.running
         if running is not None:
-            running.crew.waiting_room.close()
+            running.context.waiters.close()
 
     def trouble(self) -> tuple[str, ...]:
         """Why the engine is not ready to take orders, in words for people; empty while it is."""
         running = self._life.running
         if running is None:
             return (f"the engine is {self._life.phase}",)
-        crew = running.crew
+        context = running.context
         trouble = [*self.dead_actors()]
-        if crew.store_trouble is not None:
-            trouble.append(crew.store_trouble)
-        elif crew.files is not None and crew.files.gone() is not None:  # before any order has met with it
+        if context.store_trouble is not None:
+            trouble.append(context.store_trouble)
+        elif context.files is not None and context.files.gone() is not None:  # before any order has met with it
             trouble.append(str(StoreUnavailable(FilesGone())))
-        for reason, count in crew.unfit.items():
+        for reason, count in context.unfit.items():
             trouble.append(f"{count} of {self.config.processors} processors cannot work: {reason}")
-        if crew.missing:
-            trouble.append(f"{crew.abandoned} handlers have overrun their time: {crew.missing} processors are missing")
+        if context.missing:
+            overrun = f"{context.abandoned} handlers have overrun their time"
+            trouble.append(f"{overrun}: {context.missing} processors are missing")
         return tuple(trouble)
 
     def warnings(self) -> tuple[str, ...]:
@@ -158,12 +159,12 @@ class OrderEngine(Desk):
         running = self._life.running
         if running is None:
             return ()
-        return (*running.crew.warnings(), *((_SIMULATED,) if running.crew.is_simulated else ()))
+        return (*running.context.warnings(), *((_SIMULATED,) if running.context.is_simulated else ()))
 
     def incidents(self) -> Counter[str]:
         """Unexpected errors since the start, by actor; each was logged, and the actor went on."""
         running = self._life.running
-        return Counter() if running is None else running.crew.incidents.counts()
+        return Counter() if running is None else running.context.incidents.counts()
 
     def dead_actors(self) -> tuple[str, ...]:
         """Actors that have died, which none should, in words for people; empty while all live."""
@@ -171,9 +172,9 @@ class OrderEngine(Desk):
         if running is None:
             return ()
         names = ("intake", "recorder", "pool", "metrics")
-        return tuple(f"the {name} actor has died" for name in names if not getattr(running.crew, name).is_alive())
+        return tuple(f"the {name} actor has died" for name in names if not getattr(running.context, name).is_alive())
 
-    def _need(self) -> Running:
+    def _need(self) -> RunningEngine:
         running = self._life.running
         if running is None:
             raise self._stopped()
@@ -194,21 +195,21 @@ class OrderEngine(Desk):
             OrderNotFound, StoreUnavailable: for an AwaitOrder, as `order`.
         """
         if isinstance(request, AwaitOrder):
-            self._await(request, self._need().crew)
+            self._await(request, self._need().context)
         else:
             self._pass_on(request)
 
     def _pass_on(self, request: Request) -> None:
         # Whatever is told while the gate is open is in the mailbox before the first word of a stop.
         with self._life.gate:
-            crew = self._need().crew
+            context = self._need().context
             match request:
                 case SubmitOrders():
-                    actor = crew.intake
+                    actor = context.intake
                 case TakeSnapshot() | Drain():
-                    actor = crew.metrics
+                    actor = context.metrics
                 case CancelOrder() | RetryOrder() | SettleOrder() | AwaitOrder():
-                    actor = crew.recorder
+                    actor = context.recorder
                 case _:
                     raise InvalidArgument(f"{type(request).__name__} is no request that an engine takes.")
             try:
@@ -216,19 +217,19 @@ class OrderEngine(Desk):
             except ActorDeadError:  # a signal's handler has stopped the engine in this thread, gate or not
                 raise EngineStopped from None
 
-    def _await(self, wish: AwaitOrder, crew: Crew) -> None:
-        room = crew.waiting_room
-        may_wait = room.enter(wish)
+    def _await(self, request: AwaitOrder, context: EngineContext) -> None:
+        waiters = context.waiters
+        may_wait = waiters.enter(request)
         try:
-            is_over = self.status(wish.order_id).is_terminal
+            is_over = self.status(request.order_id).is_terminal
         except BaseException:
-            room.leave(wish)
+            waiters.leave(request)
             raise
         if not is_over and not may_wait:
             raise EngineStopped
-        if is_over and (room.leave(wish) or not may_wait):
+        if is_over and (waiters.leave(request) or not may_wait):
             # By way of the recorder, which first tells intake and the metrics what it has recorded.
-            self._pass_on(wish)
+            self._pass_on(request)
 
     def _read(self, query: Callable[[Database], T]) -> T:
         if (reader := self._life.reader) is None:

@@ -10,7 +10,7 @@ from ..store.domain.lifecycle import OrderStatus
 from ..store.domain.record import Attempt, OrderRecord
 from ..store.ledger import Ledger
 from ..store.statements import Database
-from .actors.context import Crew
+from .actors.context import EngineContext
 from .actors.transition_log import log_transitions
 from .execution.begun import Begun, Progress
 from .execution.retry import put_back
@@ -38,37 +38,37 @@ class Recovered(NamedTuple):
     """In Review, for an operator to settle."""
 
 
-def recover(database: Database, crew: Crew, begun: Begun) -> Recovered:
+def recover(database: Database, context: EngineContext, begun: Begun) -> Recovered:
     """Move every Processing order on, and see to it that every Pending one gets its turn.
 
-    No engine may be running over the database. The suspects of a crash are told to the crew.
+    No engine may be running over the database. The suspects of a crash go into the context.
 
     Args:
         database: a connection that may write.
-        crew: the settings, the time, and whom to ask about effects.
+        context: the settings, the time, and whom to ask about effects.
         begun: what the last engine had begun.
 
     Raises:
         StoreUnavailable: the database did not take a write; what was recorded before stays.
     """
     ledger = Ledger(database)
-    _let_wait_no_longer(ledger, crew)
+    _let_wait_no_longer(ledger, context)
     head_us = queries.next_ready_us(database, 0)
     crash = _Crash.of(_if_of_this_past(begun, database), queries.attempts_in_hand(database))
     count: Counter[OrderStatus] = Counter()
     while records := queries.processing(database, _BATCH):
-        replies = [crew.prober.ask(record.order) if crash.has_begun(record) else None for record in records]
+        replies = [context.prober.ask(record.order) if crash.has_begun(record) else None for record in records]
         effects = [None if reply is None else reply.get() for reply in replies]
-        now = crew.now()
+        now = context.now()
         moves = [
             put_back(record, now, _UNBEGUN, head_us)
             if effect is None
-            else settle(record, effect, now, crash.reason, crew.config, head_us, pays=record.attempt in crash.payers)
+            else settle(record, effect, now, crash.reason, context.config, head_us, pays=record.attempt in crash.payers)
             for record, effect in zip(records, effects, strict=True)
         ]
         log_transitions(ledger.record((), moves, now.at_us), ())
         count.update(step.after.status for step in moves)
-    crew.suspects.update(attempt.sequence for attempt in crash.suspects)
+    context.suspects.update(attempt.sequence for attempt in crash.suspects)
     return Recovered(
         returned=count[OrderStatus.PENDING],
         completed=count[OrderStatus.COMPLETED],
@@ -110,7 +110,7 @@ def _if_of_this_past(begun: Begun, database: Database) -> Begun:
     return begun._replace(attempts=None) if newest > queries.last_sequence(database) else begun
 
 
-def _let_wait_no_longer(ledger: Ledger, crew: Crew) -> None:
-    clamped = ledger.clamp_ready_times(crew.queue_clock.now_us(), round(crew.config.retry_max_seconds * 1e6))
+def _let_wait_no_longer(ledger: Ledger, context: EngineContext) -> None:
+    clamped = ledger.clamp_ready_times(context.queue_clock.now_us(), round(context.config.retry_max_seconds * 1e6))
     if clamped:
         _log.warning("%d orders were to wait for a time that lies too far ahead: they are processed now", clamped)

@@ -71,7 +71,7 @@ class SettleOrder(NamedTuple):
 
 
 class AwaitOrder(NamedTuple):
-    """To the waiting room, and to the recorder where the order is terminal already: tell when it may be terminal."""
+    """To the waiters, and to the recorder where the order is terminal already: tell when it may be terminal."""
 
     order_id: str
     """Which one."""

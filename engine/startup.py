@@ -1,4 +1,4 @@
-"""What exists between the start and the stop of an engine: put up in one sequence, taken down in another."""
+"""What exists between the start and the stop of an engine: started in one sequence, stopped in another."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ..store.sqlite.reader import Reader
 from ..store.translation import translated_errors
 from .actors import messages
 from .actors.backlog import Backlog
-from .actors.context import Crew
+from .actors.context import EngineContext
 from .actors.intake import IntakeActor
 from .actors.metrics import MetricsActor
 from .actors.pool import PoolActor, most_processing
@@ -32,7 +32,7 @@ from .clock import Clock, SystemClock
 from .config import EngineConfig
 from .execution import begun
 from .execution.handler import Probe
-from .execution.runner import Bench
+from .execution.runner import Runner
 from .logger import EngineLogger
 from .recovery import Recovered, recover
 from .reply import Reply
@@ -45,10 +45,10 @@ _WRITE_AGAIN_SECONDS = 0.2
 _log = EngineLogger("ordermill.engine")
 
 
-class Running(NamedTuple):
+class RunningEngine(NamedTuple):
     """An engine at work."""
 
-    crew: Crew
+    context: EngineContext
     reader: Reader
     """For whoever calls the engine."""
     own_reader: Reader
@@ -61,21 +61,21 @@ class Running(NamedTuple):
     """What was found in hand of an engine that had died, and what became of it."""
 
 
-def put_up(
+def start_actors(
     path: Path,
     config: EngineConfig,
-    make_bench: Callable[[], Bench],
+    make_runner: Callable[[], Runner],
     probe: Probe | None,
     given_clock: Clock | None,
     *,
     is_simulated: bool,
-) -> Running:
+) -> RunningEngine:
     """Open the database, settle what an earlier engine left in hand, and start the actors.
 
     Args:
         path: the database file.
         config: the settings.
-        make_bench: gives each processor a place to run the handler at.
+        make_runner: gives each processor a place to run the handler at.
         probe: asked about orders whose handler was cut short.
         given_clock: where the time comes from; the machine's by default.
         is_simulated: whether work is only simulated.
@@ -86,11 +86,11 @@ def put_up(
         StoreUnavailable: the database does not take reads or writes.
     """
     with ExitStack() as undo:
-        first = make_bench()
+        first = make_runner()
         undo.callback(first.close)
         if (trouble := first.check()) is not None:
             raise InvalidConfiguration(f"The engine cannot start: {trouble}.")
-        make_bench = chain([first], iter(make_bench, None)).__next__
+        make_runner = chain([first], iter(make_runner, None)).__next__
         lock = EngineLock(path)
         undo.callback(lock.release)
         open_database = partial(_open_writer, lock, path, config)
@@ -100,37 +100,37 @@ def put_up(
             clock = given_clock or SystemClock()
             if given_clock is None:
                 undo.callback(clock.close)
-            crew = Crew(
+            context = EngineContext(
                 config=config,
                 clock=clock,
-                make_bench=make_bench,
+                make_runner=make_runner,
                 probe=probe,
                 last_step_us=queries.last_transition_us(database),
                 is_simulated=is_simulated,
             )
-            for warning in crew.warnings():
+            for warning in context.warnings():
                 _log.warning("%s", warning)
-            recovered = recover(database, crew, begun.read(path, engines.last(database)))
+            recovered = recover(database, context, begun.read(path, engines.last(database)))
             # What the last run has left behind is settled: only now may the notes of this one take its place.
-            crew.engine_id = engines.register(database, clock.now_us())
-            crew.begun = _note_begun(path, crew.engine_id, config)
+            context.engine_id = engines.register(database, clock.now_us())
+            context.begun = _note_begun(path, context.engine_id, config)
             totals = queries.totals(database)
             users = Counter() if config.user_backlog is None else queries.backlog_by_user(database)
             reader, own_reader = Reader(path, MAX_READERS), Reader(path, _READING_ACTORS)
             # It reads as well, so it is the first: where that fails, no actor is left behind.
-            crew.recorder = RecorderActor.start(crew, open_database, database)
-            undo.callback(crew.recorder.stop)
-        crew.metrics = MetricsActor.start(crew, totals)
-        undo.callback(crew.metrics.stop)
+            context.recorder = RecorderActor.start(context, open_database, database)
+            undo.callback(context.recorder.stop)
+        context.metrics = MetricsActor.start(context, totals)
+        undo.callback(context.metrics.stop)
         backlog = Backlog(config, clock, sum(totals[status] for status in lifecycle.BACKLOG), users)
-        crew.intake = IntakeActor.start(crew, backlog, own_reader)
-        undo.callback(crew.intake.stop)
-        crew.pool = PoolActor.start(crew, own_reader)
+        context.intake = IntakeActor.start(context, backlog, own_reader)
+        undo.callback(context.intake.stop)
+        context.pool = PoolActor.start(context, own_reader)
         undo.pop_all()
-    crew.pool.tell(messages.WakeUp())
-    crew.recorder.tell(messages.PruneOrders())
-    crew.recorder.tell(messages.CheckFiles())
-    return Running(crew, reader, own_reader, lock, given_clock is None, recovered)
+    context.pool.tell(messages.WakeUp())
+    context.recorder.tell(messages.PruneOrders())
+    context.recorder.tell(messages.CheckFiles())
+    return RunningEngine(context, reader, own_reader, lock, given_clock is None, recovered)
 
 
 def _open_writer(lock: EngineLock, path: Path, config: EngineConfig) -> Writer:
@@ -146,42 +146,42 @@ def _note_begun(path: Path, run_id: int, config: EngineConfig) -> begun.BegunFil
         return None
 
 
-def take_down(running: Running) -> None:
+def stop_actors(running: RunningEngine) -> None:
     """Take no more orders, wait for those in hand, record how they ended, then end all actors. Reads go on.
 
     Whatever goes wrong, the database is free for the next engine in the end.
     """
-    crew = running.crew
+    context = running.context
     with ExitStack() as last:  # the last first
         last.callback(running.lock.release)
         last.callback(running.reader.close)
         last.callback(running.own_reader.close)
         if running.owns_clock:
-            last.callback(crew.clock.close)
-        last.callback(crew.waiting_room.close)
+            last.callback(context.clock.close)
+        last.callback(context.waiters.close)
         # The recorder first, which tells the others what it records at the last.
-        for actor in (crew.metrics, crew.intake, crew.pool, crew.recorder):
+        for actor in (context.metrics, context.intake, context.pool, context.recorder):
             last.callback(actor.stop)
-        _finish_work(crew, monotonic() + crew.config.stop_seconds)
+        _finish_work(context, monotonic() + context.config.stop_seconds)
 
 
-def _finish_work(crew: Crew, deadline: float) -> None:
-    crew.recorder.tell(messages.EndBy(deadline))
+def _finish_work(context: EngineContext, deadline: float) -> None:
+    context.recorder.tell(messages.EndBy(deadline))
     closed: Reply[None] = Reply()
-    crew.intake.tell(messages.Close(closed))
+    context.intake.tell(messages.Close(closed))
     closed.get()
     idle: Reply[None] = Reply()
-    crew.pool.tell(messages.StopWork(idle))
+    context.pool.tell(messages.StopWork(idle))
     try:
         idle.get(timeout=max(0.0, deadline - monotonic()))
     except Timeout:
-        crew.pool.tell(messages.AbandonWork())
+        context.pool.tell(messages.AbandonWork())
         idle.get()
-    while _results_left(crew) and (seconds := deadline - monotonic()) > 0:
+    while _results_left(context) and (seconds := deadline - monotonic()) > 0:
         sleep(min(_WRITE_AGAIN_SECONDS, seconds))
 
 
-def _results_left(crew: Crew) -> int:
+def _results_left(context: EngineContext) -> int:
     left: Reply[int] = Reply()
-    crew.recorder.tell(messages.RecordRest(left))
+    context.recorder.tell(messages.RecordRest(left))
     return left.get()

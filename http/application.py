@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..engine import Desk
+from ..engine import Engine
 from .api.problems import PROBLEM_KINDS
 from .config import ServerConfig
 from .framework.facade import Facade
@@ -15,7 +15,7 @@ from .security.protection import UNPROTECTED, protect
 from .transport.server import HttpServer
 
 
-def wsgi_application(engine: Desk, max_waiting: int = 16) -> Facade:
+def wsgi_application(engine: Engine, max_waiting: int = 16) -> Facade:
     """The API as a WSGI application, for a server such as waitress or gunicorn.
 
     Args:
@@ -28,7 +28,7 @@ def wsgi_application(engine: Desk, max_waiting: int = 16) -> Facade:
     return Facade(routes(engine, max_waiting, UNPROTECTED), UNPROTECTED, PROBLEM_KINDS)
 
 
-def http_server(desk: Desk, config: ServerConfig, tree: Any) -> HttpServer:
+def http_server(desk: Engine, config: ServerConfig, tree: Any) -> HttpServer:
     """A server with all that it serves.
 
     Args:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
-from ..engine import Desk, EngineStopped, IdempotencyKey, Order, Reply, StoreUnavailable
+from ..engine import Engine, EngineStopped, IdempotencyKey, Order, Reply, StoreUnavailable
 from ..engine.execution.handler import describe
 from ..engine.reply import answer, fail
 from ..engine.requests import AwaitOrder, Request, SubmitOrders
@@ -18,7 +18,7 @@ from ..store.statements import Database
 T = TypeVar("T")
 
 
-class LoopEngine(Desk):
+class LoopEngine(Engine):
     """Passes on to another desk what its callers want, and has all replies come in the loop.
 
     The single orders that are submitted in one turn of the loop become one message, and one transaction's replies come
@@ -29,7 +29,7 @@ class LoopEngine(Desk):
         call_in_loop: has a function called in the loop, in its next turn; from any thread.
     """
 
-    def __init__(self, desk: Desk, call_in_loop: Callable[[Callable[[], object]], object]) -> None:
+    def __init__(self, desk: Engine, call_in_loop: Callable[[Callable[[], object]], object]) -> None:
         self._desk = desk
         self._call_in_loop = call_in_loop
         self._gathered: deque[_Single] = deque()

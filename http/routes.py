@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..engine import Desk
+from ..engine import Engine
 from .api import operations
 from .api.health import HealthCalls
 from .api.metrics import MetricsCalls
@@ -21,7 +21,7 @@ from .wire.headers import NO_PAGE
 
 
 def routes(
-    desk: Desk,
+    desk: Engine,
     max_waiting: int,
     protection: Protection,
     warnings: Callable[[], tuple[str, ...]] = tuple,

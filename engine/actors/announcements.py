@@ -17,7 +17,7 @@ from ...store.domain.outcome import Outcome, Recorded
 from ...store.domain.record import Move, OrderRecord
 from ..logger import EngineLogger
 from .backlog import users_released
-from .context import Crew
+from .context import EngineContext
 from .messages import (
     AssignmentsFailed,
     BacklogRead,
@@ -34,7 +34,7 @@ class Announcements:
     """Tells the other actors what a transaction has done.
 
     Args:
-        crew: whom to tell.
+        context: whom to tell.
         tell: tells an actor a message.
         find: looks an order up in the database, by its id; raises StoreUnavailable.
         log: for what is worth a line.
@@ -42,16 +42,16 @@ class Announcements:
 
     def __init__(
         self,
-        crew: Crew,
+        context: EngineContext,
         tell: Callable[[ActorRef[Any], object], None],
         find: Callable[[str], OrderRecord | None],
         log: EngineLogger,
     ) -> None:
-        self._crew = crew
+        self._context = context
         self._tell = tell
         self._find = find
         self._log = log
-        self._counts_users = crew.config.user_backlog is not None
+        self._counts_users = context.config.user_backlog is not None
         self.received = 0
         """How many orders the recorder has got from intake, whatever became of them."""
 
@@ -70,11 +70,11 @@ class Announcements:
             if step.after.status is OrderStatus.PROCESSING:
                 self._sort_out(step, assigned, refused, unclear)
         if ready:
-            self._tell(self._crew.pool, OrdersReady(ready))
+            self._tell(self._context.pool, OrdersReady(ready))
         if assigned or refused:
-            self._tell(self._crew.pool, OrdersAssigned(assigned, refused))
+            self._tell(self._context.pool, OrdersAssigned(assigned, refused))
         if unclear:
-            self._tell(self._crew.pool, AssignmentsFailed(unclear))
+            self._tell(self._context.pool, AssignmentsFailed(unclear))
 
     def tell_totals(self, orders: Sequence[Order], recorded: Recorded) -> None:
         """Tell intake and the metrics actor what the transaction has changed for them."""
@@ -89,8 +89,8 @@ class Announcements:
         # Intake before the metrics: whoever learns from them that an order is over finds its room in the backlog free.
         users = users_released(orders, recorded) if self._counts_users else None
         if released or worked_off or users:
-            self._tell(self._crew.intake, BacklogReleased(released, worked_off, users, self.received))
-        self._tell(self._crew.metrics, LedgerCommitted(recorded.changes))
+            self._tell(self._context.intake, BacklogReleased(released, worked_off, users, self.received))
+        self._tell(self._context.metrics, LedgerCommitted(recorded.changes))
 
     def wake(self, recorded: Recorded) -> None:
         """Wake those who wait for these orders."""
@@ -99,11 +99,11 @@ class Announcements:
             if step.after.status is not OrderStatus.PROCESSING:
                 finished.append(step.after)  # or so it may be: whoever waits looks again
                 self._log.info("order %s moved on before: not recorded as %s", step.after.order_id, step.after.status)
-        self._crew.waiting_room.wake(finished)
+        self._context.waiters.wake(finished)
 
     def forget_begun(self, recorded: Recorded) -> None:
         """What was noted of these attempts when they began is needed no more."""
-        if (begun := self._crew.begun) is not None:
+        if (begun := self._context.begun) is not None:
             for step in chain(recorded.moved, recorded.refused):  # who is refused has moved on before
                 if step.before.status is OrderStatus.PROCESSING:
                     begun.forget(step.before)
@@ -111,7 +111,7 @@ class Announcements:
     def release(self, orders: Sequence[Order]) -> None:
         """Tell intake of orders that were not stored."""
         users = Counter(order.user_id for order in orders) if self._counts_users else None
-        self._tell(self._crew.intake, BacklogReleased(len(orders), 0, users, self.received))
+        self._tell(self._context.intake, BacklogReleased(len(orders), 0, users, self.received))
 
     def begin_anew(self, totals: Counter[str], users: Counter[str] | None) -> None:
         """Tell all how things are, whatever they were told before.
@@ -121,9 +121,9 @@ class Announcements:
             users: the unfinished orders of each user; None where they are not limited.
         """
         backlog = sum(totals[status] for status in lifecycle.BACKLOG)
-        self._tell(self._crew.intake, BacklogRead(backlog, self.received, users))
-        self._tell(self._crew.metrics, TotalsRead(totals))
-        self._tell(self._crew.pool, WakeUp())
+        self._tell(self._context.intake, BacklogRead(backlog, self.received, users))
+        self._tell(self._context.metrics, TotalsRead(totals))
+        self._tell(self._context.pool, WakeUp())
 
     def _sort_out(
         self, step: Move, assigned: list[OrderRecord], refused: list[OrderRecord], unclear: list[Move]

@@ -18,7 +18,7 @@ from ..clock import Timer
 from ..execution.handler import describe
 from ..logger import EngineLogger
 from ..reply import fail
-from .context import Crew, Incident
+from .context import EngineContext, Incident
 
 
 class _Flush(NamedTuple):
@@ -37,7 +37,7 @@ class EngineActor(ThreadingActor):
     `rebuild` makes the state anew.
 
     Args:
-        crew: the engine's actors and settings.
+        context: the engine's actors and settings.
     """
 
     use_daemon_thread: ClassVar[bool] = True
@@ -54,9 +54,9 @@ class EngineActor(ThreadingActor):
         actor._start_actor_loop()
         return actor.actor_ref
 
-    def __init__(self, crew: Crew) -> None:
+    def __init__(self, context: EngineContext) -> None:
         super().__init__()
-        self._crew = crew
+        self._context = context
         self._in_hand: Sequence[Any] = ()
         self._log = EngineLogger(f"ordermill.engine.{type(self).__name__}")
 
@@ -86,7 +86,7 @@ class EngineActor(ThreadingActor):
             error: what happened.
             messages: what it happened to; whatever is in hand by default.
         """
-        self._crew.incidents.note(Incident(type(self).__name__, describe(error)))
+        self._context.incidents.note(Incident(type(self).__name__, describe(error)))
         with suppress(BaseException):  # it is counted: a log that cannot be written must not end the actor
             in_hand = self._in_hand if messages is None else messages
             order_ids = ", ".join(some(_order_ids(in_hand))) or "(none)"
@@ -112,7 +112,7 @@ class EngineActor(ThreadingActor):
         Returns:
             What the clock can cancel.
         """
-        return self._crew.clock.call_after(seconds, partial(self.tell_self, message))
+        return self._context.clock.call_after(seconds, partial(self.tell_self, message))
 
     def rebuild(self) -> None:
         """Make the state anew after a message could not be handled; nothing to do for an actor without state."""
@@ -125,8 +125,8 @@ class BatchActor(EngineActor):
     the mailbox is in the batch: under load batches grow by themselves, at rest nothing waits. No timers.
     """
 
-    def __init__(self, crew: Crew) -> None:
-        super().__init__(crew)
+    def __init__(self, context: EngineContext) -> None:
+        super().__init__(context)
         self._batch: list[Any] = []
 
     def receive(self, message: Any) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..clock import Moment, SteadyClock
 from ..execution.probing import Prober
-from .waiters import WaitingRoom
+from .waiters import Waiters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..config import EngineConfig
     from ..execution.begun import BegunFile
     from ..execution.handler import Probe
-    from ..execution.runner import Bench
+    from ..execution.runner import Runner
 
 
 _LATEST_INCIDENTS = 100
@@ -64,18 +64,18 @@ class Incidents:
 
 
 @dataclass(kw_only=True)
-class Crew:
+class EngineContext:
     """The actors of one engine and what they share. All are named before the first message is sent."""
 
     config: EngineConfig
     clock: Clock
-    make_bench: Callable[[], Bench]
+    make_runner: Callable[[], Runner]
     """Gives each processor a place to run the handler at."""
     last_step_us: int = 0
     """The stamp of the last step that the database had at the start."""
     is_simulated: bool = False
     """Whether work is only simulated, since no handler was given."""
-    benches: dict[str, Bench] = field(default_factory=dict)
+    runners: dict[str, Runner] = field(default_factory=dict)
     """By the processors' names (URNs)."""
     probe: Probe | None = None
     """Asked about orders whose handler was cut short."""
@@ -89,7 +89,7 @@ class Crew:
     """Asks the probe."""
     queue_clock: SteadyClock = field(init=False)
     """What `ready_at` is compared with."""
-    waiting_room: WaitingRoom = field(init=False)
+    waiters: Waiters = field(init=False)
     incidents: Incidents = field(default_factory=Incidents)
     files: OpenFiles | None = None
     """What the recorder has open; None before it has."""
@@ -108,7 +108,7 @@ class Crew:
 
     def __post_init__(self) -> None:
         self.queue_clock = SteadyClock(self.clock)
-        self.waiting_room = WaitingRoom(self.clock)
+        self.waiters = Waiters(self.clock)
         self.prober = Prober(self.probe, self.clock, self.config)
 
     def now(self) -> Moment:

@@ -13,7 +13,7 @@ from ..reply import fail
 from ..requests import SubmitOrders
 from .backlog import Backlog
 from .base import EngineActor
-from .context import Crew
+from .context import EngineContext
 from .messages import BacklogRead, BacklogReleased, Close, ReadTotals
 
 
@@ -21,20 +21,20 @@ class IntakeActor(EngineActor):
     """Admission. A submission is admitted whole or not at all.
 
     Args:
-        crew: the engine's actors and settings.
+        context: the engine's actors and settings.
         backlog: unfinished orders.
         reader: for what is stored already, which needs no room.
     """
 
-    def __init__(self, crew: Crew, backlog: Backlog, reader: Reader) -> None:
-        super().__init__(crew)
+    def __init__(self, context: EngineContext, backlog: Backlog, reader: Reader) -> None:
+        super().__init__(context)
         self._backlog = backlog
         self._reader = reader
         self._is_open = True
 
     def rebuild(self) -> None:
         """Ask for the backlog: whether the order that it went wrong with is in it, nobody knows here."""
-        self._crew.recorder.tell(ReadTotals())
+        self._context.recorder.tell(ReadTotals())
 
     def receive(self, message: SubmitOrders | BacklogReleased | BacklogRead | Close) -> None:
         """Admit what fits, refuse what does not."""
@@ -58,7 +58,7 @@ class IntakeActor(EngineActor):
         except (BacklogFull, UserBacklogFull, StoreUnavailable) as error:
             fail(message.reply, error)
             return
-        self._crew.recorder.tell(message)
+        self._context.recorder.tell(message)
         self._backlog.add(message.orders)
 
     def _check(self, orders: Sequence[Order]) -> None:

@@ -14,7 +14,7 @@ from ...store.sqlite.connection import Writer
 from ...store.sqlite.wal import WriteAheadLog
 from ..clock import Timer
 from ..logger import EngineLogger
-from .context import Crew
+from .context import EngineContext
 from .messages import BoundLog, CheckFiles, PruneOrders
 
 _PRUNE_EVERY_SECONDS = 10.0
@@ -27,7 +27,7 @@ class Maintenance:
     """Does what keeps a database small and sound, and has the recorder told when it is due again.
 
     Args:
-        crew: the engine's settings and clock.
+        context: the engine's settings and clock.
         database: the connection that writes.
         tell: tells the recorder a message.
         tell_after: likewise, after some seconds.
@@ -36,13 +36,13 @@ class Maintenance:
 
     def __init__(
         self,
-        crew: Crew,
+        context: EngineContext,
         database: Writer,
         tell: Callable[[object], None],
         tell_after: Callable[[float, object], Timer],
         log: EngineLogger,
     ) -> None:
-        self._crew = crew
+        self._context = context
         self._tell = tell
         self._tell_after = tell_after
         self._log = log
@@ -54,7 +54,7 @@ class Maintenance:
         """From now on, this connection is the one that writes."""
         self._database = database
         self._log_file = WriteAheadLog(database)
-        self._crew.files = database.files
+        self._context.files = database.files
 
     def note(self, message: PruneOrders | BoundLog | CheckFiles) -> None:
         """The recorder was told that something is due."""
@@ -95,7 +95,7 @@ class Maintenance:
         Raises:
             StoreUnavailable: nobody knows what was removed.
         """
-        config, now = self._crew.config, self._crew.clock.now_us()
+        config, now = self._context.config, self._context.clock.now_us()
         if config.retain_seconds is None:
             return Counter()
         pruned = Pruned(0, Counter())

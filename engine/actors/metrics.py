@@ -12,7 +12,7 @@ from ..reply import Reply, answer, fail
 from ..requests import Drain, TakeSnapshot
 from ..snapshot import MetricsSnapshot
 from .base import EngineActor
-from .context import Crew
+from .context import EngineContext
 from .messages import LedgerCommitted, ReadTotals, TotalsRead
 
 
@@ -20,19 +20,19 @@ class MetricsActor(EngineActor):
     """Keeps the totals of the database in memory.
 
     Args:
-        crew: the engine's actors and settings.
+        context: the engine's actors and settings.
         totals: the totals at the start, by their names in the database.
     """
 
-    def __init__(self, crew: Crew, totals: Counter[str]) -> None:
-        super().__init__(crew)
+    def __init__(self, context: EngineContext, totals: Counter[str]) -> None:
+        super().__init__(context)
         self._totals = totals
-        self._started_us = crew.clock.monotonic_us()
+        self._started_us = context.clock.monotonic_us()
         self._draining: list[Future[MetricsSnapshot]] = []
 
     def rebuild(self) -> None:
         """Ask for the totals."""
-        self._crew.recorder.tell(ReadTotals())
+        self._context.recorder.tell(ReadTotals())
 
     def on_stop(self) -> None:
         """Tell those who wait that it will not happen."""
@@ -69,12 +69,12 @@ class MetricsActor(EngineActor):
     def _snapshot(self) -> MetricsSnapshot:
         return MetricsSnapshot.of(
             self._totals,
-            simulated=self._crew.is_simulated,
+            simulated=self._context.is_simulated,
             backlog=self._backlog(),
-            processors=self._crew.config.processors,
-            abandoned_handlers=self._crew.abandoned,
-            incidents=self._crew.incidents.counts().total(),
-            uptime_seconds=(self._crew.clock.monotonic_us() - self._started_us) / 1e6,
+            processors=self._context.config.processors,
+            abandoned_handlers=self._context.abandoned,
+            incidents=self._context.incidents.counts().total(),
+            uptime_seconds=(self._context.clock.monotonic_us() - self._started_us) / 1e6,
         )
 
 

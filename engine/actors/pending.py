@@ -15,7 +15,7 @@ from ...store.sqlite.reader import Reader
 from ...store.statements import Database
 from ..clock import Timer
 from ..logger import EngineLogger
-from .context import Crew
+from .context import EngineContext
 from .messages import OrderDue, WakeUp
 
 _WAKE_SOON_SECONDS = 0.5
@@ -27,16 +27,16 @@ class Pending:
     """The window of Pending orders, in the sequence in which their turn comes.
 
     Args:
-        crew: the engine's settings, clocks and suspects.
+        context: the engine's settings, clocks and suspects.
         reader: for the orders that wait in the database.
         tell_after: tells the pool a message after some seconds.
         log: for what goes wrong.
     """
 
     def __init__(
-        self, crew: Crew, reader: Reader, tell_after: Callable[[float, object], Timer], log: EngineLogger
+        self, context: EngineContext, reader: Reader, tell_after: Callable[[float, object], Timer], log: EngineLogger
     ) -> None:
-        self._crew = crew
+        self._context = context
         self._reader = reader
         self._tell_after = tell_after
         self._log = log
@@ -81,10 +81,10 @@ class Pending:
         Args:
             but_not: the sequences of orders that are not to be claimed.
         """
-        window = self._crew.config.window
+        window = self._context.config.window
         if not self._more_in_database or len(self._ready) > window // 4:
             return
-        now = self._crew.queue_clock.now_us()
+        now = self._context.queue_clock.now_us()
         limit = window + len(self._held) + len(but_not)
         try:
             found, next_us = self._reader.read(partial(_look, now_us=now, limit=limit))
@@ -99,7 +99,7 @@ class Pending:
         if len(new) > window:  # some that are held were on their way to Processing when this was read
             new, self._more_in_database = new[:window], True
         self._held.update(record.sequence for record in new)
-        suspects = self._crew.suspects
+        suspects = self._context.suspects
         self._suspected.extend(record for record in new if record.sequence in suspects)
         self._ready.extend(record for record in new if record.sequence not in suspects)
 
@@ -128,7 +128,7 @@ class Pending:
 
     def leave_out(self, record: OrderRecord) -> bool:
         """Have an order wait for a while, longer each time, and no other one; False where too many do already."""
-        window, sequence = self._crew.config.window, record.sequence
+        window, sequence = self._context.config.window, record.sequence
         if len(self._left_out) >= window:
             self._left_out = {one: seconds for one, seconds in self._left_out.items() if one in self._held}
         if len(self._left_out) >= window and sequence not in self._left_out:
@@ -158,7 +158,7 @@ class Pending:
 
     def wake_soon(self) -> None:
         """Have the pool woken up in a moment, whatever happens before."""
-        self._wake_at(self._crew.queue_clock.now_us() + round(_WAKE_SOON_SECONDS * 1e6))
+        self._wake_at(self._context.queue_clock.now_us() + round(_WAKE_SOON_SECONDS * 1e6))
 
     def wake_up(self) -> None:
         """The time has come that was waited for: read, whatever was known of the database."""
@@ -167,11 +167,11 @@ class Pending:
         self._more_in_database = True
 
     def _hold(self, record: OrderRecord) -> None:
-        if record.sequence in self._crew.suspects:
+        if record.sequence in self._context.suspects:
             self._suspected.append(record)
         elif self._ready and _place(record) < _place(self._ready[-1]):  # it has been here before
             insort(self._ready, record, key=_place)
-        elif self._more_in_database or len(self._ready) >= self._crew.config.window:
+        elif self._more_in_database or len(self._ready) >= self._context.config.window:
             self._more_in_database = True
             return
         else:
@@ -182,11 +182,11 @@ class Pending:
         if self._wake_us is None or at_us < self._wake_us:
             self._forget_wake()
             self._wake_us = at_us
-            self._wake = self._tell_after((at_us - self._crew.queue_clock.now_us()) / 1e6, WakeUp())
+            self._wake = self._tell_after((at_us - self._context.queue_clock.now_us()) / 1e6, WakeUp())
 
     def _forget_wake(self) -> None:
         if self._wake is not None:
-            self._crew.clock.cancel(self._wake)
+            self._context.clock.cancel(self._wake)
         self._wake_us = self._wake = None
 
 

@@ -25,7 +25,7 @@ from ..reply import fail
 from ..requests import CancelOrder
 from .base import EngineActor, some
 from .claims import Claims
-from .context import Crew
+from .context import EngineContext
 from .messages import (
     AbandonWork,
     AssignmentsFailed,
@@ -92,20 +92,20 @@ class PoolActor(EngineActor):
     there to whichever processor is idle first.
 
     Args:
-        crew: the engine's actors and settings.
+        context: the engine's actors and settings.
         reader: for the Pending orders that wait in the database.
     """
 
-    def __init__(self, crew: Crew, reader: Reader) -> None:
-        super().__init__(crew)
+    def __init__(self, context: EngineContext, reader: Reader) -> None:
+        super().__init__(context)
         self._reader = reader
-        self._pending = Pending(crew, reader, self.tell_self_after, self._log)
+        self._pending = Pending(context, reader, self.tell_self_after, self._log)
         self._assigning = 0
         self._recalled = 0  # the first so many of those that are being assigned go back as soon as they are
         self._returning: set[int] = set()  # sequences that go back for want of a processor: nobody overtakes them
         self._head_us: int | None = None  # of the latest claim, on the queue's clock: whoever waits is behind it
-        self._claims = Claims(crew.clock.monotonic_us, crew.begun, self._run_low)
-        self._roster = Roster(crew, self._claims, self.tell_self_after, self._log)
+        self._claims = Claims(context.clock.monotonic_us, context.begun, self._run_low)
+        self._roster = Roster(context, self._claims, self.tell_self_after, self._log)
         self._asking: dict[Attempt, OrderRecord] = {}  # whose handler was cut short, until their effect is known
         self._cancelling: dict[int, list[CancelOrder]] = {}  # by sequence, until the order is Pending again
         self._alone_by_us = 0  # until when the others wait for the order that has to run alone
@@ -186,7 +186,7 @@ class PoolActor(EngineActor):
         self._dispatch()
 
     def _take_in(self, records: Sequence[OrderRecord]) -> None:
-        now = self._crew.queue_clock.now_us()
+        now = self._context.queue_clock.now_us()
         for record in records:
             self._returning.discard(record.sequence)
             if (commands := self._cancelling.pop(record.sequence, None)) is not None:
@@ -206,12 +206,12 @@ class PoolActor(EngineActor):
 
     def _ahead(self) -> int:
         """How many orders may be claimed beyond what the idle processors take."""
-        ahead = assigned_ahead(self._crew.config.processors, self._order_seconds)
+        ahead = assigned_ahead(self._context.config.processors, self._order_seconds)
         if not ahead or self._order_seconds <= _UNBEGUN_SECONDS:
             return ahead
         # Handlers that began together end together: only for those that are about to end.
         ending_us = round((self._order_seconds - _UNBEGUN_SECONDS) * 1e6)
-        now = self._crew.clock.monotonic_us()
+        now = self._context.clock.monotonic_us()
         ending, next_us = 0, None
         for began_us in self._roster.begun_us():
             left_us = began_us + ending_us - now
@@ -222,27 +222,27 @@ class PoolActor(EngineActor):
             elif next_us is None or left_us < next_us:
                 next_us = left_us
         if self._end_check is not None:
-            self._crew.clock.cancel(self._end_check)
+            self._context.clock.cancel(self._end_check)
         self._end_check = None if next_us is None else self.tell_self_after(next_us / 1e6, ClaimsRunLow())
         return ending
 
     def _assign(self, records: Sequence[OrderRecord]) -> None:
         if records:
-            now = self._crew.clock.now_us()
+            now = self._context.clock.now_us()
             self._assigning += len(records)
             self._head_us = records[-1].ready_us
-            self._crew.recorder.tell(AssignOrders([move(record, lifecycle.ASSIGN, now) for record in records]))
+            self._context.recorder.tell(AssignOrders([move(record, lifecycle.ASSIGN, now) for record in records]))
 
     def _is_turn_of_the_others(self) -> bool:
         """Whether orders may be claimed that are not suspected; those that are come first, one by one, each alone."""
         alone = self._claims.alone
         if alone is not None and self._is_over(alone):
-            self._crew.suspects.discard(alone)
+            self._context.suspects.discard(alone)
             self._claims.alone = alone = None
             self._alone_by_us = 0
         if alone is None and not self._pending.has_suspects:
             return True
-        now = self._crew.clock.monotonic_us()
+        now = self._context.clock.monotonic_us()
         if not self._alone_by_us:
             self._alone_by_us = now + _ALONE_US
             self.tell_self_after(_ALONE_US / 1e6, CheckClaims())
@@ -303,7 +303,7 @@ class PoolActor(EngineActor):
     def _hands_wanted(self, waiting: int) -> int:
         """How many more processors are to take part: where the handler is quick, fewer are in each other's way."""
         wanted = ceil(waiting * self._order_seconds / _SHARE_SECONDS)
-        since_us = self._crew.clock.monotonic_us() - round(_SHARE_SECONDS * 1e6)
+        since_us = self._context.clock.monotonic_us() - round(_SHARE_SECONDS * 1e6)
         for began_us in self._roster.begun_us():
             if wanted <= 0:
                 break
@@ -314,7 +314,7 @@ class PoolActor(EngineActor):
         # One for each that is between two orders needs no look: a thread begins it, or the processor says it is idle.
         if (since_us := self._claims.unattended_us(self._roster.busy.values())) is not None:
             patience = _SHARE_SECONDS if self._roster.idle else _UNBEGUN_SECONDS
-            waited = (self._crew.clock.monotonic_us() - since_us) / 1e6
+            waited = (self._context.clock.monotonic_us() - since_us) / 1e6
             self._claims_check = self.tell_self_after(max(0.0, patience - waited), CheckClaims())
 
     def _run_low(self) -> None:
@@ -328,7 +328,7 @@ class PoolActor(EngineActor):
 
     def _return_late(self) -> None:
         # Handlers that were quick have become slow: what was claimed for them has to wait, and says so.
-        now = self._crew.clock.monotonic_us()
+        now = self._context.clock.monotonic_us()
         late = self._claims.take_back_late(now - round(_UNBEGUN_SECONDS * 1e6), self._roster.busy.values())
         if late:
             longest_us = now - min(self._roster.begun_us(), default=now)
@@ -345,17 +345,17 @@ class PoolActor(EngineActor):
         self._return(records, _NOBODY_FREE)
 
     def _watch(self) -> None:
-        timeout = self._crew.config.handler_timeout
+        timeout = self._context.config.handler_timeout
         if timeout is not None and self._roster.busy and self._timeout_check is None:
-            now = self._crew.clock.monotonic_us()
+            now = self._context.clock.monotonic_us()
             passed = (now - min(self._roster.begun_us(), default=now)) / 1e6
             self._timeout_check = self.tell_self_after(timeout - passed, CheckTimeouts())
 
     def _check_timeouts(self) -> None:
-        timeout = self._crew.config.handler_timeout
+        timeout = self._context.config.handler_timeout
         if timeout is None:
             return
-        now = self._crew.clock.monotonic_us()
+        now = self._context.clock.monotonic_us()
         for processor, hand in list(self._roster.busy.items()):
             record, began_us = hand.record, hand.began_us
             is_late = began_us is not None and now - began_us >= round(timeout * 1e6)
@@ -367,7 +367,7 @@ class PoolActor(EngineActor):
                 self._roster.replace()
 
     def _find_out(self, record: OrderRecord, error: str, *, pays: bool = True) -> None:
-        reply = self._crew.prober.ask(record.order)
+        reply = self._context.prober.ask(record.order)
         if reply.is_done:
             self._settle(record, error, reply.get(), pays=pays)
         else:
@@ -376,12 +376,12 @@ class PoolActor(EngineActor):
 
     def _settle(self, record: OrderRecord, error: str, effect: Effect, *, pays: bool) -> None:
         if not pays and not self._is_stopping:
-            self._crew.suspects.add(record.sequence)
-        step = settle(record, effect, self._crew.now(), error, self._crew.config, self._head_us, pays=pays)
-        self._crew.recorder.tell(OrdersHandled(deque([step])))
+            self._context.suspects.add(record.sequence)
+        step = settle(record, effect, self._context.now(), error, self._context.config, self._head_us, pays=pays)
+        self._context.recorder.tell(OrdersHandled(deque([step])))
 
-    def _release(self, wish: ReleaseOrder) -> None:
-        record, command = wish
+    def _release(self, request: ReleaseOrder) -> None:
+        record, command = request
         if record.sequence in self._cancelling:
             self._cancelling[record.sequence].append(command)
         elif (unbegun := self._claims.release(record.sequence)) is not None:
@@ -403,7 +403,7 @@ class PoolActor(EngineActor):
     def _pass_on(self, commands: Sequence[CancelOrder]) -> None:
         for command in commands:
             try:
-                self._crew.recorder.tell(command)
+                self._context.recorder.tell(command)
             except ActorDeadError:
                 fail(command.reply, EngineStopped())
 
@@ -426,23 +426,23 @@ class PoolActor(EngineActor):
         self._asking.clear()
         if not left:
             return
-        if self._crew.prober.has_probe:
+        if self._context.prober.has_probe:
             # The effect may happen as long as the handler runs, so it ends with the process. The file of what has
             # begun says that no crash was the reason.
             fate = "stay Processing until the next start asks the probe"
         else:
             for record in left:
-                self._settle(record, _ABANDONED, self._crew.prober.ask(record.order).get(), pays=False)
-            is_retried = self._crew.config.on_interrupted is OnInterrupted.RETRY
+                self._settle(record, _ABANDONED, self._context.prober.ask(record.order).get(), pays=False)
+            is_retried = self._context.config.on_interrupted is OnInterrupted.RETRY
             fate = "go back to Pending" if is_retried else "wait in Review"
         order_ids = ", ".join(some([record.order_id for record in left]))
         self._log.warning("handlers did not return in time: %s %s", order_ids, fate)
 
     def _return(self, records: Sequence[OrderRecord], reason: str) -> None:
         if records:
-            now = self._crew.now()
+            now = self._context.now()
             steps = (put_back(record, now, reason, self._head_us) for record in records)
-            self._crew.recorder.tell(OrdersHandled(deque(steps)))
+            self._context.recorder.tell(OrdersHandled(deque(steps)))
 
 
 def assigned_ahead(processors: int, order_seconds: float) -> int:

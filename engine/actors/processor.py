@@ -15,7 +15,7 @@ from ..execution.handler import describe
 from ..execution.retry import after_failure
 from .base import EngineActor
 from .claims import Claims, Hand
-from .context import Crew
+from .context import EngineContext
 from .messages import (
     GetReady,
     HandlerLost,
@@ -33,22 +33,22 @@ class ProcessorActor(EngineActor):
     """Runs the handler. Whatever the handler raises is a result, never the end of the processor.
 
     Args:
-        crew: the engine's actors and settings.
+        context: the engine's actors and settings.
         claims: where it gets its orders.
         hand: where it says what it works at.
     """
 
-    def __init__(self, crew: Crew, claims: Claims, hand: Hand) -> None:
-        super().__init__(crew)
+    def __init__(self, context: EngineContext, claims: Claims, hand: Hand) -> None:
+        super().__init__(context)
         self._claims = claims
         self._hand = hand
         self._results: deque[Move] = deque()
-        self._bench = crew.benches[self.actor_urn] = crew.make_bench()
+        self._runner = context.runners[self.actor_urn] = context.make_runner()
 
     def on_stop(self) -> None:
         """Let go of where the handler ran."""
-        self._crew.benches.pop(self.actor_urn, None)
-        self._bench.close()
+        self._context.runners.pop(self.actor_urn, None)
+        self._runner.close()
 
     def receive(self, message: ProcessOrders | GetReady) -> None:
         """Put orders through the handler until none is left, and tell each result at once."""
@@ -56,7 +56,7 @@ class ProcessorActor(EngineActor):
             self._get_ready()
             return
         trouble = None
-        while trouble is None and (record := self._claims.take(self._hand, begins=self._bench.begins_at_once)):
+        while trouble is None and (record := self._claims.take(self._hand, begins=self._runner.begins_at_once)):
             trouble = self._put_through(record)
         self._claims.put_down(self._hand)
         self._be_there(trouble)
@@ -71,7 +71,7 @@ class ProcessorActor(EngineActor):
 
     def _prepare(self) -> str | None:
         try:
-            return self._bench.prepare()
+            return self._runner.prepare()
         except BaseException as error:
             self.note_incident(error)
             return describe(error)
@@ -82,17 +82,17 @@ class ProcessorActor(EngineActor):
 
     def _tell_pool(self, message: ProcessorIdle | ProcessorUnfit | HandlerLost | HandlerNotBegun) -> None:
         with suppress(ActorDeadError):  # where the engine did not wait for this handler any longer
-            self._crew.pool.tell(message)
+            self._context.pool.tell(message)
 
     def _put_through(self, record: OrderRecord) -> str | None:
         """Put an order through the handler; what keeps others from being put through it afterwards."""
         try:
-            outcome = self._bench.run(record.order, partial(self._claims.begin, self._hand, record))
+            outcome = self._runner.run(record.order, partial(self._claims.begin, self._hand, record))
             step = self._step(record, outcome)
         except BaseException as error:  # not the handler's: without a result the order would be in hand for ever
             self.note_incident(error)
             reason = f"its result cannot be told: {type(error).__name__}"
-            self._tell(move(record, lifecycle.FAIL, self._crew.clock.now_us(), reason, error=reason))
+            self._tell(move(record, lifecycle.FAIL, self._context.clock.now_us(), reason, error=reason))
             return None
         if isinstance(step, Move):
             self._tell(step)
@@ -103,7 +103,7 @@ class ProcessorActor(EngineActor):
         return outcome.trouble if isinstance(outcome, NotBegun) else None
 
     def _step(self, record: OrderRecord, outcome: Outcome) -> Move | HandlerLost | HandlerNotBegun:
-        now, config = self._crew.now(), self._crew.config
+        now, config = self._context.now(), self._context.config
         match outcome:
             case Returned():
                 return move(record, lifecycle.COMPLETE, now.at_us)
@@ -126,7 +126,7 @@ class ProcessorActor(EngineActor):
         self._results.append(result)
         if len(self._results) == 1:
             try:
-                self._crew.recorder.tell(OrdersHandled(self._results))
+                self._context.recorder.tell(OrdersHandled(self._results))
             except ActorDeadError:
                 self._log.warning(
                     "order %s ended after the engine had stopped: its result is lost", result.after.order_id

@@ -30,7 +30,7 @@ from ..requests import AwaitOrder, CancelOrder, RetryOrder, SettleOrder, SubmitO
 from .announcements import Announcements
 from .base import BatchActor, fail_message
 from .batch import Batch, Command
-from .context import Crew
+from .context import EngineContext
 from .maintenance import Maintenance
 from .messages import (
     AssignmentsFailed,
@@ -75,18 +75,18 @@ class RecorderActor(BatchActor):
     taken for a failed commit: nothing is recorded twice.
 
     Args:
-        crew: the engine's actors and settings.
+        context: the engine's actors and settings.
         open_database: opens the connection that writes.
         database: that connection, open already.
     """
 
-    def __init__(self, crew: Crew, open_database: Callable[[], Writer], database: Writer) -> None:
-        super().__init__(crew)
+    def __init__(self, context: EngineContext, open_database: Callable[[], Writer], database: Writer) -> None:
+        super().__init__(context)
         self._open_database = open_database
         self._database = database
         self._ledger = Ledger(database)
-        self._maintenance = Maintenance(crew, database, self.tell_self, self.tell_self_after, self._log)
-        self._announcements = Announcements(crew, self.tell, self._find, self._log)
+        self._maintenance = Maintenance(context, database, self.tell_self, self.tell_self_after, self._log)
+        self._announcements = Announcements(context, self.tell, self._find, self._log)
         self._unsettled: list[Batch] = []  # what is being recorded at this moment, the next one last
         self._unrecorded: list[Move] = []  # results that the database did not take
         self._is_in_doubt = False  # a transaction has failed: what the others know of the totals may be wrong
@@ -105,8 +105,8 @@ class RecorderActor(BatchActor):
                 " and the next start settles these orders as after a crash",
                 len(self._unrecorded),
             )
-        if self._crew.begun is not None:
-            self._crew.begun.close(is_all_recorded=not self._unrecorded)
+        if self._context.begun is not None:
+            self._context.begun.close(is_all_recorded=not self._unrecorded)
         self._database.close()
 
     def rebuild(self) -> None:
@@ -121,7 +121,7 @@ class RecorderActor(BatchActor):
         try:
             self._reopen()
         except StoreUnavailable as error:
-            self._crew.store_trouble = str(error)
+            self._context.store_trouble = str(error)
             self._write_again_later()
         else:
             self._tell_anew()
@@ -141,10 +141,10 @@ class RecorderActor(BatchActor):
         # An empty transaction is tried as well where there is trouble: it tells of it, and when it is over.
         is_asked = any(isinstance(message, CheckFiles) for message in messages)
         is_file_gone = is_asked and self._maintenance.finds_file_gone()
-        if batch.orders or batch.moves or self._crew.store_trouble is not None or is_file_gone:
+        if batch.orders or batch.moves or self._context.store_trouble is not None or is_file_gone:
             self._record_all()
         self._unsettled = []
-        if self._is_in_doubt and self._crew.store_trouble is None:
+        if self._is_in_doubt and self._context.store_trouble is None:
             self._guard(self._tell_anew)
         if any(isinstance(message, PruneOrders) for message in messages):
             self._guard(self._prune)
@@ -195,7 +195,7 @@ class RecorderActor(BatchActor):
             other is not None and other[:2] == given[:2] and other != given
             for other in (submission.idempotency for submission in batch.submissions)
         )
-        now_us = self._crew.clock.now_us()
+        now_us = self._context.clock.now_us()
         try:
             if not beside and not self._database.read(lambda database: is_reused(database, given, now_us)):
                 return True
@@ -205,13 +205,13 @@ class RecorderActor(BatchActor):
         return False
 
     def _plan(self, command: Command) -> Move | None:
-        at_us, queue_us = self._crew.now()
+        at_us, queue_us = self._context.now()
         try:
             record = self._find(command.order_id)
             if record is None:
                 raise OrderNotFound(command.order_id)
             if isinstance(command, CancelOrder) and record.status is OrderStatus.PROCESSING:
-                self._crew.pool.tell(ReleaseOrder(record, command))
+                self._context.pool.tell(ReleaseOrder(record, command))
                 return None
             edge = _edge(command, record, queue_us)
             return move(record, edge, at_us, command.reason, ready_us=queue_us, cause=command.cause)
@@ -240,7 +240,7 @@ class RecorderActor(BatchActor):
             else:
                 self._take_note(batch, stored)
                 recorded.append((batch, stored))
-        if self._is_in_doubt and self._crew.store_trouble is None:
+        if self._is_in_doubt and self._context.store_trouble is None:
             self._guard(self._tell_anew)
         for batch, stored in recorded:
             if (failure := self._guard(partial(self._answer, batch, stored))) is not None:
@@ -249,7 +249,7 @@ class RecorderActor(BatchActor):
     def _store(self, batch: Batch) -> Recorded:
         if self._database.is_closed():
             self._reopen()
-        at_us, queue_us = self._crew.now()
+        at_us, queue_us = self._context.now()
         return self._ledger.record(batch.orders, batch.moves, at_us, batch.causes, batch.keys, queue_us)
 
     def _reopen(self) -> None:
@@ -265,13 +265,13 @@ class RecorderActor(BatchActor):
 
     def _take_note(self, batch: Batch, recorded: Recorded) -> None:
         """Tell the others of a commit. Whatever goes wrong here, it stays a commit."""
-        if self._crew.store_trouble is not None:
-            self._crew.store_trouble = None
+        if self._context.store_trouble is not None:
+            self._context.store_trouble = None
             self._log.log_seldom(logging.INFO, "the database takes writes again")
         self._write_again_seconds = _WRITE_AGAIN_SECONDS
         self._guard(partial(self._announcements.forget_begun, recorded))
         if self._guard(partial(self._announcements.tell_pool, recorded)) is not None and batch.assignments:
-            self.tell(self._crew.pool, AssignmentsFailed(batch.assignments))
+            self.tell(self._context.pool, AssignmentsFailed(batch.assignments))
         self._guard(partial(self._announcements.tell_totals, batch.orders, recorded))
         self._guard(partial(self._announcements.wake, recorded))
         self._guard(partial(log_transitions, recorded, batch.causes))
@@ -288,7 +288,7 @@ class RecorderActor(BatchActor):
 
     def _put_off(self, batch: Batch, error: StoreUnavailable) -> None:
         # Who waits for an answer gets the error.
-        self._crew.store_trouble = str(error)
+        self._context.store_trouble = str(error)
         self._is_in_doubt = True
         self._keep(batch)
         self._answer_with(batch, error)
@@ -299,11 +299,11 @@ class RecorderActor(BatchActor):
         # What a handler has done cannot be done again.
         self._unrecorded += batch.handled
         if batch.assignments:
-            self.tell(self._crew.pool, AssignmentsFailed(batch.assignments))
+            self.tell(self._context.pool, AssignmentsFailed(batch.assignments))
 
     def _refuse(self, part: Batch, error: BaseException) -> None:
         if part.assignments:
-            self.tell(self._crew.pool, AssignmentsFailed(part.assignments, is_their_fault=True))
+            self.tell(self._context.pool, AssignmentsFailed(part.assignments, is_their_fault=True))
         self._answer_with(part, error)
         for step in part.handled:
             reason = f"its result cannot be recorded: {type(error).__name__}"
@@ -311,7 +311,7 @@ class RecorderActor(BatchActor):
                 self._unrecorded.append(step)
                 self._write_again_later()
             else:
-                plain = move(step.before, lifecycle.FAIL, self._crew.clock.now_us(), reason, error=reason)
+                plain = move(step.before, lifecycle.FAIL, self._context.clock.now_us(), reason, error=reason)
                 self._unsettled.append(Batch(handled=[plain], is_part=True))
 
     def _answer_with(self, batch: Batch, error: BaseException) -> None:
@@ -327,10 +327,10 @@ class RecorderActor(BatchActor):
         # After trouble, for one: what failed may have been stored all the same, and nobody was told.
         try:
             totals = self._database.read(queries.totals)
-            is_limited = self._crew.config.user_backlog is not None
+            is_limited = self._context.config.user_backlog is not None
             users = self._database.read(queries.backlog_by_user) if is_limited else None
         except StoreUnavailable as error:
-            self._crew.store_trouble = str(error)
+            self._context.store_trouble = str(error)
             self._write_again_later()
             return
         self._is_in_doubt = False
@@ -359,7 +359,7 @@ class RecorderActor(BatchActor):
     def _prune(self) -> None:
         try:
             if changes := self._maintenance.prune():
-                self.tell(self._crew.metrics, LedgerCommitted(changes))
+                self.tell(self._context.metrics, LedgerCommitted(changes))
         except StoreUnavailable as error:
             self._log.log_seldom(logging.ERROR, "old orders were not removed: %s", error)
             self._is_in_doubt = True  # or they were, and the answer was lost

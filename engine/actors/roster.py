@@ -12,7 +12,7 @@ from ..clock import Timer
 from ..execution.handler import describe
 from ..logger import EngineLogger
 from .claims import Claims, Hand
-from .context import Crew
+from .context import EngineContext
 from .messages import GetReady, ProcessOrders, TryProcessors
 from .processor import ProcessorActor
 
@@ -24,16 +24,16 @@ class Roster:
     """The processors of an engine.
 
     Args:
-        crew: the engine's settings, and who is told how many are missing.
+        context: the engine's settings, and who is told how many are missing.
         claims: where processors get their orders.
         tell_after: tells the pool a message after some seconds.
         log: for what goes wrong.
     """
 
     def __init__(
-        self, crew: Crew, claims: Claims, tell_after: Callable[[float, object], Timer], log: EngineLogger
+        self, context: EngineContext, claims: Claims, tell_after: Callable[[float, object], Timer], log: EngineLogger
     ) -> None:
-        self._crew = crew
+        self._context = context
         self._claims = claims
         self._tell_after = tell_after
         self._log = log
@@ -130,15 +130,15 @@ class Roster:
 
     def replace(self) -> None:
         """Start as many as there should be and are not."""
-        config = self._crew.config
-        self._crew.abandoned = len(self._abandoned)
-        self._crew.missing = min(config.processors, max(0, len(self._abandoned) - config.max_abandoned))
-        wanted = config.processors - self._crew.missing
+        config = self._context.config
+        self._context.abandoned = len(self._abandoned)
+        self._context.missing = min(config.processors, max(0, len(self._abandoned) - config.max_abandoned))
+        wanted = config.processors - self._context.missing
         self._troubles.pop(None, None)
         while not self._is_closed and len(self._absent) + len(self.idle) + len(self.busy) < wanted:
             hand = Hand()
             try:
-                processor = ProcessorActor.start(self._crew, self._claims, hand)
+                processor = ProcessorActor.start(self._context, self._claims, hand)
             except RuntimeError as error:
                 self._troubles[None] = f"no thread can be started for more processors: {describe(error)}"
                 self._try_later()
@@ -151,8 +151,8 @@ class Roster:
         """Start nobody any more, and let no handler begin, as far as that is possible."""
         self._is_closed = True
         for processor in (*self._absent, *self.busy):
-            if (bench := self._crew.benches.get(processor.actor_urn)) is not None:
-                bench.withdraw()
+            if (runner := self._context.runners.get(processor.actor_urn)) is not None:
+                runner.withdraw()
 
     def stop(self) -> None:
         """Stop all; one whose handler still runs ends with it."""
@@ -163,11 +163,11 @@ class Roster:
             processor.stop(block=False)
 
     def _kill(self, processor: ActorRef[Any]) -> None:
-        if (bench := self._crew.benches.get(processor.actor_urn)) is not None:
-            bench.kill()
+        if (runner := self._context.runners.get(processor.actor_urn)) is not None:
+            runner.kill()
 
     def _tell_troubles(self) -> None:
-        self._crew.unfit = Counter(self._troubles.values())
+        self._context.unfit = Counter(self._troubles.values())
 
     def _try_later(self) -> None:
         if self._try is None and not self._is_closed:

@@ -1,4 +1,4 @@
-"""The waiting room: who waits until processing is over for an order. No thread is needed to wait."""
+"""Waiters: who waits until processing is over for an order. No thread is needed to wait."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..reply import answer, fail
 from ..requests import AwaitOrder
 
 
-class WaitingRoom:
+class Waiters:
     """Wakes those who wait for an order. Orders that nobody waits for cost nothing.
 
     Args:
@@ -28,33 +28,33 @@ class WaitingRoom:
         self._waiting: dict[str, dict[Future[None], Timer | None]] = {}
         self._is_closed = False
 
-    def enter(self, wish: AwaitOrder) -> bool:
+    def enter(self, request: AwaitOrder) -> bool:
         """Be woken when something happens to an order. Look afterwards whether it has happened: so nothing is missed.
 
         Args:
-            wish: the order, how long to wait, and the reply to set.
+            request: the order, how long to wait, and the reply to set.
 
         Returns:
-            False where the room is closed: then nobody will be woken.
+            False where this is closed: then nobody will be woken.
         """
         with self._lock:
             if self._is_closed:
                 return False
-            self._waiting.setdefault(wish.order_id, {})[wish.reply] = None
-        wish.reply.when_done(partial(self.leave, wish))
-        if wish.timeout is not None:
-            self._set_timer(wish, self._clock.call_after(wish.timeout, partial(self._time_out, wish)))
+            self._waiting.setdefault(request.order_id, {})[request.reply] = None
+        request.reply.when_done(partial(self.leave, request))
+        if request.timeout is not None:
+            self._set_timer(request, self._clock.call_after(request.timeout, partial(self._time_out, request)))
         return True
 
-    def leave(self, wish: AwaitOrder) -> bool:
+    def leave(self, request: AwaitOrder) -> bool:
         """Wait no longer. Returns whether one was waiting still."""
         with self._lock:
-            timers = self._waiting.get(wish.order_id, {})
-            if wish.reply not in timers:
+            timers = self._waiting.get(request.order_id, {})
+            if request.reply not in timers:
                 return False
-            self._cancel(timers.pop(wish.reply))
+            self._cancel(timers.pop(request.reply))
             if not timers:
-                del self._waiting[wish.order_id]
+                del self._waiting[request.order_id]
             return True
 
     def wake(self, records: Sequence[OrderRecord]) -> None:
@@ -73,11 +73,11 @@ class WaitingRoom:
         for reply in self._let_go(waiting.values()):
             fail(reply, EngineStopped())
 
-    def _set_timer(self, wish: AwaitOrder, timer: Timer) -> None:
+    def _set_timer(self, request: AwaitOrder, timer: Timer) -> None:
         with self._lock:
-            timers = self._waiting.get(wish.order_id, {})
-            if wish.reply in timers:
-                timers[wish.reply] = timer
+            timers = self._waiting.get(request.order_id, {})
+            if request.reply in timers:
+                timers[request.reply] = timer
             else:  # woken meanwhile
                 self._cancel(timer)
 
@@ -91,6 +91,6 @@ class WaitingRoom:
         if timer is not None:
             self._clock.cancel(timer)
 
-    def _time_out(self, wish: AwaitOrder) -> None:
-        if self.leave(wish):
-            answer(wish.reply, None)
+    def _time_out(self, request: AwaitOrder) -> None:
+        if self.leave(request):
+            answer(request.reply, None)

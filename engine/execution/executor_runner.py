@@ -13,10 +13,10 @@ from ...store.domain.order import Order
 from .attempt import Lost, NotBegun, Outcome, Returned, attempt, within
 from .handler import Handler, describe
 from .pickled_handler import PickledHandler
-from .runner import Begin, Bench
+from .runner import Begin, Runner
 
 
-class ExecutorBench(Bench):
+class ExecutorRunner(Runner):
     """In an executor of the user's, which others may use too: it is not shut down here.
 
     Args:

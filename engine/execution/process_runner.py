@@ -15,10 +15,10 @@ from .attempt import Lost, NotBegun, Outcome, attempt
 from .children import leave_stopping_to_parent, shielded
 from .handler import describe
 from .pickled_handler import PickledHandler
-from .runner import Begin, Bench
+from .runner import Begin, Runner
 
 
-class ProcessBench(Bench):
+class ProcessRunner(Runner):
     """In a worker process, one order at a time: when the process dies, at most one order was in its hand.
 
     Args:

@@ -15,7 +15,7 @@ class Begin(Protocol):
         """The handler is called now; or, where its beginning cannot be observed, at any time from now on."""
 
 
-class Bench:
+class Runner:
     """Where one processor runs the handler."""
 
     begins_at_once: ClassVar[bool] = True

@@ -7,15 +7,15 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from functools import partial
 
 from ..config import ExecutorKind
-from .executor_runner import ExecutorBench, SentCalls
+from .executor_runner import ExecutorRunner, SentCalls
 from .handler import Handler
 from .pickled_handler import PickledHandler
-from .process_runner import ProcessBench
-from .runner import Bench
-from .thread_runner import ThreadBench
+from .process_runner import ProcessRunner
+from .runner import Runner
+from .thread_runner import ThreadRunner
 
 
-def bench_maker(handler: Handler, executor: Executor | ExecutorKind, timeout: float | None) -> Callable[[], Bench]:
+def runner_factory(handler: Handler, executor: Executor | ExecutorKind, timeout: float | None) -> Callable[[], Runner]:
     """What gives each processor a place to run the handler at.
 
     Args:
@@ -28,11 +28,11 @@ def bench_maker(handler: Handler, executor: Executor | ExecutorKind, timeout: fl
     """
     match executor:
         case ExecutorKind.THREADS:
-            return partial(ThreadBench, handler)
+            return partial(ThreadRunner, handler)
         case ExecutorKind.PROCESSES:
-            return partial(ProcessBench, PickledHandler(handler))
+            return partial(ProcessRunner, PickledHandler(handler))
         case ProcessPoolExecutor():
             # Its worker would die of a handler that it cannot load, and the pool with it.
-            return partial(ExecutorBench, PickledHandler(handler), executor, SentCalls(), timeout)
+            return partial(ExecutorRunner, PickledHandler(handler), executor, SentCalls(), timeout)
         case _:
-            return partial(ExecutorBench, handler, executor, SentCalls(), timeout)
+            return partial(ExecutorRunner, handler, executor, SentCalls(), timeout)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from ...store.domain.order import Order
 from .attempt import Outcome, attempt
 from .handler import Handler
-from .runner import Begin, Bench
+from .runner import Begin, Runner
 
 
-class ThreadBench(Bench):
+class ThreadRunner(Runner):
     """In the processor's own thread.
 
     Args:

@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 import msgspec
 
-from ...engine import Desk
+from ...engine import Engine
 from ..framework.parameters import NoParameters
 from ..framework.request import Request
 from ..framework.response import Response
@@ -35,7 +35,7 @@ class HealthCalls:
         warnings: asked what an operator should mend at the facade.
     """
 
-    def __init__(self, desk: Desk, warnings: Callable[[], tuple[str, ...]] = tuple) -> None:
+    def __init__(self, desk: Engine, warnings: Callable[[], tuple[str, ...]] = tuple) -> None:
         self._desk = desk
         self._warnings = warnings
 
@@ -50,7 +50,7 @@ class HealthCalls:
         return _answer(self._desk, self._desk.trouble(), (*self._desk.warnings(), *self._warnings()))
 
 
-def _answer(desk: Desk, reasons: tuple[str, ...], warnings: tuple[str, ...] = ()) -> Response:
+def _answer(desk: Engine, reasons: tuple[str, ...], warnings: tuple[str, ...] = ()) -> Response:
     status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
     payload = HealthPayload("unavailable" if reasons else "ok", reasons, warnings, dict(desk.incidents()))
     return Response(encode(payload), status)

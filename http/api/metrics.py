@@ -11,7 +11,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
-from ...engine import Desk, MetricsSnapshot
+from ...engine import Engine, MetricsSnapshot
 from ..framework.parameters import NoParameters
 from ..framework.request import Request
 from ..framework.response import Deferred, Response
@@ -28,7 +28,7 @@ class MetricsCalls:
         desk: of a running engine.
     """
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Engine) -> None:
         self._desk = desk
 
     def read(self, request: Request) -> Deferred:

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import UNSET
 
 from ...engine import (
-    Desk,
+    Engine,
     EngineStopped,
     FieldFault,
     InvalidOrder,
@@ -50,7 +50,7 @@ class OrderCalls:
         user_rate: how fast each user may send orders.
     """
 
-    def __init__(self, desk: Desk, max_waiting: int, user_rate: UserRateLimiter) -> None:
+    def __init__(self, desk: Engine, max_waiting: int, user_rate: UserRateLimiter) -> None:
         self._desk = desk
         self._user_rate = user_rate
         self._in_flight: dict[tuple[str, str], Request] = {}

@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TypeVar
 
-from ...engine import Desk, EngineStopped, Reply
+from ...engine import Engine, EngineStopped, Reply
 from ...engine.reply import answer, fail
 from ...engine.requests import AwaitOrder, Request
 from ...engine.startup import MAX_READERS
@@ -25,7 +25,7 @@ T = TypeVar("T")
 _SILENT_SECONDS = 3.0
 
 
-class RemoteEngine(Desk):
+class RemoteEngine(Engine):
     """The desk of an engine in another process. What can be read is read straight from the database.
 
     Args:

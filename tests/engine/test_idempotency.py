@@ -71,7 +71,7 @@ def test_of_two_requests_under_one_key_in_one_transaction_the_first_wins(
 ) -> None:
     engine = start_engine()
     assert engine._life.running is not None
-    recorder: Any = engine._life.running.crew.recorder
+    recorder: Any = engine._life.running.context.recorder
     ledger.hold(lambda orders, _: bool(orders))
     engine.begin_submit([make_order("held")])
     ledger.wait_until_held()

@@ -28,7 +28,7 @@ from ordermill.engine import (
     TransitionRefused,
 )
 from ordermill.engine.actors.pool import PoolActor
-from ordermill.engine.actors.waiters import WaitingRoom
+from ordermill.engine.actors.waiters import Waiters
 from ordermill.engine.requests import AwaitOrder
 from ordermill.engine.testing import ManualClock, make_order
 from ordermill.store import queries
@@ -461,14 +461,14 @@ def test_a_wait_ends_when_the_engine_stops(start_engine: StartEngine, held: Held
 def test_a_wait_that_a_stop_overtakes_is_told_so(start_engine: StartEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = start_engine()
     engine.submit(make_order()).wait(timeout=5)
-    leave = WaitingRoom.leave
+    leave = Waiters.leave
 
-    def stop_first(room: WaitingRoom, wish: AwaitOrder) -> bool:
-        was_waiting = leave(room, wish)
+    def stop_first(room: Waiters, request: AwaitOrder) -> bool:
+        was_waiting = leave(room, request)
         engine.stop()
         return was_waiting
 
-    monkeypatch.setattr(WaitingRoom, "leave", stop_first)
+    monkeypatch.setattr(Waiters, "leave", stop_first)
 
     with pytest.raises(EngineStopped):
         engine.wait("o-1")
@@ -516,7 +516,7 @@ def test_who_drains_again_and_again_leaves_nothing_behind(start_engine: StartEng
             engine.drain(timeout=0)
 
     assert engine._life.running is not None
-    metrics_actor: Any = engine._life.running.crew.metrics
+    metrics_actor: Any = engine._life.running.context.metrics
     assert len(metrics_actor._actor_weakref()._draining) == 1
 
 

@@ -391,7 +391,7 @@ def cancel_twice(path: Path, faults: Faults, numbers: range) -> int:
         assert is_begun.wait(PATIENCE_SECONDS)
         engine.submit(make_order("behind"))
         assert engine._life.running is not None
-        recorder: Any = engine._life.running.crew.recorder
+        recorder: Any = engine._life.running.context.recorder
         replies: list[Future[OrderRecord]] = [ThreadingFuture() for _ in range(3)]
         with faults.held():  # the recorder is busy with the first, while the others come
             recorder.tell(CancelOrder("no-such-order", replies[0]))

@@ -23,7 +23,7 @@ import cherrypy
 import pytest
 from jsonschema import Draft202012Validator
 
-from ordermill.engine import Desk, Order, OrderEngine
+from ordermill.engine import Engine, Order, OrderEngine
 from ordermill.http.api.problems import PROBLEM_KINDS
 from ordermill.http.api.responses import encode
 from ordermill.http.application import http_server
@@ -113,7 +113,7 @@ class Client:
     """
 
     def __init__(
-        self, server: HttpServer, application: Facade, engine: OrderEngine, desk: Desk, needs_keys: bool = False
+        self, server: HttpServer, application: Facade, engine: OrderEngine, desk: Engine, needs_keys: bool = False
     ) -> None:
         self.address: tuple[str, int] = server.address
         self.server = server

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import pytest
 from jsonschema import Draft202012Validator
 
-from ordermill.engine import Desk, Order, OrderEngine, Reject, StoreUnavailable
+from ordermill.engine import Engine, Order, OrderEngine, Reject, StoreUnavailable
 from ordermill.http.api.problems import PROBLEM_KINDS
 from ordermill.http.api.responses import encode
 from ordermill.http.loop_engine import LoopEngine
@@ -306,9 +306,9 @@ def provoke(start_server: Start, gate: Gate, monkeypatch: pytest.MonkeyPatch, tm
             case _:
                 assert kind == "blank"
                 calls = ("submit", "wait", "cancel", "retry", "settle", "metrics")
-                for desk in (Desk, LoopEngine):
+                for desk in (Engine, LoopEngine):
                     fail_with(RuntimeError(), monkeypatch, desk, *(f"begin_{name}" for name in calls))
-                fail_with(RuntimeError(), monkeypatch, Desk, "order", "history", "orders")
+                fail_with(RuntimeError(), monkeypatch, Engine, "order", "history", "orders")
                 for desk in (OrderEngine, RemoteEngine):
                     fail_with(RuntimeError(), monkeypatch, desk, "trouble", "dead_actors")
         return call.send(client)

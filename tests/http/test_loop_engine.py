@@ -10,7 +10,7 @@ import pytest
 
 from ordermill.engine import (
     BacklogFull,
-    Desk,
+    Engine,
     EngineStopped,
     IdempotencyKey,
     OrderEngine,
@@ -28,7 +28,7 @@ from ordermill.store.domain.record import Cause
 pytestmark = pytest.mark.engine_at_hand
 
 
-class Watched(Desk):
+class Watched(Engine):
     """A desk in front of an engine's, which keeps what is sent and may refuse it."""
 
     def __init__(self, engine: OrderEngine) -> None:
@@ -200,7 +200,7 @@ def test_who_waits_no_longer_leaves_nothing_behind(
     desk = LoopEngine(watched, lambda call: turns.calls.append(call))
     turns.take_until(*submit(desk, "o-1"))
     waits = [desk.begin_wait("o-1", 30) for _ in range(3)]
-    room = watched.engine._need().crew.waiting_room
+    room = watched.engine._need().context.waiters
     assert [len(waiting) for waiting in room._waiting.values()] == [3]
 
     for wait in waits:

@@ -21,7 +21,7 @@ from ordermill.engine import (
     Reject,
     StoreUnavailable,
 )
-from ordermill.engine.actors import recorder
+from ordermill.engine.actors import maintenance
 from ordermill.engine.testing import START_US, ManualClock, make_order
 from ordermill.store import queries, retention
 from ordermill.store.audit import audit
@@ -244,7 +244,7 @@ def test_an_incident_does_not_end_the_removal_of_old_orders(
         raise ZeroDivisionError("a bug")
 
     with monkeypatch.context() as patch:
-        patch.setattr(recorder, "prune", fail)
+        patch.setattr(maintenance, "prune", fail)
         clock.advance(10)
         pass_through_the_recorder(engine, times=3)
     assert engine.incidents()["RecorderActor"] == 1

@@ -11,10 +11,10 @@ from pykka import ActorRef, Future, ThreadingFuture
 
 from ordermill.engine import Cause, EngineConfig, OrderEngine
 from ordermill.engine.actors.base import BatchActor, EngineActor, fail
-from ordermill.engine.actors.context import Crew
+from ordermill.engine.actors.context import EngineContext
 from ordermill.engine.actors.intake import IntakeActor
 from ordermill.engine.actors.messages import BacklogRead, BacklogReleased
-from ordermill.engine.execution.runner import Bench
+from ordermill.engine.execution.runner import Runner
 from ordermill.engine.requests import CancelOrder, SubmitOrders
 from ordermill.engine.testing import ManualClock, make_order
 
@@ -61,15 +61,15 @@ class BatchDivider(BatchActor):
 
 
 @pytest.fixture
-def crew(clock: ManualClock) -> Crew:
-    """A crew that nobody works in."""
-    return Crew(config=EngineConfig(), clock=clock, make_bench=Bench)
+def context(clock: ManualClock) -> EngineContext:
+    """The context of an engine without actors."""
+    return EngineContext(config=EngineConfig(), clock=clock, make_runner=Runner)
 
 
 @pytest.fixture
-def divider(crew: Crew) -> Iterator[ActorRef[Divider]]:
+def divider(context: EngineContext) -> Iterator[ActorRef[Divider]]:
     """An actor that runs."""
-    actor = Divider.start(crew)
+    actor = Divider.start(context)
     yield actor
     actor.stop()
 
@@ -86,13 +86,13 @@ def ask(actor: ActorRef[Any], number: int, by: int | BaseException) -> float:
     ids=lambda e: type(e).__name__,
 )
 def test_an_actor_outlives_every_error_and_tells_whoever_waits(
-    crew: Crew, divider: ActorRef[Divider], error: BaseException
+    context: EngineContext, divider: ActorRef[Divider], error: BaseException
 ) -> None:
     with pytest.raises(type(error)):
         ask(divider, 1, error)
 
     assert ask(divider, 6, 3) == 2
-    assert [(incident.actor, incident.error.partition(":")[0]) for incident in crew.incidents.latest()] == [
+    assert [(incident.actor, incident.error.partition(":")[0]) for incident in context.incidents.latest()] == [
         ("Divider", type(error).__name__)
     ]
 
@@ -126,14 +126,14 @@ class Unreadable(Exception):
     ids=repr,
 )
 def test_an_actor_outlives_what_it_cannot_even_name(
-    divider: ActorRef[Divider], crew: Crew, message: object, caplog: pytest.LogCaptureFixture
+    divider: ActorRef[Divider], context: EngineContext, message: object, caplog: pytest.LogCaptureFixture
 ) -> None:
     divider.tell(message)
     with pytest.raises(Unreadable):
         ask(divider, 1, Unreadable())
 
     assert ask(divider, 6, 3) == 2
-    errors = [incident.error for incident in crew.incidents.latest()]
+    errors = [incident.error for incident in context.incidents.latest()]
     assert "Unreadable: (an error without a readable text)" in errors
     assert caplog.records
 
@@ -147,9 +147,9 @@ def test_an_error_is_logged_with_its_traceback(divider: ActorRef[Divider], caplo
     assert record.exc_info is not None
 
 
-def test_what_waits_in_the_mailbox_becomes_one_batch(crew: Crew) -> None:
+def test_what_waits_in_the_mailbox_becomes_one_batch(context: EngineContext) -> None:
     BatchDivider.batches, BatchDivider.go = [], threading.Event()
-    actor = BatchDivider.start(crew)
+    actor = BatchDivider.start(context)
     replies: list[Future[float]] = [ThreadingFuture() for _ in range(51)]
     actor.tell(Divide(0, 1, replies[0]))
     assert replies[0].get(timeout=5) == 0
@@ -162,9 +162,9 @@ def test_what_waits_in_the_mailbox_becomes_one_batch(crew: Crew) -> None:
     assert BatchDivider.batches == [1, 50]
 
 
-def test_all_of_a_batch_are_told_of_its_error_unless_they_were_answered(crew: Crew) -> None:
+def test_all_of_a_batch_are_told_of_its_error_unless_they_were_answered(context: EngineContext) -> None:
     BatchDivider.batches, BatchDivider.go = [], threading.Event()
-    actor = BatchDivider.start(crew)
+    actor = BatchDivider.start(context)
     first: Future[float] = ThreadingFuture()
     actor.tell(Divide(0, 1, first))
     first.get(timeout=5)
@@ -181,9 +181,9 @@ def test_all_of_a_batch_are_told_of_its_error_unless_they_were_answered(crew: Cr
     actor.stop()
 
 
-def test_a_stop_handles_what_came_before_it(crew: Crew) -> None:
+def test_a_stop_handles_what_came_before_it(context: EngineContext) -> None:
     BatchDivider.batches, BatchDivider.go = [], threading.Event()
-    actor = BatchDivider.start(crew)
+    actor = BatchDivider.start(context)
     replies: list[Future[float]] = [ThreadingFuture() for _ in range(2)]
     actor.tell(Divide(0, 1, replies[0]))
     replies[0].get(timeout=5)
@@ -219,14 +219,14 @@ def test_an_actor_is_told_what_it_asked_for_when_its_time_has_come(
     assert reply.get(timeout=5) == 2
 
 
-def test_an_actor_that_has_ended_is_told_nothing(crew: Crew, clock: ManualClock) -> None:
-    actor = Divider.start(crew)
+def test_an_actor_that_has_ended_is_told_nothing(context: EngineContext, clock: ManualClock) -> None:
+    actor = Divider.start(context)
     actor.proxy().tell_self_after(0.5, Divide(1, 1, ThreadingFuture())).get(timeout=5)
     actor.stop()
 
     clock.advance(1)
 
-    assert not crew.incidents.counts()
+    assert not context.incidents.counts()
 
 
 def test_an_incident_names_the_requests_whose_messages_were_in_hand(

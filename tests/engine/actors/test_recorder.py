@@ -37,7 +37,7 @@ def becomes(status: OrderStatus) -> Callable[[object, Any], bool]:
 
 def recorder_of(engine: OrderEngine) -> Any:
     assert engine._life.running is not None
-    return engine._life.running.crew.recorder
+    return engine._life.running.context.recorder
 
 
 def test_whatever_waits_goes_into_one_transaction(start_engine: StartEngine, held: Held, ledger: HeldLedger) -> None:

@@ -8,7 +8,7 @@ import pytest
 from pykka import Timeout
 
 from ordermill.engine import EngineStopped, Reply
-from ordermill.engine.actors.waiters import WaitingRoom
+from ordermill.engine.actors.waiters import Waiters
 from ordermill.engine.clock import Timer
 from ordermill.engine.requests import AwaitOrder
 from ordermill.engine.testing import START_US, ManualClock, make_order
@@ -20,14 +20,14 @@ def done(order_id: str) -> OrderRecord:
     return OrderRecord(make_order(order_id), 1, OrderStatus.COMPLETED, 1, 0, START_US, START_US, None)
 
 
-def enter(room: WaitingRoom, order_id: str, timeout: float | None = None) -> Reply[None]:
+def enter(room: Waiters, order_id: str, timeout: float | None = None) -> Reply[None]:
     reply: Reply[None] = Reply()
     room.enter(AwaitOrder(order_id, timeout, reply))
     return reply
 
 
 def test_all_who_wait_for_an_order_are_woken() -> None:
-    room = WaitingRoom(ManualClock())
+    room = Waiters(ManualClock())
     first, second = enter(room, "a"), enter(room, "a")
     room.wake([done("b"), done("a")])
 
@@ -37,7 +37,7 @@ def test_all_who_wait_for_an_order_are_woken() -> None:
 
 def test_who_sets_the_reply_itself_waits_no_longer() -> None:
     clock = ManualClock()
-    room = WaitingRoom(clock)
+    room = Waiters(clock)
     reply = enter(room, "a", 5)
     reply.set()
 
@@ -47,7 +47,7 @@ def test_who_sets_the_reply_itself_waits_no_longer() -> None:
 
 
 def test_who_waits_for_another_order_is_not_woken() -> None:
-    room = WaitingRoom(ManualClock())
+    room = Waiters(ManualClock())
     reply = enter(room, "a")
     room.wake([done("b")])
 
@@ -56,7 +56,7 @@ def test_who_waits_for_another_order_is_not_woken() -> None:
 
 
 def test_who_comes_later_is_not_woken_by_what_was_before() -> None:
-    room = WaitingRoom(ManualClock())
+    room = Waiters(ManualClock())
     room.wake([done("a")])
 
     assert not enter(room, "a").is_done
@@ -64,7 +64,7 @@ def test_who_comes_later_is_not_woken_by_what_was_before() -> None:
 
 def test_who_waits_for_some_time_is_told_when_it_is_over() -> None:
     clock = ManualClock()
-    room = WaitingRoom(clock)
+    room = Waiters(clock)
     patient, impatient = enter(room, "a", 5), enter(room, "a", 1)
     clock.advance(1)
 
@@ -75,20 +75,20 @@ def test_who_waits_for_some_time_is_told_when_it_is_over() -> None:
 
 def test_no_place_is_kept_for_those_who_were_woken_or_have_left() -> None:
     clock = ManualClock()
-    room = WaitingRoom(clock)
+    room = Waiters(clock)
     enter(room, "a", 1)
     room.wake([done("a")])
-    wish = AwaitOrder("b", None, Reply())
-    room.enter(wish)
+    request = AwaitOrder("b", None, Reply())
+    room.enter(request)
 
-    assert room.leave(wish)
-    assert not room.leave(wish)
+    assert room.leave(request)
+    assert not room.leave(request)
     assert room._waiting == {}
     clock.advance(2)
 
 
 def test_a_closed_room_sends_everybody_away_now_and_from_now_on() -> None:
-    room = WaitingRoom(ManualClock())
+    room = Waiters(ManualClock())
     before = enter(room, "a")
     room.close()
 
@@ -99,20 +99,20 @@ def test_a_closed_room_sends_everybody_away_now_and_from_now_on() -> None:
 
 def test_no_timer_is_kept_for_those_who_were_woken_or_have_left() -> None:
     clock = ManualClock()
-    room = WaitingRoom(clock)
+    room = Waiters(clock)
     for _ in range(500):
         enter(room, "a", 86_400)
         room.wake([done("a")])
-        wish = AwaitOrder("b", 86_400, Reply())
-        room.enter(wish)
-        room.leave(wish)
+        request = AwaitOrder("b", 86_400, Reply())
+        room.enter(request)
+        room.leave(request)
 
     assert len(clock._calls) < 100
 
 
 def test_no_timer_is_kept_for_one_who_is_woken_while_entering(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = ManualClock()
-    room = WaitingRoom(clock)
+    room = Waiters(clock)
     call_after = clock.call_after
 
     def wake_first(seconds: float, callback: Callable[[], None]) -> Timer:

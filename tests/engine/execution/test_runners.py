@@ -20,7 +20,7 @@ import pytest
 
 from ordermill.engine import InvalidConfiguration, Order, OrderEngine, OrderStatus
 from ordermill.engine.execution.attempt import NotBegun, Outcome
-from ordermill.engine.execution.runner_factory import bench_maker
+from ordermill.engine.execution.runner_factory import runner_factory
 from ordermill.engine.testing import ManualClock, make_order
 
 if TYPE_CHECKING:
@@ -108,12 +108,12 @@ STARTS_A_WORKER = """
 import sys
 from handlers_of_the_test import handle
 from ordermill.engine.execution.pickled_handler import PickledHandler
-from ordermill.engine.execution.process_runner import ProcessBench
+from ordermill.engine.execution.process_runner import ProcessRunner
 from ordermill.engine.testing import make_order
 
 if __name__ == "__main__":
-    bench = ProcessBench(PickledHandler(handle))
-    print(bench.run(make_order(item_ids=("pid",)), lambda **_: None).reason, flush=True)
+    runner = ProcessRunner(PickledHandler(handle))
+    print(runner.run(make_order(item_ids=("pid",)), lambda **_: None).reason, flush=True)
     sys.stdin.read()
 """
 
@@ -372,15 +372,15 @@ def test_a_call_that_was_taken_back_does_nothing_wherever_it_turns_up(wait_until
             return Future()
 
     with Keeper() as keeper, ThreadPoolExecutor(1) as threads:
-        make = bench_maker(lambda order: handled.append(order.order_id), keeper, None)
-        bench = make()
-        running = threads.submit(bench.run, make_order(), lambda **_: None)
+        make = runner_factory(lambda order: handled.append(order.order_id), keeper, None)
+        runner = make()
+        running = threads.submit(runner.run, make_order(), lambda **_: None)
         wait_until(lambda: calls)
-        bench.withdraw()
+        runner.withdraw()
 
         assert running.result(timeout=10) == NotBegun()
         assert calls[0]() == pickle.loads(pickle.dumps(calls[0]))() == NotBegun()
-        assert bench.run(make_order(), lambda **_: None) == NotBegun()
+        assert runner.run(make_order(), lambda **_: None) == NotBegun()
     assert handled == []
 
 

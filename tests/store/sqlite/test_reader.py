@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from peewee import Database, OperationalError
@@ -15,6 +17,7 @@ from ordermill.engine.testing import make_order
 from ordermill.store import queries
 from ordermill.store.sqlite import reader as reader_module
 from ordermill.store.sqlite.reader import Reader, Turns
+from ordermill.store.statements import run
 
 
 @pytest.fixture
@@ -44,6 +47,26 @@ def test_what_the_database_does_not_answer_is_an_error_of_ours(reader: Reader) -
             reader.read(fail)
 
     assert reader.read(queries.last_sequence) == 1
+    reader.close()
+
+
+def test_a_page_that_is_damaged_is_an_error_of_ours_though_peewee_does_not_see_it(
+    reader: Reader, database: Path
+) -> None:
+    with sqlite3.connect(database) as connection:
+        (root,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'orders'").fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    connection.close()
+    with database.open("r+b") as file:
+        file.seek((root - 1) * size)
+        file.write(bytes(size))
+
+    def step(connected: Database) -> object:
+        cursor: Any = run(connected, "SELECT 1 UNION ALL SELECT item_ids FROM orders")  # its first row is sound
+        return cursor.fetchall()
+
+    with pytest.raises(StoreUnavailable, match="malformed"):
+        reader.read(step)
     reader.close()
 
 
