@@ -1,4 +1,4 @@
-"""The journal: a line of the log for each transition, for whoever wants to read along."""
+"""Transition log: a line of the log for each transition, for whoever wants to read along."""
 
 from __future__ import annotations
 

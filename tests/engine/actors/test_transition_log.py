@@ -1,4 +1,4 @@
-"""The journal: a line for each transition, where somebody reads along."""
+"""Transition log: a line for each transition, where somebody reads along."""
 
 from __future__ import annotations
 
