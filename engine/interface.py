@@ -311,7 +311,7 @@ class Engine(ABC):
         return self._ask(requests.TakeSnapshot)
 
     @abstractmethod
-    def trouble(self) -> tuple[str, ...]:
+    def unready_reasons(self) -> tuple[str, ...]:
         """Why the engine is not ready to take orders, in words for people; empty while it is."""
 
     @abstractmethod

@@ -136,23 +136,23 @@ class OrderEngine(Engine):
         if running is not None:
             running.context.waiters.close()
 
-    def trouble(self) -> tuple[str, ...]:
+    def unready_reasons(self) -> tuple[str, ...]:
         """Why the engine is not ready to take orders, in words for people; empty while it is."""
         running = self._life.running
         if running is None:
             return (f"the engine is {self._life.phase}",)
         context = running.context
-        trouble = [*self.dead_actors()]
+        reasons = [*self.dead_actors()]
         if context.store_trouble is not None:
-            trouble.append(context.store_trouble)
+            reasons.append(context.store_trouble)
         elif context.files is not None and context.files.gone() is not None:  # before any order has met with it
-            trouble.append(str(StoreUnavailable(FilesGone())))
+            reasons.append(str(StoreUnavailable(FilesGone())))
         for reason, count in context.unfit.items():
-            trouble.append(f"{count} of {self.config.processors} processors cannot work: {reason}")
+            reasons.append(f"{count} of {self.config.processors} processors cannot work: {reason}")
         if context.missing:
             overrun = f"{context.abandoned} handlers have overrun their time"
-            trouble.append(f"{overrun}: {context.missing} processors are missing")
-        return tuple(trouble)
+            reasons.append(f"{overrun}: {context.missing} processors are missing")
+        return tuple(reasons)
 
     def warnings(self) -> tuple[str, ...]:
         """What an operator should mend although orders are taken, in words for people; empty where there is nothing."""

@@ -64,9 +64,9 @@ class LoopEngine(Engine):
             request.reply.when_done(lambda: answer(inner, None))  # where the caller waits no longer
         self._desk.send(request._replace(reply=inner))
 
-    def trouble(self) -> tuple[str, ...]:
+    def unready_reasons(self) -> tuple[str, ...]:
         """Why the engine is not ready to take orders, in words for people; empty while it is."""
-        return self._desk.trouble()
+        return self._desk.unready_reasons()
 
     def warnings(self) -> tuple[str, ...]:
         """What an operator should mend although orders are taken, in words for people; empty where there is nothing."""

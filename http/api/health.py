@@ -47,7 +47,7 @@ class HealthCalls:
     def ready(self, request: Request) -> Response:
         """200 while orders are taken; 503 with the reasons otherwise."""
         request.query(NoParameters)
-        return _answer(self._desk, self._desk.trouble(), (*self._desk.warnings(), *self._warnings()))
+        return _answer(self._desk, self._desk.unready_reasons(), (*self._desk.warnings(), *self._warnings()))
 
 
 def _answer(desk: Engine, reasons: tuple[str, ...], warnings: tuple[str, ...] = ()) -> Response:

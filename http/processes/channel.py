@@ -25,7 +25,7 @@ _PATIENCE_SECONDS = 10.0
 class EngineHealth(NamedTuple):
     """From the engine's process to a facade, every second: how the engine is."""
 
-    trouble: tuple[str, ...]
+    unready_reasons: tuple[str, ...]
     dead_actors: tuple[str, ...]
     incidents: Counter[str]
     warnings: tuple[str, ...]

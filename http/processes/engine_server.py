@@ -77,7 +77,7 @@ class EngineServer:
             return
         engine = self._engine
         try:
-            health = EngineHealth(engine.trouble(), engine.dead_actors(), engine.incidents(), engine.warnings())
+            health = EngineHealth(engine.unready_reasons(), engine.dead_actors(), engine.incidents(), engine.warnings())
         except Exception as error:  # the facade is served on
             self._errors.error("the engine cannot say how it is", error)
             words = ("the engine cannot say how it is: the log says why",)

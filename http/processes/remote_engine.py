@@ -64,9 +64,9 @@ class RemoteEngine(Engine):
         """Tell the engine's process that this facade takes requests."""
         self._send(AnnounceFacade(Reply()))
 
-    def trouble(self) -> tuple[str, ...]:
+    def unready_reasons(self) -> tuple[str, ...]:
         """Why the engine is not ready to take orders, in words for people; empty while it is."""
-        return self._current().trouble
+        return self._current().unready_reasons
 
     def dead_actors(self) -> tuple[str, ...]:
         """Actors that have died, which none should, in words for people; empty while all live."""
@@ -136,7 +136,7 @@ class RemoteEngine(Engine):
         if silent <= _SILENT_SECONDS and not self._is_closed:
             return self._health
         words = (f"the engine's process has said nothing for {silent:.0f} s",)
-        return self._health._replace(trouble=words, dead_actors=words)
+        return self._health._replace(unready_reasons=words, dead_actors=words)
 
     def _read(self, query: Callable[[Database], T]) -> T:
         if self._is_closed:

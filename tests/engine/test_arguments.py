@@ -146,7 +146,7 @@ def test_a_wrong_argument_is_refused_and_leaves_the_engine_as_it_was(
             call(engine, wrong)
 
     assert not engine.incidents()
-    assert engine.trouble() == ()
+    assert engine.unready_reasons() == ()
     assert [record.order_id for record in engine.orders()] == ["held"]
     engine.submit(make_order("last"))
     held.release()

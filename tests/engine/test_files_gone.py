@@ -20,15 +20,15 @@ def test_readiness_tells_at_once_and_no_order_is_acknowledged(
 ) -> None:
     engine = start_engine()
     engine.submit(make_order("o-1")).wait(timeout=10)
-    assert engine.trouble() == ()
+    assert engine.unready_reasons() == ()
     Path(f"{database}{suffix}").unlink()
 
-    (trouble,) = engine.trouble()  # before any order has met with it
+    (trouble,) = engine.unready_reasons()  # before any order has met with it
     with pytest.raises(StoreUnavailable, match=GONE):
         engine.submit(make_order("o-2"))
 
     assert GONE in trouble
-    assert engine.trouble() == (trouble,)
+    assert engine.unready_reasons() == (trouble,)
 
 
 def test_an_engine_at_rest_notices_within_a_second(
@@ -49,7 +49,7 @@ def test_an_engine_at_rest_notices_within_a_second(
     let_record(engine)
 
     assert f"{database} was {GONE} while it was open" in caplog.text
-    (trouble,) = engine.trouble()
+    (trouble,) = engine.unready_reasons()
     assert GONE in trouble
 
 
@@ -89,5 +89,5 @@ def test_results_are_kept_until_the_same_file_is_back(start_engine: Callable[...
     assert receipt.wait(timeout=20) == "Completed"
     assert engine.submit(make_order("o-3")).wait(timeout=20) == "Completed"
     assert [order.order_id for order in runs] == ["o-1", "o-3"]
-    assert engine.trouble() == ()
+    assert engine.unready_reasons() == ()
     assert not engine.incidents()

@@ -33,7 +33,7 @@ if child == 0:
             print(name, call(), flush=True)
         except EngineStopped as error:
             print(name, error, flush=True)
-    print("trouble", engine.trouble(), flush=True)
+    print("trouble", engine.unready_reasons(), flush=True)
     engine.stop()
     del engine
     sys.exit(7)  # with everything that Python does at its end

@@ -72,7 +72,7 @@ def test_a_stop_that_was_interrupted_goes_on_and_can_be_waited_for_again(
 
     interrupt_stop(engine, event_after)
 
-    assert engine.trouble() == ("the engine is stopping",)
+    assert engine.unready_reasons() == ("the engine is stopping",)
     with pytest.raises(EngineStopped):
         engine.submit(make_order("o-2"))
     with pytest.raises(DatabaseRefused, match="running over"):
@@ -111,14 +111,14 @@ def test_stopping_all_actors_of_the_program_stops_an_engine_in_order(
 
     with ThreadPoolExecutor(1) as threads:
         stopping = threads.submit(ActorRegistry.stop_all)
-        while not engine.trouble():
+        while not engine.unready_reasons():
             pass
         with pytest.raises(EngineStopped):
             engine.submit(make_order("o-3"))
         held.release()
         stopping.result(timeout=10)
 
-    assert engine.trouble() == ("the engine is stopped",)
+    assert engine.unready_reasons() == ("the engine is stopped",)
     engine.stop()
     with OrderEngine(database, handler=lambda _: None) as successor:
         assert sum(successor.recovered) == 0

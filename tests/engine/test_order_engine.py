@@ -401,7 +401,7 @@ def test_an_engine_that_does_not_run_says_so(database: Path, call: Callable[[Ord
         pass
     with pytest.raises(EngineStopped):
         call(engine)
-    assert engine.trouble() == ("the engine is stopped",)
+    assert engine.unready_reasons() == ("the engine is stopped",)
     engine.interrupt_waits()
 
 
@@ -821,7 +821,7 @@ def test_several_engines_live_in_one_process_and_know_nothing_of_each_other(tmp_
 def test_an_engine_without_trouble_says_so(start_engine: StartEngine) -> None:
     engine = start_engine()
 
-    assert (engine.trouble(), engine.dead_actors()) == ((), ())
+    assert (engine.unready_reasons(), engine.dead_actors()) == ((), ())
 
 
 def test_a_start_that_fails_leaves_nothing_behind(database: Path) -> None:
@@ -829,7 +829,7 @@ def test_a_start_that_fails_leaves_nothing_behind(database: Path) -> None:
     engine = OrderEngine(database, handler=lambda _: None)
     with pytest.raises(Exception, match="not a database"):
         engine.start()
-    assert engine.trouble() == ("the engine is not started",)
+    assert engine.unready_reasons() == ("the engine is not started",)
 
     database.unlink()
 

@@ -133,7 +133,7 @@ def test_a_database_whose_last_step_lies_in_the_future_is_worked_off_at_once_and
     (warning,) = engine.warnings()
     assert warning.startswith("the machine's clock is 3600 s behind what this database has seen")
     assert warning in caplog.text
-    assert engine.trouble() == ()
+    assert engine.unready_reasons() == ()
     clock.set_wall(START_US + HOUR_US)
     assert engine.warnings() == ()
 

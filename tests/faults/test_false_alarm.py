@@ -48,7 +48,7 @@ def test_whichever_transaction_it_is(
     assert handled == ["o-0", "o-1", "o-2"]
     assert metrics.total_orders_processed == 3
     assert metrics.incidents == 0
-    assert engine.trouble() == ()
+    assert engine.unready_reasons() == ()
     readers = open_readers(database, max_connections=1)
     with readers.connection_context():
         assert audit(readers) == (3, [])

@@ -273,11 +273,11 @@ def run(path: Path, faults: Faults, numbers: range, error: str, *, lasts: bool =
             with faults.fail(ALL, error):
                 with pytest.raises(StoreUnavailable):
                     promptly(lambda: engine.submit(make_order("refused")))
-                assert error in " ".join(engine.trouble())
+                assert error in " ".join(engine.unready_reasons())
         shop.submit(engine, "after")
         assert "after" in shop.acknowledged
         settle(engine, clock)
-        assert engine.trouble() == ()
+        assert engine.unready_reasons() == ()
         assert engine.status("after") is OrderStatus.COMPLETED
         assert shop.handled == Counter({order_id for order_id, status in shop.due.items() if status == "Completed"})
         # Not counted twice, not forgotten: the room for new orders is what it was.

@@ -164,7 +164,7 @@ def test_metrics_are_given_in_every_media_type_as_described(client: Client, medi
 @cases("readLiveness", "readReadiness")
 def test_what_is_not_well_is_answered_as_described(client: Client, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     for desk in (OrderEngine, RemoteEngine):
-        monkeypatch.setattr(desk, "trouble", lambda _: ("the pool actor has died",))
+        monkeypatch.setattr(desk, "unready_reasons", lambda _: ("the pool actor has died",))
         monkeypatch.setattr(desk, "dead_actors", lambda _: ("the pool actor has died",))
     request = Request(name)
 
@@ -310,7 +310,7 @@ def provoke(start_server: Start, gate: Gate, monkeypatch: pytest.MonkeyPatch, tm
                     fail_with(RuntimeError(), monkeypatch, desk, *(f"begin_{name}" for name in calls))
                 fail_with(RuntimeError(), monkeypatch, Engine, "order", "history", "orders")
                 for desk in (OrderEngine, RemoteEngine):
-                    fail_with(RuntimeError(), monkeypatch, desk, "trouble", "dead_actors")
+                    fail_with(RuntimeError(), monkeypatch, desk, "unready_reasons", "dead_actors")
         return call.send(client)
 
     def answer(kind: str, call: Request) -> Reply:

@@ -44,8 +44,8 @@ class Watched(Engine):
         else:
             fail(request.reply, error)
 
-    def trouble(self) -> tuple[str, ...]:
-        return self.engine.trouble()
+    def unready_reasons(self) -> tuple[str, ...]:
+        return self.engine.unready_reasons()
 
     def warnings(self) -> tuple[str, ...]:
         return self.engine.warnings()

@@ -117,7 +117,7 @@ def test_nothing_is_removed_when_it_cannot_be_exported(
     engine.submit(make_order("o-2")).wait(timeout=5)
 
     assert engine.status("o-1") is OrderStatus.COMPLETED
-    assert engine.trouble() == ()
+    assert engine.unready_reasons() == ()
     engine.stop()
     assert "old orders were not removed" in caplog.text
 

@@ -204,4 +204,4 @@ def test_an_unexpected_error_reaches_the_caller_and_intake_serves_on(
 
     assert engine.submit(make_order()).wait(timeout=5) is OrderStatus.COMPLETED
     assert engine.metrics().incidents == 1
-    assert engine.trouble() == ()
+    assert engine.unready_reasons() == ()

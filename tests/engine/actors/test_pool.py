@@ -173,7 +173,7 @@ def test_what_was_claimed_and_finds_nobody_idle_goes_back_at_no_cost(
     assert {held.begun(), held.begun()} == {"o-0", "o-1"}
 
     while engine.metrics().orders_by_status[OrderStatus.PROCESSING] > 2:
-        assert engine.trouble() == ()
+        assert engine.unready_reasons() == ()
 
     returned = [record for record in engine.orders(status=OrderStatus.PENDING) if record.attempts]
     assert returned
@@ -200,7 +200,7 @@ def test_what_went_back_is_handled_in_its_old_sequence(start_engine: StartEngine
     engine.submit_many(make_order(f"o-{number}") for number in range(300))
     held.begun()
     while engine.metrics().orders_by_status[OrderStatus.PROCESSING] > 1:
-        assert engine.trouble() == ()
+        assert engine.unready_reasons() == ()
     held.release()
     engine.drain(timeout=10)
 
@@ -432,7 +432,7 @@ def test_an_unexpected_error_in_a_read_is_overcome(
 
     assert receipt.wait(timeout=5) is OrderStatus.COMPLETED
     assert engine.metrics().incidents == 1
-    assert engine.trouble() == ()
+    assert engine.unready_reasons() == ()
 
 
 def test_orders_that_an_unexpected_error_hid_are_read_again(

@@ -191,7 +191,7 @@ def test_whatever_the_handler_raises_is_a_failed_attempt(
     assert [receipt.wait(timeout=5) for receipt in receipts] == [OrderStatus.FAILED] * 2
     assert engine.history("a")[-1].reason == f"{text}; failed attempt 1 of 1"
     assert engine.metrics().incidents == 0
-    assert engine.trouble() == ()
+    assert engine.unready_reasons() == ()
     engine.stop()
     assert_sound()
 

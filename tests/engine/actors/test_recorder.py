@@ -132,11 +132,11 @@ def test_trouble_with_the_store_is_told_until_it_takes_a_write(
     ledger.fail_once(StoreUnavailable(OSError("disk full")), has_orders)
     with pytest.raises(StoreUnavailable):
         engine.submit(make_order())
-    assert engine.trouble() == (DISK_FULL,)
+    assert engine.unready_reasons() == (DISK_FULL,)
 
     engine.submit(make_order())
 
-    assert engine.trouble() == ()
+    assert engine.unready_reasons() == ()
 
 
 def test_trouble_with_the_store_clears_although_nobody_submits(
@@ -154,7 +154,7 @@ def test_trouble_with_the_store_clears_although_nobody_submits(
     clock.advance_to(clock.next_call())
 
     assert tried_again.wait(5)
-    assert engine.trouble() == ()
+    assert engine.unready_reasons() == ()
 
 
 def test_the_result_of_a_handler_outlives_a_write_that_failed(
@@ -166,12 +166,12 @@ def test_the_result_of_a_handler_outlives_a_write_that_failed(
     receipt = engine.submit(make_order())
     again_at = clock.next_call()
     assert engine.status("o-1") is OrderStatus.PROCESSING
-    assert engine.trouble() == (DISK_FULL,)
+    assert engine.unready_reasons() == (DISK_FULL,)
 
     clock.advance_to(again_at)
 
     assert receipt.wait(timeout=5) is OrderStatus.COMPLETED
-    assert engine.trouble() == ()
+    assert engine.unready_reasons() == ()
     assert handled == ["o-1"]
     assert engine.order("o-1").attempts == 1
     engine.stop()
@@ -506,7 +506,7 @@ def test_a_database_that_fails_is_tried_with_one_timer_and_more_seldom_with_time
     assert len([record for record in caplog.records if "takes no writes" in record.getMessage()]) == 1
     clock.advance_to(next_at)
     assert engine.submit(make_order("later")).wait(timeout=5) is OrderStatus.COMPLETED
-    assert engine.trouble() == ()
+    assert engine.unready_reasons() == ()
 
 
 def test_an_acknowledged_order_is_in_the_metrics(start_engine: StartEngine, held: Held) -> None:

@@ -44,7 +44,7 @@ def test_a_thousand_poison_orders_among_ten_thousand_good_ones(
     assert metrics.orders_by_status[OrderStatus.COMPLETED] == 10_000
     assert metrics.orders_by_status[OrderStatus.FAILED] == 1_000
     assert metrics.incidents == 0
-    assert engine.trouble() == ()
+    assert engine.unready_reasons() == ()
     for number in range(1_000):
         assert type(POISON[number % len(POISON)]).__name__ in engine.history(f"poison-{number}")[-1].reason
     engine.stop()

@@ -95,7 +95,7 @@ def test_a_stop_kills_what_does_not_end_and_leaves_no_process(start_engine: Star
     worker = os.pidfd_open(int(last_reason(engine, "pid").removeprefix("rejected: ")))
     engine.submit(order("hangs", "hang"))
     while engine.status("hangs") is not OrderStatus.PROCESSING:
-        assert engine.trouble() == ()
+        assert engine.unready_reasons() == ()
     engine.stop()
 
     assert select.select([worker], [], [], 30)[0], "the worker runs on"
@@ -191,11 +191,11 @@ if __name__ == "__main__":
     engine = OrderEngine(sys.argv[1], handler=handle, executor="processes", processors=16)
     resource.setrlimit(resource.RLIMIT_NOFILE, (30, hard))
     engine.start()
-    wait_until(engine.trouble)
-    print(*engine.trouble())
+    wait_until(engine.unready_reasons)
+    print(*engine.unready_reasons())
     print(engine.submit(make_order(item_ids=("nothing",))).wait(30))
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    wait_until(lambda: not engine.trouble())
+    wait_until(lambda: not engine.unready_reasons())
     print(engine.order("o-1").failures, "orders failed an attempt")
     engine.stop()
 """
@@ -321,13 +321,13 @@ def test_an_executor_that_takes_nothing_costs_no_attempt_and_is_tried_until_it_w
         executor.is_out_of_order = True
         receipts = engine.submit_many(make_order(f"o-{number}") for number in range(10))
         out_of_order = "processors cannot work: the executor does not take it: RuntimeError: out of order"
-        wait_until(lambda: engine.trouble() == (f"2 of 2 {out_of_order}",))
+        wait_until(lambda: engine.unready_reasons() == (f"2 of 2 {out_of_order}",))
         counts = engine.metrics().orders_by_status
         executor.is_out_of_order = False
 
         assert (counts[OrderStatus.FAILED], counts[OrderStatus.COMPLETED]) == (0, 1)
         assert {receipt.wait(timeout=10) for receipt in receipts} == {OrderStatus.COMPLETED}
-        wait_until(lambda: engine.trouble() == ())
+        wait_until(lambda: engine.unready_reasons() == ())
         assert {engine.order(receipt.order_id).failures for receipt in receipts} == {0}
         engine.stop()
 
@@ -339,10 +339,12 @@ def test_an_executor_that_is_shut_down_is_known_before_an_order_meets_it(
     executor.shutdown()
     engine = start_engine(lambda _: None, executor=executor, processors=3)
     engine.submit(make_order())
-    wait_until(lambda: engine.trouble() and engine.trouble()[0].startswith("3 of 3 processors cannot work: "))
+    wait_until(
+        lambda: engine.unready_reasons() and engine.unready_reasons()[0].startswith("3 of 3 processors cannot work: ")
+    )
 
     assert engine.order("o-1").attempts == 0
-    assert engine.trouble()[0].endswith("RuntimeError: cannot schedule new futures after shutdown")
+    assert engine.unready_reasons()[0].endswith("RuntimeError: cannot schedule new futures after shutdown")
 
 
 def test_what_an_executor_cancels_was_no_attempt(start_engine: StartEngine, wait_until: WaitUntil) -> None:
@@ -407,9 +409,9 @@ def test_a_handler_that_a_pool_of_processes_cannot_load_is_told_and_does_not_bre
         monkeypatch.syspath_prepend(str(tmp_path))
         engine = start_engine(__import__("late_handlers").handle, executor=executor, processors=1)
         engine.submit(make_order())
-        wait_until(engine.trouble)
+        wait_until(engine.unready_reasons)
 
-        assert engine.trouble() == (
+        assert engine.unready_reasons() == (
             "1 of 1 processors cannot work: the handler cannot be loaded in another process: "
             "ModuleNotFoundError: No module named 'late_handlers'",
         )
@@ -426,10 +428,12 @@ def test_who_was_alone_in_a_pool_when_it_broke_pays_and_nobody_else(
         engine = start_engine(handle, executor=executor, processors=1, max_attempts=1)
         assert engine.submit(order("killer", "die")).wait(timeout=60) is OrderStatus.FAILED
         engine.submit(order("o-1"))
-        wait_until(engine.trouble)
+        wait_until(engine.unready_reasons)
 
         assert last_reason(engine, "killer").startswith("the executor lost it: BrokenProcessPool: A process in the")
-        assert engine.trouble()[0].startswith("1 of 1 processors cannot work: the executor does not take it: Broken")
+        assert engine.unready_reasons()[0].startswith(
+            "1 of 1 processors cannot work: the executor does not take it: Broken"
+        )
         assert (engine.status("o-1"), engine.order("o-1").failures) == (OrderStatus.PENDING, 0)
         engine.stop()
 
@@ -443,7 +447,7 @@ def test_where_several_were_in_a_pool_when_it_broke_nobody_pays(
         engine.submit(order("hangs", "hang"))
         wait_until(lambda: engine.status("hangs") is OrderStatus.PROCESSING)
         engine.submit(order("killer", "die"))
-        wait_until(lambda: engine.trouble() and engine.trouble()[0].startswith("2 of 2 "))
+        wait_until(lambda: engine.unready_reasons() and engine.unready_reasons()[0].startswith("2 of 2 "))
 
         for order_id in ("hangs", "killer"):
             wait_until(lambda order_id=order_id: engine.status(order_id) is OrderStatus.PENDING)

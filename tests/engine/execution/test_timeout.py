@@ -115,10 +115,10 @@ def test_readiness_tells_when_too_many_handlers_are_abandoned_and_capacity_retur
     assert receipt.wait(timeout=5) is OrderStatus.FAILED
     waiting = engine.submit(make_order("good"))
 
-    assert engine.trouble() == ("1 handlers have overrun their time: 1 processors are missing",)
+    assert engine.unready_reasons() == ("1 handlers have overrun their time: 1 processors are missing",)
     with pytest.raises(TimeoutError):
         waiting.wait(timeout=0)
     stuck.released.set()
     assert waiting.wait(timeout=5) is OrderStatus.COMPLETED
-    assert engine.trouble() == ()
+    assert engine.unready_reasons() == ()
     assert engine.metrics().abandoned_handlers == 0

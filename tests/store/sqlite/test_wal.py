@@ -65,7 +65,7 @@ def test_a_reader_of_long_does_not_keep_orders_from_being_accepted(
         while small_log.stat().st_size < 2 * BOUND:
             lot = small_log.stat().st_size
             engine.submit_many(make_order(f"o-{lot}-{number}") for number in range(200))
-        assert engine.trouble() == ()
+        assert engine.unready_reasons() == ()
         reader.execute("COMMIT")
     while small_log.stat().st_size >= 2 * BOUND:
         lot += 1
