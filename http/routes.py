@@ -9,8 +9,8 @@ from .api import operations
 from .api.health import HealthCalls
 from .api.metrics import MetricsCalls
 from .api.orders import OrderCalls
-from .api.payloads import encode
 from .api.problems import PROBLEM_KINDS
+from .api.responses import encode
 from .framework.route import Route
 from .framework.router import words_beside
 from .framework.static_resource import StaticResource

@@ -11,7 +11,7 @@ from ...engine import Engine
 from ..framework.parameters import NoParameters
 from ..framework.request import Request
 from ..framework.response import Response
-from .payloads import encode
+from .responses import encode
 
 
 class HealthPayload(msgspec.Struct, omit_defaults=True):

@@ -16,7 +16,7 @@ from ..framework.parameters import NoParameters
 from ..framework.request import Request
 from ..framework.response import Deferred, Response
 from ..wire.headers import JSON
-from .payloads import encode
+from .responses import encode
 
 SCRAPER_TYPES = ("text/plain", "application/openmetrics-text")
 

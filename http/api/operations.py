@@ -35,18 +35,14 @@ from .health import HealthPayload
 from .metrics import SCRAPER_TYPES
 from .orders import NDJSON
 from .parameters import OrderPath, OrderQuery, PageQuery, ReadHeaders, SubmitHeaders
-from .payloads import (
-    MAX_BULK,
-    MAX_ORDER_BYTES,
+from .requests import MAX_BULK, MAX_ORDER_BYTES, MoveRequest, OrderRequest, SettleRequest
+from .responses import (
     REJECTED,
     BulkPayload,
     BulkResult,
     HistoryPayload,
-    MoveRequest,
     OrderPayload,
-    OrderRequest,
     PagePayload,
-    SettleRequest,
     StatusPayload,
     TransitionPayload,
     encode,

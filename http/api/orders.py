@@ -33,19 +33,10 @@ from ..security.rate_limit import UserRateLimiter
 from ..wire.conditional import matches
 from ..wire.errors import ContentTooLarge, IdempotencyKeyBusy, KeyNotEnough, NotJson
 from ..wire.headers import ASK_AGAIN, JSON, Headers
-from . import payloads
+from . import requests, responses
 from .parameters import MAX_WAIT_SECONDS, OrderQuery, PageQuery
-from .payloads import (
-    MAX_BULK,
-    MAX_ORDER_BYTES,
-    REJECTED,
-    BulkResult,
-    PagePayload,
-    StatusPayload,
-    encode,
-    entity_tag,
-    order_payload,
-)
+from .requests import MAX_BULK, MAX_ORDER_BYTES
+from .responses import REJECTED, BulkResult, PagePayload, StatusPayload, encode, entity_tag, order_payload
 
 NDJSON = "application/x-ndjson"
 
@@ -86,7 +77,7 @@ class OrderCalls:
         """Accept many orders in one transaction; a bad one does not keep the others out."""
         request.query(NoParameters)
         body, media_type = request.body(JSON, NDJSON)
-        lines = payloads.split_lines(body) if media_type == NDJSON else payloads.split_array(body)
+        lines = requests.split_lines(body) if media_type == NDJSON else requests.split_array(body)
         if len(lines) > MAX_BULK:
             raise ContentTooLarge(f"{len(lines)} orders were sent; send {MAX_BULK} at the most at once.")
         read = [self._read(line, request.principal) for line in lines]
@@ -96,7 +87,7 @@ class OrderCalls:
         return Deferred(accepted, lambda: _submitted_bulk(read, accepted.get(), headers))
 
     def _decode(self, body: bytes | msgspec.Raw) -> Order:
-        order = payloads.decode_order(body)
+        order = requests.decode_order(body)
         if order.order_id in self._reserved_ids:
             detail = f"must not be {order.order_id!r}, a word of the API's own paths: nobody could ask for the order"
             raise InvalidOrder((FieldFault("/order_id", detail),))
@@ -109,7 +100,7 @@ class OrderCalls:
                 return order
             return BulkResult(order.order_id, REJECTED, "the key is good for the orders of its own user only")
         except (InvalidOrder, NotJson) as error:
-            return BulkResult(payloads.order_id_of(line), REJECTED, str(error))
+            return BulkResult(requests.order_id_of(line), REJECTED, str(error))
 
     def _begin_submit(self, request: Request, body: bytes, orders: Sequence[Order]) -> Reply[list[Acceptance]]:
         given = request.idempotency(body)
@@ -173,7 +164,7 @@ class OrderCalls:
         """How an order got there."""
         request.query(NoParameters)
         transitions = self._desk.history(self._visible(request))
-        return Response(encode(payloads.history_payload(request.order_id, transitions)))
+        return Response(encode(responses.history_payload(request.order_id, transitions)))
 
     def list(self, request: Request) -> Response:
         """Orders, newest first, a page at a time."""
@@ -184,29 +175,29 @@ class OrderCalls:
         records = self._desk.orders(
             status=query.status or None,
             user_id=user_id,
-            before=payloads.decode_cursor(query.cursor) if query.cursor else None,
+            before=requests.decode_cursor(query.cursor) if query.cursor else None,
             limit=query.limit + 1,
         )
         page = records[: query.limit]
-        cursor = payloads.encode_cursor(page[-1].sequence) if len(records) > query.limit else None
+        cursor = responses.encode_cursor(page[-1].sequence) if len(records) > query.limit else None
         return Response(encode(PagePayload([order_payload(record) for record in page], cursor)))
 
     def cancel(self, request: Request) -> Deferred:
         """Cancel an order that is Pending."""
         request.query(NoParameters)
-        wanted = payloads.decode_move(request.optional_body(JSON, MAX_ORDER_BYTES))
+        wanted = requests.decode_move(request.optional_body(JSON, MAX_ORDER_BYTES))
         return _moved(self._desk.begin_cancel(self._visible(request), wanted.reason or None, request.cause))
 
     def retry(self, request: Request) -> Deferred:
         """Have an order that is Failed, in Review, or waits for its next attempt handled at once."""
         request.query(NoParameters)
-        wanted = payloads.decode_move(request.optional_body(JSON, MAX_ORDER_BYTES))
+        wanted = requests.decode_move(request.optional_body(JSON, MAX_ORDER_BYTES))
         return _moved(self._desk.begin_retry(self._visible(request), wanted.reason or None, request.cause))
 
     def settle(self, request: Request) -> Deferred:
         """End the Review of an order."""
         request.query(NoParameters)
-        wanted = payloads.decode_settlement(request.body(JSON, max_bytes=MAX_ORDER_BYTES)[0])
+        wanted = requests.decode_settlement(request.body(JSON, max_bytes=MAX_ORDER_BYTES)[0])
         order_id = self._visible(request)
         return _moved(self._desk.begin_settle(order_id, wanted.status, wanted.reason or None, request.cause))
 
@@ -254,7 +245,7 @@ def _submitted_bulk(read: list[Order | BulkResult], acceptances: Iterable[Accept
             results.append(BulkResult(entry.order_id, REJECTED, "an order of this id exists with other content"))
         else:
             results.append(BulkResult(entry.order_id, outcome))
-    return Response(encode(payloads.bulk_payload(results)), headers=headers)
+    return Response(encode(responses.bulk_payload(results)), headers=headers)
 
 
 def _moved(reply: Reply[OrderRecord]) -> Deferred:

@@ -18,7 +18,8 @@ from rich.table import Column, Table
 from ...engine import FieldFault, InvalidConfiguration, InvalidOrder, OrderNotFound, OrderStatus
 from ...store import queries
 from ...store.domain.lifecycle import SETTLE, SETTLED_RULE
-from ..api.payloads import BULK_OUTCOMES, REJECTED, decode_order, history_payload, order_payload
+from ..api.requests import decode_order
+from ..api.responses import BULK_OUTCOMES, REJECTED, history_payload, order_payload
 from .console import (
     DEFAULT_DATABASE,
     DEFAULT_URL,

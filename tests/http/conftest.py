@@ -24,8 +24,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from ordermill.engine import Engine, Order, OrderEngine
-from ordermill.http.api.payloads import encode
 from ordermill.http.api.problems import PROBLEM_KINDS
+from ordermill.http.api.responses import encode
 from ordermill.http.application import http_server
 from ordermill.http.config import ServerConfig
 from ordermill.http.framework.facade import Facade

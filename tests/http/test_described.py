@@ -13,8 +13,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from ordermill.engine import Engine, Order, OrderEngine, Reject, StoreUnavailable
-from ordermill.http.api.payloads import encode
 from ordermill.http.api.problems import PROBLEM_KINDS
+from ordermill.http.api.responses import encode
 from ordermill.http.loop_engine import LoopEngine
 from ordermill.http.openapi.describe import describe
 from ordermill.http.processes.remote_engine import RemoteEngine

@@ -14,8 +14,8 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from ordermill.engine import OrderEngine, OrderStatus
-from ordermill.http.api.payloads import encode
 from ordermill.http.api.problems import PROBLEM_KINDS
+from ordermill.http.api.responses import encode
 from ordermill.http.framework.response import Response
 from ordermill.http.framework.route import Operation, Route, Tag
 from ordermill.http.openapi.describe import describe

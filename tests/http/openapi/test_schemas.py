@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from ordermill.engine import MetricsSnapshot, OrderStatus
-from ordermill.http.api.payloads import HistoryPayload, TransitionPayload
+from ordermill.http.api.responses import HistoryPayload, TransitionPayload
 from ordermill.http.openapi.schemas import attribute_docstrings, components, schema
 
 

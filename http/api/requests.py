@@ -1,35 +1,29 @@
-"""What goes over the wire: decoding what clients send, and the shapes of what they get."""
+"""What clients send: its shapes, and how it is decoded."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from ...engine import InvalidOrder, Order, OrderRecord, OrderStatus, Outcome, Transition
+from ...engine import InvalidOrder, Order
 from ...store.domain.errors import FieldFault
 from ...store.domain.lifecycle import SETTLE, SETTLED_RULE
-from ...store.domain.order import FIELDS, MAX_ITEMS, find_faults, format_cents, pointer_to
+from ...store.domain.order import FIELDS, MAX_ITEMS, find_faults, pointer_to
 from ...store.domain.reason import reason_faults
-from ...store.domain.record import rfc3339
 from ..wire.errors import ContentTooLarge, NotJson
 from ..wire.nesting import NestedTooDeeply, check_depth
 from .fields import (
     MONEY_TEXT,
-    Amount,
     AmountRequest,
-    Count,
-    Cursor,
     Identifier,
     ItemIds,
     Reason,
     SettledStatus,
-    Timestamp,
     UserIdentifier,
 )
 
@@ -43,8 +37,6 @@ MAX_ORDER_BYTES = 1024 * 1024
 _TOO_MANY = f"Send {MAX_BULK} orders at the most at once."
 _NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, NestedTooDeeply)
 _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
-encode = msgspec.json.Encoder().encode
-"""Any of the shapes below as JSON."""
 
 
 class OrderRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -68,92 +60,6 @@ def _decimal(text: str) -> Decimal:
 
 _decode_request = msgspec.json.Decoder(OrderRequest).decode
 _decode_anything = msgspec.json.Decoder(float_hook=_decimal).decode
-
-
-class OrderPayload(msgspec.Struct):
-    """An order as clients see it."""
-
-    order_id: Identifier
-    user_id: UserIdentifier
-    item_ids: ItemIds
-    total_amount: Amount
-    """A decimal number with two fraction digits."""
-    status: OrderStatus
-    attempts: Count
-    """How often a processor was given the order."""
-    failures: Count
-    """How many of these failed since an operator last retried the order."""
-    last_error: str | None
-    """What went wrong in the last failed attempt; null before the first."""
-    ready_at: Timestamp | None
-    """No processor takes the order before this time; null unless it is Pending."""
-    created_at: Timestamp
-    """RFC 3339, UTC, with microseconds."""
-    updated_at: Timestamp
-    """When the last of its transitions happened, likewise."""
-
-
-class StatusPayload(msgspec.Struct):
-    """Where an order is."""
-
-    order_id: Identifier
-    status: OrderStatus
-
-
-class TransitionPayload(msgspec.Struct, rename={"source": "from", "target": "to"}, omit_defaults=True):
-    """One step of an order's history."""
-
-    source: OrderStatus | None
-    """null where the order was accepted."""
-    target: OrderStatus
-    at: Timestamp
-    attempt: Count
-    """The attempt that the step belongs to, 0 before the first."""
-    reason: str
-    """Why, in words for people."""
-    request_id: str | None = None
-    """The request that caused it; left out where none did."""
-    by: str | None = None
-    """Who wanted it: the name of the key that the request came with; left out where none did."""
-
-
-class HistoryPayload(msgspec.Struct):
-    """How an order got where it is, oldest step first."""
-
-    order_id: Identifier
-    transitions: list[TransitionPayload]
-
-
-class PagePayload(msgspec.Struct):
-    """Some orders, newest first."""
-
-    orders: list[OrderPayload]
-    next_cursor: Cursor | None
-    """Send it as `cursor` for the next page; null on the last."""
-
-
-REJECTED = "rejected"
-BULK_OUTCOMES: tuple[str, ...] = (Outcome.ACCEPTED, Outcome.DUPLICATE, REJECTED)
-"""What may become of one order of many."""
-
-
-class BulkResult(msgspec.Struct, omit_defaults=True):
-    """What became of one order of many."""
-
-    order_id: str | None
-    """null where the order names none."""
-    outcome: Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(map(str, BULK_OUTCOMES))})]
-    detail: str | None = None
-    """Why it was rejected."""
-
-
-class BulkPayload(msgspec.Struct):
-    """What became of many orders; results are in the sequence that they were sent in."""
-
-    accepted: Count
-    duplicates: Count
-    rejected: Count
-    results: list[BulkResult]
 
 
 class MoveRequest(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -272,64 +178,6 @@ def order_id_of(body: bytes | msgspec.Raw) -> str | None:
         return None
     order_id = tree.get("order_id") if isinstance(tree, dict) else None
     return order_id if isinstance(order_id, str) else None
-
-
-def order_payload(record: OrderRecord) -> OrderPayload:
-    """An order as clients see it."""
-    order = record.order
-    return OrderPayload(
-        order.order_id,
-        order.user_id,
-        order.item_ids,
-        format_cents(order.total_cents),
-        record.status,
-        record.attempts,
-        record.failures,
-        record.last_error,
-        None if record.ready_us is None else rfc3339(record.ready_us),
-        rfc3339(record.created_us),
-        rfc3339(record.updated_us),
-    )
-
-
-def entity_tag(record: OrderRecord) -> str:
-    """What changes whenever the order does.
-
-    It is a weak one, since the very same order may be sent compressed and as it is.
-    """
-    return f'W/"{record.sequence:x}-{record.attempts}-{record.status}-{record.updated_us:x}"'
-
-
-def history_payload(order_id: str, transitions: Iterable[Transition]) -> HistoryPayload:
-    """An order's history as clients see it."""
-    return HistoryPayload(
-        order_id,
-        [
-            TransitionPayload(
-                step.from_status,
-                step.to_status,
-                rfc3339(step.at_us),
-                step.attempt,
-                step.reason,
-                step.request_id,
-                step.acted_by,
-            )
-            for step in transitions
-        ],
-    )
-
-
-def bulk_payload(results: list[BulkResult]) -> BulkPayload:
-    """The results of a bulk, counted."""
-    count = dict.fromkeys(BULK_OUTCOMES, 0)
-    for result in results:
-        count[result.outcome] += 1
-    return BulkPayload(count[Outcome.ACCEPTED], count[Outcome.DUPLICATE], count[REJECTED], results)
-
-
-def encode_cursor(sequence: int) -> str:
-    """Where a page of orders ended; clients send it back and need not understand it."""
-    return f"{sequence:x}"
 
 
 def decode_cursor(cursor: str) -> int:
