@@ -1,0 +1,134 @@
+"""A window of the Pending orders is in memory, and whatever is not there has its turn all the same."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ordermill.engine import Order, OrderEngine, OrderStatus
+from ordermill.engine.actors.messages import OrdersReady
+from ordermill.engine.actors.pool import PoolActor
+from ordermill.engine.testing import make_order
+from ordermill.store import queries
+
+if TYPE_CHECKING:
+    from tests.engine.conftest import Held, WatchedClock
+
+StartEngine = Callable[..., OrderEngine]
+
+
+def test_a_backlog_larger_than_the_window_is_handled_in_sequence_and_stays_out_of_memory(
+    start_engine: StartEngine, monkeypatch: pytest.MonkeyPatch, assert_sound: Callable[[], None]
+) -> None:
+    sizes: list[int] = []
+    receive = PoolActor.receive
+
+    def measure(pool: PoolActor, message: Any) -> None:
+        receive(pool, message)
+        sizes.append(len(pool._pending) + len(pool._claims) + pool._assigning)
+
+    monkeypatch.setattr(PoolActor, "receive", measure)
+    handled: list[str] = []
+    first = threading.Event()
+
+    def handle(order: Order) -> None:
+        assert first.wait(10)
+        handled.append(order.order_id)
+
+    engine = start_engine(handle, processors=1, window=10)
+    order_ids = [f"o-{number}" for number in range(500)]
+    for start in range(0, 500, 7):
+        engine.submit_many(map(make_order, order_ids[start : start + 7]))
+    assert max(sizes) <= 11
+    first.set()
+    engine.drain(timeout=20)
+
+    assert handled == order_ids
+    assert max(sizes) <= 10 + 2 * 128 + 2
+    engine.stop()
+    assert_sound()
+
+
+@pytest.mark.parametrize("window", [1, 2, 3, 100])
+def test_every_order_is_handled_once_whatever_the_window(start_engine: StartEngine, window: int) -> None:
+    handled: list[str] = []
+    engine = start_engine(lambda order: handled.append(order.order_id), processors=4, window=window)
+    for batch in range(20):
+        engine.submit_many(make_order(f"{batch}-{number}") for number in range(10))
+
+    assert engine.drain(timeout=20).total_orders_processed == 200
+    assert sorted(handled) == sorted(f"{batch}-{number}" for batch in range(20) for number in range(10))
+
+
+def test_orders_that_are_tried_again_do_not_hold_up_new_ones(start_engine: StartEngine, clock: WatchedClock) -> None:
+    def handle(order: Order) -> None:
+        if order.order_id.startswith("bad"):
+            raise ConnectionError("no answer")
+
+    engine = start_engine(handle, clock=clock, processors=1, window=5, retry_seconds=60)
+    engine.submit_many(make_order(f"bad-{number}") for number in range(20))
+
+    receipts = engine.submit_many(make_order(f"good-{number}") for number in range(20))
+
+    assert {receipt.wait(timeout=10) for receipt in receipts} == {OrderStatus.COMPLETED}
+    assert engine.metrics().orders_by_status[OrderStatus.PENDING] == 20
+
+
+def test_an_order_that_was_cancelled_meanwhile_is_skipped(start_engine: StartEngine, held: Held) -> None:
+    engine = start_engine(held, processors=1)
+    engine.submit_many(make_order(f"o-{number}") for number in range(5))
+    held.begun()
+    for order_id in ("o-1", "o-3"):
+        engine.cancel(order_id)
+    held.release()
+
+    assert engine.drain(timeout=10).orders_by_status[OrderStatus.CANCELLED] == 2
+    assert [held.begun(), held.begun()] == ["o-2", "o-4"]
+
+
+def test_an_unexpected_error_in_a_read_is_overcome(
+    start_engine: StartEngine, clock: WatchedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready = queries.ready
+    errors = [ZeroDivisionError("unexpected")]
+
+    def fail_once(*arguments: Any) -> Any:
+        if errors:
+            raise errors.pop()
+        return ready(*arguments)
+
+    monkeypatch.setattr(queries, "ready", fail_once)
+    engine = start_engine(clock=clock)
+    again_at = clock.next_call()
+    receipt = engine.submit(make_order())
+
+    clock.advance_to(again_at)
+
+    assert receipt.wait(timeout=5) is OrderStatus.COMPLETED
+    assert engine.metrics().incidents == 1
+    assert engine.unready_reasons() == ()
+
+
+def test_orders_that_an_unexpected_error_hid_are_read_again(
+    start_engine: StartEngine, clock: WatchedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receive = PoolActor.receive
+    errors = [SystemExit("unexpected")]
+
+    def fail_once(pool: PoolActor, message: Any) -> None:
+        if isinstance(message, OrdersReady) and errors:
+            raise errors.pop()
+        receive(pool, message)
+
+    monkeypatch.setattr(PoolActor, "receive", fail_once)
+    engine = start_engine(clock=clock)
+    receipt = engine.submit(make_order())
+
+    clock.advance_to(clock.next_call())
+
+    assert receipt.wait(timeout=5) is OrderStatus.COMPLETED
+    assert engine.metrics().incidents == 1
+    assert engine.dead_actors() == ()
