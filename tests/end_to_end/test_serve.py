@@ -103,7 +103,7 @@ def test_settings_come_from_the_environment(
     assert (status, problem["type"]) == (413, "urn:ordermill:problem:submission-too-large")
     server.stop()
     assert re.search(
-        r"INFO ordermill.http.security.access: POST /orders/bulk 413 \d+\.\d ms \[request_id=\S+\]\n", server.errors
+        r"INFO ordermill.http.access: POST /orders/bulk 413 \d+\.\d ms \[request_id=\S+\]\n", server.errors
     )
 
 
