@@ -524,7 +524,7 @@ def test_a_full_backlog_is_503_with_a_time_to_come_back(
     assert client.get("/orders/o-2").status == 404
 
     gate.open()
-    client.get("/orders/o-1?wait=30")
+    client.engine.wait("o-1", timeout=30)  # unlike a look at the database, it ends after intake has been told
     assert client.post("/orders", order("o-2")).status == 201
 
 
