@@ -58,8 +58,8 @@ class AssignmentsFailed(NamedTuple):
 class OrderDue(NamedTuple):
     """From the pool to itself: an order that was left out may be claimed again."""
 
-    sequence: int
-    """The order's."""
+    record: OrderRecord
+    """The order, as the pool knows it."""
 
 
 class ProcessOrders(NamedTuple):

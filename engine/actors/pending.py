@@ -136,13 +136,13 @@ class Pending:
         first, longest = _LEFT_OUT_SECONDS
         seconds = min(2 * self._left_out.get(sequence, first / 2), longest)
         self._left_out[sequence] = seconds
-        self._tell_after(seconds, OrderDue(sequence))  # it is held until then, so it is not read
+        self._tell_after(seconds, OrderDue(record))  # it is held until then, so it is not read
         return True
 
-    def end_leaving_out(self, sequence: int) -> None:
-        """An order that was left out may be read again."""
-        self._held.discard(sequence)
-        self._more_in_database = True
+    def end_leaving_out(self, record: OrderRecord) -> None:
+        """An order that was left out may be claimed again, at its old place."""
+        # It is not read anew: one that was stored as Processing, although that was said to have failed, is not found.
+        self._put_in_place(record)
 
     def begin_anew(self) -> None:
         """Forget what is here, and read it again after a pause."""
@@ -167,16 +167,20 @@ class Pending:
         self._more_in_database = True
 
     def _hold(self, record: OrderRecord) -> None:
+        is_suspected = record.sequence in self._context.suspects
+        has_been_here = self._ready and _place(record) < _place(self._ready[-1])
+        is_full = self._more_in_database or len(self._ready) >= self._context.config.window
+        if is_full and not is_suspected and not has_been_here:
+            self._more_in_database = True
+        else:
+            self._held.add(record.sequence)
+            self._put_in_place(record)
+
+    def _put_in_place(self, record: OrderRecord) -> None:
         if record.sequence in self._context.suspects:
             self._suspected.append(record)
-        elif self._ready and _place(record) < _place(self._ready[-1]):  # it has been here before
-            insort(self._ready, record, key=_place)
-        elif self._more_in_database or len(self._ready) >= self._context.config.window:
-            self._more_in_database = True
-            return
         else:
-            self._ready.append(record)
-        self._held.add(record.sequence)
+            insort(self._ready, record, key=_place)
 
     def _wake_at(self, at_us: int) -> None:
         if self._wake_us is None or at_us < self._wake_us:

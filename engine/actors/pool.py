@@ -137,8 +137,8 @@ class PoolActor(EngineActor):
                 self._take_claimed(assigned, refused)
             case AssignmentsFailed(moves, is_their_fault):
                 self._take_unclaimed(moves, is_their_fault=is_their_fault)
-            case OrderDue(sequence):
-                self._pending.end_leaving_out(sequence)
+            case OrderDue(record):
+                self._pending.end_leaving_out(record)
             case ProcessorIdle(processor):
                 self._roster.note_idle(processor)
             case ProcessorUnfit(processor, trouble):

@@ -416,6 +416,27 @@ def test_an_assignment_that_is_refused_for_a_bug_is_made_later(
     assert engine.submit(make_order()).wait(timeout=5) is OrderStatus.COMPLETED
 
 
+def test_an_assignment_that_was_stored_and_fails_twice_afterwards_is_not_forgotten(
+    start_engine: StartEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = Ledger.record
+    errors = [MemoryError(), MemoryError(), StoreUnavailable(OSError("fsync failed"))]  # the last comes first
+
+    def fail(ledger: Ledger, orders: Sequence[Order], moves: Sequence[Move], *more: Any) -> Recorded:
+        if not errors or all(step.after.status is not OrderStatus.PROCESSING for step in moves):
+            return record(ledger, orders, moves, *more)
+        error = errors.pop()
+        if isinstance(error, StoreUnavailable):
+            record(ledger, orders, moves, *more)
+        raise error
+
+    monkeypatch.setattr(Ledger, "record", fail)
+    engine = start_engine()
+
+    assert engine.submit(make_order()).wait(timeout=5) is OrderStatus.COMPLETED
+    assert not errors
+
+
 def test_an_assignment_that_can_never_be_recorded_holds_up_no_other_order(
     start_engine: StartEngine,
     clock: WatchedClock,
