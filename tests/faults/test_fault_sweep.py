@@ -294,7 +294,7 @@ def run_to_the_stop(path: Path, faults: Faults, numbers: range, error: str) -> N
     """Work with faults that last until the engine has stopped, then start it again."""
     shop, clock = Shop(), ManualClock()
     settings: dict[str, Any] = {"clock": clock, "processors": 2, "retry_seconds": 0.0}
-    engine = OrderEngine(path, handler=shop.handle, **settings)
+    engine = OrderEngine(path, handler=shop.handle, stop_seconds=0.2, **settings)  # nothing gets better by waiting
     engine.start()
     with faults.fail(numbers, error):
         shop.work(engine)
