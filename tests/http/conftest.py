@@ -37,7 +37,7 @@ from ordermill.http.routes import routes
 from ordermill.http.security.protection import UNPROTECTED
 from ordermill.http.transport.server import HttpServer
 
-IS_REMOTE = os.environ.get("ORDERMILL_TEST_DESK") == "remote"
+IS_REMOTE = os.environ.get("ORDERMILL_TEST_ENGINE") == "remote"
 """Whether the facade reaches the engine over a channel, as one in a process of its own does."""
 
 
