@@ -43,7 +43,7 @@ _insert_transitions = ManyRows(
 
 
 def _update(size: int) -> str:
-    value = [SQL(f"given.column{number}") for number in range(10)]  # in the sequence of `_guarded_update`
+    value = [SQL(f"given.column{number}") for number in range(11)]  # in the sequence of `_guarded_update`
     return to_sql(
         OrderModel.update(
             {
@@ -55,12 +55,17 @@ def _update(size: int) -> str:
                 OrderModel.last_error: value[6],
             }
         )
-        .from_(given_values(size, 9))
-        .where((OrderModel.sequence == value[7]) & (OrderModel.status == value[8]) & (OrderModel.attempts == value[9]))
+        .from_(given_values(size, 10))
+        .where(
+            (OrderModel.sequence == value[7])
+            & (OrderModel.status == value[8])
+            & (OrderModel.attempts == value[9])
+            & (OrderModel.failures == value[10])  # which an operator may have set back while the order was Pending
+        )
     )
 
 
-_update_orders = ManyRows(_update, 9)
+_update_orders = ManyRows(_update, 10)
 _UPDATE_ORDER = _update(1)
 _NOTE_KEY = to_sql(OrderModel.update({OrderModel.keyed_at: 0}).where(OrderModel.sequence == 0))
 _CLAMP_READY = to_sql(
@@ -237,6 +242,7 @@ def _guarded_update(step: Move) -> tuple[object, ...]:
         after.sequence,
         before.status.value,
         before.attempts,
+        before.failures,
     )
 
 

@@ -65,14 +65,17 @@ class Announcements:
             elif step.after.status is OrderStatus.PENDING:
                 ready.append(step.after)
         refused: list[OrderRecord] = []
+        hurried: list[OrderRecord] = []
         unclear: list[Move] = []
         for step in recorded.refused:
             if step.after.status is OrderStatus.PROCESSING:
-                self._sort_out(step, assigned, refused, unclear)
+                self._sort_out(step, assigned, refused, hurried, unclear)
         if ready:
             self._tell(self._context.pool, OrdersReady(ready))
         if assigned or refused:
             self._tell(self._context.pool, OrdersAssigned(assigned, refused))
+        if hurried:  # after the pool has let go of them as they were
+            self._tell(self._context.pool, OrdersReady(hurried))
         if unclear:
             self._tell(self._context.pool, AssignmentsFailed(unclear))
 
@@ -126,7 +129,12 @@ class Announcements:
         self._tell(self._context.pool, WakeUp())
 
     def _sort_out(
-        self, step: Move, assigned: list[OrderRecord], refused: list[OrderRecord], unclear: list[Move]
+        self,
+        step: Move,
+        assigned: list[OrderRecord],
+        refused: list[OrderRecord],
+        hurried: list[OrderRecord],
+        unclear: list[Move],
     ) -> None:
         # Only the pool assigns: an order in that very attempt was taken by a transaction that said it had failed.
         try:
@@ -138,3 +146,5 @@ class Announcements:
             assigned.append(stored)
         else:
             refused.append(step.before)
+            if stored is not None and stored.status is OrderStatus.PENDING:
+                hurried.append(stored)

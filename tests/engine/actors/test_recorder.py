@@ -16,8 +16,9 @@ from ordermill.engine.actors.pool import PoolActor
 from ordermill.engine.actors.recorder import RecorderActor
 from ordermill.engine.requests import CancelOrder, RetryOrder, SettleOrder, SubmitOrders
 from ordermill.engine.testing import make_order
+from ordermill.store.domain import lifecycle
 from ordermill.store.domain.outcome import Acceptance, Recorded
-from ordermill.store.domain.record import Move
+from ordermill.store.domain.record import Move, move
 from ordermill.store.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -414,6 +415,35 @@ def test_an_assignment_that_is_refused_for_a_bug_is_made_later(
     engine = start_engine()
 
     assert engine.submit(make_order()).wait(timeout=5) is OrderStatus.COMPLETED
+
+
+def test_an_order_that_an_operator_hurries_while_it_is_being_assigned_keeps_its_full_budget(
+    start_engine: StartEngine, monkeypatch: pytest.MonkeyPatch, assert_sound: Callable[[], None]
+) -> None:
+    record = Ledger.record
+    hurried: list[OrderRecord] = []
+
+    def hurry_first(ledger: Ledger, orders: Sequence[Order], moves: Sequence[Move], *more: Any) -> Recorded:
+        for step in moves:
+            if step.after.status is OrderStatus.PROCESSING and step.before.failures and not hurried:
+                hurried.append(step.before)
+                record(ledger, (), [move(step.before, lifecycle.HURRY, step.before.updated_us)], 0)
+        return record(ledger, orders, moves, *more)
+
+    monkeypatch.setattr(Ledger, "record", hurry_first)
+    failed = threading.Event()
+
+    def handle(_: Order) -> None:
+        if not failed.is_set():
+            failed.set()
+            raise ConnectionError
+
+    engine = start_engine(handle, retry_seconds=0.0)
+
+    assert engine.submit(make_order()).wait(timeout=5) is OrderStatus.COMPLETED
+    assert (hurried[0].failures, engine.order("o-1").failures) == (1, 0)
+    engine.stop()
+    assert_sound()
 
 
 def test_an_assignment_that_was_stored_and_fails_twice_afterwards_is_not_forgotten(
