@@ -13,6 +13,8 @@ from ordermill.http.security.api_keys import Role, create_key
 if TYPE_CHECKING:
     from tests.http.conftest import Client
 
+    from ordermill.engine.testing import Held
+
 MakeOrder = Callable[..., dict[str, Any]]
 
 FOREIGN = [
@@ -33,7 +35,7 @@ FORMS = [
 
 
 @pytest.fixture
-def pending(start_server: Callable[..., Client], order: MakeOrder, gate: Gate) -> Client:
+def pending(start_server: Callable[..., Client], order: MakeOrder, gate: Held) -> Client:
     """A client of a server without keys, where o-1 can be cancelled: o-0 is with the only processor."""
     client = start_server(gate, processors=1)
     client.post("/orders", order("o-0"))
