@@ -12,8 +12,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from ...engine import Engine, MetricsSnapshot
-from ..framework.parameters import NoParameters
-from ..framework.request import Request
+from ..framework.request import PlainRequest
 from ..framework.response import Deferred, Response
 from ..wire.headers import JSON
 from .responses import encode
@@ -31,11 +30,10 @@ class MetricsCalls:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def read(self, request: Request) -> Deferred:
+    def read(self, request: PlainRequest) -> Deferred:
         """The metrics, as JSON unless the client prefers a Prometheus format."""
-        request.query(NoParameters)
         snapshot = self._engine.begin_metrics()
-        return Deferred(snapshot, lambda: _show(snapshot.get(), request.accept))
+        return Deferred(snapshot, lambda: _show(snapshot.get(), request.fields.get("Accept", "")))
 
 
 def _show(snapshot: MetricsSnapshot, accept: str) -> Response:

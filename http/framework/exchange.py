@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 from urllib.parse import quote
 
 from ...store.domain.errors import OrdermillError
@@ -58,7 +59,7 @@ class Exchange:
         self._problem_kinds = problem_kinds
         self._wire_request = request
         self._request_id = request_id_of(request.fields)
-        self._request: Request | None = None
+        self._request: Request[Any, Any, Any] | None = None
         self._deferred: Deferred | None = None
 
     def wait(self) -> WireResponse:
@@ -99,8 +100,8 @@ class Exchange:
         except Exception as error:
             return partial(self._explain, error)
         self._may_block = route.may_block
-        self._request = Request(request, parameters.get("order_id", ""), principal, self._request_id)
-        return partial(route.handler, self._request)
+        self._request = Request(request, parameters, principal, self._request_id)
+        return partial(route.answer, self._request)
 
     def _step(self, work: Callable[[], Response | Deferred]) -> None:
         if not self._may_block:
