@@ -89,6 +89,7 @@ class Exchange(Steps[Response, WireResponse]):
     def _handler(self) -> Callable[[], Response | Deferred[Response]]:
         request = self._wire_request
         try:
+            self._protection.check_origin(request.method, request.fields)
             route, parameters = self._router.find(request.method, request.path)
             principal = self._protection.authenticator.admit(route.permission, request.fields)
         except Exception as error:
