@@ -12,8 +12,9 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from ...engine import Engine, MetricsSnapshot
+from ..framework.deferred import Deferred
 from ..framework.request import PlainRequest
-from ..framework.response import Deferred, Response
+from ..framework.response import Response
 from ..wire.headers import JSON
 from .responses import encode
 
@@ -30,7 +31,7 @@ class MetricsCalls:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def read(self, request: PlainRequest) -> Deferred:
+    def read(self, request: PlainRequest) -> Deferred[Response]:
         """The metrics, as JSON unless the client prefers a Prometheus format."""
         snapshot = self._engine.begin_metrics()
         return Deferred(snapshot, lambda: _show(snapshot.get(), request.fields.get("Accept", "")))

@@ -11,10 +11,11 @@ import msgspec
 
 from ..security.access import Permission
 from .body import B
+from .deferred import Deferred
 from .parameters import NoParameters, Q
 from .request import NOTHING, Inputs, Request
 from .request_headers import H
-from .response import Deferred, Response
+from .response import Response
 
 
 class Tag(Enum):
@@ -78,7 +79,7 @@ class Route(NamedTuple, Generic[Q, H, B]):
     method: str
     path: str
     """`{name}` stands for one segment."""
-    handler: Callable[[Request[Q, H, B]], Response | Deferred]
+    handler: Callable[[Request[Q, H, B]], Response | Deferred[Response]]
     """The first line of its docstring is the summary."""
     permission: Permission
     """What it asks of its callers."""
@@ -87,7 +88,7 @@ class Route(NamedTuple, Generic[Q, H, B]):
     may_block: bool = False
     """Whether the handler may take long, or have to wait for the database: it is called in a thread then."""
 
-    def answer(self, request: Request[Q, H, B]) -> Response | Deferred:
+    def answer(self, request: Request[Q, H, B]) -> Response | Deferred[Response]:
         """Read what the request brings along, and call the handler."""
         request.read(cast(Inputs[Q, H, B], NOTHING) if self.operation is None else self.operation.inputs)
         try:
