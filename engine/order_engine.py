@@ -24,7 +24,20 @@ from .execution.runner_factory import runner_factory
 from .interface import Engine
 from .life import IS_INHERITED, Life, Phase
 from .recovery import Recovered
-from .requests import AwaitOrder, CancelOrder, Drain, Request, RetryOrder, SettleOrder, SubmitOrders, TakeSnapshot
+from .requests import (
+    AwaitOrder,
+    CancelOrder,
+    Drain,
+    PauseEngine,
+    ReadControl,
+    Request,
+    ResumeEngine,
+    RetryOrder,
+    SetProcessors,
+    SettleOrder,
+    SubmitOrders,
+    TakeSnapshot,
+)
 from .startup import RunningEngine, start_actors
 
 T = TypeVar("T")
@@ -148,7 +161,7 @@ class OrderEngine(Engine):
         elif context.files is not None and context.files.gone() is not None:  # before any order has met with it
             reasons.append(str(StoreUnavailable(FilesGone())))
         for reason, count in context.unfit.items():
-            reasons.append(f"{count} of {self.config.processors} processors cannot work: {reason}")
+            reasons.append(f"{count} of {context.processors} processors cannot work: {reason}")
         if context.missing:
             overrun = f"{context.abandoned} handlers have overrun their time"
             reasons.append(f"{overrun}: {context.missing} processors are missing")
@@ -209,6 +222,8 @@ class OrderEngine(Engine):
                 case TakeSnapshot() | Drain():
                     actor = context.metrics
                 case CancelOrder() | RetryOrder() | SettleOrder() | AwaitOrder():
+                    actor = context.recorder
+                case PauseEngine() | ResumeEngine() | SetProcessors() | ReadControl():
                     actor = context.recorder
                 case _:
                     raise InvalidArgument(f"{type(request).__name__} is no request that an engine takes.")
