@@ -45,5 +45,5 @@ def http_server(desk: Engine, config: ServerConfig, tree: Any) -> HttpServer:
     protection = protect(config)
     table = routes(LoopEngine(desk, server.wake_ups.call), config.max_waiting, protection, trouble)
     tree.mount(Facade(table, protection, PROBLEM_KINDS), "")
-    tree.mount(docs.pages(), docs.MOUNTED_AT)
+    tree.mount(docs.pages(protection.check_origin), docs.MOUNTED_AT)
     return server

@@ -2,6 +2,7 @@
 
 BEGIN IMMEDIATE;
 
+CREATE INDEX orders_pending_by_user ON orders (user_id, sequence) WHERE status = 'Pending';
 
 CREATE TABLE control (
   id          INTEGER PRIMARY KEY CHECK (id = 1),

@@ -71,7 +71,12 @@ class Request:
 
     def talk(self, client: Client, *lines: str, body: bytes = b"", query: str = "", is_all: bool = True) -> Reply:
         """Send it with these lines in its head, and a body that need not fit."""
-        head = [f"{self.method} {self.path}{query} HTTP/1.1", "Host: test", "Content-Type: application/json", *lines]
+        head = [
+            f"{self.method} {self.path}{query} HTTP/1.1",
+            "Host: localhost",
+            "Content-Type: application/json",
+            *lines,
+        ]
         return client.talk("\r\n".join([*head, "", ""]).encode() + body, is_all=is_all)
 
 
@@ -209,9 +214,15 @@ def problems(name: str) -> list[tuple[str, str, int]]:
     path, method, _ = OPERATIONS[name]
     return [
         (name, kind.rpartition(":")[2], int(status))
-        for status, response in GUARDED["paths"][path][method]["responses"].items()
-        if PROBLEM in response.get("content", {})
-        for kind in response["content"][PROBLEM]["schema"]["properties"]["type"]["enum"]
+        for status, kind in sorted(
+            {
+                (status, kind)
+                for document in (DOCUMENT, GUARDED)
+                for status, response in document["paths"][path][method]["responses"].items()
+                if PROBLEM in response.get("content", {})
+                for kind in response["content"][PROBLEM]["schema"]["properties"]["type"]["enum"]
+            }
+        )
     ]
 
 
@@ -272,6 +283,10 @@ def provoke(start_server: Start, gate: Gate, monkeypatch: pytest.MonkeyPatch, tm
     def refused(kind: str, call: Request) -> Reply:
         client = start_server()
         match kind:
+            case "misdirected":
+                return call.send(client, Host="shop.example")
+            case "cross-origin":
+                return call.send(client, Origin="https://shop.example")
             case "invalid-parameter":
                 return call.send(client, "nothing=1")
             case "unsupported-media-type":

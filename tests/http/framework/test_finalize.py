@@ -111,7 +111,9 @@ def test_a_connection_lives_on_after_an_answer_without_a_body(client: Client, or
     tag = client.get("/orders/o-1").headers["ETag"]
     with client.raw() as connection:
         for _ in range(2):
-            connection.sendall(b"GET /orders/o-1 HTTP/1.1\r\nHost: h\r\nIf-None-Match: %b\r\n\r\n" % tag.encode())
+            connection.sendall(
+                b"GET /orders/o-1 HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: %b\r\n\r\n" % tag.encode()
+            )
             answer = b""
             while not answer.endswith(b"\r\n\r\n"):
                 answer += connection.recv(65536)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     MakeOrder = Callable[..., dict[str, Any]]
 
 THREADS = 4
-HEAD = b"Host: test\r\nContent-Type: application/json\r\n"
-HEALTH = b"GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n"
+HEAD = b"Host: localhost\r\nContent-Type: application/json\r\n"
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 def post(body: bytes, path: bytes = b"/orders", *lines: bytes) -> bytes:
@@ -70,7 +70,7 @@ def full(client: Client, order: MakeOrder) -> Client:
     return client
 
 
-LISTING = b"GET /orders?limit=1000 HTTP/1.1\r\nHost: test\r\n\r\n"
+LISTING = b"GET /orders?limit=1000 HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 def test_a_request_may_come_byte_by_byte(client: Client, order: MakeOrder) -> None:
@@ -222,7 +222,7 @@ def test_a_client_that_leaves_while_it_waits_gives_its_place_back_at_once(
             assert held.get("/healthz").status == 200
 
     with held.raw() as first:
-        first.sendall(b"GET /orders/o-1?wait=30 HTTP/1.1\r\nHost: test\r\n\r\n")
+        first.sendall(b"GET /orders/o-1?wait=30 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         wait_until_taken(0)
         if how == "leaves":
             first.close()
@@ -245,7 +245,7 @@ def test_a_client_that_sends_on_while_it_is_answered_is_not_read_without_bound(
     gate.wait_until_entered()
     with held.raw() as eager:
         eager.settimeout(0.5)
-        eager.sendall(b"GET /orders/o-1?wait=30 HTTP/1.1\r\nHost: test\r\n\r\n")
+        eager.sendall(b"GET /orders/o-1?wait=30 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         sent = 0
         with suppress(TimeoutError):  # it is read no more
             while sent < 100_000_000:
