@@ -30,6 +30,8 @@ CREATE TABLE audit_log (
   acted_by    TEXT
 ) STRICT;
 
+INSERT INTO totals (name, value) VALUES ('removed_events_through', 0);
+
 PRAGMA user_version = 4;
 
 COMMIT;

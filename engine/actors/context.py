@@ -12,6 +12,7 @@ from ...store.domain.record import rfc3339
 from ..clock import Moment, SteadyClock
 from ..execution.probing import Prober
 from ..snapshot import ControlSnapshot
+from .events import EventWaiters
 from .waiters import Waiters
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ class EngineContext:
     queue_clock: SteadyClock = field(init=False)
     """What `ready_at` is compared with."""
     waiters: Waiters = field(init=False)
+    event_waiters: EventWaiters = field(default_factory=EventWaiters)
     incidents: Incidents = field(default_factory=Incidents)
     files: OpenFiles | None = None
     """What the recorder has open; None before it has."""
