@@ -10,7 +10,9 @@ from functools import partial
 from peewee import JOIN, SQL, Database, Field, IntegrityError, Select
 
 from . import queries
+from .audit_log import write_acts
 from .domain import lifecycle
+from .domain.act import Act
 from .domain.idempotency_key import IdempotencyKey
 from .domain.lifecycle import Edge, OrderStatus
 from .domain.metrics import PROCESSING_MICROSECONDS, TIMED_ORDERS
@@ -162,6 +164,7 @@ class Ledger:
         causes: Sequence[Cause] = (),
         keys: Sequence[IdempotencyKey | None] = (),
         ready_us: int | None = None,
+        acts: Sequence[tuple[Move, Act]] = (),
     ) -> Recorded:
         """Store everything in one transaction, or nothing.
 
@@ -173,13 +176,14 @@ class Ledger:
             keys: the idempotency key that came with each of the orders, which stays as long as its key; empty where
                 none did.
             ready_us: the place of the new orders in the queue, which runs on a clock of its own; `at_us` by default.
+            acts: which of the steps people take, and what the audit log has of them where they are recorded.
 
         Raises:
             StoreUnavailable: the database did not take the transaction; nothing was stored.
             peewee.IntegrityError, sqlite3.IntegrityError: the schema refuses a row of it; nothing was stored.
         """
         transaction = partial(
-            self._transaction, orders, moves, at_us, at_us if ready_us is None else ready_us, causes, keys
+            self._transaction, orders, moves, at_us, at_us if ready_us is None else ready_us, causes, keys, acts
         )
         try:
             with translated_errors(but=(IntegrityError, sqlite3.IntegrityError)):
@@ -218,6 +222,7 @@ class Ledger:
         ready_us: int,
         causes: Sequence[Cause],
         keys: Sequence[IdempotencyKey | None],
+        acts: Sequence[tuple[Move, Act]],
         *,
         step_by_step: bool,
     ) -> Recorded:
@@ -225,6 +230,9 @@ class Ledger:
             acceptances = self._insert(orders, at_us, ready_us, keys) if orders else []
             accepted = self._note_accepted(acceptances, causes)
             moved, refused = self._update_each(moves) if step_by_step else self._update(moves)
+            if acts:
+                not_taken = set(map(id, refused))
+                write_acts(self._database, [act for step, act in acts if id(step) not in not_taken], at_us)
             if keys:
                 self._remember(keys, acceptances, at_us)
             taken = Counter([step.edge for step in moved])
