@@ -289,6 +289,7 @@ class RecorderActor(BatchActor):
             self._context.store_trouble = None
             self._log.log_seldom(logging.INFO, "the database takes writes again")
         self._write_again_seconds = _WRITE_AGAIN_SECONDS
+        self._maintenance.count_steps(recorded)
         self._guard(partial(self._announcements.forget_begun, recorded))
         if self._guard(partial(self._announcements.tell_pool, recorded)) is not None and batch.assignments:
             self.tell(self._context.pool, AssignmentsFailed(batch.assignments))
