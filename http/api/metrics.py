@@ -12,9 +12,10 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from ...engine import Engine, MetricsSnapshot
+from ..framework.deferred import Deferred
 from ..framework.parameters import NoParameters
 from ..framework.request import Request
-from ..framework.response import Deferred, Response
+from ..framework.response import Response
 from ..wire.headers import JSON
 from .responses import encode
 
@@ -25,16 +26,16 @@ class MetricsCalls:
     """How the engine is doing.
 
     Args:
-        desk: of a running engine.
+        engine: running.
     """
 
-    def __init__(self, desk: Engine) -> None:
-        self._desk = desk
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
 
-    def read(self, request: Request) -> Deferred:
+    def read(self, request: Request) -> Deferred[Response]:
         """The metrics, as JSON unless the client prefers a Prometheus format."""
         request.query(NoParameters)
-        snapshot = self._desk.begin_metrics()
+        snapshot = self._engine.begin_metrics()
         return Deferred(snapshot, lambda: _show(snapshot.get(), request.accept))
 
 

@@ -25,9 +25,10 @@ from ...engine import (
 )
 from ...engine.reply import answer
 from ...store.domain.outcome import Acceptance
+from ..framework.deferred import Deferred
 from ..framework.parameters import NoParameters
 from ..framework.request import Request
-from ..framework.response import Deferred, Response
+from ..framework.response import Response
 from ..security.access import Principal
 from ..security.rate_limit import UserRateLimiter
 from ..wire.conditional import matches
@@ -45,13 +46,13 @@ class OrderCalls:
     """Submitting, reading and moving orders.
 
     Args:
-        desk: of a running engine.
+        engine: running.
         max_waiting: requests that may wait for an order at the same time; a further one is answered at once.
         user_rate: how fast each user may send orders.
     """
 
-    def __init__(self, desk: Engine, max_waiting: int, user_rate: UserRateLimiter) -> None:
-        self._desk = desk
+    def __init__(self, engine: Engine, max_waiting: int, user_rate: UserRateLimiter) -> None:
+        self._engine = engine
         self._user_rate = user_rate
         self._in_flight: dict[tuple[str, str], Request] = {}
         self._waiting = threading.BoundedSemaphore(max_waiting)
@@ -61,7 +62,7 @@ class OrderCalls:
         """Take no orders of these ids, which are words of the API's own paths: nobody could ever ask for them."""
         self._reserved_ids = order_ids
 
-    def submit(self, request: Request) -> Deferred:
+    def submit(self, request: Request) -> Deferred[Response]:
         """Accept an order: 201 when it is new, 200 when the very same order was sent before."""
         request.query(NoParameters)
         body, _ = request.body(JSON, max_bytes=MAX_ORDER_BYTES)
@@ -73,7 +74,7 @@ class OrderCalls:
         accepted = self._begin_submit(request, body, (order,))
         return Deferred(accepted, lambda: _submitted(accepted.get(), headers))
 
-    def submit_bulk(self, request: Request) -> Deferred:
+    def submit_bulk(self, request: Request) -> Deferred[Response]:
         """Accept many orders in one transaction; a bad one does not keep the others out."""
         request.query(NoParameters)
         body, media_type = request.body(JSON, NDJSON)
@@ -105,19 +106,19 @@ class OrderCalls:
     def _begin_submit(self, request: Request, body: bytes, orders: Sequence[Order]) -> Reply[list[Acceptance]]:
         given = request.idempotency(body)
         if given is None:
-            return self._desk.begin_submit(orders, request.cause)
+            return self._engine.begin_submit(orders, request.cause)
         name = (given.user_id, given.key)
         if self._in_flight.setdefault(name, request) is not request:
             raise IdempotencyKeyBusy
         try:
-            accepted = self._desk.begin_submit(orders, request.cause, given)
+            accepted = self._engine.begin_submit(orders, request.cause, given)
         except BaseException:
             del self._in_flight[name]
             raise
         accepted.when_done(lambda: self._in_flight.pop(name))
         return accepted
 
-    def read(self, request: Request) -> Response | Deferred:
+    def read(self, request: Request) -> Response | Deferred[Response]:
         """An order; with `wait`, or where the client prefers to wait, as soon as processing is over for it."""
         seconds = request.query(OrderQuery).wait
         headers: Headers = ()
@@ -127,13 +128,13 @@ class OrderCalls:
         deadline = None if seconds is UNSET else time.monotonic() + seconds
         return self._look(request, deadline, headers)
 
-    def _look(self, request: Request, deadline: float | None, headers: Headers) -> Response | Deferred:
+    def _look(self, request: Request, deadline: float | None, headers: Headers) -> Response | Deferred[Response]:
         record = self._find(request)
         seconds = 0.0 if deadline is None else deadline - time.monotonic()
         if seconds <= 0 or record.status.is_terminal or not self._waiting.acquire(blocking=False):
             return _show(record, headers, if_none_match=request.if_none_match)
         try:
-            moved = self._desk.begin_wait(record.order_id, seconds)
+            moved = self._engine.begin_wait(record.order_id, seconds)
         except BaseException:
             self._waiting.release()
             raise
@@ -146,7 +147,7 @@ class OrderCalls:
             is_hurried = True
             answer(moved, None)
 
-        def look_again() -> Response | Deferred:
+        def look_again() -> Response | Deferred[Response]:
             try:
                 moved.get()
             except EngineStopped:  # it is not over, and will not be while this server lives
@@ -163,7 +164,7 @@ class OrderCalls:
     def read_history(self, request: Request) -> Response:
         """How an order got there."""
         request.query(NoParameters)
-        transitions = self._desk.history(self._visible(request))
+        transitions = self._engine.history(self._visible(request))
         return Response(encode(responses.history_payload(request.order_id, transitions)))
 
     def list(self, request: Request) -> Response:
@@ -172,7 +173,7 @@ class OrderCalls:
         user_id = query.user_id or request.principal.user_id
         if user_id is not None and not request.principal.may_see(user_id):
             return Response(encode(PagePayload([], None)))
-        records = self._desk.orders(
+        records = self._engine.orders(
             status=query.status or None,
             user_id=user_id,
             before=requests.decode_cursor(query.cursor) if query.cursor else None,
@@ -182,31 +183,31 @@ class OrderCalls:
         cursor = responses.encode_cursor(page[-1].sequence) if len(records) > query.limit else None
         return Response(encode(PagePayload([order_payload(record) for record in page], cursor)))
 
-    def cancel(self, request: Request) -> Deferred:
+    def cancel(self, request: Request) -> Deferred[Response]:
         """Cancel an order that is Pending."""
         request.query(NoParameters)
         wanted = requests.decode_move(request.optional_body(JSON, MAX_ORDER_BYTES))
-        return _moved(self._desk.begin_cancel(self._visible(request), wanted.reason or None, request.cause))
+        return _moved(self._engine.begin_cancel(self._visible(request), wanted.reason or None, request.cause))
 
-    def retry(self, request: Request) -> Deferred:
+    def retry(self, request: Request) -> Deferred[Response]:
         """Have an order that is Failed, in Review, or waits for its next attempt handled at once."""
         request.query(NoParameters)
         wanted = requests.decode_move(request.optional_body(JSON, MAX_ORDER_BYTES))
-        return _moved(self._desk.begin_retry(self._visible(request), wanted.reason or None, request.cause))
+        return _moved(self._engine.begin_retry(self._visible(request), wanted.reason or None, request.cause))
 
-    def settle(self, request: Request) -> Deferred:
+    def settle(self, request: Request) -> Deferred[Response]:
         """End the Review of an order."""
         request.query(NoParameters)
         wanted = requests.decode_settlement(request.body(JSON, max_bytes=MAX_ORDER_BYTES)[0])
         order_id = self._visible(request)
-        return _moved(self._desk.begin_settle(order_id, wanted.status, wanted.reason or None, request.cause))
+        return _moved(self._engine.begin_settle(order_id, wanted.status, wanted.reason or None, request.cause))
 
     def _visible(self, request: Request) -> str:
         # Whose an order is never changes: what is looked up here holds when the order is moved.
         return request.order_id if request.principal.user_id is None else self._find(request).order_id
 
     def _find(self, request: Request) -> OrderRecord:
-        record = self._desk.order(request.order_id)
+        record = self._engine.order(request.order_id)
         if not request.principal.may_see(record.order.user_id):
             raise OrderNotFound(request.order_id)
         return record
@@ -248,5 +249,5 @@ def _submitted_bulk(read: list[Order | BulkResult], acceptances: Iterable[Accept
     return Response(encode(responses.bulk_payload(results)), headers=headers)
 
 
-def _moved(reply: Reply[OrderRecord]) -> Deferred:
+def _moved(reply: Reply[OrderRecord]) -> Deferred[Response]:
     return Deferred(reply, lambda: _show(reply.get()))

@@ -11,7 +11,9 @@ import pytest
 from ordermill.http.security.api_keys import Role, create_key
 
 if TYPE_CHECKING:
-    from tests.http.conftest import Client, Gate
+    from tests.http.conftest import Client
+
+    from ordermill.engine.testing import Held
 
 MakeOrder = Callable[..., dict[str, Any]]
 
@@ -33,11 +35,11 @@ FORMS = [
 
 
 @pytest.fixture
-def pending(start_server: Callable[..., Client], order: MakeOrder, gate: Gate) -> Client:
+def pending(start_server: Callable[..., Client], order: MakeOrder, gate: Held) -> Client:
     """A client of a server without keys, where o-1 can be cancelled: o-0 is with the only processor."""
     client = start_server(gate, processors=1)
     client.post("/orders", order("o-0"))
-    gate.wait_until_entered()
+    gate.begun()
     client.post("/orders", order())
     return client
 
