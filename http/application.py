@@ -7,10 +7,14 @@ from typing import Any
 from ..engine import Engine
 from .api.problems import PROBLEM_KINDS
 from .config import ServerConfig
+from .dashboard import application as dashboard
+from .dashboard.pages import Pages
+from .dashboard.visitor import Visitor
 from .framework.facade import Facade
 from .loop_engine import LoopEngine
 from .openapi import viewer as docs
 from .routes import routes
+from .security.access import ANYBODY
 from .security.protection import UNPROTECTED, protect
 from .transport.server import HttpServer
 
@@ -46,4 +50,6 @@ def http_server(desk: Engine, config: ServerConfig, tree: Any) -> HttpServer:
     table = routes(LoopEngine(desk, server.wake_ups.call), config.max_waiting, protection, trouble)
     tree.mount(Facade(table, protection, PROBLEM_KINDS), "")
     tree.mount(docs.pages(), docs.MOUNTED_AT)
+    pages = Pages(desk, lambda: Visitor(ANYBODY, ""), lambda: (*protection.authenticator.trouble(), *trouble()), "0.1.0")
+    tree.mount(dashboard.pages(pages, PROBLEM_KINDS), dashboard.MOUNTED_AT)
     return server
