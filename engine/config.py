@@ -190,7 +190,7 @@ class EngineConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         bool,
         Meta(
             description="Upgrade the schema of an older database without keeping a copy of it beside it, "
-            "as `orders.db.before-version-3`."
+            "as `orders.db.before-version-4`."
         ),
     ] = False
     window: Annotated[

@@ -32,11 +32,11 @@ def wsgi_application(engine: Engine, max_waiting: int = 16) -> Facade:
     return Facade(routes(engine, max_waiting, UNPROTECTED), UNPROTECTED, PROBLEM_KINDS)
 
 
-def http_server(desk: Engine, config: ServerConfig, tree: Any) -> HttpServer:
+def http_server(engine: Engine, config: ServerConfig, tree: Any) -> HttpServer:
     """A server with all that it serves.
 
     Args:
-        desk: of a running engine.
+        engine: running.
         config: the settings.
         tree: CherryPy's, which the applications are mounted in.
 
@@ -47,9 +47,9 @@ def http_server(desk: Engine, config: ServerConfig, tree: Any) -> HttpServer:
     server = HttpServer(tree.apps, config)
     trouble = tuple if server.tls is None else server.tls.trouble
     protection = protect(config)
-    table = routes(LoopEngine(desk, server.wake_ups.call), config.max_waiting, protection, trouble)
+    table = routes(LoopEngine(engine, server.wake_ups.call), config.max_waiting, protection, trouble)
     tree.mount(Facade(table, protection, PROBLEM_KINDS), "")
-    tree.mount(docs.pages(), docs.MOUNTED_AT)
-    pages = Pages(desk, lambda: Visitor(ANYBODY, ""), lambda: (*protection.authenticator.trouble(), *trouble()), "0.1.0")
+    tree.mount(docs.pages(protection.check_origin), docs.MOUNTED_AT)
+    pages = Pages(engine, lambda: Visitor(ANYBODY, ""), lambda: (*protection.authenticator.trouble(), *trouble()), "0.1.0")
     tree.mount(dashboard.pages(pages, PROBLEM_KINDS), dashboard.MOUNTED_AT)
     return server

@@ -3,7 +3,7 @@
 -- Conditions on rows are written with OR: for IN with more than two values, SQLite builds a table at each statement.
 
 PRAGMA application_id = 1330793804;  -- 'ORML' in ASCII: tells this file from any other SQLite database
-PRAGMA user_version = 3;             -- the version of this schema
+PRAGMA user_version = 4;             -- the version of this schema
 
 BEGIN;
 
@@ -36,8 +36,9 @@ CREATE TABLE orders (
 
 CREATE INDEX orders_by_user   ON orders (user_id, sequence);                  -- one user's orders, newest first
 CREATE INDEX orders_by_status ON orders (status, sequence);                   -- lists by status, and recovery
-CREATE INDEX orders_by_user_and_status ON orders (user_id, status, sequence)  -- lists by both; few are unfinished
+CREATE INDEX orders_by_user_and_status ON orders (user_id, status, sequence)  -- lists by both; few are Processing
   WHERE status <> 'Pending' AND status <> 'Processing';
+CREATE INDEX orders_pending_by_user ON orders (user_id, sequence) WHERE status = 'Pending';
 CREATE INDEX orders_ready     ON orders (ready_at) WHERE ready_at IS NOT NULL;  -- what to process next
 
 -- What is over, for those who remove it by its age. Where a key came with an order, it stays as long as the key does.

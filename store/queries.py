@@ -34,6 +34,8 @@ _READY = to_sql(
     .limit(1)
 )
 # The conditions of partial indexes have to be met word for word.
+_PENDING_BY_USER = SQL("orders AS t1 INDEXED BY orders_pending_by_user")
+_IS_PENDING = SQL("t1.status = 'Pending'")
 _ORDERS_BY_STATUS = SQL("orders AS t1 INDEXED BY orders_by_status")
 _NOT_IN_BACKLOG = SQL("t1.status <> 'Pending' AND t1.status <> 'Processing'")
 _IS_TERMINAL = SQL("t1.status <> 'Pending' AND t1.status <> 'Processing' AND t1.status <> 'Review'")
@@ -102,8 +104,13 @@ def page(
     if user_id is not None:
         query = query.where(OrderModel.user_id == user_id)
     if status is not None and user_id is not None:
-        # A user may have many orders, and few in this status. Of those that are unfinished there are not so many.
-        query = query.from_(_ORDERS_BY_STATUS) if status in lifecycle.BACKLOG else query.where(_NOT_IN_BACKLOG)
+        # A user may have many orders, and few in this status: each status has an index for it.
+        if status is OrderStatus.PENDING:
+            query = query.from_(_PENDING_BY_USER).where(_IS_PENDING)
+        elif status is OrderStatus.PROCESSING:
+            query = query.from_(_ORDERS_BY_STATUS)  # of all users, but never more than what is in hand
+        else:
+            query = query.where(_NOT_IN_BACKLOG)
     if before is not None:
         query = query.where(OrderModel.sequence < before)
     return [order_of(row) for row in query.tuples().execute(database)]

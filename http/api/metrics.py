@@ -25,16 +25,16 @@ class MetricsCalls:
     """How the engine is doing.
 
     Args:
-        desk: of a running engine.
+        engine: running.
     """
 
-    def __init__(self, desk: Engine) -> None:
-        self._desk = desk
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
 
     def read(self, request: Request) -> Deferred:
         """The metrics, as JSON unless the client prefers a Prometheus format."""
         request.query(NoParameters)
-        snapshot = self._desk.begin_metrics()
+        snapshot = self._engine.begin_metrics()
         return Deferred(snapshot, lambda: _show(snapshot.get(), request.accept))
 
 

@@ -45,13 +45,13 @@ class OrderCalls:
     """Submitting, reading and moving orders.
 
     Args:
-        desk: of a running engine.
+        engine: running.
         max_waiting: requests that may wait for an order at the same time; a further one is answered at once.
         user_rate: how fast each user may send orders.
     """
 
-    def __init__(self, desk: Engine, max_waiting: int, user_rate: UserRateLimiter) -> None:
-        self._desk = desk
+    def __init__(self, engine: Engine, max_waiting: int, user_rate: UserRateLimiter) -> None:
+        self._engine = engine
         self._user_rate = user_rate
         self._in_flight: dict[tuple[str, str], Request] = {}
         self._waiting = threading.BoundedSemaphore(max_waiting)
@@ -105,12 +105,12 @@ class OrderCalls:
     def _begin_submit(self, request: Request, body: bytes, orders: Sequence[Order]) -> Reply[list[Acceptance]]:
         given = request.idempotency(body)
         if given is None:
-            return self._desk.begin_submit(orders, request.cause)
+            return self._engine.begin_submit(orders, request.cause)
         name = (given.user_id, given.key)
         if self._in_flight.setdefault(name, request) is not request:
             raise IdempotencyKeyBusy
         try:
-            accepted = self._desk.begin_submit(orders, request.cause, given)
+            accepted = self._engine.begin_submit(orders, request.cause, given)
         except BaseException:
             del self._in_flight[name]
             raise
@@ -133,7 +133,7 @@ class OrderCalls:
         if seconds <= 0 or record.status.is_terminal or not self._waiting.acquire(blocking=False):
             return _show(record, headers, if_none_match=request.if_none_match)
         try:
-            moved = self._desk.begin_wait(record.order_id, seconds)
+            moved = self._engine.begin_wait(record.order_id, seconds)
         except BaseException:
             self._waiting.release()
             raise
@@ -163,7 +163,7 @@ class OrderCalls:
     def read_history(self, request: Request) -> Response:
         """How an order got there."""
         request.query(NoParameters)
-        transitions = self._desk.history(self._visible(request))
+        transitions = self._engine.history(self._visible(request))
         return Response(encode(responses.history_payload(request.order_id, transitions)))
 
     def list(self, request: Request) -> Response:
@@ -172,7 +172,7 @@ class OrderCalls:
         user_id = query.user_id or request.principal.user_id
         if user_id is not None and not request.principal.may_see(user_id):
             return Response(encode(PagePayload([], None)))
-        records = self._desk.orders(
+        records = self._engine.orders(
             status=query.status or None,
             user_id=user_id,
             before=requests.decode_cursor(query.cursor) if query.cursor else None,
@@ -186,27 +186,27 @@ class OrderCalls:
         """Cancel an order that is Pending."""
         request.query(NoParameters)
         wanted = requests.decode_move(request.optional_body(JSON, MAX_ORDER_BYTES))
-        return _moved(self._desk.begin_cancel(self._visible(request), wanted.reason or None, request.cause))
+        return _moved(self._engine.begin_cancel(self._visible(request), wanted.reason or None, request.cause))
 
     def retry(self, request: Request) -> Deferred:
         """Have an order that is Failed, in Review, or waits for its next attempt handled at once."""
         request.query(NoParameters)
         wanted = requests.decode_move(request.optional_body(JSON, MAX_ORDER_BYTES))
-        return _moved(self._desk.begin_retry(self._visible(request), wanted.reason or None, request.cause))
+        return _moved(self._engine.begin_retry(self._visible(request), wanted.reason or None, request.cause))
 
     def settle(self, request: Request) -> Deferred:
         """End the Review of an order."""
         request.query(NoParameters)
         wanted = requests.decode_settlement(request.body(JSON, max_bytes=MAX_ORDER_BYTES)[0])
         order_id = self._visible(request)
-        return _moved(self._desk.begin_settle(order_id, wanted.status, wanted.reason or None, request.cause))
+        return _moved(self._engine.begin_settle(order_id, wanted.status, wanted.reason or None, request.cause))
 
     def _visible(self, request: Request) -> str:
         # Whose an order is never changes: what is looked up here holds when the order is moved.
         return request.order_id if request.principal.user_id is None else self._find(request).order_id
 
     def _find(self, request: Request) -> OrderRecord:
-        record = self._desk.order(request.order_id)
+        record = self._engine.order(request.order_id)
         if not request.principal.may_see(record.order.user_id):
             raise OrderNotFound(request.order_id)
         return record

@@ -93,6 +93,7 @@ class Exchange:
         request = self._wire_request
         self._may_block = False
         try:
+            self._protection.check_origin(request.method, request.fields)
             route, parameters = self._router.find(request.method, request.path)
             principal = self._protection.authenticator.admit(route.permission, request.fields)
         except Exception as error:

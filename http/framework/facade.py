@@ -51,7 +51,7 @@ class Facade(cherrypy.Application):  # type: ignore[misc]  # CherryPy has no typ
         return [body] if body else []
 
     def begin(self, request: WireRequest, respond: Callable[[WireResponse], object], aside: RunAside) -> Exchange:
-        """Begin to answer a request in a loop; see `LoopApplication`. What the desk replies has to come in the loop."""
+        """Begin to answer a request in a loop; see `LoopApplication`. The engine's replies have to come in the loop."""
         exchange = self._exchange(request)
         exchange.begin(respond, aside)
         return exchange

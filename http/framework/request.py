@@ -84,8 +84,15 @@ class Request:
         return parse_query(self._request.query, kind) if self._request.query else kind()
 
     def optional_body(self, media_type: str, max_bytes: int) -> bytes:
-        """The body, or nothing where there is none; raises as `body` where there is one."""
-        return self.body(media_type, max_bytes=max_bytes)[0] if self._request.body else b""
+        """The body, or nothing where there is none; raises as `body` where there is one, or its type is announced.
+
+        Forms of other sites' pages announce theirs, with nothing to send as well.
+        """
+        if self._request.body:
+            return self.body(media_type, max_bytes=max_bytes)[0]
+        if "Content-Type" in self._request.fields:
+            self._media_type(media_type)
+        return b""
 
     def body(self, *media_types: str, max_bytes: int | None = None) -> tuple[bytes, str]:
         """The body, and which of the media types it has.
@@ -100,13 +107,8 @@ class Request:
             ContentTooLarge: it is too large.
             NotJson: it is UTF-16.
         """
-        fields = self._request.fields
-        media_type = fields.get("Content-Type", "")
-        if media_type not in media_types:
-            media_type = _without_parameters(media_type)
-            if media_type not in media_types:
-                raise UnsupportedMediaType(f"Send the body with Content-Type: {' or '.join(media_types)}.")
-        if fields.get("Content-Encoding", "identity") != "identity":
+        media_type = self._media_type(*media_types)
+        if self._request.fields.get("Content-Encoding", "identity") != "identity":
             raise UnsupportedMediaType("Send the body as it is, without Content-Encoding.")
         body = self._request.body
         if body is None:
@@ -118,6 +120,14 @@ class Request:
                 raise NotJson("it begins with the byte order mark of UTF-16; send it in UTF-8")
             body = body[len(BOM_UTF8) :]
         return bytes(body), media_type
+
+    def _media_type(self, *media_types: str) -> str:
+        media_type = self._request.fields.get("Content-Type", "")
+        if media_type not in media_types:
+            media_type = _without_parameters(media_type)
+            if media_type not in media_types:
+                raise UnsupportedMediaType(f"Send the body with Content-Type: {' or '.join(media_types)}.")
+        return media_type
 
 
 def _without_parameters(content_type: str) -> str:

@@ -14,12 +14,14 @@ from ..framework.route import Operation, Route
 from ..wire import request_id
 from ..wire.errors import (
     ContentTooLarge,
+    CrossOriginRefused,
     HeadTooLarge,
     InvalidParameter,
     KeyNotEnough,
     KeyRequired,
     LengthRequired,
     MalformedRequest,
+    MisdirectedRequest,
     NotJson,
     RequestTimeout,
     ServerBusy,
@@ -77,7 +79,11 @@ def _refusal(error: Exception, problem_kinds: ProblemKinds) -> _Refusal:
 
 def _examples(route: Route, operation: Operation, needs_keys: bool) -> Iterator[Exception]:
     """One of each kind: what follows from the path and from the body, and what is the operation's own."""
-    if needs_keys and route.permission.roles:
+    if not needs_keys:
+        yield MisdirectedRequest()
+        if route.method != "GET":
+            yield CrossOriginRefused()
+    elif route.permission.roles:
         yield KeyRequired()
         yield KeyNotEnough(f"This needs a key with the role {route.permission.words}.")
     yield InvalidParameter("page", f"is unknown here; known: {', '.join(parameters_of(operation.query)) or 'none'}")

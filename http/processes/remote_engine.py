@@ -26,7 +26,7 @@ _SILENT_SECONDS = 3.0
 
 
 class RemoteEngine(Engine):
-    """The desk of an engine in another process. What can be read is read straight from the database.
+    """An engine in another process. What can be read is read straight from the database.
 
     Args:
         connection: to that process.
@@ -81,7 +81,7 @@ class RemoteEngine(Engine):
         return self._current().warnings
 
     def interrupt_waits(self) -> None:
-        """Have every wait over this desk end with EngineStopped, now and from now on."""
+        """Have every wait end with EngineStopped, now and from now on."""
         self._may_wait = False
         for number, request in list(self._asked.items()):
             if isinstance(request, AwaitOrder):

@@ -194,6 +194,30 @@ class KeyNotEnough(HttpError):
     headers = (("WWW-Authenticate", 'Bearer realm="ordermill", error="insufficient_scope"'),)
 
 
+class MisdirectedRequest(HttpError):
+    """The request is for a host that this server is not."""
+
+    status = HTTPStatus.MISDIRECTED_REQUEST
+    slug = "misdirected"
+    title = "The request is for another host"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This server asks for no key, and so answers to names of its own machine only, such as localhost."
+        )
+
+
+class CrossOriginRefused(HttpError):
+    """A page of another origin would change something."""
+
+    status = HTTPStatus.FORBIDDEN
+    slug = "cross-origin"
+    title = "A page of another origin must not do this"
+
+    def __init__(self) -> None:
+        super().__init__("The request comes from a page of another origin, which is none that may call.")
+
+
 class TooManyOrders(HttpError):
     """A user sends more orders than its limit allows.
 

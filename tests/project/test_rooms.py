@@ -28,7 +28,7 @@ ROOMS: dict[str, dict[str, str]] = {
     },
     "engine": {
         "__init__": "order_engine interface recovery execution receipt reply snapshot config",
-        "testing": "clock",
+        "testing": "actors clock",
         "order_engine": "life startup recovery interface requests actors execution config clock",
         "startup": "recovery actors execution reply config clock logger",
         "recovery": "actors execution logger",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from itertools import product
 from typing import Any
 
 import pytest
@@ -19,6 +21,9 @@ from ordermill.store.ledger import Ledger
 from ordermill.store.statements import run
 
 USERS = ("alice", "bob")
+ORDERS_OF_BUSY = 5_000
+MOST_STEPS = 10
+"""Hundreds of SQLite's instructions: a page of ten takes a few of them, a look at each order hundreds."""
 
 
 @pytest.fixture
@@ -241,7 +246,11 @@ def test_what_is_old_is_found_by_its_age_without_a_look_at_anything_else(spy: Sp
             "orders_by_user_and_status (user_id=? AND status=? AND sequence<?)",
         ),
         (
-            lambda database: queries.page(database, user_id="u-1", status=OrderStatus.PENDING, limit=10),
+            lambda database: queries.page(database, user_id="u-1", status=OrderStatus.PENDING, before=99, limit=10),
+            "orders_pending_by_user (user_id=? AND sequence<?)",
+        ),
+        (
+            lambda database: queries.page(database, user_id="u-1", status=OrderStatus.PROCESSING, limit=10),
             "orders_by_status (status=?)",
         ),
     ],
@@ -257,7 +266,8 @@ def test_what_is_old_is_found_by_its_age_without_a_look_at_anything_else(spy: Sp
         "next page of a status",
         "next page",
         "next page of a user and a status",
-        "page of a user's unfinished orders",
+        "next page of a user's Pending orders",
+        "page of a user's Processing orders",
     ],
 )
 def test_a_query_searches_an_index(spy: Spy, query: Callable[[Spy], object], index: str) -> None:
@@ -298,3 +308,77 @@ def test_the_newest_rows_are_read_from_the_end_of_the_table(spy: Spy, query: Cal
     ((text, _),) = spy.asked
     assert "LIMIT" in text
     assert plan_of(spy) == ["SCAN t1"]
+
+
+FILTERS: dict[str, tuple[Any, ...]] = {
+    "status": tuple(OrderStatus),
+    "user_id": ("busy", "idle", "nobody"),
+    "before": (3, ORDERS_OF_BUSY // 2),
+}
+"""Of each filter that a caller can give, values that match much, little and nothing."""
+COMBINATIONS = tuple(
+    {name: value for name, value in zip(FILTERS, values, strict=True) if value is not None}
+    for values in product(*((None, *samples) for samples in FILTERS.values()))
+)
+
+
+def test_the_combinations_have_every_filter_that_there_is() -> None:
+    parameters = inspect.signature(queries.page).parameters
+
+    assert {name for name in parameters if name not in ("database", "limit")} == set(FILTERS)
+
+
+def fill(writer: SqliteDatabase, orders: int) -> None:
+    """Store many orders of one user in every status but Processing, and one of another."""
+    statuses = [status for status in OrderStatus if status is not OrderStatus.PROCESSING]
+    rows = [
+        (f"o-{number}", "idle" if number == 2 else "busy", status, ready)
+        for number in range(1, orders + 1)
+        for status in [statuses[number % len(statuses)]]
+        for ready in [number if status is OrderStatus.PENDING else None]
+    ]
+    connection = writer.connection()
+    connection.executemany(
+        "INSERT INTO orders (order_id, user_id, item_ids, total_cents, status, attempts, failures, created_at,"
+        " updated_at, ready_at) VALUES (?, ?, '[\"pen\"]', 1, ?, 1, 0, 1, 1, ?)",
+        rows,
+    )
+    connection.commit()
+
+
+def steps_of(writer: SqliteDatabase, query: Callable[[], object]) -> int:
+    """How many hundreds of its instructions SQLite takes for a query."""
+    steps = 0
+
+    def count() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    connection = writer.connection()
+    connection.set_progress_handler(count, 100)
+    query()
+    connection.set_progress_handler(None, 0)
+    return steps
+
+
+def test_no_combination_of_filters_takes_longer_where_there_are_more_orders(writer: SqliteDatabase) -> None:
+    # Whoever may list orders must not keep a processor busy by it, whatever the filters match.
+    fill(writer, ORDERS_OF_BUSY)
+
+    steps = {
+        str(filters): steps_of(writer, lambda filters=filters: queries.page(writer, **filters, limit=10))
+        for filters in COMBINATIONS
+    }
+
+    assert {filters: count for filters, count in steps.items() if count > MOST_STEPS} == {}
+
+
+@pytest.mark.parametrize("filters", COMBINATIONS, ids=str)
+def test_no_combination_of_filters_scans_the_table_or_sorts(spy: Spy, filters: dict[str, Any]) -> None:
+    queries.page(spy, **filters, limit=10)
+
+    plan = plan_of(spy)
+
+    assert [line for line in plan if line.startswith("SCAN")] == ([] if filters else ["SCAN t1"])  # from its end
+    assert [line for line in plan if "TEMP B-TREE" in line] == []

@@ -12,7 +12,7 @@ from ordermill.engine.actors import processor as processors
 from ordermill.engine.testing import START_US, make_order
 
 if TYPE_CHECKING:
-    from tests.engine.conftest import WatchedClock
+    from ordermill.engine.testing import WatchedClock
 
 StartEngine = Callable[..., OrderEngine]
 

@@ -104,7 +104,7 @@ def test_a_server_with_keys_describes_who_may_do_what(start_server: Callable[...
 
 def test_a_server_without_keys_describes_none() -> None:
     assert "securitySchemes" not in DOCUMENT["components"]
-    assert all(not {"401", "403"} & tree["responses"].keys() for *_, tree in OPERATIONS)
+    assert all("401" not in tree["responses"] for *_, tree in OPERATIONS)
     assert all("security" not in tree for *_, tree in OPERATIONS)
 
 

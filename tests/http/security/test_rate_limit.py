@@ -13,7 +13,9 @@ from ordermill.http.security.rate_limit import UserRateLimiter
 from ordermill.http.wire.errors import TooManyOrders
 
 if TYPE_CHECKING:
-    from tests.http.conftest import Client, Gate
+    from tests.http.conftest import Client
+
+    from ordermill.engine.testing import Held
 
 MakeOrder = Callable[..., dict[str, Any]]
 
@@ -169,7 +171,7 @@ def test_who_sends_too_fast_is_told_so_and_nothing_is_stored(
 
 
 def test_a_user_with_too_many_unfinished_orders_is_told_when_to_come_back(
-    start_server: Callable[..., Client], gate: Gate, order: MakeOrder
+    start_server: Callable[..., Client], gate: Held, order: MakeOrder
 ) -> None:
     client = start_server(gate, user_backlog=1)
     client.post("/orders", order("o-1"))

@@ -26,12 +26,23 @@ from ordermill.store.sqlite.database import SCHEMA_VERSION, open_readers, open_w
 
 OLD = Path(__file__).parent / "old_schemas"
 VERSIONS = range(1, SCHEMA_VERSION)
-ORDERS = """
+ORDERS_1 = """
 INSERT INTO orders VALUES
   (1, 'done',   'alice', '["pen"]', 1999, 'Completed', 1, 0, 10, 12, NULL),
   (2, 'failed', 'bob',   '["pen"]', 1999, 'Failed',    2, 2, 10, 15, NULL),
   (3, 'late',   'carol', '["pen"]', 1999, 'Pending',   1, 0, 10, 14, 10),
   (4, 'again',  'dave',  '["pen"]', 1999, 'Failed',    2, 2, 10, 18, NULL);
+"""
+ORDERS_3 = """
+INSERT INTO orders VALUES
+  (1, 'done', 'alice', '["pen"]', 1999, 'Completed', 1, 0, 10, 12, NULL, NULL, NULL),
+  (2, 'failed', 'bob', '["pen"]', 1999, 'Failed', 2, 2, 10, 15, NULL, 'ValueError: two; failed attempt 2 of 2', NULL),
+  (3, 'late', 'carol', '["pen"]', 1999, 'Pending', 1, 0, 10, 14, 10, NULL, NULL),
+  (4, 'again', 'dave', '["pen"]', 1999, 'Failed', 2, 1, 10, 18, NULL, 'rejected: never', NULL);
+"""
+ORDERS = {1: ORDERS_1, 2: ORDERS_1, 3: ORDERS_3}
+"""What an engine of that version would have stored of the same orders."""
+HISTORIES = """
 INSERT INTO transitions (sequence, order_id, from_status, to_status, at, attempt, reason) VALUES
   (1, 'done',   NULL,         'Pending',    10, 0, 'accepted'),
   (2, 'failed', NULL,         'Pending',    10, 0, 'accepted'),
@@ -60,7 +71,7 @@ def old_database(request: pytest.FixtureRequest, database: Path) -> Path:
     """A database with orders, as an older version made it."""
     script = (OLD / f"schema-{request.param}.sql").read_text(encoding="utf-8")
     with closing(sqlite3.connect(database)) as connection:
-        connection.executescript(script + ORDERS)
+        connection.executescript(script + ORDERS[request.param] + HISTORIES)
     return database
 
 
@@ -105,7 +116,7 @@ def test_an_upgraded_database_keeps_what_it_had(old_database: Path) -> None:
 
 def test_orders_that_an_idempotency_key_may_name_are_kept_like_those_that_one_names(database: Path) -> None:
     with closing(sqlite3.connect(database)) as connection:
-        connection.executescript((OLD / "schema-2.sql").read_text(encoding="utf-8") + ORDERS)
+        connection.executescript((OLD / "schema-2.sql").read_text(encoding="utf-8") + ORDERS[2] + HISTORIES)
         connection.execute("UPDATE orders SET created_at = 9 WHERE order_id = 'done'")
         connection.execute(
             "INSERT INTO idempotency_keys (key, user_id, fingerprint, created_at) VALUES ('k', '', '', 10)"

@@ -1,0 +1,9 @@
+-- From version 3 to version 4, which schema.sql describes.
+
+BEGIN IMMEDIATE;
+
+CREATE INDEX orders_pending_by_user ON orders (user_id, sequence) WHERE status = 'Pending';
+
+PRAGMA user_version = 4;
+
+COMMIT;

@@ -1,0 +1,113 @@
+-- The one source of the schema. Runs as it is: sqlite3 orders.db < schema.sql
+-- Times are integer microseconds since 1970-01-01T00:00:00Z. Money is integer cents.
+-- Conditions on rows are written with OR: for IN with more than two values, SQLite builds a table at each statement.
+
+PRAGMA application_id = 1330793804;  -- 'ORML' in ASCII: tells this file from any other SQLite database
+PRAGMA user_version = 3;             -- the version of this schema
+
+BEGIN;
+
+CREATE TABLE orders (
+  sequence    INTEGER PRIMARY KEY AUTOINCREMENT,  -- arrival order, never given twice; queues and pages follow it
+  order_id    TEXT    NOT NULL UNIQUE           -- the client's name for the order; a second one is a duplicate
+              CHECK (length(order_id) BETWEEN 1 AND 64),
+  user_id     TEXT    NOT NULL                  -- who ordered
+              CHECK (length(user_id) BETWEEN 1 AND 128),
+  item_ids    TEXT    NOT NULL                  -- JSON array of 1 to 100 strings, in the client's order
+              CHECK (json_valid(item_ids) AND json_array_length(item_ids) BETWEEN 1 AND 100),
+  total_cents INTEGER NOT NULL                  -- the total amount, 9,999,999,999.99 at most
+              CHECK (total_cents BETWEEN 0 AND 999999999999),
+  status      TEXT    NOT NULL                  -- where the order is; its transitions tell how it got there
+              CHECK (status = 'Pending' OR status = 'Processing' OR status = 'Completed' OR status = 'Failed'
+                     OR status = 'Cancelled' OR status = 'Review'),
+  attempts    INTEGER NOT NULL                  -- how often a processor was given the order; fences late results
+              CHECK (attempts >= 0),
+  failures    INTEGER NOT NULL                  -- how many of these failed since an operator last retried the order
+              CHECK (failures BETWEEN 0 AND attempts),
+  created_at  INTEGER NOT NULL,                 -- when the order was accepted
+  updated_at  INTEGER NOT NULL,                 -- when the last of its transitions happened
+  ready_at    INTEGER                           -- no processor takes it before; set exactly while it is Pending
+              CHECK ((ready_at IS NOT NULL) = (status = 'Pending')),
+  last_error  TEXT,                             -- what went wrong in the last failed attempt; NULL before the first
+  keyed_at    INTEGER,                          -- when an idempotency key last came with it; NULL where none did
+  CHECK (failures = 0 OR last_error IS NOT NULL),
+  CHECK (attempts > 0 OR status IN ('Pending', 'Cancelled'))
+) STRICT;
+
+CREATE INDEX orders_by_user   ON orders (user_id, sequence);                  -- one user's orders, newest first
+CREATE INDEX orders_by_status ON orders (status, sequence);                   -- lists by status, and recovery
+CREATE INDEX orders_by_user_and_status ON orders (user_id, status, sequence)  -- lists by both; few are unfinished
+  WHERE status <> 'Pending' AND status <> 'Processing';
+CREATE INDEX orders_ready     ON orders (ready_at) WHERE ready_at IS NOT NULL;  -- what to process next
+
+-- What is over, for those who remove it by its age. Where a key came with an order, it stays as long as the key does.
+CREATE INDEX orders_over ON orders (updated_at)
+  WHERE status <> 'Pending' AND status <> 'Processing' AND status <> 'Review' AND keyed_at IS NULL;
+CREATE INDEX orders_over_with_key ON orders (updated_at)
+  WHERE status <> 'Pending' AND status <> 'Processing' AND status <> 'Review' AND keyed_at IS NOT NULL;
+
+CREATE TABLE transitions (
+  id          INTEGER PRIMARY KEY AUTOINCREMENT,  -- rises in the order of recording, never given twice
+  sequence    INTEGER NOT NULL                  -- whose history this is: a number, since an index over it stays
+              REFERENCES orders (sequence),     -- in order of arrival whatever the clients' ids look like
+  order_id    TEXT    NOT NULL,                 -- the same order by the client's name, for people who read this table
+  from_status TEXT,                             -- NULL: the order was not there before
+  to_status   TEXT    NOT NULL,
+  at          INTEGER NOT NULL,                 -- when it happened
+  attempt     INTEGER NOT NULL                  -- the attempt it belongs to, 0 before the first
+              CHECK (attempt >= 0),
+  reason      TEXT    NOT NULL,                 -- why, in words for people
+  request_id  TEXT,                             -- the request that caused it; NULL where none did
+  acted_by    TEXT,                             -- who wanted it: the key's name; NULL for the engine and without keys
+  CHECK (CASE                                   -- the legal edges, as in the lifecycle table of the store
+    WHEN from_status IS NULL        THEN to_status = 'Pending'
+    WHEN from_status = 'Pending'    THEN to_status = 'Processing' OR to_status = 'Cancelled' OR to_status = 'Pending'
+    WHEN from_status = 'Processing' THEN to_status = 'Completed' OR to_status = 'Pending' OR to_status = 'Failed'
+                                         OR to_status = 'Review'
+    WHEN from_status = 'Review'     THEN to_status = 'Pending' OR to_status = 'Completed' OR to_status = 'Failed'
+    WHEN from_status = 'Failed'     THEN to_status = 'Pending'
+    ELSE FALSE
+  END)
+) STRICT;
+
+-- An attempt enters a status once at the most: the database itself refuses to record anything twice. A step within a
+-- status enters none.
+CREATE UNIQUE INDEX transitions_once ON transitions
+  (sequence, attempt, CASE from_status WHEN to_status THEN id ELSE to_status END);
+
+-- What clients call their requests (Idempotency-Key), for a day: the same name for another request is a mistake.
+CREATE TABLE idempotency_keys (
+  id          INTEGER PRIMARY KEY,
+  key         TEXT    NOT NULL,                 -- the client's name for the request
+  user_id     TEXT    NOT NULL,                 -- whose: each user has names of its own; '' where no user is known
+  fingerprint TEXT    NOT NULL,                 -- hash of the request's body
+  created_at  INTEGER NOT NULL,                 -- when it was first used
+  UNIQUE (key, user_id)
+) STRICT;
+
+CREATE INDEX idempotency_keys_by_age ON idempotency_keys (created_at);        -- what to forget next
+
+-- Each run of an engine over this database, the last hundred of them.
+CREATE TABLE engines (
+  id          INTEGER PRIMARY KEY AUTOINCREMENT,  -- never given twice
+  host        TEXT    NOT NULL,                 -- the name of its machine
+  process_id  INTEGER NOT NULL,                 -- on that machine
+  started_at  INTEGER NOT NULL
+) STRICT;
+
+-- Running counts, changed in the same transaction as the orders, so that nobody counts millions of rows to answer
+-- a metrics request. Each equals a recount at any moment.
+CREATE TABLE totals (
+  name        TEXT    PRIMARY KEY,              -- a status: orders in it; or one of the measures below
+  value       INTEGER NOT NULL
+) STRICT;
+
+INSERT INTO totals (name, value) VALUES
+  ('Pending', 0), ('Processing', 0), ('Completed', 0), ('Failed', 0), ('Cancelled', 0), ('Review', 0),
+  ('timed_orders', 0),                          -- Processing -> Completed transitions
+  ('processing_microseconds', 0),               -- the sum of their durations, each from the start of its attempt
+  ('pruned_completed', 0),                      -- what old orders that were removed had added to: Completed,
+  ('pruned_timed_orders', 0),                   -- timed_orders,
+  ('pruned_processing_microseconds', 0);        -- and processing_microseconds, which both keep counting them
+
+COMMIT;
