@@ -7,6 +7,7 @@ from ..store.domain.errors import (
     BacklogFull,
     DatabaseRefused,
     EngineStopped,
+    EventsGone,
     FieldFault,
     IdempotencyKeyReused,
     InvalidArgument,
@@ -21,12 +22,14 @@ from ..store.domain.errors import (
     UserBacklogFull,
     UserSubmissionTooLarge,
 )
+from ..store.domain.event import Event
 from ..store.domain.idempotency_key import IdempotencyKey
 from ..store.domain.lifecycle import OrderStatus
 from ..store.domain.order import Order
 from ..store.domain.outcome import Outcome
 from ..store.domain.record import Cause, OrderRecord, Transition
 from .config import EngineConfig, OnInterrupted, Settings
+from .event_stream import EventStream
 from .execution.handler import Effect, Handler, Probe, Reject
 from .interface import Engine
 from .order_engine import OrderEngine
@@ -44,6 +47,9 @@ __all__ = [
     "Engine",
     "EngineConfig",
     "EngineStopped",
+    "Event",
+    "EventStream",
+    "EventsGone",
     "FieldFault",
     "Handler",
     "IdempotencyKey",

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 from ..store.domain.errors import InvalidArgument, OrderNotFound
+from ..store.domain.event import EventFilter
 from ..store.domain.idempotency_key import IdempotencyKey
 from ..store.domain.lifecycle import OrderStatus
 from ..store.domain.order import FIELDS, IDENTIFIER, Order
@@ -97,6 +98,29 @@ def checked_sequence(before: object) -> int | None:
         InvalidArgument: it is no sequence.
     """
     return None if before is None else _checked_number("sequence `before`", before, 0, _MAX_SEQUENCE)
+
+
+def checked_event_id(after: object) -> int:
+    """The id of the last event that somebody knows; 0 before the first.
+
+    Raises:
+        InvalidArgument: it is no such id.
+    """
+    return _checked_number("event's id `after`", after, 0, _MAX_SEQUENCE)
+
+
+def checked_filter(user_id: object, status: object, order_id: object) -> EventFilter:
+    """Which events somebody follows.
+
+    Raises:
+        InvalidArgument: a user's id, a status or an order's id is none.
+        OrderNotFound: no order can have that id.
+    """
+    return EventFilter(
+        checked_user_id(user_id),
+        None if status is None else checked_status(status),
+        None if order_id is None else checked_order_id(order_id),
+    )
 
 
 def checked_user_id(user_id: object) -> str | None:

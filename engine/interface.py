@@ -12,9 +12,10 @@ from typing import TypeVar
 
 from pykka import Timeout
 
-from ..store import queries
+from ..store import event_log, queries
 from ..store.domain import lifecycle
 from ..store.domain.errors import OrderConflict, OrderNotFound
+from ..store.domain.event import EVERYTHING, EventFilter, EventPage
 from ..store.domain.idempotency_key import IdempotencyKey
 from ..store.domain.lifecycle import OrderStatus
 from ..store.domain.order import Order
@@ -24,6 +25,8 @@ from ..store.statements import Database
 from . import requests
 from .arguments import (
     checked_cause,
+    checked_event_id,
+    checked_filter,
     checked_idempotency,
     checked_limit,
     checked_order_id,
@@ -34,6 +37,7 @@ from .arguments import (
     checked_status,
     checked_user_id,
 )
+from .event_stream import EventStream
 from .receipt import Receipt
 from .reply import Reply, fail
 from .requests import Request
@@ -236,6 +240,65 @@ class Engine(ABC):
             limit=checked_limit(limit),
         )
         return self._read(query)
+
+    def events(
+        self,
+        after: int | None = None,
+        *,
+        user_id: str | None = None,
+        status: OrderStatus | str | None = None,
+        order_id: str | None = None,
+        timeout: float | None = None,
+    ) -> EventStream:
+        """What happens to the orders, one step after another in the order of recording: none is left out or repeated.
+
+        Args:
+            after: the `id` of the last event that you know; 0 begins with the oldest, None with the next one.
+            user_id: only of this user's orders.
+            status: only steps to this status: a member of `OrderStatus`, or its name.
+            order_id: only of this order.
+            timeout: seconds to wait for a further event, after which the iteration ends; None waits for ever.
+
+        Returns:
+            An iterator of `Event`. It raises EventsGone where events that come next were removed with their orders,
+            StoreUnavailable where the database did not answer, and goes on when it is asked again. It ends when the
+            engine stops: go on after the last `id` with the next one.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+            EngineStopped: the engine is not running.
+        """
+        wanted, seconds = checked_filter(user_id, status, order_id), checked_seconds(timeout)
+        return EventStream(self, self.last_event_id() if after is None else checked_event_id(after), wanted, seconds)
+
+    def event_page(self, after: int, limit: int = 1_000, wanted: EventFilter = EVERYTHING) -> EventPage:
+        """What comes next in the log of all transitions, without waiting for it.
+
+        Args:
+            after: only what has a higher id.
+            limit: how many at the most, 1 to 1,000,000.
+            wanted: only these.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+            EngineStopped: the engine is not running.
+        """
+        known, most = checked_event_id(after), checked_limit(limit)
+        return self._read(lambda database: event_log.page(database, known, most, wanted))
+
+    def last_event_id(self) -> int:
+        """The id of the newest event, 0 before the first; raises as `event_page`."""
+        return self._read(event_log.last_id)
+
+    def begin_wait_for_events(self, after: int) -> Reply[None]:
+        """Be told when the log of all transitions goes on beyond an id; at once, if it has already.
+
+        Whoever waits no longer sets the reply.
+
+        Raises:
+            StoreUnavailable, EngineStopped: as `event_page`; a reply may raise EngineStopped too.
+        """
+        return self._ask(partial(requests.AwaitEvents, checked_event_id(after)))
 
     def wait(self, order_id: str, timeout: float | None = None) -> OrderStatus:
         """Wait until processing is over for an order.

@@ -24,7 +24,18 @@ from .execution.runner_factory import runner_factory
 from .interface import Engine
 from .life import IS_INHERITED, Life, Phase
 from .recovery import Recovered
-from .requests import AwaitOrder, CancelOrder, Drain, Request, RetryOrder, SettleOrder, SubmitOrders, TakeSnapshot
+from .reply import answer
+from .requests import (
+    AwaitEvents,
+    AwaitOrder,
+    CancelOrder,
+    Drain,
+    Request,
+    RetryOrder,
+    SettleOrder,
+    SubmitOrders,
+    TakeSnapshot,
+)
 from .startup import RunningEngine, start_actors
 
 T = TypeVar("T")
@@ -135,6 +146,7 @@ class OrderEngine(Engine):
         running = self._life.running
         if running is not None:
             running.context.waiters.close()
+            running.context.event_waiters.close()
 
     def unready_reasons(self) -> tuple[str, ...]:
         """Why the engine is not ready to take orders, in words for people; empty while it is."""
@@ -193,9 +205,12 @@ class OrderEngine(Engine):
         Raises:
             EngineStopped: the engine is not running.
             OrderNotFound, StoreUnavailable: for an AwaitOrder, as `order`.
+            StoreUnavailable: for an AwaitEvents, as `event_page`.
         """
         if isinstance(request, AwaitOrder):
             self._await(request, self._need().context)
+        elif isinstance(request, AwaitEvents):
+            self._await_events(request, self._need().context)
         else:
             self._pass_on(request)
 
@@ -230,6 +245,18 @@ class OrderEngine(Engine):
         if is_over and (waiters.leave(request) or not may_wait):
             # By way of the recorder, which first tells intake and the metrics what it has recorded.
             self._pass_on(request)
+
+    def _await_events(self, request: AwaitEvents, context: EngineContext) -> None:
+        may_wait = context.event_waiters.enter(request)
+        try:
+            is_there = self.last_event_id() > request.after
+        except BaseException:
+            context.event_waiters.leave(request)
+            raise
+        if is_there:
+            answer(request.reply, None)
+        elif not may_wait:
+            raise EngineStopped
 
     def _read(self, query: Callable[[Database], T]) -> T:
         if (reader := self._life.reader) is None:

@@ -81,6 +81,19 @@ class AwaitOrder(NamedTuple):
     """Set when the order is worth a look. Who waits no longer sets it before that."""
 
 
+class AwaitEvents(NamedTuple):
+    """To those who wait for events: tell when the log of all transitions has gone on."""
+
+    after: int
+    """Beyond which id."""
+    reply: Reply[None]
+    """Set when there is more. Who waits no longer sets it before that."""
+
+
+Wait = AwaitOrder | AwaitEvents
+"""A request that may be answered late, or never."""
+
+
 class Drain(NamedTuple):
     """To the metrics actor: tell when nothing is Pending or Processing."""
 
@@ -95,5 +108,5 @@ class TakeSnapshot(NamedTuple):
     """Set with the metrics of that moment."""
 
 
-Request = SubmitOrders | CancelOrder | RetryOrder | SettleOrder | AwaitOrder | TakeSnapshot | Drain
+Request = SubmitOrders | CancelOrder | RetryOrder | SettleOrder | Wait | TakeSnapshot | Drain
 """Any of them."""

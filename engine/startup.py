@@ -159,6 +159,7 @@ def stop_actors(running: RunningEngine) -> None:
         if running.owns_clock:
             last.callback(context.clock.close)
         last.callback(context.waiters.close)
+        last.callback(context.event_waiters.close)
         # The recorder first, which tells the others what it records at the last.
         for actor in (context.metrics, context.intake, context.pool, context.recorder):
             last.callback(actor.stop)

@@ -109,6 +109,7 @@ INSERT INTO totals (name, value) VALUES
   ('processing_microseconds', 0),               -- the sum of their durations, each from the start of its attempt
   ('pruned_completed', 0),                      -- what old orders that were removed had added to: Completed,
   ('pruned_timed_orders', 0),                   -- timed_orders,
-  ('pruned_processing_microseconds', 0);        -- and processing_microseconds, which both keep counting them
+  ('pruned_processing_microseconds', 0),        -- and processing_microseconds, which both keep counting them
+  ('removed_events_through', 0);                -- the highest id of a transition that was removed with its order
 
 COMMIT;

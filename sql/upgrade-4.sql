@@ -4,6 +4,8 @@ BEGIN IMMEDIATE;
 
 CREATE INDEX orders_pending_by_user ON orders (user_id, sequence) WHERE status = 'Pending';
 
+INSERT INTO totals (name, value) VALUES ('removed_events_through', 0);
+
 PRAGMA user_version = 4;
 
 COMMIT;

@@ -37,7 +37,8 @@ TRANSITION_COLUMNS = (
 )
 """What a `Transition` is made of, in the sequence of its rows."""
 
-_STATUSES = {status.value: status for status in OrderStatus}
+STATUSES = {status.value: status for status in OrderStatus}
+"""By their names."""
 _encode_items = msgspec.json.Encoder().encode
 _decode_items = msgspec.json.Decoder(tuple[str, ...]).decode
 
@@ -65,7 +66,7 @@ def order_of(row: Any) -> OrderRecord:
     """The order of a row of `ORDER_COLUMNS`."""
     order_id, user_id, item_ids, total_cents, sequence, status, *more = row
     order = Order.stored(order_id, user_id, _decode_items(item_ids), total_cents)
-    return OrderRecord(order, sequence, _STATUSES[status], *more)
+    return OrderRecord(order, sequence, STATUSES[status], *more)
 
 
 def transition_row(before: OrderRecord | None, after: OrderRecord, reason: str, cause: Cause) -> tuple[object, ...]:
@@ -83,4 +84,4 @@ def transition_row(before: OrderRecord | None, after: OrderRecord, reason: str, 
 def transition_of(row: Any) -> Transition:
     """The transition of a row of `TRANSITION_COLUMNS`."""
     source, target, *more = row
-    return Transition(None if source is None else _STATUSES[source], _STATUSES[target], *more)
+    return Transition(None if source is None else STATUSES[source], STATUSES[target], *more)

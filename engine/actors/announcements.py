@@ -96,13 +96,14 @@ class Announcements:
         self._tell(self._context.metrics, LedgerCommitted(recorded.changes))
 
     def wake(self, recorded: Recorded) -> None:
-        """Wake those who wait for these orders."""
+        """Wake those who wait for these orders, and those who follow all of them."""
         finished = [step.after for step in recorded.moved if step.after.status not in lifecycle.BACKLOG]
         for step in recorded.refused:
             if step.after.status is not OrderStatus.PROCESSING:
                 finished.append(step.after)  # or so it may be: whoever waits looks again
                 self._log.info("order %s moved on before: not recorded as %s", step.after.order_id, step.after.status)
         self._context.waiters.wake(finished)
+        self._context.event_waiters.wake()
 
     def forget_begun(self, recorded: Recorded) -> None:
         """What was noted of these attempts when they began is needed no more."""

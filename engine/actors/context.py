@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..clock import Moment, SteadyClock
 from ..execution.probing import Prober
+from .events import EventWaiters
 from .waiters import Waiters
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ class EngineContext:
     queue_clock: SteadyClock = field(init=False)
     """What `ready_at` is compared with."""
     waiters: Waiters = field(init=False)
+    event_waiters: EventWaiters = field(default_factory=EventWaiters)
     incidents: Incidents = field(default_factory=Incidents)
     files: OpenFiles | None = None
     """What the recorder has open; None before it has."""

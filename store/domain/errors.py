@@ -54,6 +54,20 @@ class OrderConflict(OrdermillError):
         super().__init__(f"Order {order_id!r} exists with other content: send it under an id of its own.")
 
 
+class EventsGone(OrdermillError):
+    """Events that come next were removed with their orders, for their age: whoever follows the log has missed them."""
+
+    def __init__(self, after: int, removed_through: int) -> None:
+        self.after = after
+        """The last event before the gap."""
+        self.removed_through = removed_through
+        """The last one of those that were removed; beyond it the log is whole."""
+        super().__init__(
+            f"Events between {after} and {removed_through} were removed with their orders: look the orders up, then go "
+            "on with what is left."
+        )
+
+
 class TransitionRefused(OrdermillError):
     """The order's status does not allow what was asked."""
 
