@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Fetches the scripts and styles of others that pages use, at the versions below, and checks what came.
 
-The files are kept in the repository: nothing is fetched when Ordermill is built or runs. To take another version, change
-the table, run this with npm on the path, and look at the pages.
+The files are kept in the repository: nothing is fetched when Ordermill is built or runs. To take another version,
+change the table, run this with npm on the path, and look at the pages.
 """
 
 from __future__ import annotations

@@ -9,12 +9,11 @@ from .api.problems import PROBLEM_KINDS
 from .config import ServerConfig
 from .dashboard import application as dashboard
 from .dashboard.pages import Pages
-from .dashboard.visitor import Visitor
+from .dashboard.sign_in import SignIn
 from .framework.facade import Facade
 from .loop_engine import LoopEngine
 from .openapi import viewer as docs
 from .routes import routes
-from .security.access import ANYBODY
 from .security.protection import UNPROTECTED, protect
 from .transport.server import HttpServer
 
@@ -46,10 +45,11 @@ def http_server(engine: Engine, config: ServerConfig, tree: Any) -> HttpServer:
     """
     server = HttpServer(tree.apps, config)
     trouble = tuple if server.tls is None else server.tls.trouble
-    protection = protect(config)
+    protection = protect(config, engine.session_secret)
     table = routes(LoopEngine(engine, server.wake_ups.call), config.max_waiting, protection, trouble)
     tree.mount(Facade(table, protection, PROBLEM_KINDS), "")
     tree.mount(docs.pages(protection.check_origin), docs.MOUNTED_AT)
-    pages = Pages(engine, lambda: Visitor(ANYBODY, ""), lambda: (*protection.authenticator.trouble(), *trouble()), "0.1.0")
-    tree.mount(dashboard.pages(pages, PROBLEM_KINDS), dashboard.MOUNTED_AT)
+    sign_in = SignIn(protection, is_secure=server.tls is not None)
+    pages = Pages(engine, sign_in, lambda: (*protection.authenticator.trouble(), *trouble()))
+    tree.mount(dashboard.pages(pages, sign_in, PROBLEM_KINDS), dashboard.ROOT)
     return server

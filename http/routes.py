@@ -8,7 +8,7 @@ from ..engine import Engine
 from .api.health import HealthCalls
 from .api.home import HomeCalls
 from .api.metrics import MetricsCalls
-from .api.operations import health, home, metrics, orders
+from .api.operations import health, metrics, orders
 from .api.orders import OrderCalls
 from .api.problems import PROBLEM_KINDS
 from .api.responses import encode
@@ -51,11 +51,14 @@ def routes(
         Route("POST", "/orders/{order_id}/retry", order_calls.retry, OPERATING, orders.RETRY),
         Route("POST", "/orders/{order_id}/settle", order_calls.settle, OPERATING, orders.SETTLE),
         Route("GET", "/metrics", metrics_calls.read, OVERVIEW, metrics.READ),
-        Route("GET", "/", HomeCalls().read, PUBLIC, home.READ),
         Route("GET", "/healthz", health_calls.live, PUBLIC, health.LIVE),
         Route("GET", "/readyz", health_calls.ready, PUBLIC, health.READY),
     )
     order_calls.reserve(words_beside("order_id", api))
     needs_keys = protection.authenticator.needs_keys
     description = StaticResource(lambda: encode(describe(api, PROBLEM_KINDS, needs_keys=needs_keys)), NO_PAGE)
-    return (*api, Route("GET", "/openapi.json", description.read, PUBLIC, may_block=True))
+    return (
+        *api,
+        Route("GET", "/", HomeCalls().read, PUBLIC),
+        Route("GET", "/openapi.json", description.read, PUBLIC, may_block=True),
+    )

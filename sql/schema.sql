@@ -96,6 +96,15 @@ CREATE TABLE engines (
   started_at  INTEGER NOT NULL
 ) STRICT;
 
+-- What only engines over this database know. Whoever has a key signs in to the pages with it; what their browsers send
+-- instead is signed with this and with the hash of that key.
+CREATE TABLE secrets (
+  name        TEXT    PRIMARY KEY,
+  value       BLOB    NOT NULL
+) STRICT;
+
+INSERT INTO secrets (name, value) VALUES ('sessions', randomblob(32));
+
 -- Running counts, changed in the same transaction as the orders, so that nobody counts millions of rows to answer
 -- a metrics request. Each equals a recount at any moment.
 CREATE TABLE totals (

@@ -14,9 +14,8 @@ from ...store.domain.errors import OrdermillError
 from ..framework.problems import ProblemKinds, answer_for
 from ..wire import request_id
 from ..wire.errors import MethodNotAllowed, NoSuchResource
-from .pages import Pages
-
-MOUNTED_AT = "/dashboard"
+from .pages import ROOT, Pages
+from .sign_in import SignIn
 
 _POLICY = [
     ("Cache-Control", "no-store"),
@@ -34,16 +33,17 @@ _MAX_FORM_BYTES = 64 * 1024
 _log = logging.getLogger("ordermill.http")
 
 
-def pages(root: Pages, kinds: ProblemKinds) -> Any:
+def pages(root: Pages, sign_in: SignIn, kinds: ProblemKinds) -> Any:
     """The CherryPy application, to be mounted in a tree.
 
     Args:
         root: the pages.
+        sign_in: tells who looks.
         kinds: what the errors of the engine are over HTTP.
     """
-    application = cherrypy.Application(root, MOUNTED_AT)
+    application = cherrypy.Application(root, ROOT)
     tools = Toolbox("dashboard")
-    tools.errors = HandlerWrapperTool(lambda handler: _with_errors(handler, root, kinds))
+    tools.errors = HandlerWrapperTool(lambda handler: _with_errors(handler, root, sign_in, kinds))
     application.toolboxes = {"tools": cherrypy.tools, "dashboard": tools}
     application.merge(
         {
@@ -66,7 +66,7 @@ def pages(root: Pages, kinds: ProblemKinds) -> Any:
     return application
 
 
-def _with_errors(handler: Callable[[], bytes], root: Pages, kinds: ProblemKinds) -> bytes:
+def _with_errors(handler: Callable[[], bytes], root: Pages, sign_in: SignIn, kinds: ProblemKinds) -> bytes:
     """The tool around every handler: shows errors as pages."""
     request, response = cherrypy.serving.request, cherrypy.serving.response
     response.headers[request_id.HEADER] = request_id.sound_or_new(request.headers.get(request_id.HEADER, ""))
@@ -75,6 +75,7 @@ def _with_errors(handler: Callable[[], bytes], root: Pages, kinds: ProblemKinds)
             raise NoSuchResource
         if request.method not in ("GET", "HEAD", "POST"):
             raise MethodNotAllowed("GET, HEAD, POST")
+        sign_in.check_origin()
         return handler()
     except (cherrypy.HTTPError, cherrypy.HTTPRedirect):
         raise
@@ -91,5 +92,3 @@ def _with_errors(handler: Callable[[], bytes], root: Pages, kinds: ProblemKinds)
 def _error_page(root: Pages, status: str, message: str) -> bytes:
     cherrypy.serving.response.headers["Content-Type"] = "text/html; charset=utf-8"
     return root.show_error(HTTPStatus(int(status[:3])), message)
-
-

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from http import HTTPStatus
+from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 from urllib.parse import quote, urlencode
@@ -14,12 +15,12 @@ import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
 from ...engine import Cause, Engine, OrderNotFound, OrderRecord, OrderStatus, Transition
 from ..wire.errors import InvalidParameter, KeyNotEnough, MethodNotAllowed, NoSuchResource
 from .rendering import render
-from .visitor import Visitor
+from .sign_in import SignIn, Visitor
 
 ROOT = "/dashboard"
 PAGE = 50
-SECTIONS = (("", "Overview"), ("orders", "Orders"))
 
+_SECTIONS = (("", "Overview"), ("orders", "Orders"))
 _STATIC = Path(__file__).with_name("static")
 _MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 _NOTICES = {
@@ -42,40 +43,61 @@ class Pages:
 
     Args:
         engine: what they show and steer.
-        identify: tells who looks, from the cookies of a request.
+        sign_in: tells who looks.
         warnings: asked what an operator should mend at the server.
-        version: of the server.
     """
 
-    def __init__(
-        self, engine: Engine, identify: Callable[[], Visitor], warnings: Callable[[], tuple[str, ...]], version: str
-    ) -> None:
+    def __init__(self, engine: Engine, sign_in: SignIn, warnings: Callable[[], tuple[str, ...]]) -> None:
         self._engine = engine
-        self._identify = identify
+        self._sign_in = sign_in
         self._warnings = warnings
-        self._version = version
+        self._version = version("ordermill")
 
     @cherrypy.expose  # type: ignore[untyped-decorator]  # CherryPy has no types
     def index(self) -> bytes:
         """How all is."""
-        return self._page("overview.html", "", **self._overview())
+        visitor = self._visitor()
+        if not visitor.sees_all:
+            _go_to("/orders")
+        return self._page("overview.html", "", visitor, **self._overview())
 
     @cherrypy.expose  # type: ignore[untyped-decorator]  # likewise
     def live(self) -> bytes:
         """What moves on the overview."""
-        return self._part("overview_live.html", **self._overview())
+        visitor = self._visitor()
+        if not visitor.sees_all:
+            raise KeyNotEnough("This needs a key that is not bound to a user.")
+        return _show("overview_live.html", visitor=visitor, **self._overview())
 
     @cherrypy.expose  # type: ignore[untyped-decorator]  # likewise
     def orders(self, *path: str, **given: str) -> bytes:
         """The list of orders; or one order; or what is done to one."""
+        visitor = self._visitor()
         match path:
             case ():
-                return self._list(given)
+                return self._list(visitor, given)
             case (order_id,):
-                return self._show(order_id, given)
+                return self._show(visitor, order_id, given)
             case (order_id, "cancel" | "retry" | "settle" as action):
-                self._act(order_id, action, given)
+                self._act(visitor, order_id, action, given)
         raise NoSuchResource
+
+    @cherrypy.expose("sign-in")  # type: ignore[untyped-decorator]  # likewise
+    def signing_in(self, key: str = "") -> bytes:
+        """Where a key is asked for."""
+        if cherrypy.request.method == "POST" and self._sign_in.begin(key.strip()):
+            _go_to("/")
+        is_wrong = cherrypy.request.method == "POST"
+        if is_wrong:
+            cherrypy.response.status = HTTPStatus.FORBIDDEN.value
+        return self._page("sign_in.html", None, None, is_wrong=is_wrong)
+
+    @cherrypy.expose("sign-out")  # type: ignore[untyped-decorator]  # likewise
+    def signing_out(self, token: str = "") -> bytes:
+        """Where a session ends."""
+        self._check_form(self._visitor(), token)
+        self._sign_in.end()
+        _go_to("/sign-in")
 
     @cherrypy.expose  # type: ignore[untyped-decorator]  # likewise
     def static(self, *path: str) -> bytes:
@@ -94,12 +116,9 @@ class Pages:
             status: of the answer.
             detail: what was wrong, for people; may be empty.
         """
-        return self._page("error.html", "-", status=status, detail=detail)
+        return self._page("error.html", None, self._sign_in.visitor(), status=status, detail=detail)
 
     def _overview(self) -> dict[str, object]:
-        visitor = self._identify()
-        if not visitor.sees_all:
-            raise cherrypy.HTTPRedirect(f"{ROOT}/orders")
         return {
             "metrics": self._engine.metrics(),
             "unready": self._engine.unready_reasons(),
@@ -108,8 +127,7 @@ class Pages:
             "review": self._engine.orders(status=OrderStatus.REVIEW, limit=8),
         }
 
-    def _list(self, given: dict[str, str]) -> bytes:
-        visitor = self._identify()
+    def _list(self, visitor: Visitor, given: dict[str, str]) -> bytes:
         given = {name: value.strip() for name, value in given.items() if value.strip()}
         before = given.get("before")
         if before is not None and not before.isdecimal():
@@ -125,26 +143,28 @@ class Pages:
         query = urlencode({name: value for name, value in filters.items() if value})
         older = f"{query}&before={found[PAGE - 1].sequence}" if len(found) > PAGE else None
         return self._page(
-            "orders.html", "orders", orders=found[:PAGE], filters=filters, query=query, older=older, before=before
+            "orders.html",
+            "orders",
+            visitor,
+            orders=found[:PAGE],
+            filters=filters,
+            query=query,
+            older=older,
+            before=before,
         )
 
-    def _show(self, order_id: str, given: dict[str, str]) -> bytes:
-        record = self._visible(order_id)
+    def _show(self, visitor: Visitor, order_id: str, given: dict[str, str]) -> bytes:
+        record = self._visible(visitor, order_id)
         history = self._engine.history(order_id)
         ends = [step.at_us for step in history[1:]]
         steps = [Step(step, (end - step.at_us) / 1e6) for step, end in zip(history, ends, strict=False)]
         steps.append(Step(history[-1], None))
-        return self._page(
-            "order.html", "orders", record=record, steps=steps[::-1], notice=_NOTICES.get(given.get("done", ""))
-        )
+        notice = _NOTICES.get(given.get("done", ""))
+        return self._page("order.html", "orders", visitor, record=record, steps=steps[::-1], notice=notice)
 
-    def _act(self, order_id: str, action: str, given: dict[str, str]) -> NoReturn:
-        if cherrypy.request.method != "POST":
-            raise MethodNotAllowed("POST")
-        visitor = self._identify()
-        if given.get("token") != visitor.token:
-            raise KeyNotEnough("This form is too old: go back, load the page anew, and try again.")
-        self._visible(order_id)
+    def _act(self, visitor: Visitor, order_id: str, action: str, given: dict[str, str]) -> NoReturn:
+        self._check_form(visitor, given.get("token", ""))
+        self._visible(visitor, order_id)
         cause = Cause(None, visitor.principal.name)
         reason = given.get("reason") or None
         if not (visitor.may_cancel if action == "cancel" else visitor.may_operate):
@@ -158,31 +178,54 @@ class Pages:
         else:
             done = "settled"
             self._engine.begin_settle(order_id, given.get("status", ""), reason, cause).get()
-        raise cherrypy.HTTPRedirect(f"{ROOT}/orders/{quote(order_id, safe='')}?done={done}", HTTPStatus.SEE_OTHER.value)
+        _go_to(f"/orders/{quote(order_id, safe='')}?done={done}")
 
-    def _visible(self, order_id: str) -> OrderRecord:
+    def _visitor(self) -> Visitor:
+        visitor = self._sign_in.visitor()
+        if visitor is None:
+            if cherrypy.request.headers.get("HX-Request"):  # a part of a page whose session is over: leave that page
+                cherrypy.response.headers["HX-Redirect"] = f"{ROOT}/sign-in"
+                raise KeyNotEnough("The session is over: sign in again.")
+            _go_to("/sign-in")
+        if not visitor.may_read:
+            raise KeyNotEnough("Your key is not good for looking at orders: sign in with one that has the role read.")
+        return visitor
+
+    def _visible(self, visitor: Visitor, order_id: str) -> OrderRecord:
         record = self._engine.order(order_id)
-        if not self._identify().principal.may_see(record.order.user_id):
+        if not visitor.principal.may_see(record.order.user_id):
             raise OrderNotFound(order_id)
         return record
 
-    def _page(self, template: str, section: str, **values: object) -> bytes:
-        cherrypy.response.headers["Content-Type"] = "text/html; charset=utf-8"
-        notice = values.pop("notice", None)
-        return self._part(
-            template, section=section, sections=SECTIONS, version=self._version, notice=notice, **values
+    def _check_form(self, visitor: Visitor, token: str) -> None:
+        if cherrypy.request.method != "POST":
+            raise MethodNotAllowed("POST")
+        self._sign_in.check_form(visitor, token)
+
+    def _page(self, template: str, section: str | None, visitor: Visitor | None, **values: object) -> bytes:
+        sections = _SECTIONS if visitor is not None and visitor.sees_all else _SECTIONS[1:]
+        return _show(
+            template,
+            section=section,
+            sections=() if visitor is None else sections,
+            visitor=visitor,
+            version=self._version,
+            **{"notice": None, **values},
         )
 
-    def _part(self, template: str, **values: object) -> bytes:
-        cherrypy.response.headers["Content-Type"] = "text/html; charset=utf-8"
-        return render(template, root=ROOT, visitor=self._identify(), **values)
+
+def _show(template: str, **values: object) -> bytes:
+    cherrypy.response.headers["Content-Type"] = "text/html; charset=utf-8"
+    return render(template, root=ROOT, **values)
+
+
+def _go_to(path: str) -> NoReturn:
+    raise cherrypy.HTTPRedirect(f"{ROOT}{path}", HTTPStatus.SEE_OTHER.value)
 
 
 @cache
 def _files() -> dict[str, Path]:
-    return {
-        str(path.relative_to(_STATIC)): path for path in _STATIC.rglob("*") if path.suffix in _MEDIA_TYPES
-    }
+    return {str(path.relative_to(_STATIC)): path for path in _STATIC.rglob("*") if path.suffix in _MEDIA_TYPES}
 
 
 @cache

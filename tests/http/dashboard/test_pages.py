@@ -91,3 +91,4 @@ def test_what_is_not_there_is_told_on_a_page(client: Any) -> None:
         reply = client.get(path)
         assert reply.status == 404
         assert reply.headers.get_content_type() == "text/html"
+
