@@ -12,7 +12,7 @@ from .api.operations import health, metrics, orders
 from .api.orders import OrderCalls
 from .api.problems import PROBLEM_KINDS
 from .api.responses import encode
-from .framework.route import Route
+from .framework.route import AnyRoute, Route
 from .framework.router import words_beside
 from .framework.static_resource import StaticResource
 from .openapi.describe import describe
@@ -26,7 +26,7 @@ def routes(
     max_waiting: int,
     protection: Protection,
     warnings: Callable[[], tuple[str, ...]] = tuple,
-) -> tuple[Route, ...]:
+) -> tuple[AnyRoute, ...]:
     """Every call of the API.
 
     Args:

@@ -29,6 +29,7 @@ from .fields import (
 
 T = TypeVar("T", bound=msgspec.Struct)
 
+NDJSON = "application/x-ndjson"
 MAX_BULK = 10_000
 """Orders that are taken at once."""
 MAX_ORDER_BYTES = 1024 * 1024

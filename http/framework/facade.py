@@ -20,7 +20,7 @@ from ..wire.environ import request_of
 from ..wire.message import WireRequest, WireResponse
 from .exchange import Exchange
 from .problems import ProblemKinds
-from .route import Route
+from .route import AnyRoute
 from .router import Router
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Facade(cherrypy.Application):  # type: ignore[misc]  # CherryPy has no typ
         problem_kinds: what the errors that its handlers raise are over HTTP.
     """
 
-    def __init__(self, routes: Iterable[Route], protection: Protection, problem_kinds: ProblemKinds) -> None:
+    def __init__(self, routes: Iterable[AnyRoute], protection: Protection, problem_kinds: ProblemKinds) -> None:
         super().__init__(root=None)
         self._router = Router(routes)
         self._protection = protection

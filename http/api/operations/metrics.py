@@ -5,6 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from ....engine import MetricsSnapshot, OrderStatus
+from ...framework.request import NOTHING
 from ...framework.route import Content, Operation, Result, Tag
 from ..metrics import SCRAPER_TYPES
 from .common import STOPPING, in_json
@@ -30,6 +31,7 @@ ordermill_orders_processed_total 2.0
 READ = Operation(
     "readMetrics",
     Tag.OBSERVERS,
+    NOTHING,
     results=(
         Result(
             HTTPStatus.OK,
