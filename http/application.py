@@ -8,7 +8,7 @@ from ..engine import Engine
 from .api.problems import PROBLEM_KINDS
 from .config import ServerConfig
 from .dashboard import application as dashboard
-from .dashboard.pages import Pages
+from .dashboard.pages import ROOT, Pages
 from .dashboard.sign_in import SignIn
 from .framework.facade import Facade
 from .loop_engine import LoopEngine
@@ -51,5 +51,5 @@ def http_server(engine: Engine, config: ServerConfig, tree: Any) -> HttpServer:
     tree.mount(docs.pages(protection.check_origin), docs.MOUNTED_AT)
     sign_in = SignIn(protection, is_secure=server.tls is not None)
     pages = Pages(engine, sign_in, lambda: (*protection.authenticator.trouble(), *trouble()))
-    tree.mount(dashboard.pages(pages, sign_in, PROBLEM_KINDS), dashboard.ROOT)
+    tree.mount(dashboard.pages(pages, sign_in, PROBLEM_KINDS), ROOT)
     return server

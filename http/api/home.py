@@ -6,8 +6,7 @@ from http import HTTPStatus
 
 import msgspec
 
-from ..framework.parameters import NoParameters
-from ..framework.request import Request
+from ..framework.request import PlainRequest
 from ..framework.response import Response
 from .responses import encode
 
@@ -38,10 +37,9 @@ class HomeCalls:
     def __init__(self) -> None:
         self._links = encode(_LINKS)
 
-    def read(self, request: Request) -> Response:
+    def read(self, request: PlainRequest) -> Response:
         """Links to what there is; a browser is sent to the pages."""
-        request.query(NoParameters)
-        if "text/html" in request.accept:
+        if "text/html" in request.fields.get("Accept", ""):
             headers = (("Location", _LINKS.dashboard), ("Vary", "Accept"))
             return Response(b"", HTTPStatus.SEE_OTHER, headers)
         return Response(self._links, headers=(("Vary", "Accept"),))

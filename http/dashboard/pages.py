@@ -82,8 +82,8 @@ class Pages:
                 self._act(visitor, order_id, action, given)
         raise NoSuchResource
 
-    @cherrypy.expose("sign-in")  # type: ignore[untyped-decorator]  # likewise
-    def signing_in(self, key: str = "") -> bytes:
+    @cherrypy.expose  # type: ignore[untyped-decorator]  # likewise
+    def sign_in(self, key: str = "") -> bytes:
         """Where a key is asked for."""
         if cherrypy.request.method == "POST" and self._sign_in.begin(key.strip()):
             _go_to("/")
@@ -92,8 +92,8 @@ class Pages:
             cherrypy.response.status = HTTPStatus.FORBIDDEN.value
         return self._page("sign_in.html", None, None, is_wrong=is_wrong)
 
-    @cherrypy.expose("sign-out")  # type: ignore[untyped-decorator]  # likewise
-    def signing_out(self, token: str = "") -> bytes:
+    @cherrypy.expose  # type: ignore[untyped-decorator]  # likewise
+    def sign_out(self, token: str = "") -> bytes:
         """Where a session ends."""
         self._check_form(self._visitor(), token)
         self._sign_in.end()

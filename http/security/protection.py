@@ -47,12 +47,12 @@ class Protection(NamedTuple):
 UNPROTECTED = Protection()
 
 
-def protect(config: ServerConfig, session_secret: Callable[[], bytes]) -> Protection:
+def protect(config: ServerConfig, session_secret: Callable[[], bytes] | None = None) -> Protection:
     """What the settings ask for.
 
     Args:
         config: the settings.
-        session_secret: gives the secret of the database that sessions are signed with.
+        session_secret: gives the secret that sessions are signed with; without it nobody can sign in.
 
     Raises:
         InvalidConfiguration: a setting is wrong, or others than this machine could call without a key.
@@ -76,7 +76,7 @@ def protect(config: ServerConfig, session_secret: Callable[[], bytes]) -> Protec
     if config.user_rate is not None and config.http_processes > 1:
         raise InvalidConfiguration("--user-rate is counted by one process: leave out --http-processes, or the rate.")
     keyring = None if config.keys_file is None else Keyring(Path(config.keys_file))
-    sessions = None if keyring is None else Sessions(keyring, session_secret)
+    sessions = None if keyring is None or session_secret is None else Sessions(keyring, session_secret)
     return Protection(
         Authenticator(keyring, sessions),
         cors,

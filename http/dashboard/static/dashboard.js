@@ -119,5 +119,4 @@ async function drawCharts() {
   await refresh();
 }
 
-followEngine();
 drawCharts();

@@ -26,7 +26,7 @@ def test_counts_move_without_loading_the_page_anew(
     page.evaluate("window.stayed = true")
     held.post("/orders", order())
     expect(page.get_by_role("link", name="Processing")).to_contain_text("1")
-    gate.open()
+    gate.release()
     expect(completed).to_contain_text("1")
     assert page.evaluate("window.stayed")
 
@@ -91,4 +91,3 @@ def test_what_is_not_there_is_told_on_a_page(client: Any) -> None:
         reply = client.get(path)
         assert reply.status == 404
         assert reply.headers.get_content_type() == "text/html"
-
