@@ -30,8 +30,12 @@ from .requests import (
     AwaitOrder,
     CancelOrder,
     Drain,
+    PauseEngine,
+    ReadControl,
     Request,
+    ResumeEngine,
     RetryOrder,
+    SetProcessors,
     SettleOrder,
     SubmitOrders,
     TakeSnapshot,
@@ -160,7 +164,7 @@ class OrderEngine(Engine):
         elif context.files is not None and context.files.gone() is not None:  # before any order has met with it
             reasons.append(str(StoreUnavailable(FilesGone())))
         for reason, count in context.unfit.items():
-            reasons.append(f"{count} of {self.config.processors} processors cannot work: {reason}")
+            reasons.append(f"{count} of {context.processors} processors cannot work: {reason}")
         if context.missing:
             overrun = f"{context.abandoned} handlers have overrun their time"
             reasons.append(f"{overrun}: {context.missing} processors are missing")
@@ -224,6 +228,8 @@ class OrderEngine(Engine):
                 case TakeSnapshot() | Drain():
                     actor = context.metrics
                 case CancelOrder() | RetryOrder() | SettleOrder() | AwaitOrder():
+                    actor = context.recorder
+                case PauseEngine() | ResumeEngine() | SetProcessors() | ReadControl():
                     actor = context.recorder
                 case _:
                     raise InvalidArgument(f"{type(request).__name__} is no request that an engine takes.")

@@ -11,7 +11,9 @@ from itertools import repeat, starmap, zip_longest
 from peewee import SQL, Database, Field, Insert, IntegrityError, Model, Select
 
 from . import queries
+from .audit_log import write_acts
 from .domain import lifecycle
+from .domain.act import Act
 from .domain.idempotency_key import IdempotencyKey
 from .domain.lifecycle import OrderStatus
 from .domain.metrics import PROCESSING_MICROSECONDS, TIMED_ORDERS
@@ -100,6 +102,7 @@ class Ledger:
         causes: Sequence[Cause] = (),
         keys: Sequence[IdempotencyKey | None] = (),
         ready_us: int | None = None,
+        acts: Sequence[tuple[Move, Act]] = (),
     ) -> Recorded:
         """Store everything in one transaction, or nothing.
 
@@ -111,13 +114,14 @@ class Ledger:
             keys: the idempotency key that came with each of the orders, which stays as long as its key; empty where
                 none did.
             ready_us: the place of the new orders in the queue, which runs on a clock of its own; `at_us` by default.
+            acts: which of the steps people take, and what the audit log has of them where they are recorded.
 
         Raises:
             StoreUnavailable: the database did not take the transaction; nothing was stored.
             peewee.IntegrityError, sqlite3.IntegrityError: the schema refuses a row of it; nothing was stored.
         """
         transaction = partial(
-            self._transaction, orders, moves, at_us, at_us if ready_us is None else ready_us, causes, keys
+            self._transaction, orders, moves, at_us, at_us if ready_us is None else ready_us, causes, keys, acts
         )
         try:
             with translated_errors(but=(IntegrityError, sqlite3.IntegrityError)):
@@ -156,6 +160,7 @@ class Ledger:
         ready_us: int,
         causes: Sequence[Cause],
         keys: Sequence[IdempotencyKey | None],
+        acts: Sequence[tuple[Move, Act]],
         *,
         step_by_step: bool,
     ) -> Recorded:
@@ -170,6 +175,9 @@ class Ledger:
             transitions = [_transition(None, record, lifecycle.ACCEPT.why, cause) for record, cause in accepted]
             transitions += starmap(_transition, moved)
             _insert_transitions.run(self._database, transitions)
+            if acts:
+                not_taken = set(map(id, refused))
+                write_acts(self._database, [act for step, act in acts if id(step) not in not_taken], at_us)
             if keys:
                 self._remember(keys, acceptances, at_us)
             changes = _changes(len(accepted), moved)

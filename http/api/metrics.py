@@ -71,6 +71,9 @@ class _Exposition(Collector):
         yield GaugeMetricFamily("ordermill_backlog", "Unfinished orders: Pending and Processing.", snapshot.backlog)
         yield GaugeMetricFamily("ordermill_processors", "Processor actors.", snapshot.processors)
         yield GaugeMetricFamily(
+            "ordermill_paused", "1 where no order is started, since somebody has paused the engine.", snapshot.paused
+        )
+        yield GaugeMetricFamily(
             "ordermill_abandoned_handlers",
             "Handlers that have overrun their time and run on.",
             snapshot.abandoned_handlers,
