@@ -5,8 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import ClassVar
 
-from ...store.domain.errors import FieldFault, OrdermillError
-from ...store.domain.order import pointer_to
+from ...store.domain.errors import FieldFault, OrdermillError, pointer_to
 
 _CHALLENGE = 'Bearer realm="ordermill"'
 
