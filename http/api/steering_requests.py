@@ -10,8 +10,7 @@ from msgspec import NODEFAULT, UNSET, Meta, UnsetType
 
 from ...engine import InvalidOrder
 from ...engine.config import MAX_PROCESSORS
-from ...store.domain.errors import FieldFault
-from ...store.domain.order import pointer_to
+from ...store.domain.errors import FieldFault, pointer_to
 from ...store.domain.reason import REASON, REASON_RULE
 from ..framework.parameters import Parameter, matching, parameters_of, told_rule
 from ..wire.errors import InvalidBody
