@@ -102,7 +102,7 @@ class Engine(ABC):
                 request had it before.
         """
         copied = checked_orders(orders)
-        causes = (checked_cause(cause),) * len(copied)
+        causes = () if cause is None else (checked_cause(cause),) * len(copied)
         given = checked_idempotency(idempotency)
         if copied:
             return self._ask(partial(requests.SubmitOrders, copied, causes=causes, idempotency=given))

@@ -37,7 +37,9 @@ class Batch:
 
     @property
     def causes(self) -> list[Cause]:
-        """Who brought each of the orders."""
+        """Who brought each of the orders; empty where nothing is known."""
+        if not any(submission.causes for submission in self.submissions):
+            return []
         return [
             cause
             for submission in self.submissions

@@ -15,7 +15,7 @@ from typing import cast
 from ..wire import request_id
 from ..wire.errors import HttpError, RequestTimeout, ServerBusy
 from ..wire.message import PendingAnswer, WireRequest, WireResponse, WireStream
-from ..wire.problem_details import MEDIA_TYPE, answer_for_http_error
+from ..wire.problem_details import answer_for_http_error, headers_of
 from ..wire.request_head import Head
 from .buffer_budget import OWN_BYTES, Reservation
 from .ports import ConnectionServer
@@ -327,15 +327,9 @@ class Connection(asyncio.Protocol):
         problem = answer_for_http_error(fault)
         request = request_id.sound_or_new("" if head is None else head.fields.get("X-Request-Id", ""))
         _access_log.info("refused before it could be routed: %d", problem.status, extra={"request_id": request})
-        headers = (
-            ("Content-Type", MEDIA_TYPE),
-            ("Content-Length", str(len(problem.body))),
-            (request_id.HEADER, request),
-            *problem.headers,
-        )
         self._is_kept = False
         is_head = head is not None and head.method == "HEAD"
-        self.respond(WireResponse(problem.status, headers, b"" if is_head else problem.body))
+        self.respond(WireResponse(problem.status, headers_of(problem, request), b"" if is_head else problem.body))
 
     def _hang_up(self) -> None:
         self._is_ending = True

@@ -41,14 +41,14 @@ class OpenFiles:
     """
 
     def __init__(self, path: Path) -> None:
-        self._known: list[tuple[Path, Identity | None]] = [
-            (name, identify(name)) for name in (path, Path(f"{path}-wal"), Path(f"{path}-shm"))
+        self._known: list[tuple[Path, str, Identity | None]] = [
+            (name, str(name), identify(name)) for name in (path, Path(f"{path}-wal"), Path(f"{path}-shm"))
         ]
 
     def gone(self) -> Path | None:
         """The first that is not in its place; None while all are. Takes some microseconds."""
-        for path, identity in self._known:
-            if identify(path) != identity:
+        for path, name, identity in self._known:
+            if identify(name) != identity:
                 return path
         return None
 
