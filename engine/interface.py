@@ -364,6 +364,15 @@ class Engine(ABC):
             fail(drained, late)  # nobody waits for it any more
             raise late from None
 
+    def session_secret(self) -> bytes:
+        """What a server signs the sessions of its pages with: the same for all engines over this database.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+            EngineStopped: the engine is not running.
+        """
+        return self._read(queries.session_secret)
+
     def metrics(self) -> MetricsSnapshot:
         """How the engine is doing. Whatever was acknowledged before is in it.
 
