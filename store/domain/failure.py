@@ -73,6 +73,14 @@ def error_name(error: str, order: Order) -> ErrorName:
 
 def is_failure(record: OrderRecord) -> bool:
     """Whether an order has failed, or waits for its next attempt or a review since one has."""
-    if record.last_error is None:
-        return False
-    return record.status in _OVER or (record.failures > 0 and record.status in _AT_WORK)
+    return record.last_error is not None and is_failed(record.status, record.failures)
+
+
+def is_failed(status: OrderStatus, failures: int) -> bool:
+    """Whether an order with a last error counts as a failure still.
+
+    Args:
+        status: where it is.
+        failures: its failed attempts that count.
+    """
+    return status in _OVER or (failures > 0 and status in _AT_WORK)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 import msgspec
 
 from .lifecycle import OrderStatus
 from .record import OrderRecord
+
+PREFIX = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+"""What an order's id may begin with."""
+PREFIX_RULE = "1 to 64 characters of A-Z a-z 0-9 . _ : -"
 
 
 class OrderFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
