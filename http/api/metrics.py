@@ -12,9 +12,10 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from ...engine import Engine, MetricsSnapshot
+from ..framework.deferred import Deferred
 from ..framework.parameters import NoParameters
 from ..framework.request import Request
-from ..framework.response import Deferred, Response
+from ..framework.response import Response
 from ..wire.headers import JSON
 from .responses import encode
 
@@ -31,7 +32,7 @@ class MetricsCalls:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def read(self, request: Request) -> Deferred:
+    def read(self, request: Request) -> Deferred[Response]:
         """The metrics, as JSON unless the client prefers a Prometheus format."""
         request.query(NoParameters)
         snapshot = self._engine.begin_metrics()

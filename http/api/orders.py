@@ -25,9 +25,10 @@ from ...engine import (
 )
 from ...engine.reply import answer
 from ...store.domain.outcome import Acceptance
+from ..framework.deferred import Deferred
 from ..framework.parameters import NoParameters
 from ..framework.request import Request
-from ..framework.response import Deferred, Response
+from ..framework.response import Response
 from ..security.access import Principal
 from ..security.rate_limit import UserRateLimiter
 from ..wire.conditional import matches
@@ -61,7 +62,7 @@ class OrderCalls:
         """Take no orders of these ids, which are words of the API's own paths: nobody could ever ask for them."""
         self._reserved_ids = order_ids
 
-    def submit(self, request: Request) -> Deferred:
+    def submit(self, request: Request) -> Deferred[Response]:
         """Accept an order: 201 when it is new, 200 when the very same order was sent before."""
         request.query(NoParameters)
         body, _ = request.body(JSON, max_bytes=MAX_ORDER_BYTES)
@@ -73,7 +74,7 @@ class OrderCalls:
         accepted = self._begin_submit(request, body, (order,))
         return Deferred(accepted, lambda: _submitted(accepted.get(), headers))
 
-    def submit_bulk(self, request: Request) -> Deferred:
+    def submit_bulk(self, request: Request) -> Deferred[Response]:
         """Accept many orders in one transaction; a bad one does not keep the others out."""
         request.query(NoParameters)
         body, media_type = request.body(JSON, NDJSON)
@@ -117,7 +118,7 @@ class OrderCalls:
         accepted.when_done(lambda: self._in_flight.pop(name))
         return accepted
 
-    def read(self, request: Request) -> Response | Deferred:
+    def read(self, request: Request) -> Response | Deferred[Response]:
         """An order; with `wait`, or where the client prefers to wait, as soon as processing is over for it."""
         seconds = request.query(OrderQuery).wait
         headers: Headers = ()
@@ -127,7 +128,7 @@ class OrderCalls:
         deadline = None if seconds is UNSET else time.monotonic() + seconds
         return self._look(request, deadline, headers)
 
-    def _look(self, request: Request, deadline: float | None, headers: Headers) -> Response | Deferred:
+    def _look(self, request: Request, deadline: float | None, headers: Headers) -> Response | Deferred[Response]:
         record = self._find(request)
         seconds = 0.0 if deadline is None else deadline - time.monotonic()
         if seconds <= 0 or record.status.is_terminal or not self._waiting.acquire(blocking=False):
@@ -146,7 +147,7 @@ class OrderCalls:
             is_hurried = True
             answer(moved, None)
 
-        def look_again() -> Response | Deferred:
+        def look_again() -> Response | Deferred[Response]:
             try:
                 moved.get()
             except EngineStopped:  # it is not over, and will not be while this server lives
@@ -182,19 +183,19 @@ class OrderCalls:
         cursor = responses.encode_cursor(page[-1].sequence) if len(records) > query.limit else None
         return Response(encode(PagePayload([order_payload(record) for record in page], cursor)))
 
-    def cancel(self, request: Request) -> Deferred:
+    def cancel(self, request: Request) -> Deferred[Response]:
         """Cancel an order that is Pending."""
         request.query(NoParameters)
         wanted = requests.decode_move(request.optional_body(JSON, MAX_ORDER_BYTES))
         return _moved(self._engine.begin_cancel(self._visible(request), wanted.reason or None, request.cause))
 
-    def retry(self, request: Request) -> Deferred:
+    def retry(self, request: Request) -> Deferred[Response]:
         """Have an order that is Failed, in Review, or waits for its next attempt handled at once."""
         request.query(NoParameters)
         wanted = requests.decode_move(request.optional_body(JSON, MAX_ORDER_BYTES))
         return _moved(self._engine.begin_retry(self._visible(request), wanted.reason or None, request.cause))
 
-    def settle(self, request: Request) -> Deferred:
+    def settle(self, request: Request) -> Deferred[Response]:
         """End the Review of an order."""
         request.query(NoParameters)
         wanted = requests.decode_settlement(request.body(JSON, max_bytes=MAX_ORDER_BYTES)[0])
@@ -248,5 +249,5 @@ def _submitted_bulk(read: list[Order | BulkResult], acceptances: Iterable[Accept
     return Response(encode(responses.bulk_payload(results)), headers=headers)
 
 
-def _moved(reply: Reply[OrderRecord]) -> Deferred:
+def _moved(reply: Reply[OrderRecord]) -> Deferred[Response]:
     return Deferred(reply, lambda: _show(reply.get()))

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ..security.access import Permission
+from .deferred import Deferred
 from .parameters import NoParameters
 from .request import Request
 from .request_headers import RequestHeaders
-from .response import Deferred, Response
+from .response import Response
 
 
 class Tag(Enum):
@@ -84,7 +85,7 @@ class Route(NamedTuple):
     method: str
     path: str
     """`{name}` stands for one segment."""
-    handler: Callable[[Request], Response | Deferred]
+    handler: Callable[[Request], Response | Deferred[Response]]
     """The first line of its docstring is the summary."""
     permission: Permission
     """What it asks of its callers."""

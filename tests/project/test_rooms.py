@@ -19,7 +19,7 @@ ROOMS: dict[str, dict[str, str]] = {
         "api": "framework security wire",
         "openapi": "framework security wire",
         "loop_engine": "",
-        "framework": "security transport wire",
+        "framework": "security wire",
         "transport": "wire config followed",
         "security": "wire config followed",
         "followed": "",
