@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..engine import Engine
+from .api.event_feed import EventFeed
+from .api.events import EventCalls
 from .api.health import HealthCalls
 from .api.metrics import MetricsCalls
-from .api.operations import health, metrics, orders
+from .api.operations import events, health, metrics, orders
 from .api.orders import OrderCalls
 from .api.problems import PROBLEM_KINDS
 from .api.responses import encode
@@ -22,6 +24,7 @@ from .wire.headers import NO_PAGE
 
 def routes(
     engine: Engine,
+    feed: EventFeed,
     max_waiting: int,
     protection: Protection,
     warnings: Callable[[], tuple[str, ...]] = tuple,
@@ -30,12 +33,14 @@ def routes(
 
     Args:
         engine: answers them.
+        feed: of the engine's events.
         max_waiting: requests that may wait for an order at the same time.
         protection: what stands between it and its callers.
         warnings: asked what an operator should mend, besides the keys.
     """
     order_calls = OrderCalls(engine, max_waiting, protection.user_rate)
     metrics_calls = MetricsCalls(engine)
+    event_calls = EventCalls(feed)
     health_calls = HealthCalls(engine, lambda: (*protection.authenticator.trouble(), *warnings()))
     api = (
         Route("POST", "/orders", order_calls.submit, SUBMITTING, orders.SUBMIT),
@@ -49,6 +54,7 @@ def routes(
         Route("POST", "/orders/{order_id}/cancel", order_calls.cancel, SUBMITTING, orders.CANCEL_ORDER),
         Route("POST", "/orders/{order_id}/retry", order_calls.retry, OPERATING, orders.RETRY),
         Route("POST", "/orders/{order_id}/settle", order_calls.settle, OPERATING, orders.SETTLE),
+        Route("GET", "/events", event_calls.follow, READING, events.FOLLOW),
         Route("GET", "/metrics", metrics_calls.read, OVERVIEW, metrics.READ),
         Route("GET", "/healthz", health_calls.live, PUBLIC, health.LIVE),
         Route("GET", "/readyz", health_calls.ready, PUBLIC, health.READY),

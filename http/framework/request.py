@@ -49,6 +49,11 @@ class Request:
         return self._request.fields.get("If-None-Match", "")
 
     @property
+    def last_event_id(self) -> str:
+        """The last event that the client has got of a stream, as it wrote it; empty where it has none."""
+        return self._request.fields.get("Last-Event-Id", "")
+
+    @property
     def preferred_wait(self) -> int | None:
         """How many seconds the client prefers to wait; None where it does not say."""
         return preferred_wait(self._request.fields)
