@@ -11,6 +11,7 @@ from functools import partial
 from multiprocessing.connection import Connection
 
 import cherrypy
+
 import embedded
 from command import run
 from measure import Benchmark, Conditions, Figures, MeasurementFailed, Row, Rule

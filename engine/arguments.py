@@ -12,6 +12,7 @@ from ..store.domain.lifecycle import OrderStatus
 from ..store.domain.order import FIELDS, IDENTIFIER, Order
 from ..store.domain.reason import REASON_RULE, reason_faults
 from ..store.domain.record import ENGINE, Cause
+from .config import MAX_PROCESSORS
 
 MAX_NAME = 255
 """Characters of the name that somebody gives a request."""
@@ -80,6 +81,31 @@ def checked_seconds(timeout: object) -> float | None:
         f"The timeout must be a number of seconds from 0 to {MAX_SECONDS:.0f}, or None to wait for ever; "
         f"{_shown(timeout)} is not."
     )
+
+
+def checked_pause(seconds: object) -> float | None:
+    """How long a pause lasts at the most, in seconds; None until somebody ends it.
+
+    Raises:
+        InvalidArgument: it is no such time.
+    """
+    if seconds is None or (
+        isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 < seconds <= MAX_SECONDS
+    ):
+        return seconds
+    raise InvalidArgument(
+        f"A pause lasts a number of seconds above 0 to {MAX_SECONDS:.0f}, or None until somebody resumes; "
+        f"{_shown(seconds)} is not."
+    )
+
+
+def checked_processors(processors: object) -> int | None:
+    """How many processors there are to be; None for as many as are configured.
+
+    Raises:
+        InvalidArgument: it is no such number.
+    """
+    return None if processors is None else _checked_number("number of processors", processors, 1, MAX_PROCESSORS)
 
 
 def checked_limit(limit: object) -> int:

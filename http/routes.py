@@ -8,16 +8,18 @@ from ..engine import Engine
 from .api.event_feed import EventFeed
 from .api.events import EventCalls
 from .api.health import HealthCalls
+from .api.home import HomeCalls
 from .api.metrics import MetricsCalls
-from .api.operations import events, health, metrics, orders
+from .api.operations import events, health, metrics, orders, steering
 from .api.orders import OrderCalls
 from .api.problems import PROBLEM_KINDS
 from .api.responses import encode
-from .framework.route import Route
+from .api.steering import SteeringCalls
+from .framework.route import AnyRoute, Route
 from .framework.router import words_beside
 from .framework.static_resource import StaticResource
 from .openapi.describe import describe
-from .security.access import OPERATING, OVERVIEW, PUBLIC, READING, SUBMITTING
+from .security.access import OPERATING, OVERVIEW, PUBLIC, READING, STEERING, SUBMITTING
 from .security.protection import Protection
 from .wire.headers import NO_PAGE
 
@@ -28,7 +30,7 @@ def routes(
     max_waiting: int,
     protection: Protection,
     warnings: Callable[[], tuple[str, ...]] = tuple,
-) -> tuple[Route, ...]:
+) -> tuple[AnyRoute, ...]:
     """Every call of the API.
 
     Args:
@@ -41,6 +43,7 @@ def routes(
     order_calls = OrderCalls(engine, max_waiting, protection.user_rate)
     metrics_calls = MetricsCalls(engine)
     event_calls = EventCalls(feed)
+    steering_calls = SteeringCalls(engine)
     health_calls = HealthCalls(engine, lambda: (*protection.authenticator.trouble(), *warnings()))
     api = (
         Route("POST", "/orders", order_calls.submit, SUBMITTING, orders.SUBMIT),
@@ -55,6 +58,11 @@ def routes(
         Route("POST", "/orders/{order_id}/retry", order_calls.retry, OPERATING, orders.RETRY),
         Route("POST", "/orders/{order_id}/settle", order_calls.settle, OPERATING, orders.SETTLE),
         Route("GET", "/events", event_calls.follow, READING, events.FOLLOW),
+        Route("GET", "/control", steering_calls.read, OVERVIEW, steering.READ_CONTROL),
+        Route("POST", "/control/pause", steering_calls.pause, STEERING, steering.PAUSE),
+        Route("POST", "/control/resume", steering_calls.resume, STEERING, steering.RESUME),
+        Route("PUT", "/control/processors", steering_calls.set_processors, STEERING, steering.SET_PROCESSORS),
+        Route("GET", "/audit", steering_calls.audit, OVERVIEW, steering.READ_AUDIT, may_block=True),
         Route("GET", "/metrics", metrics_calls.read, OVERVIEW, metrics.READ),
         Route("GET", "/healthz", health_calls.live, PUBLIC, health.LIVE),
         Route("GET", "/readyz", health_calls.ready, PUBLIC, health.READY),
@@ -62,4 +70,8 @@ def routes(
     order_calls.reserve(words_beside("order_id", api))
     needs_keys = protection.authenticator.needs_keys
     description = StaticResource(lambda: encode(describe(api, PROBLEM_KINDS, needs_keys=needs_keys)), NO_PAGE)
-    return (*api, Route("GET", "/openapi.json", description.read, PUBLIC, may_block=True))
+    return (
+        *api,
+        Route("GET", "/", HomeCalls().read, PUBLIC),
+        Route("GET", "/openapi.json", description.read, PUBLIC, may_block=True),
+    )

@@ -27,7 +27,7 @@ from .responses import encode, event_payload
 _PAGE = 256
 _KEPT_BYTES = 2 * 1024 * 1024
 _READS_AT_ONCE = 16
-_SHARE = 0.1
+_SHARE = 0.07
 """Of one core's time, what the feed may take however many watch. What that is not enough for comes later."""
 _LONGEST_PAUSE_SECONDS = 2.0
 _METRICS_SECONDS = 1.0

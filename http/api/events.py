@@ -10,7 +10,7 @@ from ..framework.response import Response
 from ..wire.errors import KeyNotEnough, MalformedRequest
 from .event_feed import EventFeed
 from .fields import EVENT_ID
-from .parameters import EVENT_ID_RULE, EventQuery
+from .parameters import EVENT_ID_RULE, EventHeaders, EventQuery
 
 EVENT_STREAM = "text/event-stream"
 
@@ -25,13 +25,13 @@ class EventCalls:
     def __init__(self, feed: EventFeed) -> None:
         self._feed = feed
 
-    def follow(self, request: Request) -> Response:
+    def follow(self, request: Request[EventQuery, EventHeaders, None]) -> Response:
         """What happens to the orders, as it happens: Server-Sent Events."""
-        query, principal = request.query(EventQuery), request.principal
+        query, principal = request.query, request.principal
         user_id = query.user_id or principal.user_id
         if user_id is not None and not principal.may_see(user_id):
             raise KeyNotEnough(f"This key is good for the orders of user {principal.user_id!r} only.")
-        after = _last_event_id(request) or query.after
+        after = _checked(request.headers.last_event_id or "") or query.after
         watcher = self._feed.watch(
             None if after is UNSET else int(after),
             EventFilter(user_id, query.status or None, query.order_id or None),
@@ -41,8 +41,7 @@ class EventCalls:
         return Response(watcher, content_type=EVENT_STREAM)
 
 
-def _last_event_id(request: Request) -> str:
-    given = request.last_event_id
+def _checked(given: str) -> str:
     if given and EVENT_ID.fullmatch(given) is None:
         raise MalformedRequest(f"Last-Event-ID {EVENT_ID_RULE}.", "Last-Event-ID")
     return given

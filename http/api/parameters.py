@@ -50,6 +50,16 @@ PageLimit = Annotated[
         examples=[1],
     ),
 ]
+EntryLimit = Annotated[
+    int,
+    Meta(
+        ge=1,
+        le=MAX_PAGE,
+        description="Entries on a page at the most.",
+        extra=told_rule(f"must be a whole number from 1 to {MAX_PAGE}"),
+        examples=[1],
+    ),
+]
 WaitSeconds = Annotated[
     float,
     Meta(
@@ -149,10 +159,17 @@ class EventQuery(msgspec.Struct, frozen=True):
     timeout: EventTimeout | UnsetType = UNSET
 
 
-class EventHeaders(RequestHeaders, frozen=True, rename={"last_event_id": "Last-Event-ID"}):
+class EventHeaders(RequestHeaders, frozen=True, rename={"last_event_id": "Last-Event-Id"}):
     """What a request to watch may say as well."""
 
     last_event_id: LastEventId | UnsetType = UNSET
+
+
+class AuditQuery(msgspec.Struct, frozen=True):
+    """The parameters of reading the audit log."""
+
+    limit: EntryLimit = DEFAULT_PAGE
+    cursor: PageCursor | UnsetType = UNSET
 
 
 class SubmitHeaders(RequestHeaders, frozen=True, rename={"idempotency_key": "Idempotency-Key"}):

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 from urllib.parse import quote
 
 from ...store.domain.errors import OrdermillError
@@ -56,7 +57,7 @@ class Exchange(Steps[Response, WireResponse]):
         self._problem_kinds = problem_kinds
         self._wire_request = request
         self._request_id = request_id_of(request.fields)
-        self._request: Request | None = None
+        self._request: Request[Any, Any, Any] | None = None
         self._aside = None
         self._deferred = None
         self._may_block = False
@@ -91,12 +92,14 @@ class Exchange(Steps[Response, WireResponse]):
         try:
             self._protection.check_origin(request.method, request.fields)
             route, parameters = self._router.find(request.method, request.path)
-            principal = self._protection.authenticator.admit(route.permission, request.fields)
+            principal = self._protection.authenticator.admit(
+                route.permission, request.fields, is_safe=request.method in ("GET", "HEAD")
+            )
         except Exception as error:
             return partial(self._explain, error)
         self._may_block = route.may_block
-        self._request = Request(request, parameters.get("order_id", ""), principal, self._request_id)
-        return partial(route.handler, self._request)
+        self._request = Request(request, parameters, principal, self._request_id)
+        return partial(route.answer, self._request)
 
     def _arrive(self, result: WireResponse) -> None:
         self._respond(result)

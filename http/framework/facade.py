@@ -20,7 +20,7 @@ from ..wire.environ import request_of
 from ..wire.message import WireRequest, WireResponse
 from .exchange import Exchange
 from .problems import ProblemKinds
-from .route import Route
+from .route import AnyRoute
 from .router import Router
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Facade(cherrypy.Application):  # type: ignore[misc]  # CherryPy has no typ
         problem_kinds: what the errors that its handlers raise are over HTTP.
     """
 
-    def __init__(self, routes: Iterable[Route], protection: Protection, problem_kinds: ProblemKinds) -> None:
+    def __init__(self, routes: Iterable[AnyRoute], protection: Protection, problem_kinds: ProblemKinds) -> None:
         super().__init__(root=None)
         self._router = Router(routes)
         self._protection = protection
@@ -46,8 +46,9 @@ class Facade(cherrypy.Application):  # type: ignore[misc]  # CherryPy has no typ
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request, as PEP 3333 has it; the thread waits for the engine."""
-        status, headers, body = self._exchange(request_of(environ)).wait()
-        start_response(_STATUS_LINES[status], list(headers))
+        response = self._exchange(request_of(environ)).wait()
+        start_response(_STATUS_LINES[response.status], list(response.headers))
+        body = response.body
         if not isinstance(body, bytes):
             return body
         return [body] if body else []

@@ -22,6 +22,15 @@ class FieldFault(NamedTuple):
     """What is wrong and what is allowed."""
 
 
+def pointer_to(name: str) -> str:
+    """The JSON pointer (RFC 6901) to a field.
+
+    Args:
+        name: the field's.
+    """
+    return "/" + name.replace("~", "~0").replace("/", "~1")
+
+
 class InvalidOrder(OrdermillError):
     """An order breaks the rules for its fields. `faults` names every fault, not only the first."""
 

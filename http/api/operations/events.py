@@ -5,6 +5,8 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from ....store.domain.lifecycle import COMPLETE
+from ...framework.body import NO_BODY
+from ...framework.request import Inputs
 from ...framework.route import Content, Operation, Result, Tag
 from ...wire.errors import MalformedRequest, TooManyWatchers
 from ..events import EVENT_STREAM
@@ -20,6 +22,7 @@ _STREAM = f"retry: 1000\nid: 0\n\nid: 6\nevent: order.completed\ndata: {encode(_
 FOLLOW = Operation(
     "followEvents",
     Tag.OBSERVERS,
+    Inputs(EventQuery, EventHeaders, NO_BODY),
     results=(
         Result(
             HTTPStatus.OK,
@@ -34,8 +37,6 @@ FOLLOW = Operation(
         TooManyWatchers(2_000),
         *ASKING,
     ),
-    query=EventQuery,
-    headers=EventHeaders,
     remark="Each event comes once, in the order of recording. After an end, come again with the last `id` that you "
     "have got: nothing is left out or repeated.",
 )
