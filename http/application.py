@@ -9,7 +9,8 @@ from .api.event_feed import EventFeed
 from .api.problems import PROBLEM_KINDS
 from .config import ServerConfig
 from .dashboard import application as dashboard
-from .dashboard.pages import ROOT, Pages
+from .dashboard.pages import Pages
+from .dashboard.section import ROOT
 from .dashboard.sign_in import SignIn
 from .framework.facade import Facade
 from .loop_engine import LoopEngine
