@@ -17,6 +17,7 @@ from ordermill.store.tables import (
     FailureModel,
     IdempotencyKeyModel,
     OrderModel,
+    SecretModel,
     TotalModel,
     TransitionModel,
 )
@@ -30,6 +31,7 @@ MODELS: list[Any] = [
     FailureModel,
     IdempotencyKeyModel,
     OrderModel,
+    SecretModel,
     TransitionModel,
     TotalModel,
 ]
