@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from ordermill.engine import OrderEngine, Reject
+from ordermill.http.api.event_feed import EventFeed
 from ordermill.http.openapi import viewer as docs
 from ordermill.http.routes import routes
 from ordermill.http.security.api_keys import Role, create_key, id_of, revoke_key
@@ -32,6 +33,8 @@ ALLOWED = {
     ("POST", "/orders/{order_id}/cancel"): {SUBMIT, OPERATE},
     ("POST", "/orders/{order_id}/retry"): {OPERATE},
     ("POST", "/orders/{order_id}/settle"): {OPERATE},
+    ("GET", "/failures"): {READ, OPERATE},
+    ("GET", "/events?timeout=0"): {READ, OPERATE},
     ("GET", "/control"): {READ, OPERATE},
     ("POST", "/control/pause"): {OPERATE},
     ("POST", "/control/resume"): {OPERATE},
@@ -97,10 +100,11 @@ def as_sent(reply: Reply) -> tuple[int, bytes]:
 
 
 def test_every_route_is_here(start_engine: Callable[..., OrderEngine]) -> None:
-    table = {(route.method, route.path) for route in routes(start_engine(), 1, UNPROTECTED)}
+    engine = start_engine()
+    table = {(route.method, route.path) for route in routes(engine, EventFeed(engine, 1), 1, UNPROTECTED)}
     pages = {("GET", docs.MOUNTED_AT), *(("GET", f"{docs.MOUNTED_AT}/{name}") for name in docs._FILES)}
 
-    assert table | pages == {*ALLOWED, *PUBLIC}
+    assert table | pages == {(method, path.partition("?")[0]) for method, path in (*ALLOWED, *PUBLIC)}
 
 
 @pytest.mark.parametrize(("method", "path"), ALLOWED)
@@ -194,7 +198,8 @@ class TestBoundKey:
         return guarded.key(*Role, user="u-1")
 
     @pytest.mark.parametrize(
-        ("method", "path"), [(method, path) for method, path in ALLOWED if path.startswith(("/control", "/audit"))]
+        ("method", "path"),
+        [(method, path) for method, path in ALLOWED if path.startswith(("/control", "/audit", "/failures"))],
     )
     def test_what_concerns_all_users_needs_a_key_that_is_bound_to_none(
         self, guarded: Guarded, all_roles: str, order: MakeOrder, method: str, path: str
