@@ -36,7 +36,7 @@ def routes(
     """
     order_calls = OrderCalls(engine, max_waiting, protection.user_rate)
     metrics_calls = MetricsCalls(engine)
-    health_calls = HealthCalls(engine, lambda: (*protection.authenticator.trouble(), *warnings()))
+    health_calls = HealthCalls(engine, warnings, protection.authenticator.trouble)
     api = (
         Route("POST", "/orders", order_calls.submit, SUBMITTING, orders.SUBMIT),
         Route("GET", "/orders", order_calls.list, READING, orders.LIST, may_block=True),

@@ -76,6 +76,7 @@ class Authenticator:
         Raises:
             KeyRequired: no key was sent, or one that is none.
             KeyNotEnough: the key is good for less than that.
+            KeysUnreadable: nobody knows which keys are good.
         """
         if self._keyring is None or not permission.roles:
             return ANYBODY

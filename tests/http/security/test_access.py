@@ -13,6 +13,7 @@ from ordermill.engine import OrderEngine, Reject
 from ordermill.http.openapi import viewer as docs
 from ordermill.http.routes import routes
 from ordermill.http.security.api_keys import Role, create_key, id_of, revoke_key
+from ordermill.http.security.keyring import GRACE_SECONDS
 from ordermill.http.security.protection import UNPROTECTED
 
 if TYPE_CHECKING:
@@ -256,19 +257,35 @@ class TestBoundKey:
         assert (reply.status, reply.json["detail"]) == (403, "This needs a key that is not bound to a user.")
 
 
-def test_readiness_warns_of_a_broken_file_without_a_word_about_its_inside(guarded: Guarded) -> None:
+def test_a_server_is_not_ready_while_its_keys_cannot_be_read_and_tells_nothing_of_them(guarded: Guarded) -> None:
     key = guarded.key()
-    assert "warnings" not in guarded.client.get("/readyz").json
+    assert guarded.client.get("/readyz").json["reasons"] == []
     guarded.keys.write_text("nonsense\n")
     guarded.client.application._protection.authenticator._keyring._entries._look_at = 0.0
 
     reply = guarded.client.get("/readyz")
 
-    assert (reply.status, reply.json["status"]) == (200, "ok")
-    assert reply.json["warnings"] == [
+    assert (reply.status, reply.json["status"]) == (503, "unavailable")
+    assert reply.json["reasons"] == [
         "the file of the keys cannot be read again, what was read before holds: the log says why"
     ]
     assert guarded.send(key, "GET", "/orders").status == 200
+
+
+def test_nobody_gets_in_once_the_keys_were_unreadable_for_long(guarded: Guarded) -> None:
+    key = guarded.key()
+    assert guarded.send(key, "GET", "/orders").status == 200
+    guarded.keys.write_text("nonsense\n")
+    entries = guarded.client.application._protection.authenticator._keyring._entries
+    entries._look_at = 0.0
+    assert guarded.send(key, "GET", "/orders").status == 200
+    entries.failing_since -= GRACE_SECONDS
+
+    for sent in (key, "om_000000000000_0"):
+        reply = guarded.send(sent, "GET", "/orders")
+        assert (reply.status, reply.json["type"]) == (503, "urn:ordermill:problem:keys-unreadable")
+    assert guarded.client.get("/healthz").status == 200
+    assert "no key is taken" in guarded.client.get("/readyz").json["reasons"][0]
 
 
 def test_without_a_file_of_keys_whoever_calls_may_do_everything(client: Client, order: MakeOrder) -> None:
