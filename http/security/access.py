@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from ..wire.errors import KeyNotEnough, KeyRequired
-from .api_keys import Role
+from ..wire.errors import KeyNotEnough, KeyRequired, KeysUnreadable
+from .api_keys import KeyEntry, Role
 from .keyring import Keyring
 
 
@@ -86,13 +86,32 @@ class Authenticator:
             raise KeyRequired
         entry = self._keyring.find(key.strip())
         if entry is None:
-            raise KeyRequired("The key is none of this server's, or was revoked.", "invalid_token")
+            raise key_is_none()
         if not permission.roles.intersection(entry.roles):
             raise KeyNotEnough(f"This needs a key with the role {permission.words}.")
         if permission.of_all_users and entry.user is not None:
             raise KeyNotEnough("This needs a key that is not bound to a user.")
-        return Principal(frozenset(entry.roles), entry.user, entry.id, entry.name or entry.id)
+        return _principal_of(entry)
+
+    def still_admits(self, principal: Principal) -> bool:
+        """Whether a caller who was let in would be let in as the same now: whether its key is good as it was."""
+        if self._keyring is None or principal.key_id is None:
+            return True
+        try:
+            entry = self._keyring.entry(principal.key_id)
+        except KeysUnreadable:
+            return False
+        return entry is not None and _principal_of(entry) == principal
 
     def trouble(self) -> tuple[str, ...]:
         """What is wrong with the keys, in words for people; empty while all is well."""
         return () if self._keyring is None else self._keyring.trouble()
+
+
+def key_is_none() -> KeyRequired:
+    """The error for a key that is none, or none any more."""
+    return KeyRequired("The key is none of this server's, or was revoked.", "invalid_token")
+
+
+def _principal_of(entry: KeyEntry) -> Principal:
+    return Principal(frozenset(entry.roles), entry.user, entry.id, entry.name or entry.id)
