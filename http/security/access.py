@@ -21,6 +21,11 @@ class Principal(NamedTuple):
     name: str | None = None
     """What the history of orders calls the caller: what people call the key, or else its id; None without a key."""
 
+    @property
+    def may_read(self) -> bool:
+        """Whether it may know where orders are."""
+        return not READING.roles.isdisjoint(self.roles)
+
     def may_see(self, user_id: str) -> bool:
         """Whether this user's orders are there for this caller."""
         return self.user_id is None or self.user_id == user_id

@@ -56,11 +56,17 @@ class OrderNotFound(OrdermillError):
 
 
 class OrderConflict(OrdermillError):
-    """The order id is taken by an order with other content."""
+    """The order id is taken by an order with other content.
 
-    def __init__(self, order_id: str) -> None:
+    Args:
+        order_id: the id.
+        is_visible: whether the caller may know anything of the other order.
+    """
+
+    def __init__(self, order_id: str, *, is_visible: bool = True) -> None:
         self.order_id = order_id
-        super().__init__(f"Order {order_id!r} exists with other content: send it under an id of its own.")
+        what = f"Order {order_id!r} exists with other content" if is_visible else f"The id {order_id!r} is taken"
+        super().__init__(f"{what}: send it under an id of its own.")
 
 
 class EventsGone(OrdermillError):
@@ -78,11 +84,20 @@ class EventsGone(OrdermillError):
 
 
 class TransitionRefused(OrdermillError):
-    """The order's status does not allow what was asked."""
+    """The order's status does not allow what was asked.
 
-    def __init__(self, order_id: str, status: str, wanted: str) -> None:
+    Args:
+        order_id: the order.
+        status: where it is; None where the caller is not to know.
+        wanted: where it was to go.
+    """
+
+    def __init__(self, order_id: str, status: str | None, wanted: str) -> None:
         self.order_id = order_id
         self.status = status
+        if status is None:
+            super().__init__(f"Order {order_id!r} cannot become {wanted} any more.")
+            return
         why = " already" if wanted == status else f", which does not allow it to become {wanted}"
         super().__init__(f"Order {order_id!r} is {status}{why}.")
 
