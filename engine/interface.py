@@ -121,7 +121,7 @@ class Engine(ABC):
             The order as it is afterwards.
 
         Raises:
-            OrderNotFound: there is none of that id.
+            OrderNotFound: no order has this id.
             TransitionRefused: it is not Pending.
             InvalidArgument: the reason breaks its rule.
             StoreUnavailable: the database did not take it.
@@ -193,7 +193,7 @@ class Engine(ABC):
         """An order and where it is.
 
         Raises:
-            OrderNotFound: there is none of that id.
+            OrderNotFound: no order has this id.
             StoreUnavailable: the database did not answer.
             EngineStopped: the engine is not running.
         """
@@ -315,7 +315,7 @@ class Engine(ABC):
 
         Raises:
             TimeoutError: it was not over in time.
-            OrderNotFound: there is no order of that id.
+            OrderNotFound: no order has this id.
             EngineStopped: the engine is not running, or stopped meanwhile.
         """
         seconds = checked_seconds(timeout)
@@ -363,6 +363,15 @@ class Engine(ABC):
             late = TimeoutError(f"{self.metrics().backlog} orders are unfinished after {timeout} s.")
             fail(drained, late)  # nobody waits for it any more
             raise late from None
+
+    def session_secret(self) -> bytes:
+        """What a server signs the sessions of its pages with: the same for all engines over this database.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+            EngineStopped: the engine is not running.
+        """
+        return self._read(queries.session_secret)
 
     def metrics(self) -> MetricsSnapshot:
         """How the engine is doing. Whatever was acknowledged before is in it.
@@ -488,7 +497,7 @@ class Engine(ABC):
 
     @abstractmethod
     def interrupt_waits(self) -> None:
-        """Have every wait end with EngineStopped, now and from now on: for a door that is about to close."""
+        """Have every wait end with EngineStopped, now and from now on: for a server that is about to stop."""
 
     @abstractmethod
     def send(self, request: Request) -> None:

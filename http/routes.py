@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from ..engine import Engine
 from .api.health import HealthCalls
+from .api.home import HomeCalls
 from .api.metrics import MetricsCalls
 from .api.operations import health, metrics, orders, steering
 from .api.orders import OrderCalls
@@ -63,4 +64,8 @@ def routes(
     order_calls.reserve(words_beside("order_id", api))
     needs_keys = protection.authenticator.needs_keys
     description = StaticResource(lambda: encode(describe(api, PROBLEM_KINDS, needs_keys=needs_keys)), NO_PAGE)
-    return (*api, Route("GET", "/openapi.json", description.read, PUBLIC, may_block=True))
+    return (
+        *api,
+        Route("GET", "/", HomeCalls().read, PUBLIC),
+        Route("GET", "/openapi.json", description.read, PUBLIC, may_block=True),
+    )

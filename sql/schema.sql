@@ -96,6 +96,15 @@ CREATE TABLE engines (
   started_at  INTEGER NOT NULL
 ) STRICT;
 
+-- What only engines over this database know. Whoever has a key signs in to the pages with it; what their browsers send
+-- instead is signed with this and with the hash of that key.
+CREATE TABLE secrets (
+  name        TEXT    PRIMARY KEY,
+  value       BLOB    NOT NULL
+) STRICT;
+
+INSERT INTO secrets (name, value) VALUES ('sessions', randomblob(32));
+
 -- What operators have set: the one row that every engine over this database obeys.
 CREATE TABLE control (
   id          INTEGER PRIMARY KEY CHECK (id = 1),

@@ -32,6 +32,13 @@ CREATE TABLE audit_log (
 
 INSERT INTO totals (name, value) VALUES ('removed_events_through', 0);
 
+CREATE TABLE secrets (
+  name        TEXT    PRIMARY KEY,
+  value       BLOB    NOT NULL
+) STRICT;
+
+INSERT INTO secrets (name, value) VALUES ('sessions', randomblob(32));
+
 PRAGMA user_version = 4;
 
 COMMIT;

@@ -6,7 +6,7 @@ runs on.
 
 from __future__ import annotations
 
-from peewee import AutoField, IntegerField, Model, TextField
+from peewee import AutoField, BlobField, IntegerField, Model, TextField
 
 
 class OrderModel(Model):
@@ -71,6 +71,16 @@ class EngineModel(Model):
 
     class Meta:
         table_name = "engines"
+
+
+class SecretModel(Model):
+    """A row of `secrets`."""
+
+    name = TextField(primary_key=True)
+    value = BlobField()
+
+    class Meta:
+        table_name = "secrets"
 
 
 class ControlModel(Model):

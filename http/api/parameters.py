@@ -33,7 +33,7 @@ PageCursor = Annotated[
     matching(
         CURSOR,
         "Where the page begins: `next_cursor` of the page before.",
-        "is none that a page has given: start without one",
+        "was not given by any page: start without one",
         "3",
     ),
 ]

@@ -26,7 +26,7 @@ class Keyring:
         now: seconds that only rise.
 
     Raises:
-        KeysUnusable: the file cannot be read, or a line of it is no key.
+        KeysUnusable: the file cannot be read, or a line of it is not a key.
     """
 
     def __init__(self, path: Path, now: Callable[[], float] = time.monotonic) -> None:
@@ -34,7 +34,7 @@ class Keyring:
         self._entries = Followed((path,), partial(read_keys, path), "the file of the keys", now)
 
     def find(self, key: str) -> KeyEntry | None:
-        """The entry of a key; None for one that is none, or is none any more.
+        """The entry of a key; None for one that is not valid, or was revoked.
 
         Raises:
             KeysUnreadable: the file could not be read for so long that nobody knows any more which keys are good.
@@ -45,7 +45,7 @@ class Keyring:
         return entry if is_right else None
 
     def entry(self, key_id: str) -> KeyEntry | None:
-        """The entry of an id; None where there is none, or none any more.
+        """The entry of that id; None where there is none, or none any more.
 
         Raises:
             KeysUnreadable: as of `find`.

@@ -180,7 +180,7 @@ class InvalidParameter(HttpError):
 
 
 class KeyRequired(HttpError):
-    """No key was sent, or one that is none.
+    """No key was sent, or one that is not valid.
 
     Args:
         detail: which of the two.

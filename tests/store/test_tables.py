@@ -14,6 +14,7 @@ from ordermill.store.tables import (
     EngineModel,
     IdempotencyKeyModel,
     OrderModel,
+    SecretModel,
     TotalModel,
     TransitionModel,
 )
@@ -24,6 +25,7 @@ MODELS: list[Any] = [
     EngineModel,
     IdempotencyKeyModel,
     OrderModel,
+    SecretModel,
     TransitionModel,
     TotalModel,
 ]

@@ -45,7 +45,7 @@ ALLOWED = {
 PUBLIC = [
     ("GET", path)
     for path in (
-        *("/healthz", "/readyz", "/openapi.json"),
+        *("/", "/healthz", "/readyz", "/openapi.json"),
         *("/docs", "/docs/docs.js", "/docs/docs.css", "/docs/swagger.js", "/docs/swagger.css"),
     )
 ]
