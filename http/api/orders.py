@@ -43,9 +43,27 @@ from ..wire.errors import ContentTooLarge, IdempotencyKeyBusy, KeyNotEnough, Not
 from ..wire.headers import ASK_AGAIN, Headers
 from ..wire.idempotency_key import read_idempotency_key
 from . import requests, responses
-from .parameters import MAX_WAIT_SECONDS, OrderQuery, PageQuery, ReadHeaders, SubmitHeaders
+from .parameters import (
+    MAX_WAIT_SECONDS,
+    FailuresQuery,
+    OrderQuery,
+    PageQuery,
+    ReadHeaders,
+    SubmitHeaders,
+    order_filter,
+)
 from .requests import MAX_BULK, MoveRequest, SettleRequest
-from .responses import REJECTED, BulkResult, PagePayload, StatusPayload, encode, entity_tag, order_payload
+from .responses import (
+    REJECTED,
+    BulkResult,
+    FailuresPayload,
+    PagePayload,
+    StatusPayload,
+    encode,
+    entity_tag,
+    failure_group_payload,
+    order_payload,
+)
 
 Submission: TypeAlias = Request[NoParameters, SubmitHeaders, B]
 Reading: TypeAlias = Request[OrderQuery, ReadHeaders, None]
@@ -177,15 +195,16 @@ class OrderCalls:
         user_id = query.user_id or request.principal.user_id
         if user_id is not None and not request.principal.may_see(user_id):
             return Response(encode(PagePayload([], None)))
-        records = self._engine.orders(
-            status=query.status or None,
-            user_id=user_id,
-            before=requests.decode_cursor(query.cursor) if query.cursor else None,
-            limit=query.limit + 1,
-        )
-        page = records[: query.limit]
-        cursor = responses.encode_cursor(page[-1].sequence) if len(records) > query.limit else None
-        return Response(encode(PagePayload([order_payload(record) for record in page], cursor)))
+        wanted = msgspec.structs.replace(order_filter(query), user_id=user_id)
+        before = requests.decode_cursor(query.cursor) if query.cursor else None
+        page = self._engine.order_page(wanted, before, query.limit)
+        cursor = None if page.before is None else responses.encode_cursor(page.before)
+        return Response(encode(PagePayload([order_payload(record) for record in page.orders], cursor)))
+
+    def list_failures(self, request: Request[FailuresQuery, RequestHeaders, None]) -> Response:
+        """What orders have failed with, or wait for their next attempt after: the error of most of them first."""
+        groups = self._engine.failures(request.query.limit)
+        return Response(encode(FailuresPayload([failure_group_payload(group) for group in groups])))
 
     def cancel(self, request: Moving[MoveRequest]) -> Deferred[Response]:
         """Cancel an order that is Pending."""

@@ -36,6 +36,7 @@ ALLOWED = {
     ("POST", "/orders/{order_id}/cancel"): {SUBMIT, OPERATE},
     ("POST", "/orders/{order_id}/retry"): {OPERATE},
     ("POST", "/orders/{order_id}/settle"): {OPERATE},
+    ("GET", "/failures"): {READ, OPERATE},
     ("GET", "/events?timeout=0"): {READ, OPERATE},
     ("GET", "/control"): {READ, OPERATE},
     ("POST", "/control/pause"): {OPERATE},
@@ -200,7 +201,8 @@ class TestBoundKey:
         return guarded.key(*Role, user="u-1")
 
     @pytest.mark.parametrize(
-        ("method", "path"), [(method, path) for method, path in ALLOWED if path.startswith(("/control", "/audit"))]
+        ("method", "path"),
+        [(method, path) for method, path in ALLOWED if path.startswith(("/control", "/audit", "/failures"))],
     )
     def test_what_concerns_all_users_needs_a_key_that_is_bound_to_none(
         self, guarded: Guarded, all_roles: str, order: MakeOrder, method: str, path: str
