@@ -7,7 +7,7 @@ from collections.abc import Callable
 import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
 
 from ...engine import Engine, OrderStatus
-from .section import Section, go_to, show
+from .section import Section, go_to
 from .sign_in import SignIn
 
 _FEW = 8
@@ -33,11 +33,6 @@ class Overview(Section):
         if not visitor.sees_all:
             go_to("/orders/")
         return self.page("overview.html", visitor, **self._values())
-
-    @cherrypy.expose  # type: ignore[untyped-decorator]  # likewise
-    def live(self) -> bytes:
-        """What moves on it."""
-        return show("overview_live.html", visitor=self.overseer(), **self._values())
 
     def _values(self) -> dict[str, object]:
         return {

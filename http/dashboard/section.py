@@ -46,7 +46,7 @@ class Section:
         """
         visitor = self._sign_in.visitor()
         if visitor is None:
-            if cherrypy.request.headers.get("HX-Request"):  # a part of a page whose session is over: leave that page
+            if cherrypy.request.headers.get("HX-Request"):  # a page that has stayed open for longer than its session
                 cherrypy.response.headers["HX-Redirect"] = f"{ROOT}/sign_in"
                 raise KeyNotEnough("The session is over: sign in again.")
             go_to("/sign_in")

@@ -91,3 +91,14 @@ def test_what_is_not_there_is_told_on_a_page(client: Any) -> None:
         reply = client.get(path)
         assert reply.status == 404
         assert reply.headers.get_content_type() == "text/html"
+
+
+def test_an_order_that_is_looked_at_tells_its_next_step_by_itself(
+    held: Any, gate: Any, order: Callable[..., dict[str, Any]], window: Callable[..., Any]
+) -> None:
+    held.post("/orders", order())
+    gate.begun()
+    page = window(held).open("/orders/o-1")
+    expect(page.get_by_role("listitem").first).to_contain_text("Processing")
+    gate.release()
+    expect(page.get_by_role("listitem").first).to_contain_text("Completed")
