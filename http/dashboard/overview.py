@@ -40,6 +40,6 @@ class Overview(Section):
             "control": self.engine.control(),
             "unready": self.engine.unready_reasons(),
             "warnings": (*self.engine.warnings(), *self._warnings()),
-            "failed": self.engine.orders(status=OrderStatus.FAILED, limit=_FEW),
+            "failures": self.engine.failures(limit=_FEW),
             "review": self.engine.orders(status=OrderStatus.REVIEW, limit=_FEW),
         }
