@@ -17,7 +17,6 @@ from ...store.domain.lifecycle import SETTLED_RULE
 from ...store.domain.reason import REASON, REASON_RULE
 from ..framework.parameters import Parameter, matching, parameters_of, told_rule
 from ..wire.errors import InvalidBody
-from .fields import SettledStatus
 from .parameters import FilterQuery
 from .requests import decode_object
 
@@ -50,7 +49,7 @@ ActionName = Annotated[
     ),
 ]
 SettledAs = Annotated[
-    SettledStatus,
+    Literal["Completed", "Failed"],
     Meta(description="What they are settled as; for a settle only.", extra=told_rule(f"must be {SETTLED_RULE}")),
 ]
 DryRun = Annotated[

@@ -53,8 +53,8 @@ class Bulk(NamedTuple):
         """
         if self.orders == ALL_ORDERS and not self.everything:
             raise InvalidConfiguration("Name an order, or say which ones are meant: --error, --status, …, or --all.")
-        given = {"reason": self.reason, "status": self.status, "dry_run": self.dry_run or None}
-        body = {"action": self.action, "where": as_parameters(self.orders)}
+        given: dict[str, object] = {"reason": self.reason, "status": self.status, "dry_run": self.dry_run or None}
+        body: dict[str, object] = {"action": self.action, "where": as_parameters(self.orders)}
         body |= {name: value for name, value in given.items() if value is not None}
         answer = server.post("orders", "actions", body=msgspec.json.encode(body))
         if self.dry_run:

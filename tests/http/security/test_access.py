@@ -52,6 +52,7 @@ PUBLIC = [
         *("/docs", "/docs/docs.js", "/docs/docs.css", "/docs/swagger.js", "/docs/swagger.css"),
     )
 ]
+OF_ALL_USERS = ("/control", "/audit", "/failures", "/orders/actions")
 SETS_OF_ROLES = [set(roles) for size in (1, 2, 3) for roles in itertools.combinations(Role, size)]
 
 
