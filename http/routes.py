@@ -44,7 +44,7 @@ def routes(
     metrics_calls = MetricsCalls(engine)
     event_calls = EventCalls(feed)
     steering_calls = SteeringCalls(engine)
-    health_calls = HealthCalls(engine, lambda: (*protection.authenticator.trouble(), *warnings()))
+    health_calls = HealthCalls(engine, warnings, protection.authenticator.trouble)
     api = (
         Route("POST", "/orders", order_calls.submit, SUBMITTING, orders.SUBMIT),
         Route("GET", "/orders", order_calls.list, READING, orders.LIST, may_block=True),

@@ -23,6 +23,7 @@ from ordermill.http.openapi.describe import describe
 from ordermill.http.processes.remote_engine import RemoteEngine
 from ordermill.http.routes import routes
 from ordermill.http.security.api_keys import Role, create_key
+from ordermill.http.security.keyring import Keyring
 from ordermill.http.security.protection import UNPROTECTED
 from ordermill.http.transport.buffer_budget import BufferBudget
 from ordermill.http.wire.request_head import MAX_FIELDS, MAX_TARGET_BYTES
@@ -388,6 +389,9 @@ def provoke(start_server: Start, gate: Held, monkeypatch: pytest.MonkeyPatch, tm
         match kind:
             case "key-required":
                 return with_key(call, None)
+            case "keys-unreadable":
+                monkeypatch.setattr(Keyring, "_has_been_unreadable_for_long", lambda _: True)
+                return with_key(call, Role.OPERATE)
             case "key-not-enough":
                 return with_key(call, Role.READ if call.method == "POST" else Role.SUBMIT)
             case "too-many-orders":

@@ -158,7 +158,12 @@ SUBMIT = Operation(
             in_json(OrderPayload, _PENDING),
             {"Location": True} | _TAGGED | _RATED,
         ),
-        _order("The very same order was sent before: the order as it is by now.", _COMPLETED, _TAGGED | _RATED),
+        _order(
+            "The very same order was sent before: the order as it is by now, or where the key must not read, as it was "
+            "accepted.",
+            _COMPLETED,
+            _TAGGED | _RATED,
+        ),
     ),
     problems=(_FAULTY, OrderConflict("o-1"), *_SENDING),
     remark=f"A body has {MAX_ORDER_BYTES // 1024**2} MiB at the most.",
