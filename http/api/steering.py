@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any, TypeAlias
 
-from ...engine import AuditEntry, BulkAction, ControlSnapshot, Engine, Reply
+from ...engine import ActionNotFound, AuditEntry, BulkAction, ControlSnapshot, Engine, Reply
 from ...store.domain.record import rfc3339
 from ..framework.body import B
 from ..framework.deferred import Deferred
@@ -13,7 +13,6 @@ from ..framework.parameters import NoParameters
 from ..framework.request import PlainRequest, Request
 from ..framework.request_headers import RequestHeaders
 from ..framework.response import Response
-from ..wire.errors import NoSuchResource
 from .fields import ACTION_ID
 from .parameters import AuditQuery, order_filter
 from .requests import decode_cursor
@@ -93,7 +92,7 @@ class SteeringCalls:
 def _action_id(request: Request[Any, Any, Any]) -> int:
     text = request.path["action_id"]
     if ACTION_ID.fullmatch(text) is None:
-        raise NoSuchResource
+        raise ActionNotFound(text)
     return int(text)
 
 

@@ -104,7 +104,7 @@ class OrderNotFound(OrdermillError):
 class ActionNotFound(OrdermillError):
     """No bulk action has this number."""
 
-    def __init__(self, action_id: int) -> None:
+    def __init__(self, action_id: int | str) -> None:
         self.action_id = action_id
         super().__init__(f"There is no action {action_id}.")
 
