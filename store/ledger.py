@@ -12,6 +12,7 @@ from peewee import SQL, Database, Field, Insert, IntegrityError, Model, Select
 
 from . import queries
 from .domain import lifecycle
+from .domain.claim import Claim
 from .domain.idempotency_key import IdempotencyKey
 from .domain.lifecycle import OrderStatus
 from .domain.metrics import PROCESSING_MICROSECONDS, TIMED_ORDERS
@@ -19,13 +20,14 @@ from .domain.order import Order
 from .domain.outcome import Acceptance, Outcome, Recorded
 from .domain.record import ENGINE, Cause, Move, OrderRecord
 from .idempotency import remember
+from .queue import OrderQueue
 from .rows import ORDER_COLUMNS, TRANSITION_COLUMNS, order_row, transition_row
 from .statements import ManyRows, given_values, run, run_for_each, to_sql, write_transaction
 from .tables import OrderModel, TransitionModel
 from .totals import add_to_totals
 from .translation import translated_errors
 
-_INSERTED_ORDER = (*ORDER_COLUMNS, OrderModel.keyed_at)
+_INSERTED_ORDER = (*ORDER_COLUMNS, OrderModel.keyed_at, OrderModel.rank)
 _INSERTED_TRANSITION = (TransitionModel.sequence, TransitionModel.order_id, *TRANSITION_COLUMNS)
 
 
@@ -42,6 +44,11 @@ _insert_transitions = ManyRows(
 )
 
 
+# An order that becomes Pending waits for its time, and gets a place in the queue when that has come. Not one that comes
+# back unharmed, which has its place still: see `keeps_place`.
+_RANK = SQL("CASE WHEN given.column1 <> 'Pending' OR status = 'Processing' AND failures = given.column3 THEN rank END")
+
+
 def _update(size: int) -> str:
     value = [SQL(f"given.column{number}") for number in range(11)]  # in the sequence of `_guarded_update`
     return to_sql(
@@ -53,6 +60,7 @@ def _update(size: int) -> str:
                 OrderModel.updated_at: value[4],
                 OrderModel.ready_at: value[5],
                 OrderModel.last_error: value[6],
+                OrderModel.rank: _RANK,
             }
         )
         .from_(given_values(size, 10))
@@ -70,7 +78,8 @@ _UPDATE_ORDER = _update(1)
 _NOTE_KEY = to_sql(OrderModel.update({OrderModel.keyed_at: 0}).where(OrderModel.sequence == 0))
 _CLAMP_READY = to_sql(
     OrderModel.update({OrderModel.ready_at: 0}).where(
-        (OrderModel.ready_at > 0)
+        OrderModel.rank.is_null()
+        & (OrderModel.ready_at > 0)
         & ((OrderModel.failures == 0) | (OrderModel.updated_at > 0) | (OrderModel.ready_at > 0))
     )
 )
@@ -86,11 +95,14 @@ class Ledger:
 
     Args:
         database: open in the calling thread with a connection that may write.
+        kept: how many Pending orders are kept in memory at the most, so that a claim need not read them.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, kept: int = 0) -> None:
         self._database = database
+        self._kept = kept
         self._next_sequence = queries.last_sequence(database) + 1
+        self._queue: OrderQueue | None = None
 
     def record(
         self,
@@ -100,6 +112,7 @@ class Ledger:
         causes: Sequence[Cause] = (),
         keys: Sequence[IdempotencyKey | None] = (),
         ready_us: int | None = None,
+        claim: Claim | None = None,
     ) -> Recorded:
         """Store everything in one transaction, or nothing.
 
@@ -110,14 +123,16 @@ class Ledger:
             causes: who brought each of the orders; empty where nothing is known.
             keys: the idempotency key that came with each of the orders, which stays as long as its key; empty where
                 none did.
-            ready_us: the place of the new orders in the queue, which runs on a clock of its own; `at_us` by default.
+            ready_us: since when the new orders may be processed, on the queue's clock; `at_us` by default.
+            claim: how many of the orders that are next are to be Processing then, the new ones among them; none by
+                default.
 
         Raises:
             StoreUnavailable: the database did not take the transaction; nothing was stored.
             peewee.IntegrityError, sqlite3.IntegrityError: the schema refuses a row of it; nothing was stored.
         """
         transaction = partial(
-            self._transaction, orders, moves, at_us, at_us if ready_us is None else ready_us, causes, keys
+            self._transaction, orders, moves, at_us, at_us if ready_us is None else ready_us, causes, keys, claim
         )
         try:
             with translated_errors(but=(IntegrityError, sqlite3.IntegrityError)):
@@ -125,9 +140,20 @@ class Ledger:
                     return transaction(step_by_step=False)
                 except _GuardFailed:
                     return transaction(step_by_step=True)
+        except BaseException:
+            self._queue = None
+            raise
         finally:
             # After an error too: a transaction may be stored although its commit failed.
             self._next_sequence += len(orders)
+
+    @property
+    def next_ready_us(self) -> int | None:
+        """When the next order is ready of those that wait for their time, on the queue's clock.
+
+        None where none waits, and 0 where that is not known.
+        """
+        return 0 if self._queue is None else self._queue.next_ready_us
 
     def clamp_ready_times(self, now_us: int, longest_delay_us: int) -> int:
         """Let those orders wait no longer whose waiting no delay explains: the clock was ahead when they began to.
@@ -156,17 +182,25 @@ class Ledger:
         ready_us: int,
         causes: Sequence[Cause],
         keys: Sequence[IdempotencyKey | None],
+        claim: Claim | None,
         *,
         step_by_step: bool,
     ) -> Recorded:
         with write_transaction(self._database):
-            acceptances = self._insert(orders, at_us, ready_us, keys) if orders else []
+            queue = self._queue = self._queue or OrderQueue(self._database, self._kept)
+            # What was handed in first: who asked for an order to be cancelled or hurried comes before the claim.
+            moved, refused = self._update_each(moves) if step_by_step else self._update(moves)
+            queue.note_moves(moved)
+            if claim is not None:
+                queue.let_in(claim.now_us, claim.room)
+            acceptances = self._insert(queue, orders, at_us, ready_us, keys) if orders else []
             accepted = [
                 (record, cause)
                 for (outcome, record), cause in zip(acceptances, causes or repeat(ENGINE), strict=False)
                 if outcome is Outcome.ACCEPTED
             ]
-            moved, refused = self._update_each(moves) if step_by_step else self._update(moves)
+            if claim is not None:
+                moved += queue.claim(claim, at_us)
             transitions = [_transition(None, record, lifecycle.ACCEPT.why, cause) for record, cause in accepted]
             transitions += starmap(_transition, moved)
             _insert_transitions.run(self._database, transitions)
@@ -187,18 +221,36 @@ class Ledger:
             run_for_each(self._database, _NOTE_KEY, stored_before)
 
     def _insert(
-        self, orders: Sequence[Order], at_us: int, ready_us: int, keys: Sequence[IdempotencyKey | None]
+        self,
+        queue: OrderQueue,
+        orders: Sequence[Order],
+        at_us: int,
+        ready_us: int,
+        keys: Sequence[IdempotencyKey | None],
     ) -> list[Acceptance]:
         first = self._next_sequence
         records = [
             OrderRecord(order, sequence, OrderStatus.PENDING, 0, 0, at_us, at_us, ready_us)
             for sequence, order in enumerate(orders, first)
         ]
-        rows = [(*order_row(record), None if key is None else at_us) for record, key in zip_longest(records, keys)]
+        places = queue.give_places(order.user_id for order in orders)
+        rows = [
+            (*order_row(record), None if key is None else at_us, place)
+            for record, key, place in zip_longest(records, keys, places)
+        ]
         inserted = _insert_orders.run(self._database, rows)
         if inserted == len(records):
+            queue.note(records)
             return [Acceptance(Outcome.ACCEPTED, record) for record in records]
         new = {sequence for (sequence,) in run(self._database, _SEQUENCES_FROM, (first,)).fetchall()}
+        queue.note([record for record in records if record.sequence in new])
+        queue.take_back_places(
+            [
+                (record.order.user_id, place)
+                for record, place in zip(records, places, strict=True)
+                if record.sequence not in new
+            ]
+        )
         return [
             Acceptance(Outcome.ACCEPTED, record) if record.sequence in new else self._compare(record.order)
             for record in records

@@ -15,7 +15,7 @@ Database = peewee.Database
 """A database that is connected in the calling thread, for whoever passes it on."""
 
 _MOST_ROWS = 1024
-"""Rows of one statement at the most. SQLite takes 32,766 values, and our widest row has 13."""
+"""Rows of one statement at the most. SQLite takes 32,766 values, and our widest row has 14."""
 
 _DIALECT: Any = SqliteDatabase(None)
 

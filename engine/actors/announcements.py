@@ -10,24 +10,13 @@ from typing import Any
 from pykka import ActorRef
 
 from ...store.domain import lifecycle
-from ...store.domain.errors import StoreUnavailable
 from ...store.domain.lifecycle import OrderStatus
 from ...store.domain.order import Order
 from ...store.domain.outcome import Outcome, Recorded
-from ...store.domain.record import Move, OrderRecord
 from ..logger import EngineLogger
 from .backlog import users_released
 from .context import EngineContext
-from .messages import (
-    AssignmentsFailed,
-    BacklogRead,
-    BacklogReleased,
-    LedgerCommitted,
-    OrdersAssigned,
-    OrdersReady,
-    TotalsRead,
-    WakeUp,
-)
+from .messages import BacklogRead, BacklogReleased, LedgerCommitted, TotalsRead
 
 
 class Announcements:
@@ -36,7 +25,6 @@ class Announcements:
     Args:
         context: whom to tell.
         tell: tells an actor a message.
-        find: looks an order up in the database, by its id; raises StoreUnavailable.
         log: for what is worth a line.
     """
 
@@ -44,40 +32,14 @@ class Announcements:
         self,
         context: EngineContext,
         tell: Callable[[ActorRef[Any], object], None],
-        find: Callable[[str], OrderRecord | None],
         log: EngineLogger,
     ) -> None:
         self._context = context
         self._tell = tell
-        self._find = find
         self._log = log
         self._counts_users = context.config.user_backlog is not None
         self.received = 0
         """How many orders the recorder has got from intake, whatever became of them."""
-
-    def tell_pool(self, recorded: Recorded) -> None:
-        """Tell the pool what is Pending and what is Processing now."""
-        ready = [record for outcome, record in recorded.acceptances if outcome is Outcome.ACCEPTED]
-        assigned: list[OrderRecord] = []
-        for step in recorded.moved:
-            if step.after.status is OrderStatus.PROCESSING:
-                assigned.append(step.after)
-            elif step.after.status is OrderStatus.PENDING:
-                ready.append(step.after)
-        refused: list[OrderRecord] = []
-        hurried: list[OrderRecord] = []
-        unclear: list[Move] = []
-        for step in recorded.refused:
-            if step.after.status is OrderStatus.PROCESSING:
-                self._sort_out(step, assigned, refused, hurried, unclear)
-        if ready:
-            self._tell(self._context.pool, OrdersReady(ready))
-        if assigned or refused:
-            self._tell(self._context.pool, OrdersAssigned(assigned, refused))
-        if hurried:  # after the pool has let go of them as they were
-            self._tell(self._context.pool, OrdersReady(hurried))
-        if unclear:
-            self._tell(self._context.pool, AssignmentsFailed(unclear))
 
     def tell_totals(self, orders: Sequence[Order], recorded: Recorded) -> None:
         """Tell intake and the metrics actor what the transaction has changed for them."""
@@ -99,9 +61,8 @@ class Announcements:
         """Wake those who wait for these orders."""
         finished = [step.after for step in recorded.moved if step.after.status not in lifecycle.BACKLOG]
         for step in recorded.refused:
-            if step.after.status is not OrderStatus.PROCESSING:
-                finished.append(step.after)  # or so it may be: whoever waits looks again
-                self._log.info("order %s moved on before: not recorded as %s", step.after.order_id, step.after.status)
+            finished.append(step.after)  # or so it may be: whoever waits looks again
+            self._log.info("order %s moved on before: not recorded as %s", step.after.order_id, step.after.status)
         self._context.waiters.wake(finished)
 
     def forget_begun(self, recorded: Recorded) -> None:
@@ -126,25 +87,3 @@ class Announcements:
         backlog = sum(totals[status] for status in lifecycle.BACKLOG)
         self._tell(self._context.intake, BacklogRead(backlog, self.received, users))
         self._tell(self._context.metrics, TotalsRead(totals))
-        self._tell(self._context.pool, WakeUp())
-
-    def _sort_out(
-        self,
-        step: Move,
-        assigned: list[OrderRecord],
-        refused: list[OrderRecord],
-        hurried: list[OrderRecord],
-        unclear: list[Move],
-    ) -> None:
-        # Only the pool assigns: an order in that very attempt was taken by a transaction that said it had failed.
-        try:
-            stored = self._find(step.before.order_id)
-        except StoreUnavailable:
-            unclear.append(step)
-            return
-        if stored is not None and (stored.status, stored.attempts) == (step.after.status, step.after.attempts):
-            assigned.append(stored)
-        else:
-            refused.append(step.before)
-            if stored is not None and stored.status is OrderStatus.PENDING:
-                hurried.append(stored)
