@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 from ..engine import Engine, EngineStopped, IdempotencyKey, Order, Reply, StoreUnavailable
 from ..engine.execution.handler import describe
 from ..engine.reply import answer, fail
-from ..engine.requests import AwaitOrder, Request, SubmitOrders
+from ..engine.requests import Request, SubmitOrders, Wait
 from ..store.domain.outcome import Acceptance
 from ..store.domain.record import ENGINE, Cause
 from ..store.statements import Database
@@ -60,7 +60,7 @@ class LoopEngine(Engine):
         outer = request.reply
         inner: Reply[Any] = Reply()
         inner.when_done(lambda: self._call_in_loop(partial(_pass_on, inner, outer)))
-        if isinstance(request, AwaitOrder):
+        if isinstance(request, Wait):
             request.reply.when_done(lambda: answer(inner, None))  # where the caller waits no longer
         self._engine.send(request._replace(reply=inner))
 

@@ -15,12 +15,13 @@ from .domain.metrics import (
     PRUNED_COMPLETED,
     PRUNED_PROCESSING_MICROSECONDS,
     PRUNED_TIMED_ORDERS,
+    REMOVED_EVENTS_THROUGH,
     TIMED_ORDERS,
 )
 from .domain.record import Attempt, OrderRecord, Transition
 from .rows import ORDER_COLUMNS, TRANSITION_COLUMNS, order_of, transition_of
 from .statements import run, to_sql
-from .tables import OrderModel, TotalModel, TransitionModel
+from .tables import OrderModel, SecretModel, TotalModel, TransitionModel
 
 _FIND = to_sql(OrderModel.select(*ORDER_COLUMNS).where(OrderModel.order_id == ""))
 _STORED = to_sql(
@@ -225,6 +226,12 @@ def last_transition_us(database: Database) -> int:
     return max((at for (at,) in newest.tuples().execute(database)), default=0)
 
 
+def session_secret(database: Database) -> bytes:
+    """What the sessions of the pages are signed with."""
+    ((value,),) = SecretModel.select(SecretModel.value).where(SecretModel.name == "sessions").tuples().execute(database)
+    return bytes(value)
+
+
 def totals(database: Database) -> Counter[str]:
     """The running counts, by their names in `totals`."""
     return Counter(dict(TotalModel.select(TotalModel.name, TotalModel.value).tuples().execute(database)))
@@ -247,7 +254,7 @@ def recount(database: Database) -> Counter[str]:
     )
     ((count, microseconds),) = durations.tuples().execute(database)
     pruned = totals(database)
-    for name in (PRUNED_COMPLETED, PRUNED_TIMED_ORDERS, PRUNED_PROCESSING_MICROSECONDS):
+    for name in (PRUNED_COMPLETED, PRUNED_TIMED_ORDERS, PRUNED_PROCESSING_MICROSECONDS, REMOVED_EVENTS_THROUGH):
         counts[name] = pruned[name]  # what is gone cannot be counted again
     counts[TIMED_ORDERS] = count + pruned[PRUNED_TIMED_ORDERS]
     counts[PROCESSING_MICROSECONDS] = (microseconds or 0) + pruned[PRUNED_PROCESSING_MICROSECONDS]

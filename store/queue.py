@@ -24,6 +24,7 @@ from .statements import run, run_for_each
 from .turns import Turns
 
 _LET_IN_AT_ONCE = 1_000
+_PENDING = OrderStatus.PENDING
 
 _CLAIM = """
     UPDATE orders SET status = 'Processing', attempts = attempts + 1, updated_at = max(updated_at, ?), ready_at = NULL
@@ -86,7 +87,9 @@ class OrderQueue:
 
     def note_moves(self, moves: Iterable[Move]) -> None:
         """Steps of orders were recorded."""
-        returned = [step for step in moves if step.after.status is OrderStatus.PENDING]
+        returned = [step for step in moves if step.edge.target is _PENDING]
+        if not returned:
+            return
         self.note([step.after for step in returned])
         waiting = [step.after.ready_us or 0 for step in returned if not keeps_place(step)]
         if waiting:
@@ -147,7 +150,7 @@ class OrderQueue:
                 )
             else:
                 before = replace(after, status=OrderStatus.PENDING, attempts=attempts - 1, ready_us=claim.now_us)
-            steps.append(Move(before, after, lifecycle.ASSIGN.why))
+            steps.append(Move(lifecycle.ASSIGN, before, after, lifecycle.ASSIGN.why))
         return steps
 
     def _take(self, claim: Claim, at_us: int) -> list[tuple[int, ...]]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import repeat
 
+from ...store.domain.act import Act, Action
 from ...store.domain.claim import Claim
 from ...store.domain.idempotency_key import IdempotencyKey
 from ...store.domain.order import Order
@@ -37,7 +38,9 @@ class Batch:
 
     @property
     def causes(self) -> list[Cause]:
-        """Who brought each of the orders."""
+        """Who brought each of the orders; empty where nothing is known."""
+        if not any(submission.causes for submission in self.submissions):
+            return []
         return [
             cause
             for submission in self.submissions
@@ -56,6 +59,14 @@ class Batch:
         """All steps of orders that are stored already."""
         return [step for _, step in self.commands] + self.handled
 
+    @property
+    def acts(self) -> list[tuple[Move, Act]]:
+        """What the audit log has of the commands, each with the step that does it."""
+        return [
+            (step, Act(_ACTIONS[type(command)], command.order_id, command.reason, 1, command.cause))
+            for command, step in self.commands
+        ]
+
     def parts(self) -> Iterator[Batch]:
         """Everything in a batch of its own."""
         for submission in self.submissions:
@@ -66,3 +77,10 @@ class Batch:
             yield Batch(handled=[result], is_part=True)
         if self.claim is not None:
             yield Batch(claim=self.claim, is_part=True)
+
+
+_ACTIONS: dict[type[Command], Action] = {
+    CancelOrder: Action.CANCEL,
+    RetryOrder: Action.RETRY,
+    SettleOrder: Action.SETTLE,
+}

@@ -8,11 +8,13 @@ flow control for ATM networks", IEEE Network 9, 1995.)
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 
 from ...store import queries
+from ...store.domain import lifecycle
 from ...store.domain.claim import Claim
 from ...store.domain.lifecycle import OrderStatus
-from ...store.domain.outcome import Outcome, Recorded
+from ...store.domain.outcome import Recorded
 from ...store.domain.record import Move, OrderRecord, keeps_place
 from ...store.statements import Database
 from ..clock import Timer
@@ -24,6 +26,7 @@ _ALONE_US = 10_000_000
 _LEFT_OUT_US = (500_000, 60_000_000)
 """How long an order is left out that cannot be recorded as Processing, at first and at last; that doubles each time."""
 _MOST_LEFT_OUT = 100
+_PENDING, _PROCESSING = OrderStatus.PENDING, OrderStatus.PROCESSING
 
 
 class Dispatcher:
@@ -94,7 +97,7 @@ class Dispatcher:
             StoreUnavailable, peewee.DatabaseError: the database did not answer.
         """
         room = self._wanted - self._given
-        if room <= 0 or self._is_closed:
+        if room <= 0 or self._is_closed or self._context.control.is_paused:
             return None
         self._planned_us = now_us = self._now_us()
         left_out = {one for one, (_, until_us) in self._left_out.items() if until_us > now_us}
@@ -126,22 +129,18 @@ class Dispatcher:
         Returns:
             What to tell the pool.
         """
-        claimed: list[OrderRecord] = []
-        is_returned = False
         in_hand, have_others_waited = len(self._in_hand), bool(self._context.suspects)
-        for step in recorded.refused:  # its order has moved on before
-            self._take_back(step)
-        for step in recorded.moved:
-            if step.after.status is OrderStatus.PROCESSING:
-                claimed.append(step.after)
-            else:
+        for step in chain(recorded.refused, recorded.moved):  # who is refused has moved on before
+            if step.edge.source is _PROCESSING:
                 self._take_back(step)
-                is_returned |= step.after.status is OrderStatus.PENDING
-        if claim is None:
-            self._may_be_more |= is_returned or any(outcome is Outcome.ACCEPTED for outcome, _ in recorded.acceptances)
-        else:
+        assign = lifecycle.ASSIGN
+        claimed = [step.after for step in recorded.moved if step.edge is assign] if recorded.taken[assign] else []
+        if claim is not None:
             self._may_be_more = len(claimed) == claim.room
-        self._may_be_more |= have_others_waited and len(self._in_hand) < in_hand
+        elif any(edge.target is _PENDING for edge in recorded.taken):
+            self._may_be_more = True
+        if have_others_waited and len(self._in_hand) < in_hand:
+            self._may_be_more = True
         return self._give(claimed)
 
     def find_lost(self, database: Database) -> OrdersClaimed | None:
@@ -163,7 +162,7 @@ class Dispatcher:
         Args:
             next_ready_us: when the next order is ready of those that wait for their time.
         """
-        if self._is_closed or self._wanted <= self._given:
+        if self._wanted <= self._given or self._is_closed:
             return
         times = [until_us for _, until_us in self._left_out.values()]
         times += [self._others_wait_until_us, next_ready_us or 0]
@@ -198,12 +197,12 @@ class Dispatcher:
 
     def _take_back(self, step: Move) -> None:
         sequence = step.before.sequence
-        if step.before.status is not OrderStatus.PROCESSING or self._in_hand.get(sequence) != step.before.attempts:
+        if self._in_hand.get(sequence) != step.before.attempts:
             return
         del self._in_hand[sequence]
         if sequence == self._alone:
             self._alone, self._others_wait_until_us = None, 0
-            if not (step.after.status is OrderStatus.PENDING and keeps_place(step)):  # its handler has ended once
+            if not (step.edge is lifecycle.RETURN and keeps_place(step)):  # its handler has ended once
                 self._context.suspects.discard(sequence)
 
     def _now_us(self) -> int:

@@ -11,6 +11,7 @@ from pykka import ActorRef, Future
 from ...store.domain.record import Move, OrderRecord
 from ..execution.handler import Effect
 from ..requests import CancelOrder
+from ..snapshot import ControlSnapshot
 
 
 class ClaimOrders(NamedTuple):
@@ -55,6 +56,19 @@ class OrdersClaimed(NamedTuple):
 
 class OrdersDue(NamedTuple):
     """From the clock, and from itself, to the recorder: orders may be given that had to wait."""
+
+
+class ControlChanged(NamedTuple):
+    """From the recorder to the pool: what operators have set is another by now, and the context has it."""
+
+    reply: Future[ControlSnapshot]
+    """Set once the pool obeys."""
+    control: ControlSnapshot
+    """What to answer."""
+
+
+class EndPause(NamedTuple):
+    """To the recorder, at the start and from the clock: the time of a pause may be over."""
 
 
 class ProcessOrders(NamedTuple):

@@ -17,7 +17,7 @@ from ..execution.attempt import describe_overrun
 from ..execution.handler import Effect
 from ..execution.retry import put_back
 from ..execution.unknown_outcome import settle
-from ..reply import fail
+from ..reply import answer, fail
 from .base import EngineActor, some
 from .claims import Claims
 from .context import EngineContext
@@ -28,6 +28,7 @@ from .messages import (
     ClaimOrders,
     ClaimsRunLow,
     ClaimsStopped,
+    ControlChanged,
     EffectFound,
     HandlerLost,
     HandlerNotBegun,
@@ -45,6 +46,8 @@ from .messages import (
 from .roster import Roster
 
 _MOST_AHEAD = 128
+_LEAST_PROCESSORS = 8
+"""There is room for what so many have in hand, and for a thousand that operators may have later."""
 _ASSIGNMENT_SECONDS = 0.010
 """What recording an assignment may take: so much work of all processors is claimed ahead, to keep them busy."""
 _SHARE_SECONDS = 0.005
@@ -53,6 +56,7 @@ _UNBEGUN_SECONDS = 0.025
 """How long an order may be claimed before its handler begins."""
 _UNBEGUN = "the engine stopped before it was begun"
 _ABANDONED = "the engine stopped before the handler returned"
+_PAUSED = "the engine was paused before it was begun"
 _NOBODY_FREE = "no processor was free in time"
 _RELEASED = "it was not begun yet"
 
@@ -63,6 +67,7 @@ Message = (
     | TryProcessors
     | ClaimsRunLow
     | CheckClaims
+    | ControlChanged
     | HandlerLost
     | HandlerNotBegun
     | EffectFound
@@ -98,6 +103,7 @@ class PoolActor(EngineActor):
         self._end_check: Timer | None = None
         self._order_seconds = 1.0  # of the handler for one order: the recent mean, or the latest where that is longer
         self._may_claim_ahead = True
+        self._most_ahead = _MOST_AHEAD * max(_LEAST_PROCESSORS, context.processors)  # however many there will be
         self._is_stopping = False
         self._may_be_given_more = True
         self._stopping: Future[None] | None = None  # who waits for the stop
@@ -142,6 +148,8 @@ class PoolActor(EngineActor):
                     self._settle(record, error, effect, pays=pays)
             case ReleaseOrder():
                 self._release(message)
+            case ControlChanged():
+                self._roster.replace()
             case CheckTimeouts():
                 self._timeout_check = None
                 self._check_timeouts()
@@ -161,8 +169,12 @@ class PoolActor(EngineActor):
         if self._is_stopping:
             self._wind_down()
         else:
+            if self._context.control.is_paused:
+                self._return(self._claims.take_back(), _PAUSED)
             self._claim()
         self._dispatch()
+        if isinstance(message, ControlChanged):
+            answer(message.reply, message.control)
 
     def _take_in(self, claimed: OrdersClaimed) -> None:
         if claimed.given <= self._given:  # before an error that came afterwards
@@ -185,7 +197,7 @@ class PoolActor(EngineActor):
     def _room(self) -> int:
         """How many orders may be given that are not in hand yet."""
         self._measure()
-        if not self._roster.is_anybody_fit:
+        if self._context.control.is_paused or not self._roster.is_anybody_fit:
             return 0
         ahead = self._ahead() if self._may_claim_ahead else 0
         self._claims.low_water = ceil(ahead / 2)
@@ -193,7 +205,7 @@ class PoolActor(EngineActor):
 
     def _ahead(self) -> int:
         """How many orders may be claimed beyond what the idle processors take."""
-        ahead = assigned_ahead(self._context.config.processors, self._order_seconds)
+        ahead = min(self._most_ahead, assigned_ahead(self._context.processors, self._order_seconds))
         if not ahead or self._order_seconds <= _UNBEGUN_SECONDS:
             return ahead
         # Handlers that began together end together: only for those that are about to end.
@@ -366,4 +378,4 @@ def assigned_ahead(processors: int, order_seconds: float) -> int:
 def most_processing(processors: int) -> int:
     """How many orders are Processing at once at the most, with room to spare."""
     # In hand, claimed, and with results that are not recorded: nothing more is claimed before these are.
-    return 4 * (_MOST_AHEAD + 1) * processors
+    return 4 * (_MOST_AHEAD + 1) * max(_LEAST_PROCESSORS, processors)

@@ -8,8 +8,7 @@ from http import HTTPStatus
 import msgspec
 
 from ...engine import Engine
-from ..framework.parameters import NoParameters
-from ..framework.request import Request
+from ..framework.request import PlainRequest
 from ..framework.response import Response
 from .responses import encode
 
@@ -39,14 +38,12 @@ class HealthCalls:
         self._engine = engine
         self._warnings = warnings
 
-    def live(self, request: Request) -> Response:
+    def live(self, _request: PlainRequest) -> Response:
         """200 while the process answers and its actors live; 503 tells an orchestrator to start it anew."""
-        request.query(NoParameters)
         return _answer(self._engine, self._engine.dead_actors())
 
-    def ready(self, request: Request) -> Response:
+    def ready(self, _request: PlainRequest) -> Response:
         """200 while orders are taken; 503 with the reasons otherwise."""
-        request.query(NoParameters)
         return _answer(self._engine, self._engine.unready_reasons(), (*self._engine.warnings(), *self._warnings()))
 
 

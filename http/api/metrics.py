@@ -12,9 +12,9 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from ...engine import Engine, MetricsSnapshot
-from ..framework.parameters import NoParameters
-from ..framework.request import Request
-from ..framework.response import Deferred, Response
+from ..framework.deferred import Deferred
+from ..framework.request import PlainRequest
+from ..framework.response import Response
 from ..wire.headers import JSON
 from .responses import encode
 
@@ -31,11 +31,10 @@ class MetricsCalls:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def read(self, request: Request) -> Deferred:
+    def read(self, request: PlainRequest) -> Deferred[Response]:
         """The metrics, as JSON unless the client prefers a Prometheus format."""
-        request.query(NoParameters)
         snapshot = self._engine.begin_metrics()
-        return Deferred(snapshot, lambda: _show(snapshot.get(), request.accept))
+        return Deferred(snapshot, lambda: _show(snapshot.get(), request.fields.get("Accept", "")))
 
 
 def _show(snapshot: MetricsSnapshot, accept: str) -> Response:
@@ -71,6 +70,9 @@ class _Exposition(Collector):
         )
         yield GaugeMetricFamily("ordermill_backlog", "Unfinished orders: Pending and Processing.", snapshot.backlog)
         yield GaugeMetricFamily("ordermill_processors", "Processor actors.", snapshot.processors)
+        yield GaugeMetricFamily(
+            "ordermill_paused", "1 where no order is started, since somebody has paused the engine.", snapshot.paused
+        )
         yield GaugeMetricFamily(
             "ordermill_abandoned_handlers",
             "Handlers that have overrun their time and run on.",

@@ -14,9 +14,10 @@ from typing import TypeVar
 
 from ...engine import Engine, EngineStopped, Reply
 from ...engine.reply import answer, fail
-from ...engine.requests import AwaitOrder, Request
+from ...engine.requests import Request, Wait
 from ...engine.startup import MAX_READERS
-from ...store.sqlite.reader import Reader
+from ...store.connect import connect
+from ...store.reader import Reader
 from ...store.statements import Database
 from .channel import AnnounceFacade, Answer, Asked, EngineHealth, Forgotten, Sender, Sent
 
@@ -35,7 +36,7 @@ class RemoteEngine(Engine):
 
     def __init__(self, connection: Connection, path: Path) -> None:
         self._connection = connection
-        self._reader = Reader(path, MAX_READERS)
+        self._reader = Reader(connect(path), MAX_READERS)
         self._numbers = itertools.count()
         self._asked: dict[int, Asked] = {}
         self._is_closed = False
@@ -84,7 +85,7 @@ class RemoteEngine(Engine):
         """Have every wait end with EngineStopped, now and from now on."""
         self._may_wait = False
         for number, request in list(self._asked.items()):
-            if isinstance(request, AwaitOrder):
+            if isinstance(request, Wait):
                 self._settle(Answer(number, None, EngineStopped()))
 
     def send(self, request: Request) -> None:
@@ -93,7 +94,7 @@ class RemoteEngine(Engine):
         Raises:
             EngineStopped: the engine has stopped.
         """
-        if isinstance(request, AwaitOrder) and not self._may_wait:
+        if isinstance(request, Wait) and not self._may_wait:
             raise EngineStopped
         self._send(request)
 
@@ -103,7 +104,7 @@ class RemoteEngine(Engine):
         if self._is_closed:
             del self._asked[number]
             raise EngineStopped
-        if isinstance(request, AwaitOrder):
+        if isinstance(request, Wait):
             request.reply.when_done(partial(self._forget, number))
         self._sender.send(Sent(number, request._replace(reply=None)))  # type: ignore[arg-type]  # it stays here
 

@@ -35,6 +35,10 @@ class Keyring:
         is_right = compare_digest(hash_key(key), _NO_HASH if entry is None else entry.sha256)
         return entry if is_right else None
 
+    def entry(self, key_id: str) -> KeyEntry | None:
+        """The entry of that id; None where there is none, or none any more."""
+        return self._entries.get().get(key_id)
+
     def trouble(self) -> tuple[str, ...]:
         """Why the keys do not follow their file at present, in words for people; empty while they do."""
         self._entries.get()

@@ -5,8 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import ClassVar
 
-from ...store.domain.errors import FieldFault, OrdermillError
-from ...store.domain.order import pointer_to
+from ...store.domain.errors import FieldFault, OrdermillError, pointer_to
 
 _CHALLENGE = 'Bearer realm="ordermill"'
 
@@ -154,6 +153,18 @@ class UnsupportedMediaType(HttpError):
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
     slug = "unsupported-media-type"
     title = "The media type is not supported"
+
+
+class InvalidBody(HttpError):
+    """The body is JSON, and a field of it is unknown, missing, or has a bad value."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    slug = "invalid-body"
+    title = "The body is not valid"
+
+    def __init__(self, faults: tuple[FieldFault, ...]) -> None:
+        self.faults = faults
+        super().__init__("; ".join(f"{fault.pointer or 'body'}: {fault.detail}" for fault in faults))
 
 
 class InvalidParameter(HttpError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
+from ...framework.request import NOTHING
 from ...framework.route import Operation, Result, Tag
 from ..health import HealthPayload
 from .common import in_json, ok
@@ -12,6 +13,7 @@ LIVE, READY = (
     Operation(
         name,
         Tag.OBSERVERS,
+        NOTHING,
         results=(
             ok("All is well.", HealthPayload, HealthPayload("ok", ())),
             Result(

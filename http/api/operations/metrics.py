@@ -5,6 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from ....engine import MetricsSnapshot, OrderStatus
+from ...framework.request import NOTHING
 from ...framework.route import Content, Operation, Result, Tag
 from ..metrics import SCRAPER_TYPES
 from .common import STOPPING, in_json
@@ -18,6 +19,7 @@ _METRICS = MetricsSnapshot(
     simulated=False,
     backlog=0,
     processors=8,
+    paused=False,
     abandoned_handlers=0,
     incidents=0,
     uptime_seconds=60.806889,
@@ -30,6 +32,7 @@ ordermill_orders_processed_total 2.0
 READ = Operation(
     "readMetrics",
     Tag.OBSERVERS,
+    NOTHING,
     results=(
         Result(
             HTTPStatus.OK,

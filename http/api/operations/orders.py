@@ -25,12 +25,27 @@ from ....engine import (
 from ....store.domain.lifecycle import ACCEPT, ASSIGN, COMPLETE, SETTLED_RULE, Edge
 from ....store.domain.order import find_faults
 from ....store.domain.reason import reason_faults
-from ...framework.route import Content, Operation, Result, Tag
+from ...framework.body import NO_BODY, Body, BodyFormat
+from ...framework.parameters import NoParameters
+from ...framework.request import NOTHING, Inputs
+from ...framework.request_headers import RequestHeaders
+from ...framework.route import Operation, Result, Tag
 from ...wire.errors import IdempotencyKeyBusy, TooManyOrders
 from ...wire.headers import JSON
-from ..orders import NDJSON
 from ..parameters import OrderPath, OrderQuery, PageQuery, ReadHeaders, SubmitHeaders
-from ..requests import MAX_BULK, MAX_ORDER_BYTES, MoveRequest, OrderRequest, SettleRequest
+from ..requests import (
+    MAX_BULK,
+    MAX_ORDER_BYTES,
+    NDJSON,
+    MoveRequest,
+    OrderRequest,
+    SettleRequest,
+    decode_move,
+    decode_order,
+    decode_settlement,
+    split_array,
+    split_lines,
+)
 from ..responses import (
     REJECTED,
     BulkPayload,
@@ -42,7 +57,7 @@ from ..responses import (
     TransitionPayload,
     encode,
 )
-from .common import ASKING, in_json, ok
+from .common import ASKING, asked, in_json, json_body, ok
 
 _CREATED, _ASSIGNED, _UPDATED = (f"2026-11-23T06:39:00.{part}Z" for part in ("090788", "092502", "145536"))
 _REQUEST: dict[str, object] = {
@@ -97,6 +112,19 @@ BulkLines = Annotated[
     Meta(description=f"An order on each line, {MAX_BULK} at the most. A line that is none is taken as well."),
 ]
 
+_BULK_BODY = Body(
+    {
+        JSON: BodyFormat(BulkRequest, _BULK, split_array),
+        NDJSON: BodyFormat(BulkLines, "".join(f"{encode(order).decode()}\n" for order in _BULK), split_lines),
+    }
+)
+_SETTLEMENT = SettleRequest(OrderStatus.COMPLETED, "found paid")
+
+
+def _moving(reason: str) -> Inputs[NoParameters, RequestHeaders, MoveRequest]:
+    body = json_body(MoveRequest, MoveRequest(reason), decode_move, is_optional=True)
+    return Inputs(NoParameters, RequestHeaders, body)
+
 
 def _step(edge: Edge, at: str, attempt: int, request_id: str | None = None) -> TransitionPayload:
     return TransitionPayload(edge.source, edge.target, at, attempt, edge.why, request_id)
@@ -109,6 +137,7 @@ def _order(description: str, example: OrderPayload, headers: Mapping[str, bool] 
 SUBMIT = Operation(
     "submitOrder",
     Tag.ORDERS,
+    Inputs(NoParameters, SubmitHeaders, json_body(OrderRequest, _REQUEST, decode_order)),
     results=(
         Result(
             HTTPStatus.CREATED,
@@ -119,13 +148,12 @@ SUBMIT = Operation(
         _order("The very same order was sent before: the order as it is by now.", _COMPLETED, _TAGGED | _RATED),
     ),
     problems=(_FAULTY, OrderConflict("o-1"), *_SENDING),
-    headers=SubmitHeaders,
-    bodies=in_json(OrderRequest, _REQUEST),
     remark=f"A body has {MAX_ORDER_BYTES // 1024**2} MiB at the most.",
 )
 SUBMIT_BULK = Operation(
     "submitOrders",
     Tag.ORDERS,
+    Inputs(NoParameters, SubmitHeaders, _BULK_BODY),
     results=(
         ok(
             "What became of each, in the sequence that they were sent in.",
@@ -135,34 +163,29 @@ SUBMIT_BULK = Operation(
         ),
     ),
     problems=(SubmissionTooLarge(10_000, 5_000), UserSubmissionTooLarge("u-1", 1_001, 1_000), *_SENDING),
-    headers=SubmitHeaders,
-    bodies={
-        JSON: Content(BulkRequest, _BULK),
-        NDJSON: Content(BulkLines, "".join(f"{encode(order).decode()}\n" for order in _BULK)),
-    },
 )
 LIST = Operation(
     "listOrders",
     Tag.ORDERS,
+    asked(PageQuery),
     results=(ok("A page.", PagePayload, PagePayload([_COMPLETED], "2")),),
     problems=ASKING,
-    query=PageQuery,
 )
 READ = Operation(
     "readOrder",
     Tag.ORDERS,
+    Inputs(OrderQuery, ReadHeaders, NO_BODY),
     results=(
         _order("The order.", _COMPLETED, _READ),
         Result(HTTPStatus.NOT_MODIFIED, "The order has not changed.", headers=_READ),
     ),
     problems=_ABOUT_AN_ORDER,
     path=OrderPath,
-    query=OrderQuery,
-    headers=ReadHeaders,
 )
 READ_STATUS = Operation(
     "readStatus",
     Tag.ORDERS,
+    NOTHING,
     results=(ok("Where it is.", StatusPayload, StatusPayload("o-1", OrderStatus.COMPLETED)),),
     problems=_ABOUT_AN_ORDER,
     path=OrderPath,
@@ -170,6 +193,7 @@ READ_STATUS = Operation(
 READ_HISTORY = Operation(
     "readHistory",
     Tag.ORDERS,
+    NOTHING,
     results=(
         ok(
             "Its steps, oldest first.",
@@ -190,24 +214,23 @@ READ_HISTORY = Operation(
 CANCEL_ORDER = Operation(
     "cancelOrder",
     Tag.ORDERS,
+    _moving("ordered twice"),
     results=(_order("The order is Cancelled.", _CANCELLED),),
     problems=(_NO_REASON, TransitionRefused("o-1", OrderStatus.COMPLETED, OrderStatus.CANCELLED), *_ABOUT_AN_ORDER),
     path=OrderPath,
-    bodies=in_json(MoveRequest, MoveRequest("ordered twice")),
-    is_body_optional=True,
 )
 RETRY = Operation(
     "retryOrder",
     Tag.OPERATORS,
+    _moving("the payment service is back"),
     results=(_order("The order is Pending, and ready at once.", _RETRIED),),
     problems=(_NO_REASON, TransitionRefused("o-1", OrderStatus.COMPLETED, OrderStatus.PENDING), *_ABOUT_AN_ORDER),
     path=OrderPath,
-    bodies=in_json(MoveRequest, MoveRequest("the payment service is back")),
-    is_body_optional=True,
 )
 SETTLE = Operation(
     "settleOrder",
     Tag.OPERATORS,
+    Inputs(NoParameters, RequestHeaders, json_body(SettleRequest, _SETTLEMENT, decode_settlement)),
     results=(_order("The order is settled.", _SETTLED),),
     problems=(
         InvalidOrder((FieldFault("/status", f"must be {SETTLED_RULE}"),)),
@@ -215,5 +238,4 @@ SETTLE = Operation(
         *_ABOUT_AN_ORDER,
     ),
     path=OrderPath,
-    bodies=in_json(SettleRequest, SettleRequest(OrderStatus.COMPLETED, "found paid")),
 )

@@ -69,7 +69,7 @@ def router() -> Router:
 def test_a_path_leads_to_its_handler(router: Router, method: str, path: str, found: str, order_id: str) -> None:
     route, parameters = router.find(method, path)
 
-    assert route.handler(Request(WireRequest(method, path, "", {}), "")).body == found.encode()
+    assert route.handler(Request(WireRequest(method, path, "", {}), parameters)).body == found.encode()
     assert parameters.get("order_id", "") == order_id
 
 
@@ -147,7 +147,7 @@ def test_options_says_which_methods_a_path_takes(client: Client, path: str, allo
 def test_options_for_all_there_is_says_every_method(client: Client) -> None:
     reply = client.send("OPTIONS", "*")
 
-    assert (reply.status, reply.headers["Allow"]) == (HTTPStatus.NO_CONTENT, BOTH)
+    assert (reply.status, reply.headers["Allow"]) == (HTTPStatus.NO_CONTENT, f"{BOTH}, PUT")
 
 
 @pytest.mark.parametrize("path", ["/orders", "/orders/o-1", "/orders/o-1/status", "/orders/o-1/history", "/healthz"])

@@ -16,6 +16,9 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from ordermill.engine import OrderEngine, OrderStatus
 from ordermill.http.api.problems import PROBLEM_KINDS
 from ordermill.http.api.responses import encode
+from ordermill.http.framework.body import NO_BODY
+from ordermill.http.framework.parameters import NoParameters
+from ordermill.http.framework.request import Inputs
 from ordermill.http.framework.response import Response
 from ordermill.http.framework.route import Operation, Route, Tag
 from ordermill.http.openapi.describe import describe
@@ -109,7 +112,7 @@ def test_a_server_without_keys_describes_none() -> None:
 
 
 def test_every_route_but_the_pages_about_the_api_is_described_and_nothing_else() -> None:
-    about = {"/openapi.json", "/docs", "/docs/docs.js", "/docs/docs.css", "/docs/swagger.js", "/docs/swagger.css"}
+    about = {"/", "/openapi.json", "/docs", "/docs/docs.js", "/docs/docs.css", "/docs/swagger.js", "/docs/swagger.css"}
 
     served = {(route.path, route.method.lower()) for route in TABLE if route.path not in about}
 
@@ -124,7 +127,7 @@ def test_every_call_has_a_name_of_its_own() -> None:
 
 @each_operation
 def test_a_call_is_described_whole(path: str, method: str, operation: Tree) -> None:
-    assert method in {"get", "post"}
+    assert method in {"get", "post", "put"}
     assert operation["summary"]
     assert operation["tags"][0] in {tag["name"] for tag in DOCUMENT["tags"]}
     assert any(status.startswith("2") for status in operation["responses"])
@@ -218,7 +221,7 @@ class Headers(msgspec.Struct, rename={"key": "Idempotency-Key"}):
 
 
 def test_the_headers_of_a_request_are_described_where_a_route_declares_them() -> None:
-    operation = Operation("send", Tag.ORDERS, results=(), headers=Headers)
+    operation = Operation("send", Tag.ORDERS, Inputs(NoParameters, Headers, NO_BODY), results=())
     route = Route("POST", "/send", lambda _: Response(b""), PUBLIC, operation)
 
     (described,) = describe([route], PROBLEM_KINDS)["paths"]["/send"]["post"]["parameters"]
