@@ -26,6 +26,7 @@ _ALONE_US = 10_000_000
 _LEFT_OUT_US = (500_000, 60_000_000)
 """How long an order is left out that cannot be recorded as Processing, at first and at last; that doubles each time."""
 _MOST_LEFT_OUT = 100
+_PAUSE_US = 500_000
 _PENDING, _PROCESSING = OrderStatus.PENDING, OrderStatus.PROCESSING
 
 
@@ -50,6 +51,7 @@ class Dispatcher:
         self._left_out: dict[int, tuple[int, int]] = {}  # by sequence: for how long, and until when
         self._alone: int | None = None  # the order in hand that has to run alone
         self._others_wait_until_us = 0  # for it, or for the end of those before it; 0 where they do not wait
+        self._paused_until_us = 0
         self._planned_us = 0
         self._wakes_us = 0
         self._timer: Timer | None = None
@@ -67,6 +69,10 @@ class Dispatcher:
         """Give nothing any more."""
         self._is_closed = True
 
+    def note_none(self) -> None:
+        """Nothing is in line."""
+        self._may_be_more = False
+
     def wake_up(self) -> None:
         """Some time is over that orders had to wait for."""
         self._may_be_more = True
@@ -79,6 +85,10 @@ class Dispatcher:
         """That order may be given again."""
         self._held.discard(sequence)
         self._may_be_more = True
+
+    def pause(self) -> None:
+        """Give nothing for a moment: what cannot be recorded is tried again then."""
+        self._paused_until_us = self._now_us() + _PAUSE_US
 
     def leave_out(self, sequence: int) -> None:
         """Do not give an order for a while, longer each time, since it cannot be recorded as Processing."""
@@ -101,7 +111,7 @@ class Dispatcher:
             return None
         self._planned_us = now_us = self._now_us()
         left_out = {one for one, (_, until_us) in self._left_out.items() if until_us > now_us}
-        if len(left_out) >= _MOST_LEFT_OUT:
+        if len(left_out) >= _MOST_LEFT_OUT or self._paused_until_us > now_us:
             return None
         passed_over = self._held | left_out
         suspects = frozenset(self._context.suspects)
@@ -165,7 +175,7 @@ class Dispatcher:
         if self._wanted <= self._given or self._is_closed:
             return
         times = [until_us for _, until_us in self._left_out.values()]
-        times += [self._others_wait_until_us, next_ready_us or 0]
+        times += [self._others_wait_until_us, self._paused_until_us, next_ready_us or 0]
         # What was before the last plan is taken into account there.
         if (next_us := min((time for time in times if time > self._planned_us), default=None)) is not None:
             self._wake_at(next_us)

@@ -174,8 +174,8 @@ class RecorderActor(BatchActor):
         is_asked = any(isinstance(message, CheckFiles) for message in messages)
         is_file_gone = is_asked and self._maintenance.finds_file_gone()
         batch.claim = self._plan_claim()
-        is_claim_due = batch.claim is not None and self._may_claim()
-        if batch.orders or batch.moves or is_claim_due or self._context.store_trouble is not None or is_file_gone:
+        is_due = batch.orders or batch.moves or self._context.store_trouble is not None or is_file_gone
+        if is_due or (batch.claim is not None and self._finds_any(batch.claim)):
             self._record_all()
         self._unsettled = []
         if self._is_in_doubt and self._context.store_trouble is None:
@@ -278,9 +278,26 @@ class RecorderActor(BatchActor):
             return None
 
     def _may_claim(self) -> bool:
-        next_ready_us = self._ledger.next_ready_us
-        is_ready = next_ready_us is not None and next_ready_us <= self._context.queue_clock.now_us()
-        return is_ready or self._dispatcher.may_be_more
+        return self._dispatcher.may_be_more or self._has_come(self._ledger.next_ready_us)
+
+    def _has_come(self, time_us: int | None) -> bool:
+        return time_us is not None and time_us <= self._context.queue_clock.now_us()
+
+    def _finds_any(self, claim: Claim) -> bool:
+        """Whether a claim is worth a transaction of its own."""
+        if self._has_come(self._ledger.next_ready_us):
+            return True
+        if self._dispatcher.may_be_more:
+            try:
+                if self._first_in_line(claim) is not None:
+                    return True
+            except StoreUnavailable:
+                return True  # the transaction says what is wrong
+            self._dispatcher.note_none()
+        return False
+
+    def _first_in_line(self, claim: Claim) -> int | None:
+        return claim.only or self._database.read(partial(queries.first_in_line, but_not=claim.but_not))
 
     def _look_ahead(self) -> None:
         if self._context.store_trouble is not None:
@@ -382,7 +399,7 @@ class RecorderActor(BatchActor):
 
     def _refuse(self, part: Batch, error: BaseException) -> None:
         if part.claim is not None:
-            self._isolate(part.claim)
+            self._guard(partial(self._isolate, part.claim))
         self._answer_with(part, error)
         for step in part.handled:
             reason = f"its result cannot be recorded: {type(error).__name__}"
@@ -394,13 +411,13 @@ class RecorderActor(BatchActor):
                 self._unsettled.append(Batch(handled=[plain], is_part=True))
 
     def _isolate(self, claim: Claim) -> None:
-        if claim.room > 1:  # one of them alone may be the reason
+        sequence = self._first_in_line(claim)
+        if sequence is None:
+            self._dispatcher.pause()
+        elif claim.room == 1:
+            self._dispatcher.leave_out(sequence)
+        else:  # one of them alone may be the reason
             self._unsettled.append(Batch(claim=claim._replace(room=claim.room // 2), is_part=True))
-        else:
-            with suppress(StoreUnavailable):
-                sequence = claim.only or self._database.read(partial(queries.first_in_line, but_not=claim.but_not))
-                if sequence is not None:
-                    self._dispatcher.leave_out(sequence)
 
     def _answer_with(self, batch: Batch, error: BaseException) -> None:
         if orders := batch.orders:
