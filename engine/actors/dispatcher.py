@@ -156,12 +156,15 @@ class Dispatcher:
     def find_lost(self, database: Database) -> OrdersClaimed | None:
         """Orders that are Processing, and that nobody was given: the transaction that claimed them said it had failed.
 
+        Likewise, one that said so may have stored others that are in line now.
+
         Returns:
             What to tell the pool.
 
         Raises:
             StoreUnavailable, peewee.DatabaseError: the database did not answer.
         """
+        self._may_be_more = True
         found = queries.attempts_in_hand(database)
         lost = [attempt.sequence for attempt in found if self._in_hand.get(attempt.sequence) != attempt.number]
         return self._give(queries.numbered(database, lost)) if lost else None
