@@ -159,7 +159,8 @@ class Ledger:
         self._database = database
         self._kept = kept
         self._next_sequence = queries.last_sequence(database) + 1
-        self._queue: OrderQueue | None = None  # as the database has it; None after a transaction that failed
+        # As the database has it; None after a transaction that failed.
+        self._queue: OrderQueue | None = OrderQueue(database, kept)
         self._latest_us = latest_us(database)  # the last order's
         self._failures = Failures(database)
 
