@@ -71,6 +71,10 @@ class EndPause(NamedTuple):
     """To the recorder, at the start and from the clock: the time of a pause may be over."""
 
 
+class AdvanceActions(NamedTuple):
+    """To the recorder, at the start, from itself and from the clock: go on with the bulk actions."""
+
+
 class ProcessOrders(NamedTuple):
     """From the pool to an idle processor: put what is claimed through the handler, until nothing is left."""
 
