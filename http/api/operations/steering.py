@@ -12,7 +12,7 @@ from ...framework.request import NOTHING, Inputs
 from ...framework.request_headers import RequestHeaders
 from ...framework.route import Operation, Result, Tag
 from ...wire.errors import InvalidBody
-from ..parameters import ActionPath, AuditQuery, FilterQuery
+from ..parameters import ActionPath, AuditQuery
 from ..responses import (
     ActionPayload,
     AuditEntryPayload,
@@ -26,6 +26,8 @@ from ..steering_requests import (
     PauseRequest,
     ProcessorsRequest,
     ResumeRequest,
+    RetryFilter,
+    RetryRequest,
     StopRequest,
     decode_action,
     decode_pause,
@@ -99,7 +101,7 @@ START_ACTION = Operation(
     Inputs(
         NoParameters,
         RequestHeaders,
-        json_body(ActionRequest, ActionRequest("retry", FilterQuery(error="rejected"), reason="mended"), decode_action),
+        json_body(ActionRequest, RetryRequest(RetryFilter(error="rejected"), reason="mended"), decode_action),
     ),
     results=(
         Result(
@@ -110,7 +112,7 @@ START_ACTION = Operation(
         ),
         ok("What it would do, where `dry_run` is true.", PreviewPayload, PreviewPayload(0, [])),
     ),
-    problems=(InvalidBody((FieldFault("/action", "missing"),)), *ASKING),
+    problems=(InvalidBody((FieldFault("/action", "must be cancel, retry, settle"),)), *ASKING),
     remark="Orders that come later are not touched.",
 )
 READ_ACTION = Operation(

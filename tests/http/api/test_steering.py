@@ -14,6 +14,7 @@ from ordermill.http.security.api_keys import Role, create_key
 if TYPE_CHECKING:
     from tests.http.conftest import Client
 
+JSON = {"Content-Type": "application/json"}
 MakeOrder = Callable[..., dict[str, Any]]
 
 
@@ -88,6 +89,11 @@ def test_what_makes_no_sense_is_refused(
     assert error["pointer"] == pointer
     assert error["detail"].startswith(detail)
     assert client.get("/audit").json == {"entries": [], "next_cursor": None}
+
+
+def test_a_whole_number_may_be_written_with_a_point(client: Client) -> None:
+    assert client.send("PUT", "/control/processors", b'{"processors": 16.0}', JSON).json["processors"] == 16
+    assert client.send("PUT", "/control/processors", b'{"processors": 1e999999999}', JSON).status == 422
 
 
 def test_a_field_that_is_given_twice_is_refused(client: Client) -> None:
