@@ -145,6 +145,7 @@ class ControlModel(Model):
     paused_until = IntegerField(null=True)
     reason = TextField(null=True)
     processors = IntegerField(null=True)
+    error = TextField(null=True)
 
     class Meta:
         table_name = "control"

@@ -134,6 +134,7 @@ class EngineContext:
             paused=control.is_paused,
             paused_until_us=control.paused_until_us,
             reason=control.reason,
+            error=control.error,
             processors=self.processors,
         )
 
@@ -153,5 +154,7 @@ class EngineContext:
     def _told_pause(self) -> str:
         until_us, reason = self.control.paused_until_us, self.control.reason
         until = "until somebody resumes" if until_us is None else f"until {rfc3339(until_us)}"
+        if self.control.error is not None:
+            until = "until an order succeeds that is tried now and then"
         why = "" if reason is None else f": {reason}"
         return f"paused {until}, so orders are taken and none is started{why}"

@@ -45,6 +45,7 @@ from .messages import (
     ProcessorUnfit,
     ReleaseOrder,
     StopWork,
+    TryOrder,
     TryProcessors,
     WakeUp,
 )
@@ -79,6 +80,7 @@ Message = (
     | ClaimsRunLow
     | CheckClaims
     | ControlChanged
+    | TryOrder
     | HandlerLost
     | HandlerNotBegun
     | EffectFound
@@ -120,6 +122,8 @@ class PoolActor(EngineActor):
         self._order_seconds = 1.0  # of the handler for one order: the recent mean, or the latest where that is longer
         self._may_claim_ahead = True
         self._most_ahead = _MOST_AHEAD * max(_LEAST_PROCESSORS, context.processors)  # however many there will be
+        self._trials: int | None = None  # orders that may have been started by now, while the engine is paused
+        self._tried = 0  # orders that were started, ever
         self._is_stopping = False
         self._stopping: Future[None] | None = None  # who waits for the stop
 
@@ -170,7 +174,10 @@ class PoolActor(EngineActor):
             case ReleaseOrder():
                 self._release(message)
             case ControlChanged():
+                self._trials = None
                 self._roster.replace()
+            case TryOrder():
+                self._try_one()
             case CheckTimeouts():
                 self._timeout_check = None
                 self._check_timeouts()
@@ -188,7 +195,7 @@ class PoolActor(EngineActor):
                 self._abandon()
         if self._is_stopping:
             self._wind_down()
-        elif self._context.control.is_paused:
+        elif self._context.control.is_paused and self._trials is None:
             self._return_unbegun()
         elif not self._pending.is_paused:
             self._pending.read(self._cancelling.keys())
@@ -209,11 +216,15 @@ class PoolActor(EngineActor):
 
     def _claim(self) -> None:
         self._measure()
+        if self._trials is not None and self._tried >= self._trials:
+            return
         if self._returning or not self._roster.is_anybody_fit or not self._is_turn_of_the_others():
             return
         ahead = self._ahead() if self._may_claim_ahead else 0
         self._claims.low_water = ceil(ahead / 2)
         wanted = len(self._roster.idle) + ahead - self._assigning - len(self._claims)
+        if self._trials is not None:
+            wanted = min(wanted, self._trials - self._tried)
         self._assign(self._pending.take(wanted))
 
     def _ahead(self) -> int:
@@ -242,6 +253,7 @@ class PoolActor(EngineActor):
         if records:
             now = self._context.clock.now_us()
             self._assigning += len(records)
+            self._tried += len(records)
             self._head_us = records[-1].ready_us
             self._context.recorder.tell(AssignOrders([move(record, lifecycle.ASSIGN, now) for record in records]))
 
@@ -283,7 +295,7 @@ class PoolActor(EngineActor):
         self._pending.let_go((*assigned, *refused))
         if self._is_stopping:
             self._return(assigned, _UNBEGUN)
-        elif self._context.control.is_paused:
+        elif self._context.control.is_paused and self._trials is None:
             self._let_others_run(assigned)
             self._return(assigned, _PAUSED)
         elif is_recalled:
@@ -351,6 +363,10 @@ class PoolActor(EngineActor):
             self._may_claim_ahead = False
             self._recalled = self._assigning
             self._return_unattended(late)
+
+    def _try_one(self) -> None:
+        if self._context.control.error is not None and not (self._assigning or len(self._claims)):
+            self._trials = self._tried + 1
 
     def _return_unbegun(self) -> None:
         if unbegun := self._claims.take_back():

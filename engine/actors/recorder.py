@@ -57,6 +57,7 @@ from .messages import (
     ReadTotals,
     RecordRest,
     ReleaseOrder,
+    TryBreaker,
     WakeUp,
 )
 from .steering import Command as SteeringCommand
@@ -72,6 +73,7 @@ Message = (
     | Command
     | SteeringCommand
     | EndPause
+    | TryBreaker
     | StartAction
     | StopAction
     | AdvanceActions
@@ -202,7 +204,7 @@ class RecorderActor(BatchActor):
                 self._will_write_again = False
             case PruneOrders() | BoundLog() | CheckFiles():
                 self._maintenance.note(message)
-            case PauseEngine() | ResumeEngine() | SetProcessors() | ReadControl() | EndPause():
+            case PauseEngine() | ResumeEngine() | SetProcessors() | ReadControl() | EndPause() | TryBreaker():
                 self._steering.note(message)
             case StartAction() | StopAction() | AdvanceActions():
                 self._bulk_work.note(message)
@@ -304,6 +306,7 @@ class RecorderActor(BatchActor):
         self._guard(partial(self._announcements.forget_begun, recorded))
         if self._guard(partial(self._announcements.tell_pool, recorded)) is not None and batch.assignments:
             self.tell(self._context.pool, AssignmentsFailed(batch.assignments))
+        self._guard(partial(self._steering.judge, recorded.moved))
         self._guard(partial(self._announcements.tell_totals, batch.orders, recorded))
         self._guard(partial(self._announcements.wake, recorded))
         self._guard(partial(log_transitions, recorded, batch.causes))

@@ -117,7 +117,11 @@ def control_payload(control: ControlSnapshot) -> ControlPayload:
     """What operators have set, as clients see it."""
     until_us = control.paused_until_us
     return ControlPayload(
-        control.paused, None if until_us is None else rfc3339(until_us), control.reason, control.processors
+        control.paused,
+        None if until_us is None else rfc3339(until_us),
+        control.reason,
+        control.error,
+        control.processors,
     )
 
 

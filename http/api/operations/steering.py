@@ -41,7 +41,7 @@ _AT = "2026-11-23T06:39:00.090788Z"
 _UNTIL = "2026-11-23T06:49:00.090788Z"
 _WHY = "the provider is down"
 _REQUEST_ID = "5f1d09a3c2b7-1"
-_RUNNING = ControlPayload(False, None, None, 8)
+_RUNNING = ControlPayload(False, None, None, None, 8)
 _DONE = ActionPayload(
     "1",
     Action.RETRY,
@@ -72,7 +72,7 @@ PAUSE = Operation(
         RequestHeaders,
         json_body(PauseRequest, PauseRequest(600, _WHY), decode_pause, is_optional=True),
     ),
-    results=(ok("No order is started any more.", ControlPayload, ControlPayload(True, _UNTIL, _WHY, 8)),),
+    results=(ok("No order is started any more.", ControlPayload, ControlPayload(True, _UNTIL, _WHY, None, 8)),),
     problems=(_NO_REASON, *ASKING),
     remark="Handlers that run go on. A restart does not end the pause.",
 )
@@ -91,7 +91,7 @@ SET_PROCESSORS = Operation(
     "setProcessors",
     Tag.OPERATORS,
     Inputs(NoParameters, RequestHeaders, json_body(ProcessorsRequest, ProcessorsRequest(16), decode_processors)),
-    results=(ok("There are so many from now on.", ControlPayload, ControlPayload(False, None, None, 16)),),
+    results=(ok("There are so many from now on.", ControlPayload, ControlPayload(False, None, None, None, 16)),),
     problems=(InvalidBody((FieldFault("/processors", "missing"),)), *ASKING),
     remark="Processors that are too many end when they have nothing to do.",
 )

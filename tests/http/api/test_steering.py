@@ -23,7 +23,13 @@ def test_a_pause_takes_orders_and_starts_none_until_it_is_over(client: Client, o
     client.post("/orders", order("o-1"))
 
     assert paused.status == 200
-    assert paused.json == {"paused": True, "paused_until": None, "reason": "the provider is down", "processors": 8}
+    assert paused.json == {
+        "paused": True,
+        "paused_until": None,
+        "reason": "the provider is down",
+        "error": None,
+        "processors": 8,
+    }
     assert client.get("/control").json == paused.json
     assert client.get("/metrics").json["paused"] is True
     assert b"ordermill_paused 1.0" in client.get("/metrics", Accept="text/plain").body
