@@ -85,6 +85,8 @@ class EngineContext:
     """Asked about orders whose handler was cut short."""
     control: Control = field(default_factory=Control)
     """What operators have set: the recorder sets it, the pool obeys."""
+    is_trying: bool = False
+    """Whether the pool may start an order now and then although the engine is paused, to see if it works again."""
     suspects: set[int] = field(default_factory=set)
     """The sequences of orders that may have killed the last engine: each runs alone until it has ended once."""
     engine_id: int = field(init=False)
@@ -121,6 +123,11 @@ class EngineContext:
     def now(self) -> Moment:
         """This moment, as it is stamped and as the queue counts it."""
         return Moment(self.clock.now_us(), self.queue_clock.now_us())
+
+    @property
+    def may_start(self) -> bool:
+        """Whether orders may be started, as many as the pool asks for."""
+        return self.is_trying or not self.control.is_paused
 
     @property
     def processors(self) -> int:

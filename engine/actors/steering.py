@@ -103,6 +103,7 @@ class Steering:
         if self._context.control.error is None:
             return
         self._breaker.begin_trial(self._context.clock.now_us())
+        self._context.is_trying = True
         self._tell(self._context.pool, TryOrder())
         self._try_later()
 
@@ -149,6 +150,7 @@ class Steering:
         write_control(self._database, control, act, self._context.clock.now_us())
         if control.error != self._context.control.error:
             self._breaker.begin_anew()
+            self._context.is_trying = False
         self._context.control = control
         self._end_later()
         self._try_later()
