@@ -23,7 +23,7 @@ from .requests import decode_object
 T = TypeVar("T", bound=msgspec.Struct)
 
 MAX_PAUSE_SECONDS = 1_000_000_000
-_MOST_WHOLE = 1_000_000_000_000
+_MOST_DIGITS = 12
 
 PauseSeconds = Annotated[
     float,
@@ -235,7 +235,7 @@ def _converted_fields(
 
 def _converted(value: object, parameter: Parameter) -> object:
     if isinstance(value, Decimal):  # to JSON Schema, 16.0 is a whole number
-        is_whole = abs(value) < _MOST_WHOLE and value == value.to_integral_value()
+        is_whole = value.is_finite() and value.adjusted() < _MOST_DIGITS and value == value.to_integral_value()
         value = int(value) if is_whole else float(value)
     converted = msgspec.convert(value, parameter.type)
     if parameter.pattern is not None and parameter.pattern.fullmatch(converted) is None:
