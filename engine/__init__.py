@@ -14,6 +14,7 @@ from ..store.domain.errors import (
     InvalidArgument,
     InvalidConfiguration,
     InvalidOrder,
+    InvalidWebhook,
     OrderConflict,
     OrdermillError,
     OrderNotFound,
@@ -22,6 +23,7 @@ from ..store.domain.errors import (
     TransitionRefused,
     UserBacklogFull,
     UserSubmissionTooLarge,
+    WebhookNotFound,
 )
 from ..store.domain.event import Event
 from ..store.domain.idempotency_key import IdempotencyKey
@@ -29,6 +31,7 @@ from ..store.domain.lifecycle import OrderStatus
 from ..store.domain.order import Order
 from ..store.domain.outcome import Outcome
 from ..store.domain.record import Cause, OrderRecord, Transition
+from ..store.domain.webhook import Delivery, DeliveryState, NewSecret, Webhook, WebhookEvent
 from .config import EngineConfig, OnInterrupted, Settings
 from .event_stream import EventStream
 from .execution.handler import Effect, Handler, Probe, Reject
@@ -46,6 +49,8 @@ __all__ = [
     "Cause",
     "ControlSnapshot",
     "DatabaseRefused",
+    "Delivery",
+    "DeliveryState",
     "Durability",
     "Effect",
     "Engine",
@@ -61,7 +66,9 @@ __all__ = [
     "InvalidArgument",
     "InvalidConfiguration",
     "InvalidOrder",
+    "InvalidWebhook",
     "MetricsSnapshot",
+    "NewSecret",
     "OnInterrupted",
     "Order",
     "OrderConflict",
@@ -83,4 +90,7 @@ __all__ = [
     "TransitionRefused",
     "UserBacklogFull",
     "UserSubmissionTooLarge",
+    "Webhook",
+    "WebhookEvent",
+    "WebhookNotFound",
 ]

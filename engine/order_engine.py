@@ -29,6 +29,7 @@ from .requests import (
     AwaitEvents,
     AwaitOrder,
     CancelOrder,
+    ChangeWebhooks,
     Drain,
     PauseEngine,
     ReadControl,
@@ -230,7 +231,7 @@ class OrderEngine(Engine):
                     actor = context.metrics
                 case CancelOrder() | RetryOrder() | SettleOrder() | AwaitOrder():
                     actor = context.recorder
-                case PauseEngine() | ResumeEngine() | SetProcessors() | ReadControl():
+                case PauseEngine() | ResumeEngine() | SetProcessors() | ReadControl() | ChangeWebhooks():
                     actor = context.recorder
                 case _:
                     raise InvalidArgument(f"{type(request).__name__} is not a request that an engine takes.")

@@ -19,7 +19,9 @@ from .domain.metrics import PROCESSING_MICROSECONDS, TIMED_ORDERS
 from .domain.order import Order
 from .domain.outcome import Acceptance, Outcome, Recorded
 from .domain.record import ENGINE, Cause, Move, OrderRecord
+from .domain.webhook import Tried
 from .idempotency import remember
+from .outbox import Outbox, clamp_due_times, note_tries
 from .rows import TRANSITION_COLUMNS, items_text
 from .statements import ManyRows, given_values, run, run_for_each, to_sql, write_transaction
 from .tables import OrderModel, TransitionModel
@@ -155,6 +157,8 @@ class Ledger:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._next_sequence = queries.last_sequence(database) + 1
+        self.outbox = Outbox(database)
+        """The events that are written beside the steps."""
 
     def record(
         self,
@@ -165,6 +169,7 @@ class Ledger:
         keys: Sequence[IdempotencyKey | None] = (),
         ready_us: int | None = None,
         acts: Sequence[tuple[Move, Act]] = (),
+        tries: Sequence[Tried] = (),
     ) -> Recorded:
         """Store everything in one transaction, or nothing.
 
@@ -177,14 +182,14 @@ class Ledger:
                 none did.
             ready_us: the place of the new orders in the queue, which runs on a clock of its own; `at_us` by default.
             acts: which of the steps people take, and what the audit log has of them where they are recorded.
+            tries: how attempts to send events went.
 
         Raises:
             StoreUnavailable: the database did not take the transaction; nothing was stored.
             peewee.IntegrityError, sqlite3.IntegrityError: the schema refuses a row of it; nothing was stored.
         """
-        transaction = partial(
-            self._transaction, orders, moves, at_us, at_us if ready_us is None else ready_us, causes, keys, acts
-        )
+        queue_us = at_us if ready_us is None else ready_us
+        transaction = partial(self._transaction, orders, moves, at_us, queue_us, causes, keys, acts, tries)
         try:
             with translated_errors(but=(IntegrityError, sqlite3.IntegrityError)):
                 try:
@@ -196,14 +201,16 @@ class Ledger:
             self._next_sequence += len(orders)
 
     def clamp_ready_times(self, now_us: int, longest_delay_us: int) -> int:
-        """Let those orders wait no longer whose waiting no delay explains: the clock was ahead when they began to.
+        """Let those orders wait no longer whose waiting no delay explains, and events on their way likewise.
+
+        The clock was ahead when they began to.
 
         Args:
             now_us: the queue's time, microseconds since 1970-01-01T00:00:00Z.
             longest_delay_us: the longest that an order waits for its next attempt, in microseconds.
 
         Returns:
-            How many they were.
+            How many orders they were.
 
         Raises:
             StoreUnavailable: the database did not take the transaction; nothing was stored.
@@ -212,6 +219,7 @@ class Ledger:
             clamped: int = run(
                 self._database, _CLAMP_READY, (now_us, now_us, 0, now_us, now_us + longest_delay_us)
             ).rowcount
+            clamp_due_times(self._database, now_us)
         return clamped
 
     def _transaction(
@@ -223,6 +231,7 @@ class Ledger:
         causes: Sequence[Cause],
         keys: Sequence[IdempotencyKey | None],
         acts: Sequence[tuple[Move, Act]],
+        tries: Sequence[Tried],
         *,
         step_by_step: bool,
     ) -> Recorded:
@@ -240,7 +249,10 @@ class Ledger:
                 taken[lifecycle.ACCEPT] = accepted
             changes = _changes(taken, moved)
             add_to_totals(self._database, changes)
-        return Recorded(acceptances, moved, refused, changes, taken)
+            has_events = self.outbox.write(acceptances, moved, ready_us)
+            if tries:
+                note_tries(self._database, tries, ready_us)
+        return Recorded(acceptances, moved, refused, changes, taken, has_events)
 
     def _note_accepted(self, acceptances: Sequence[Acceptance], causes: Sequence[Cause]) -> int:
         accepted = Outcome.ACCEPTED

@@ -10,7 +10,9 @@ from ...store.domain.act import Act, Action
 from ...store.domain.idempotency_key import IdempotencyKey
 from ...store.domain.order import Order
 from ...store.domain.record import ENGINE, Cause, Move
+from ...store.domain.webhook import Tried
 from ..requests import CancelOrder, RetryOrder, SettleOrder, SubmitOrders
+from .messages import DeliveriesTried
 
 Command = CancelOrder | RetryOrder | SettleOrder
 
@@ -27,6 +29,8 @@ class Batch:
     """Steps to Processing."""
     handled: list[Move] = field(default_factory=list)
     """Steps out of Processing."""
+    tried: list[DeliveriesTried] = field(default_factory=list)
+    """How attempts to send events went."""
     is_part: bool = False
     """Whether it is all that is left of a batch that could not be recorded: one submission, or one step."""
 
@@ -54,6 +58,11 @@ class Batch:
         return [submission.idempotency for submission in self.submissions for _ in submission.orders]
 
     @property
+    def tries(self) -> list[Tried]:
+        """How each attempt to send an event went."""
+        return [tried for told in self.tried for tried in told.tries]
+
+    @property
     def moves(self) -> list[Move]:
         """All steps of orders that are stored already."""
         return [step for _, step in self.commands] + self.assignments + self.handled
@@ -76,6 +85,8 @@ class Batch:
             yield Batch(assignments=[assignment], is_part=True)
         for result in self.handled:
             yield Batch(handled=[result], is_part=True)
+        for tried in self.tried:
+            yield Batch(tried=[tried], is_part=True)
 
 
 _ACTIONS: dict[type[Command], Action] = {

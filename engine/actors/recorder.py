@@ -29,6 +29,7 @@ from ..reply import answer, fail
 from ..requests import (
     AwaitOrder,
     CancelOrder,
+    ChangeWebhooks,
     PauseEngine,
     ReadControl,
     ResumeEngine,
@@ -47,10 +48,12 @@ from .messages import (
     AssignOrders,
     BoundLog,
     CheckFiles,
+    DeliveriesTried,
     EndBy,
     EndPause,
     LedgerCommitted,
     OrdersHandled,
+    PruneDeliveries,
     PruneOrders,
     ReadTotals,
     RecordRest,
@@ -60,6 +63,7 @@ from .messages import (
 from .steering import Command as SteeringCommand
 from .steering import Steering
 from .transition_log import log_transitions
+from .webhooks import Webhooks
 
 _WRITE_AGAIN_SECONDS = 0.2
 _WRITE_AGAIN_AT_THE_LATEST_SECONDS = 5.0
@@ -69,6 +73,9 @@ Message = (
     SubmitOrders
     | Command
     | SteeringCommand
+    | ChangeWebhooks
+    | PruneDeliveries
+    | DeliveriesTried
     | EndPause
     | AssignOrders
     | OrdersHandled
@@ -102,6 +109,7 @@ class RecorderActor(BatchActor):
         self._ledger = Ledger(database)
         self._maintenance = Maintenance(context, database, self.tell_self, self.tell_self_after, self._log)
         self._steering = Steering(context, database, self.tell, self.tell_self_after, self._log)
+        self._webhooks = Webhooks(context, database, self.tell_self)
         self._announcements = Announcements(context, self.tell, self._find, self._log)
         self._unsettled: list[Batch] = []  # what is being recorded at this moment, the next one last
         self._unrecorded: list[Move] = []  # results that the database did not take
@@ -157,7 +165,7 @@ class RecorderActor(BatchActor):
         # An empty transaction is tried as well where there is trouble: it tells of it, and when it is over.
         is_asked = any(isinstance(message, CheckFiles) for message in messages)
         is_file_gone = is_asked and self._maintenance.finds_file_gone()
-        if batch.orders or batch.moves or self._context.store_trouble is not None or is_file_gone:
+        if batch.orders or batch.moves or batch.tried or self._context.store_trouble is not None or is_file_gone:
             self._record_all()
         self._unsettled = []
         if self._is_in_doubt and self._context.store_trouble is None:
@@ -165,6 +173,7 @@ class RecorderActor(BatchActor):
         if any(isinstance(message, PruneOrders) for message in messages):
             self._guard(self._prune)
         self._guard(self._steering.work)
+        self._guard(partial(self._webhooks.work, self._ledger.outbox))
         for message in messages:
             if isinstance(message, RecordRest):
                 answer(message.reply, len(self._unrecorded))
@@ -194,6 +203,10 @@ class RecorderActor(BatchActor):
                 self._will_write_again = False
             case PruneOrders() | BoundLog() | CheckFiles():
                 self._maintenance.note(message)
+            case DeliveriesTried():
+                batch.tried.append(message)
+            case ChangeWebhooks() | PruneDeliveries():
+                self._webhooks.note(message)
             case PauseEngine() | ResumeEngine() | SetProcessors() | ReadControl() | EndPause():
                 self._steering.note(message)
             case RecordRest():
@@ -269,7 +282,9 @@ class RecorderActor(BatchActor):
         if self._database.is_closed():
             self._reopen()
         at_us, queue_us = self._context.now()
-        return self._ledger.record(batch.orders, batch.moves, at_us, batch.causes, batch.keys, queue_us, batch.acts)
+        return self._ledger.record(
+            batch.orders, batch.moves, at_us, batch.causes, batch.keys, queue_us, batch.acts, batch.tries
+        )
 
     def _reopen(self) -> None:
         try:
@@ -282,6 +297,7 @@ class RecorderActor(BatchActor):
         self._ledger = Ledger(self._database)
         self._maintenance.use(self._database)
         self._steering.use(self._database)
+        self._webhooks.use(self._database)
 
     def _take_note(self, batch: Batch, recorded: Recorded) -> None:
         """Tell the others of a commit. Whatever goes wrong here, it stays a commit."""
@@ -340,7 +356,7 @@ class RecorderActor(BatchActor):
         self._fail_all(batch, error)
 
     def _fail_all(self, batch: Batch, error: BaseException) -> None:
-        for waiting in (*batch.submissions, *(command for command, _ in batch.commands)):
+        for waiting in (*batch.submissions, *batch.tried, *(command for command, _ in batch.commands)):
             fail(waiting.reply, error)
 
     def _tell_anew(self) -> None:
@@ -367,6 +383,12 @@ class RecorderActor(BatchActor):
                 fail(command.reply, self._refusal(command, step))
             else:
                 answer(command.reply, step.after)
+        for told in batch.tried:
+            answer(told.reply, None)
+        if any(tried.is_gone for tried in batch.tries):
+            self._ledger.outbox.load()
+        if recorded.has_events or batch.tried:  # of an order, the next event may go now
+            self._context.wake_sender()
 
     def _refusal(self, command: Command, step: Move) -> OrdermillError:
         # Another command of the same transaction came first.

@@ -8,14 +8,12 @@ import json
 import os
 import re
 import socket
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from functools import cache
 from multiprocessing import Pipe
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import cherrypy
@@ -268,17 +266,6 @@ def order() -> Callable[..., dict[str, Any]]:
         return {"order_id": order_id, "user_id": "u-1", "item_ids": ["sku-1"], "total_amount": "19.99"} | fields
 
     return make
-
-
-@pytest.fixture
-def sql(database: Path) -> Callable[[str], list[Any]]:
-    """Runs a statement on the test's database, past the engine."""
-
-    def run(statement: str) -> list[Any]:
-        with closing(sqlite3.connect(database)) as connection, connection:
-            return connection.execute(statement).fetchall()
-
-    return run
 
 
 @pytest.fixture

@@ -11,15 +11,23 @@ from ordermill.store.statements import run
 from ordermill.store.tables import (
     AuditLogModel,
     ControlModel,
+    DeliveryAttemptModel,
+    DeliveryModel,
     EngineModel,
     IdempotencyKeyModel,
     OrderModel,
+    OutboxModel,
     SecretModel,
     TotalModel,
     TransitionModel,
+    WebhookModel,
 )
 
 MODELS: list[Any] = [
+    DeliveryAttemptModel,
+    DeliveryModel,
+    OutboxModel,
+    WebhookModel,
     AuditLogModel,
     ControlModel,
     EngineModel,
