@@ -26,9 +26,11 @@ from ..store.domain.errors import (
     WebhookNotFound,
 )
 from ..store.domain.event import Event
+from ..store.domain.failure import FailureGroup
 from ..store.domain.idempotency_key import IdempotencyKey
 from ..store.domain.lifecycle import OrderStatus
 from ..store.domain.order import Order
+from ..store.domain.order_filter import OrderFilter, OrderPage
 from ..store.domain.outcome import Outcome
 from ..store.domain.record import Cause, OrderRecord, Transition
 from ..store.domain.webhook import Delivery, DeliveryState, NewSecret, Webhook, WebhookEvent
@@ -59,6 +61,7 @@ __all__ = [
     "Event",
     "EventStream",
     "EventsGone",
+    "FailureGroup",
     "FieldFault",
     "Handler",
     "IdempotencyKey",
@@ -73,7 +76,9 @@ __all__ = [
     "Order",
     "OrderConflict",
     "OrderEngine",
+    "OrderFilter",
     "OrderNotFound",
+    "OrderPage",
     "OrderRecord",
     "OrderStatus",
     "OrdermillError",

@@ -86,6 +86,11 @@ def protect(config: ServerConfig, session_secret: Callable[[], bytes] | None = N
     )
 
 
+def sends_keys_in_the_clear(config: ServerConfig) -> bool:
+    """Whether keys come over plain HTTP to an address that others reach."""
+    return config.keys_file is not None and config.tls_cert is None and not _is_loopback(config.host)
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback

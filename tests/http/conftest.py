@@ -62,6 +62,8 @@ PROTOCOL = {
 POLICY = {"cache-control", "content-security-policy", "x-content-type-options"}
 POLICY |= {f"access-control-{name}" for name in ("allow-origin", "expose-headers")}
 """Headers for browsers, likewise."""
+PLACEHOLDER = {"/orders/": "{order_id}", "/webhooks/": "{webhook_id}"}
+ONE_OF_MANY = re.compile(rf"^({'|'.join(PLACEHOLDER)})[^/]+")
 REQUEST_LINE = re.compile(rb"([A-Z]+) (/[!-~]*) HTTP/1\.[01]\r\n")
 
 
@@ -79,7 +81,7 @@ def check_described(described: dict[str, Any], method: str, path: str, reply: Re
     path = path.partition("?")[0]
     wanted = method.lower().replace("head", "get")
     paths = described["paths"]
-    item = paths.get(path) or paths.get(re.sub(r"^/orders/[^/]+", "/orders/{order_id}", path), {})
+    item = paths.get(path) or paths.get(ONE_OF_MANY.sub(lambda found: f"{found[1]}{PLACEHOLDER[found[1]]}", path), {})
     if wanted not in item:
         return
     responses = item[wanted]["responses"]

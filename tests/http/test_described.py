@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,9 @@ from urllib.parse import urlencode
 import pytest
 from jsonschema import Draft202012Validator
 
-from ordermill.engine import Engine, Order, OrderEngine, Reject, StoreUnavailable
+from ordermill.engine import Engine, Order, OrderEngine, Reject, StoreUnavailable, interface
 from ordermill.engine.actors import steering
+from ordermill.engine.actors import webhooks as webhook_changes
 from ordermill.http.api.event_feed import EventFeed
 from ordermill.http.api.problems import PROBLEM_KINDS
 from ordermill.http.api.responses import encode
@@ -22,10 +24,11 @@ from ordermill.http.openapi.describe import describe
 from ordermill.http.processes.remote_engine import RemoteEngine
 from ordermill.http.routes import routes
 from ordermill.http.security.api_keys import Role, create_key
+from ordermill.http.security.keyring import Keyring
 from ordermill.http.security.protection import UNPROTECTED
 from ordermill.http.transport.buffer_budget import BufferBudget
 from ordermill.http.wire.request_head import MAX_FIELDS, MAX_TARGET_BYTES
-from ordermill.store import audit_log, event_log, queries
+from ordermill.store import audit_log, event_log, failures, queries, search
 from ordermill.store.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -46,7 +49,7 @@ ORDER = OPERATIONS["submitOrder"][2]["requestBody"]["content"]["application/json
 REQUEST_ID = OPERATIONS["submitOrder"][2]["parameters"][0]["schema"]["examples"][0]
 PROBLEM = "application/problem+json"
 METRICS = re.compile(r"event: metrics\n.*\n\n")
-TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+VARIES = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z|wh_[0-9a-f]{16}|whsec_[^\"]{44}")
 
 
 class Request:
@@ -96,6 +99,24 @@ def completed(client: Client, *order_ids: str) -> Client:
     return client
 
 
+def with_webhook(client: Client, sql: Callable[[str], list[Any]]) -> Client:
+    """The same client, when there is a webhook that an event was delivered to."""
+    engine = client.engine
+    engine.create_webhook(
+        "https://shop.example/hooks", events=("order.completed", "order.failed"), description="the shop"
+    )
+    sql("UPDATE webhooks SET webhook_id = 'wh_0123456789abcdef'")
+    event = "'evt_0123456789abcdef01234567', 1, 3, 'o-1', 'order.completed', 10, '{}'"
+    sql(f"INSERT INTO outbox (event_id, sequence, number, order_id, type, at, subject) VALUES ({event})")
+    sql(
+        "INSERT INTO deliveries (webhook, event, sequence, attempts, created_at, ended_at, is_delivered)"
+        f" VALUES (1, 1, 1, 1, 10, {time.time_ns() // 1000}, 1)"
+    )
+    attempt = "1, 1, 10, 200, 'ok', 12345"
+    sql(f"INSERT INTO delivery_attempts (delivery, number, at, status, answer, latency) VALUES ({attempt})")
+    return client
+
+
 def reject(_: Order) -> None:
     """A handler."""
     raise Reject("nothing to pay")
@@ -117,6 +138,8 @@ def begin(start_server: Start, gate: Held, request: pytest.FixtureRequest) -> Ca
                 return client
             case "retryOrder":
                 return completed(start_server(reject), "o-1")
+            case "listOrders" | "listFailures":
+                return completed(start_server(reject), "o-0", "o-1")
             case "readAudit":
                 client = start_server()
                 client.post("/control/pause", {})
@@ -128,6 +151,8 @@ def begin(start_server: Start, gate: Held, request: pytest.FixtureRequest) -> Ca
             case "settleOrder":
                 reviewed: Client = request.getfixturevalue("reviewed")
                 return reviewed
+            case _ if "Webhook" in name and name != "createWebhook":
+                return with_webhook(start_server(), request.getfixturevalue("sql"))
             case _:
                 return completed(start_server(), "o-0", "o-1")
 
@@ -157,7 +182,7 @@ def test_the_example_of_a_call_is_answered_as_described(begin: Callable[[str], C
     if name == "readMetrics":  # whose numbers are of the moment
         assert answer.keys() == example.keys()
     else:
-        assert TIME.sub("TIME", json.dumps(answer)) == TIME.sub("TIME", json.dumps(example))
+        assert VARIES.sub("…", json.dumps(answer)) == VARIES.sub("…", json.dumps(example))
 
 
 def test_an_order_that_is_sent_again_is_answered_as_described(client: Client) -> None:
@@ -331,6 +356,10 @@ def provoke(start_server: Start, gate: Held, monkeypatch: pytest.MonkeyPatch, tm
                 return call.send(client, **keyed)
             case "too-many-watchers":
                 client.application._router.find("GET", "/events").route.handler.__self__._feed._max_watchers = 0
+            case "webhook-not-found":
+                pass
+            case "invalid-webhook":
+                monkeypatch.setattr("ordermill.store.webhooks.MAX_WEBHOOKS", 0)
             case "order-conflict":
                 client.post("/orders", ORDER | {"item_ids": ["sku-3"]})
             case "transition-refused":
@@ -346,17 +375,24 @@ def provoke(start_server: Start, gate: Held, monkeypatch: pytest.MonkeyPatch, tm
                 client.engine.stop()
             case "store-unavailable":
                 fail_with(StoreUnavailable(OSError("database or disk is full")), monkeypatch, Ledger, "record")
-                fail_with(StoreUnavailable(OSError("disk I/O error")), monkeypatch, queries, "find", "history", "page")
+                fail_with(StoreUnavailable(OSError("disk I/O error")), monkeypatch, queries, "find", "history")
+                fail_with(StoreUnavailable(OSError("disk I/O error")), monkeypatch, search, "page")
+                fail_with(StoreUnavailable(OSError("disk I/O error")), monkeypatch, failures, "groups")
                 fail_with(StoreUnavailable(OSError("disk I/O error")), monkeypatch, event_log, "last_id")
                 fail_with(StoreUnavailable(OSError("disk I/O error")), monkeypatch, audit_log, "page")
                 fail_with(StoreUnavailable(OSError("disk full")), monkeypatch, steering, "write_control")
+                fail_with(StoreUnavailable(OSError("disk full")), monkeypatch, webhook_changes, "change_webhooks")
+                queried = ("all_webhooks", "find_webhook", "deliveries")
+                fail_with(StoreUnavailable(OSError("disk I/O error")), monkeypatch, interface, *queried)
             case _:
                 assert kind == "blank"
                 calls = ["submit", "wait", "cancel", "retry", "settle", "metrics"]
-                calls += ["control", "pause", "resume", "set_processors"]
+                calls += ["control", "pause", "resume", "set_processors", "change_webhooks"]
                 for engine_type in (Engine, LoopEngine):
                     fail_with(RuntimeError(), monkeypatch, engine_type, *(f"begin_{name}" for name in calls))
-                fail_with(RuntimeError(), monkeypatch, Engine, "order", "history", "orders", "audit", "last_event_id")
+                reads = ["order", "history", "order_page", "failures", "audit", "last_event_id"]
+                reads += ["webhooks", "webhook", "webhook_deliveries"]
+                fail_with(RuntimeError(), monkeypatch, Engine, *reads)
                 for engine_type in (OrderEngine, RemoteEngine):
                     fail_with(RuntimeError(), monkeypatch, engine_type, "unready_reasons", "dead_actors")
         return call.send(client)
@@ -365,6 +401,9 @@ def provoke(start_server: Start, gate: Held, monkeypatch: pytest.MonkeyPatch, tm
         match kind:
             case "key-required":
                 return with_key(call, None)
+            case "keys-unreadable":
+                monkeypatch.setattr(Keyring, "_has_been_unreadable_for_long", lambda _: True)
+                return with_key(call, Role.OPERATE)
             case "key-not-enough":
                 return with_key(call, Role.READ if call.method == "POST" else Role.SUBMIT)
             case "too-many-orders":

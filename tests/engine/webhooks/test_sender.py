@@ -1,4 +1,4 @@
-"""Webhooks are told of what happens at least once, in order for each order, and whatever they do they hold up nobody."""
+"""Webhooks are told of what happens at least once, in order for each order; whatever they do, they hold up nobody."""
 
 from __future__ import annotations
 
@@ -50,9 +50,7 @@ def test_a_receiver_gets_each_event_signed_with_the_order_as_it_was(hooked: Hook
     assert "." not in completed.event_id
 
 
-def test_every_kind_of_step_is_told_and_what_merely_waits_its_turn_is_not(
-    hooked: Hooked, receiver: Receiver, wait_until: Wait
-) -> None:
+def test_every_kind_of_step_is_told_and_what_merely_waits_its_turn_is_not(hooked: Hooked, receiver: Receiver) -> None:
     failures = iter([RuntimeError("boom"), None, Reject("nothing to pay"), None])
 
     def charge(order: Order) -> None:
@@ -250,7 +248,7 @@ def test_what_was_sent_can_be_sent_again(hooked: Hooked, receiver: Receiver, wai
 def test_what_was_not_recorded_is_sent_again_by_the_next_engine(
     hooked: Hooked, receiver: Receiver, start_engine: Callable[..., OrderEngine]
 ) -> None:
-    engine, made = hooked(events=("order.accepted",))
+    engine, _ = hooked(events=("order.accepted",))
     release = threading.Event()
     receiver.answers.append(lambda: release.wait(20))
     engine.submit(make_order("o-1")).wait(timeout=10)
@@ -283,7 +281,7 @@ def test_nothing_is_sent_into_the_network_of_the_engine_unless_that_is_allowed(
 
 
 def test_an_error_of_the_sender_is_counted_and_it_begins_anew(
-    hooked: Hooked, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, wait_until: Wait
+    hooked: Hooked, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sender, "_AGAIN_SECONDS", 0.01)
     original, errors = client.WebhookClient.send, [MemoryError()]

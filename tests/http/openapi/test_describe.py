@@ -129,14 +129,14 @@ def test_every_call_has_a_name_of_its_own() -> None:
 
 @each_operation
 def test_a_call_is_described_whole(path: str, method: str, operation: Tree) -> None:
-    assert method in {"get", "post", "put"}
+    assert method in {"get", "post", "put", "patch", "delete"}
     assert operation["summary"]
     assert operation["tags"][0] in {tag["name"] for tag in DOCUMENT["tags"]}
     assert any(status.startswith("2") for status in operation["responses"])
     assert {"400", "408", "411", "413", "414", "422", "431", "500", "503"} <= operation["responses"].keys()
     assert NAME in {parameter["name"] for parameter in operation["parameters"]}
     assert all(NAME in response["headers"] for response in operation["responses"].values())
-    assert ("404" in operation["responses"]) == ("{order_id}" in path)
+    assert ("404" in operation["responses"]) == ("{" in path)
     for parameter in operation["parameters"]:
         assert parameter["description"]
         assert parameter["schema"]["examples"]
