@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from types import TracebackType
 from typing import NamedTuple, Self
+from urllib.parse import urlsplit
 
 import aiohttp
-from yarl import URL
 
 from ...store.domain.webhook import Attempt, DueDelivery, Target
 from .addresses import CheckedResolver, check_host
@@ -63,11 +63,10 @@ class WebhookClient:
         began = time.monotonic()
         status = error = answer = retry_after = None
         try:
-            url = URL(target.url)
-            check_host(url.host or "", allow_private=self._allow_private)
+            check_host(urlsplit(target.url).hostname or "", allow_private=self._allow_private)
             request = signed_request(target, due, at_us)
             async with self._session.post(
-                url, data=request.body, headers=request.headers, allow_redirects=False
+                target.url, data=request.body, headers=request.headers, allow_redirects=False
             ) as response:
                 status, retry_after = response.status, response.headers.get("Retry-After")
                 answer = (await response.content.read(_KEPT_BYTES)).decode(errors="replace")
