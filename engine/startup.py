@@ -138,6 +138,7 @@ def start_actors(
     context.recorder.tell(messages.PruneOrders())
     context.recorder.tell(messages.CheckFiles())
     context.recorder.tell(messages.EndPause())
+    context.recorder.tell(messages.AdvanceActions())
     if has_webhooks:
         sender.wake()
     return RunningEngine(context, reader, own_reader, sender, lock, given_clock is None, recovered)

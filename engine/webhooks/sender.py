@@ -228,7 +228,8 @@ class _Queue:
                     if len(self._sending) < most and delivery.delivery not in busy:
                         self._sending[delivery.delivery] = self._tasks.create_task(self._deliver(delivery))
                 next_us = await self._read(partial(outbox.next_due_us, webhook=number, now_us=now_us))
-                self._set_timer(None if next_us is None else (next_us - now_us) / 1e6)
+                now_us = self._context.queue_clock.now_us()
+                self._set_timer(None if next_us is None else max(0.0, (next_us - now_us) / 1e6))
             await self._changed.wait()
 
     def _set_timer(self, seconds: float | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from ...engine import (
+    ActionNotFound,
     BacklogFull,
     EngineStopped,
     IdempotencyKeyReused,
@@ -26,6 +27,7 @@ PROBLEM_KINDS: ProblemKinds = {
     OrderNotFound: ProblemKind(HTTPStatus.NOT_FOUND, "order-not-found", "There is no such order"),
     WebhookNotFound: ProblemKind(HTTPStatus.NOT_FOUND, "webhook-not-found", "There is no such webhook"),
     InvalidWebhook: ProblemKind(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-webhook", "The webhook is not valid"),
+    ActionNotFound: ProblemKind(HTTPStatus.NOT_FOUND, "action-not-found", "There is no such action"),
     OrderConflict: ProblemKind(HTTPStatus.CONFLICT, "order-conflict", "The order id is taken by another order"),
     TransitionRefused: ProblemKind(HTTPStatus.CONFLICT, "transition-refused", "The order's status does not allow this"),
     SubmissionTooLarge: ProblemKind(

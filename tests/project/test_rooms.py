@@ -56,11 +56,12 @@ ROOMS: dict[str, dict[str, str]] = {
         "control": "audit_log statements translation tables domain",
         "failures": "statements tables domain",
         "arrival": "statements tables domain",
+        "bulk_actions": "search audit_log statements translation tables domain",
         "search": "queries arrival failures rows statements tables domain",
         "audit_log": "statements tables domain",
-        "ledger": "arrival outbox audit_log failures queries idempotency totals statements translation rows tables "
-        "domain",
-        "retention": "event_log failures export queries totals statements translation tables domain",
+        "ledger": "bulk_actions arrival outbox audit_log failures queries idempotency totals statements translation "
+        "rows tables domain",
+        "retention": "failures event_log export queries totals statements translation tables domain",
         "queries": "rows statements tables domain",
         "outbox": "statements domain",
         "webhooks": "outbox audit_log statements translation tables domain",

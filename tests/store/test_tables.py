@@ -10,6 +10,7 @@ from peewee import Model, SqliteDatabase
 from ordermill.store.statements import run
 from ordermill.store.tables import (
     AuditLogModel,
+    BulkActionModel,
     ClockStepModel,
     ControlModel,
     DeliveryAttemptModel,
@@ -32,6 +33,7 @@ MODELS: list[Any] = [
     OutboxModel,
     WebhookModel,
     AuditLogModel,
+    BulkActionModel,
     ClockStepModel,
     ControlModel,
     EngineModel,

@@ -22,6 +22,7 @@ from ordermill.engine.webhooks import client, sender
 from ordermill.store.domain.order_fields import order_fields
 
 if TYPE_CHECKING:
+    from tests.engine.conftest import WatchedClock
     from tests.engine.webhooks.conftest import Receiver
 
     Hooked = Callable[..., tuple[OrderEngine, NewSecret]]
@@ -99,20 +100,16 @@ def test_only_what_a_webhook_wants_is_sent_and_written(
 
 
 def test_what_was_not_taken_is_sent_again_by_the_schedule_under_the_same_id(
-    hooked: Hooked, receiver: Receiver, wait_until: Wait
+    hooked: Hooked, receiver: Receiver, clock: WatchedClock, wait_until: Wait
 ) -> None:
-    clock = ManualClock()
     engine, made = hooked(clock=clock, events=("order.accepted",))
     receiver.answers += [(500, {}), (302, {"Location": receiver.url}), (200, {})]
 
     engine.submit(make_order("o-1")).wait(timeout=10)
     first = receiver.next()
-    wait_until(lambda: ended(engine, made)[0][1] == 1)
-    clock.advance(5 * 1.1)
+    clock.advance_to(clock.next_call(at_least=4.9))
     second = receiver.next()
-    wait_until(lambda: ended(engine, made)[0][1] == 2)  # a redirect is no success, and was not followed
-    clock.advance(300)
-    clock.advance(30)
+    clock.advance_to(clock.next_call(at_least=299))  # a redirect is no success, and was not followed
     third = receiver.next()
     wait_until(lambda: ended(engine, made) == [("order.accepted", 3, DeliveryState.DELIVERED)])
 
@@ -122,17 +119,16 @@ def test_what_was_not_taken_is_sent_again_by_the_schedule_under_the_same_id(
 
 
 def test_after_three_days_an_event_is_given_up_and_the_next_of_its_order_goes(
-    hooked: Hooked, receiver: Receiver, wait_until: Wait
+    hooked: Hooked, receiver: Receiver, clock: WatchedClock, wait_until: Wait
 ) -> None:
-    clock = ManualClock()
     engine, made = hooked(clock=clock, events=("order.accepted", "order.completed"))
     receiver.answers += [(503, {})] * 10
 
     engine.submit(make_order("o-1")).wait(timeout=10)
-    for attempt in range(1, 11):
+    for delay in (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400):
         assert receiver.next().json["type"] == "order.accepted"
-        wait_until(lambda attempt=attempt: ended(engine, made)[0][1] == attempt)
-        clock.advance(100_000)
+        clock.advance_to(clock.next_call(at_least=0.99 * delay))
+    assert receiver.next().json["type"] == "order.accepted"
     assert receiver.next().json["type"] == "order.completed"
     wait_until(
         lambda: (
