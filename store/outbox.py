@@ -19,10 +19,11 @@ KEPT_US = 7 * 24 * 3600 * 1_000_000
 _FORGOTTEN_AT_ONCE = 100
 _LONGEST_DELAY_US = 48 * 3600 * 1_000_000
 
-# What the step has added to the history is there by now.
+# The step is in the history by now, and perhaps the next one as well: an order may be claimed at once.
 _WRITE = """
-INSERT INTO outbox (event_id, sequence, number, order_id, type, at, subject)
-VALUES (?, ?, (SELECT count(*) FROM transitions WHERE sequence = ?), ?, ?, ?, ?)
+INSERT INTO outbox (event_id, sequence, order_id, type, at, subject, number)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, (SELECT count(*) FROM transitions WHERE sequence = ?2 AND id <= (
+  SELECT max(id) FROM transitions WHERE sequence = ?2 AND to_status = ?7 AND attempt = ?8)))
 """
 _LAST_EVENT = "SELECT coalesce(max(id), 0) FROM outbox"
 _IS_FREE = """
@@ -112,11 +113,12 @@ class Outbox:
             (
                 new_event_id(),
                 record.sequence,
-                record.sequence,
                 record.order_id,
                 event.value,
                 record.updated_us,
                 _encode(order_fields(record)).decode(),
+                record.status.value,
+                record.attempts,
             )
             for event, record in self._events(acceptances, moved)
         ]
