@@ -66,6 +66,7 @@ from .messages import (
     RecordRest,
     ReleaseOrder,
     StopClaims,
+    TryBreaker,
     WakeUp,
 )
 from .steering import Command as SteeringCommand
@@ -85,6 +86,7 @@ Message = (
     | PruneDeliveries
     | DeliveriesTried
     | EndPause
+    | TryBreaker
     | StartAction
     | StopAction
     | AdvanceActions
@@ -243,7 +245,7 @@ class RecorderActor(BatchActor):
                 batch.tried.append(message)
             case ChangeWebhooks() | PruneDeliveries():
                 self._webhooks.note(message)
-            case PauseEngine() | ResumeEngine() | SetProcessors() | ReadControl() | EndPause():
+            case PauseEngine() | ResumeEngine() | SetProcessors() | ReadControl() | EndPause() | TryBreaker():
                 self._steering.note(message)
             case StartAction() | StopAction() | AdvanceActions():
                 self._bulk_work.note(message)
@@ -395,6 +397,7 @@ class RecorderActor(BatchActor):
         self._maintenance.count_steps(recorded)
         self._guard(partial(self._announcements.forget_begun, recorded))
         self._guard(partial(self._give, batch, recorded))
+        self._guard(partial(self._steering.judge, recorded.moved))
         self._guard(partial(self._announcements.tell_totals, batch.orders, recorded))
         self._guard(partial(self._announcements.wake, recorded))
         self._guard(partial(log_transitions, recorded, batch.causes))
