@@ -121,7 +121,7 @@ class Engine(ABC):
             The order as it is afterwards.
 
         Raises:
-            OrderNotFound: there is none of that id.
+            OrderNotFound: no order has this id.
             TransitionRefused: it is not Pending.
             InvalidArgument: the reason breaks its rule.
             StoreUnavailable: the database did not take it.
@@ -193,7 +193,7 @@ class Engine(ABC):
         """An order and where it is.
 
         Raises:
-            OrderNotFound: there is none of that id.
+            OrderNotFound: no order has this id.
             StoreUnavailable: the database did not answer.
             EngineStopped: the engine is not running.
         """
@@ -315,7 +315,7 @@ class Engine(ABC):
 
         Raises:
             TimeoutError: it was not over in time.
-            OrderNotFound: there is no order of that id.
+            OrderNotFound: no order has this id.
             EngineStopped: the engine is not running, or stopped meanwhile.
         """
         seconds = checked_seconds(timeout)
@@ -497,7 +497,7 @@ class Engine(ABC):
 
     @abstractmethod
     def interrupt_waits(self) -> None:
-        """Have every wait end with EngineStopped, now and from now on: for a door that is about to close."""
+        """Have every wait end with EngineStopped, now and from now on: for a server that is about to stop."""
 
     @abstractmethod
     def send(self, request: Request) -> None:

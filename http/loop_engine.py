@@ -83,7 +83,7 @@ class LoopEngine(Engine):
         return self._engine.incidents()
 
     def interrupt_waits(self) -> None:
-        """Have every wait end with EngineStopped, now and from now on: for a door that is about to close."""
+        """Have every wait end with EngineStopped, now and from now on: for a server that is about to stop."""
         self._engine.interrupt_waits()
 
     def _read(self, query: Callable[[Database], T]) -> T:
@@ -110,7 +110,7 @@ class LoopEngine(Engine):
                 for single in batch:
                     fail(single.reply, _harmless(error))
                 return
-            # There is no room for all of them, or one cannot be stored: each for itself.
+            # There is no room for all of them, or one cannot be stored: now each by itself.
             for single in batch:
                 try:
                     self.send(SubmitOrders((single.order,), single.reply, (single.cause,)))

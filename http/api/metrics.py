@@ -87,7 +87,7 @@ class _Exposition(Collector):
 def _prefers_scraping(accept: str) -> bool:
     try:
         wanted = [element.value for element in header_elements("Accept", accept) if element.qvalue > 0]
-    except cherrypy.HTTPError:  # a weight that is no number
+    except cherrypy.HTTPError:  # a weight that is not a number
         return False
     for media_type in wanted:
         if media_type in SCRAPER_TYPES:

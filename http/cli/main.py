@@ -122,7 +122,7 @@ def load_function(name: str, role: str) -> Callable[[Order], Any]:
         role: what it is for, in one word.
 
     Raises:
-        InvalidConfiguration: there is no such module or function, or the module is no Python.
+        InvalidConfiguration: there is no such module or function, or the module is not Python.
     """
     module_name, separator, attribute = name.partition(":")
     if not (module_name and separator and attribute):

@@ -97,10 +97,10 @@ class Server(NamedTuple):
         return context
 
     def check_address(self) -> None:
-        """Refuse what is no address, before anything is sent.
+        """Refuse what is not an address, before anything is sent.
 
         Raises:
-            ServerRefused: it is none.
+            ServerRefused: it is not an address.
         """
         try:
             parts = urlsplit(self.url)

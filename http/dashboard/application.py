@@ -14,7 +14,8 @@ from ...store.domain.errors import OrdermillError
 from ..framework.problems import ProblemKinds, answer_for
 from ..wire import request_id
 from ..wire.errors import MethodNotAllowed, NoSuchResource
-from .pages import ROOT, Pages
+from .pages import Pages
+from .section import ROOT
 from .sign_in import SignIn
 
 _POLICY = [

@@ -40,7 +40,7 @@ class Permission(NamedTuple):
     """What a route asks of its callers."""
 
     roles: frozenset[Role] = frozenset()
-    """One of these; whoever calls, where there is none."""
+    """The caller must have one of these; where this is empty, anybody may call."""
     of_all_users: bool = False
     """Whether a key that is bound to one user is not enough."""
 
@@ -85,7 +85,7 @@ class Authenticator:
                 signed in, as the browser does it by itself.
 
         Raises:
-            KeyRequired: no key was sent, or one that is none.
+            KeyRequired: no key was sent, or one that is not valid.
             KeyNotEnough: the key is good for less than that.
         """
         if self._keyring is None or not permission.roles:

@@ -42,7 +42,7 @@ class KeyEntry(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_f
     """What the file holds of a key: everything but the key itself."""
 
     id: Annotated[str, Meta(pattern=f"^[0-9a-f]{{{2 * _ID_BYTES}}}$")]
-    """The part of the key that is no secret."""
+    """The part of the key that is not secret."""
     sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
     """The hash of the whole key."""
     roles: Annotated[tuple[Role, ...], Meta(min_length=1)]
@@ -55,7 +55,7 @@ class KeyEntry(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_f
 
 
 class KeysUnusable(OrdermillError):
-    """The file of the keys cannot be read or written, or a line of it is no key."""
+    """The file of the keys cannot be read or written, or a line of it is not a key."""
 
 
 class NoSuchKey(OrdermillError):
@@ -76,7 +76,7 @@ def hash_key(key: str) -> str:
 
 
 def id_of(key: str) -> str:
-    """The part of a key that is no secret; the empty string where there is none."""
+    """The part of a key that is not secret; the empty string where there is no such part."""
     prefix, _, rest = key.partition("_")
     return rest.partition("_")[0] if prefix == _PREFIX else ""
 
@@ -85,7 +85,7 @@ def read_keys(path: Path) -> dict[str, KeyEntry]:
     """The keys of a file, by their ids.
 
     Raises:
-        KeysUnusable: it cannot be read, or a line of it is no key.
+        KeysUnusable: it cannot be read, or a line of it is not a key.
     """
     try:
         lines = path.read_bytes().splitlines()
@@ -112,7 +112,7 @@ def read_keys(path: Path) -> dict[str, KeyEntry]:
 
 
 def create_key(path: Path, roles: Iterable[Role], user: str | None = None, name: str | None = None) -> str:
-    """Make a key and add it to a file, which is made where there is none.
+    """Make a key and add it to a file, which is made where it does not exist.
 
     Args:
         path: the file; it is made readable for its owner only.
@@ -124,7 +124,7 @@ def create_key(path: Path, roles: Iterable[Role], user: str | None = None, name:
         The key. Nobody can tell it again.
 
     Raises:
-        KeysUnusable: the file cannot be read or written, the user is none, or the name cannot be shown.
+        KeysUnusable: the file cannot be read or written, the user is not valid, or the name cannot be shown.
     """
     if user is not None and USER.fullmatch(user) is None:
         raise KeysUnusable(f"A user is written with {USER_RULE}; {user!r} is not.")
@@ -144,7 +144,7 @@ def revoke_key(path: Path, key_id: str) -> None:
     """Remove a key from a file.
 
     Raises:
-        NoSuchKey: there is none of that id.
+        NoSuchKey: no key has this id.
         KeysUnusable: the file cannot be read or written.
     """
     with _lock(path):

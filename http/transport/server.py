@@ -38,14 +38,14 @@ _ROOM = 16
 _ACCEPT_AGAIN_SECONDS = 0.1
 _CHECK_SECONDS = 0.25
 _CHECK_AT_THE_END_SECONDS = 0.02
-# There is no connection to be had at present, for anybody.
+# What says that no connection can be accepted at present, whoever it comes from.
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 _log = logging.getLogger("ordermill.http")
 
 
 class CannotListen(OrdermillError):
-    """The address is in use, or is none of this machine's."""
+    """The address is in use, or does not belong to this machine."""
 
 
 class HttpServer:

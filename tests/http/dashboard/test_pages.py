@@ -58,7 +58,7 @@ def test_pages_of_orders_follow_each_other_while_orders_come(
     client: Any, order: Callable[..., dict[str, Any]], window: Callable[..., Any]
 ) -> None:
     client.post("/orders/bulk", [order(f"o-{number}") for number in range(120)])
-    page = window(client).open("/orders")
+    page = window(client).open("/orders/")
     seen = page.locator("tbody a").all_inner_texts()
     client.post("/orders/bulk", [order(f"later-{number}") for number in range(30)])
     while (older := page.get_by_role("link", name="Older")).is_visible():
@@ -80,7 +80,7 @@ def test_all_people_can_use_the_pages_on_any_screen(
     client.post("/orders", order())
     client.get("/orders/o-1?wait=30")
     look = window(client, viewport={"width": width, "height": 900}, color_scheme=scheme)
-    for path in ("/", "/orders", "/orders?status=Review", "/orders/o-1"):
+    for path in ("/", "/orders/", "/orders/?status=Review", "/orders/o-1"):
         page = look.open(path)
         assert look.troubles_of_reach() == []
         assert page.evaluate("document.documentElement.scrollWidth") <= width

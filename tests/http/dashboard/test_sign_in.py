@@ -39,7 +39,7 @@ class Keyed:
 
     def session(self, key: str) -> str:
         """The cookie of whoever signs in."""
-        cookie: str = self.post("/dashboard/sign-in", key=key).headers["Set-Cookie"]
+        cookie: str = self.post("/dashboard/sign_in", key=key).headers["Set-Cookie"]
         return cookie.partition(";")[0]
 
 
@@ -56,7 +56,7 @@ def sign_in(look: Any, key: str) -> Any:
     return page
 
 
-@pytest.mark.parametrize("path", ["/", "/orders", "/orders/o-1", "/live"])
+@pytest.mark.parametrize("path", ["/", "/orders/", "/orders/o-1", "/live"])
 def test_who_is_not_signed_in_is_asked_for_a_key(keyed: Keyed, path: str) -> None:
     for cookie in (
         "",
@@ -68,18 +68,18 @@ def test_who_is_not_signed_in_is_asked_for_a_key(keyed: Keyed, path: str) -> Non
             "GET", f"/dashboard{path}", headers={"Cookie": cookie.encode("latin-1").decode("latin-1")}
         )
         assert reply.status == 303
-        assert reply.headers["Location"].endswith("/dashboard/sign-in")
+        assert reply.headers["Location"].endswith("/dashboard/sign_in")
 
 
 def test_a_key_that_is_not_one_of_the_server_is_refused(keyed: Keyed) -> None:
-    reply = keyed.post("/dashboard/sign-in", key="om_0123_4567")
+    reply = keyed.post("/dashboard/sign_in", key="om_0123_4567")
     assert reply.status == 403
     assert "Set-Cookie" not in reply.headers
     assert b"not a key of this server" in reply.body
 
 
 def test_the_cookie_of_a_session_is_for_this_server_alone_and_for_no_script(keyed: Keyed) -> None:
-    cookie = keyed.post("/dashboard/sign-in", key=keyed.reader).headers["Set-Cookie"]
+    cookie = keyed.post("/dashboard/sign_in", key=keyed.reader).headers["Set-Cookie"]
     assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= {part.strip() for part in cookie.split(";")}
     assert keyed.reader not in cookie
 
@@ -107,7 +107,7 @@ def test_a_key_of_one_user_finds_nothing_of_others(keyed: Keyed) -> None:
     session = keyed.session(keyed.other_user)
     assert keyed.client.get("/dashboard/orders/o-1", Cookie=session).status == 404
     assert keyed.client.get("/dashboard/live", Cookie=session).status == 403
-    listed = keyed.client.get("/dashboard/orders?user_id=u-1", Cookie=session)
+    listed = keyed.client.get("/dashboard/orders/?user_id=u-1", Cookie=session)
     assert listed.status == 200
     assert b"o-1" not in listed.body
 
