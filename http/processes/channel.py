@@ -11,7 +11,6 @@ import asyncio
 import socket
 import threading
 from collections.abc import Callable
-from typing import cast
 
 from ..transport.loops import new_event_loop
 from ..transport.wake_ups import WakeUps
@@ -43,7 +42,7 @@ class Channel(asyncio.Protocol):
             end: of the pair of sockets; closed in the end.
         """
         end.setblocking(False)
-        self._opening = loop.create_task(loop.create_unix_connection(lambda: self, sock=end))
+        self._opening = loop.create_task(self._open(loop, end))
 
     def send(self, message: bytes) -> None:
         """Send a message; nothing where there is no other end any more."""
@@ -62,14 +61,6 @@ class Channel(asyncio.Protocol):
         """End it, after what was sent."""
         self._is_closing = True
         if self._transport is not None:
-            self._transport.close()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """It is open."""
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's are not derived from it
-        self._transport.writelines(self._early)
-        self._early.clear()
-        if self._is_closing:
             self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's
@@ -91,6 +82,19 @@ class Channel(asyncio.Protocol):
                     self._take(message)
                 begin = end
         del received[:begin]
+
+    async def _open(self, loop: asyncio.AbstractEventLoop, end: socket.socket) -> None:
+        try:
+            self._transport, _ = await loop.create_unix_connection(lambda: self, sock=end)
+        except (
+            RuntimeError
+        ):  # the other end has gone by now; uvloop has closed this one, and does not say so to the socket
+            end.detach()
+            return
+        self._transport.writelines(self._early)
+        self._early.clear()
+        if self._is_closing:
+            self._transport.close()
 
 
 class ChannelLoop:

@@ -209,23 +209,34 @@ class Far(NamedTuple):
     """An engine as it is had in another process."""
 
     engine: RemoteEngine
-    near: EngineServer
     end: socket.socket
+
+    def serve(self, server: HttpServer) -> None:
+        """Serve it, until the server is stopped: as in `run_worker`, the engine is let go of first."""
+        self.engine.serve(server, self.end)
+        stop = server.stop
+
+        def let_go_and_stop() -> None:
+            self.engine.close()
+            stop()
+
+        server.stop = let_go_and_stop  # type: ignore[method-assign]  # of this server alone
 
 
 @contextmanager
 def remote_engine(engine: OrderEngine) -> Iterator[Far]:
-    """The engine as a process that serves HTTP has it; whoever serves it ends that first."""
+    """The engine as a process that serves HTTP has it."""
     engine_server._TELL_SECONDS = 0.02
     channels = ChannelLoop()
     channels.start()
     ours, theirs = socket.socketpair()
-    near, remote = EngineServer(engine, channels, ours), RemoteEngine(engine.path)
+    near = EngineServer(engine, channels, ours)
     try:
-        yield Far(remote, near, theirs)
+        yield Far(RemoteEngine(engine.path), theirs)
     finally:
         near.close()
         channels.stop()
+        theirs.close()  # where nothing came to be served
 
 
 @pytest.fixture
@@ -242,13 +253,11 @@ def start_server(start_engine: Callable[..., OrderEngine], gate: Held) -> Iterat
             tree = type(cherrypy.tree)()  # not the one of all servers in this process
             server = http_server(served, config, tree)
             server.prepare()
-            steps: list[Callable[[], object]] = [server.stop, engine.interrupt_waits]
             if far is not None:
-                far.engine.serve(server, far.end)
-                steps[:1] = [server.stop, far.engine.close, far.engine.ended.wait, far.near.tell_end]
+                far.serve(server)
             thread = threading.Thread(target=server.start)
             thread.start()
-            for step in (thread.join, *steps):
+            for step in (thread.join, server.stop, engine.interrupt_waits):
                 servers.callback(step)
             client = Client(server, tree.apps[""], engine, served, needs_keys="keys_file" in own)
             client.hear()
