@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from ..store.domain.act import Action, AuditEntry
+from ..store.domain.bulk_action import ActionPreview, ActionState, BulkAction
 from ..store.domain.durability import Durability
 from ..store.domain.errors import (
+    ActionNotFound,
     BacklogFull,
     DatabaseRefused,
     EngineStopped,
@@ -24,9 +26,11 @@ from ..store.domain.errors import (
     UserSubmissionTooLarge,
 )
 from ..store.domain.event import Event
+from ..store.domain.failure import FailureGroup
 from ..store.domain.idempotency_key import IdempotencyKey
 from ..store.domain.lifecycle import OrderStatus
 from ..store.domain.order import Order
+from ..store.domain.order_filter import OrderFilter, OrderPage
 from ..store.domain.outcome import Outcome
 from ..store.domain.record import Cause, OrderRecord, Transition
 from .config import EngineConfig, OnInterrupted, Settings
@@ -41,8 +45,12 @@ from .snapshot import ControlSnapshot, MetricsSnapshot
 
 __all__ = [
     "Action",
+    "ActionNotFound",
+    "ActionPreview",
+    "ActionState",
     "AuditEntry",
     "BacklogFull",
+    "BulkAction",
     "Cause",
     "ControlSnapshot",
     "DatabaseRefused",
@@ -54,6 +62,7 @@ __all__ = [
     "Event",
     "EventStream",
     "EventsGone",
+    "FailureGroup",
     "FieldFault",
     "Handler",
     "IdempotencyKey",
@@ -66,7 +75,9 @@ __all__ = [
     "Order",
     "OrderConflict",
     "OrderEngine",
+    "OrderFilter",
     "OrderNotFound",
+    "OrderPage",
     "OrderRecord",
     "OrderStatus",
     "OrdermillError",

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 
+from ..store.domain.act import Action
+from ..store.domain.bulk_action import NAMED_STATUSES, STATUSES, BulkRequest
 from ..store.domain.errors import InvalidArgument, OrderNotFound
 from ..store.domain.event import EventFilter
 from ..store.domain.idempotency_key import IdempotencyKey
-from ..store.domain.lifecycle import OrderStatus
+from ..store.domain.lifecycle import SETTLE, OrderStatus
 from ..store.domain.order import FIELDS, IDENTIFIER, Order
+from ..store.domain.order_filter import PREFIX, PREFIX_RULE, OrderFilter
 from ..store.domain.reason import REASON_RULE, reason_faults
 from ..store.domain.record import ENGINE, Cause
 from .config import MAX_PROCESSORS
@@ -21,6 +25,7 @@ MAX_PAGE = 1_000_000
 MAX_SECONDS = 1e9
 """Thirty years: infinity, and what no timeout of the platform can be, are mistakes."""
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_SEQUENCE = 2**63 - 1
 _is_name = re.compile(rf"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{{1,{MAX_NAME}}}").fullmatch
 _is_text = re.compile(r"[^\ud800-\udfff]*").fullmatch  # halves of characters cannot be stored
@@ -147,6 +152,91 @@ def checked_filter(user_id: object, status: object, order_id: object) -> EventFi
         None if status is None else checked_status(status),
         None if order_id is None else checked_order_id(order_id),
     )
+
+
+def checked_time(name: str, at: object) -> int | None:
+    """A time, in microseconds since 1970-01-01T00:00:00Z; None for none.
+
+    Args:
+        name: of the argument.
+        at: what was passed.
+
+    Raises:
+        InvalidArgument: it is no datetime with a time zone, or one before 1970.
+    """
+    if at is None:
+        return None
+    if isinstance(at, datetime) and at.utcoffset() is not None and at >= _EPOCH:
+        return (at - _EPOCH) // timedelta(microseconds=1)
+    raise InvalidArgument(f"The time `{name}` must be a datetime with a time zone, from 1970 on; {_shown(at)} is not.")
+
+
+def checked_order_filter(
+    *,
+    status: object = None,
+    user_id: object = None,
+    order_id_prefix: object = None,
+    error: object = None,
+    **times: object,
+) -> OrderFilter:
+    """Which orders are meant.
+
+    Args:
+        status: a member of `OrderStatus`, or its name.
+        user_id: whose.
+        order_id_prefix: what their ids begin with.
+        error: what they have failed with.
+        times: datetimes by the names of the filters.
+
+    Raises:
+        InvalidArgument: one of them is of the wrong type, or out of its range.
+    """
+    if order_id_prefix is not None and not (isinstance(order_id_prefix, str) and PREFIX.fullmatch(order_id_prefix)):
+        raise InvalidArgument(f"The prefix of ids must be {PREFIX_RULE}; {_shown(order_id_prefix)} is not.")
+    return OrderFilter(
+        status=None if status is None else checked_status(status),
+        user_id=checked_user_id(user_id),
+        order_id_prefix=order_id_prefix,
+        error=None if error is None else _checked_name("error", error),
+        **{f"{name}_us": checked_time(name, at) for name, at in times.items()},
+    )
+
+
+def checked_action(action: object, wanted: object, status: object) -> BulkRequest:
+    """What is to be done to which orders.
+
+    Args:
+        action: a member of `Action`, or its name.
+        wanted: which orders.
+        status: what they are settled as; None where they are not.
+
+    Raises:
+        InvalidArgument: there is no such action on orders, or it is not for orders in the status of the filter.
+    """
+    known = next((one for one in STATUSES if isinstance(action, str) and action == one), None)
+    if known is None:
+        raise InvalidArgument(f"The action must be one of {', '.join(STATUSES)}; {_shown(action)} is not.")
+    if not isinstance(wanted, OrderFilter):
+        raise InvalidArgument(f"Which orders are meant must be an OrderFilter; {_kind(wanted)}.")
+    if wanted.status is not None and wanted.status not in NAMED_STATUSES[known]:
+        raise InvalidArgument(
+            f"A {known} is for orders that are {' or '.join(NAMED_STATUSES[known])}, not for those that are "
+            f"{wanted.status}."
+        )
+    if known is not Action.SETTLE:
+        if status is not None:
+            raise InvalidArgument(f"A {known} takes no status; {_shown(status)} was given.")
+        return BulkRequest(known, wanted)
+    return BulkRequest(known, wanted, checked_status(status, among=SETTLE))
+
+
+def checked_action_id(action_id: object) -> int:
+    """The number of a bulk action.
+
+    Raises:
+        InvalidArgument: it is none.
+    """
+    return _checked_number("number of the action", action_id, 1, _MAX_SEQUENCE)
 
 
 def checked_user_id(user_id: object) -> str | None:

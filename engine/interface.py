@@ -6,30 +6,37 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from datetime import datetime
 from functools import partial
 from time import monotonic
 from typing import TypeVar
 
 from pykka import Timeout
 
-from ..store import audit_log, event_log, queries
+from ..store import audit_log, bulk_actions, event_log, failures, queries, search
 from ..store.domain import lifecycle
-from ..store.domain.act import AuditEntry
-from ..store.domain.errors import OrderConflict, OrderNotFound
+from ..store.domain.act import Action, AuditEntry
+from ..store.domain.bulk_action import ActionPreview, BulkAction, BulkRequest
+from ..store.domain.errors import ActionNotFound, OrderConflict, OrderNotFound
 from ..store.domain.event import EVERYTHING, EventFilter, EventPage
+from ..store.domain.failure import FailureGroup
 from ..store.domain.idempotency_key import IdempotencyKey
 from ..store.domain.lifecycle import OrderStatus
 from ..store.domain.order import Order
+from ..store.domain.order_filter import OrderFilter, OrderPage
 from ..store.domain.outcome import Acceptance, Outcome
 from ..store.domain.record import Cause, OrderRecord, Transition
 from ..store.statements import Database
 from . import requests
 from .arguments import (
+    checked_action,
+    checked_action_id,
     checked_cause,
     checked_event_id,
     checked_filter,
     checked_idempotency,
     checked_limit,
+    checked_order_filter,
     checked_order_id,
     checked_orders,
     checked_pause,
@@ -38,7 +45,6 @@ from .arguments import (
     checked_seconds,
     checked_sequence,
     checked_status,
-    checked_user_id,
 )
 from .event_stream import EventStream
 from .receipt import Receipt
@@ -220,6 +226,12 @@ class Engine(ABC):
         *,
         status: OrderStatus | str | None = None,
         user_id: str | None = None,
+        order_id_prefix: str | None = None,
+        error: str | None = None,
+        created_from: datetime | None = None,
+        created_to: datetime | None = None,
+        updated_from: datetime | None = None,
+        updated_to: datetime | None = None,
         before: int | None = None,
         limit: int = 100,
     ) -> list[OrderRecord]:
@@ -228,6 +240,13 @@ class Engine(ABC):
         Args:
             status: only these: a member of `OrderStatus`, or its name.
             user_id: only this user's.
+            order_id_prefix: only those whose ids begin with this.
+            error: only those that have failed with it, or wait for their next attempt or a review after it: the class
+                of an error, or its name as `failures` has it.
+            created_from: only those that were accepted at this time or later; with a time zone, as all times.
+            created_to: only those that were accepted before this time.
+            updated_from: only those that changed last at this time or later.
+            updated_to: only those that changed last before this time.
             before: only those with a `sequence` below this one: the last of a page leads to the next page.
             limit: how many at the most, 1 to 1,000,000.
 
@@ -235,14 +254,50 @@ class Engine(ABC):
             StoreUnavailable: the database did not answer.
             EngineStopped: the engine is not running.
         """
-        query = partial(
-            queries.page,
-            status=None if status is None else checked_status(status),
-            user_id=checked_user_id(user_id),
-            before=checked_sequence(before),
-            limit=checked_limit(limit),
+        wanted = checked_order_filter(
+            status=status,
+            user_id=user_id,
+            order_id_prefix=order_id_prefix,
+            error=error,
+            created_from=created_from,
+            created_to=created_to,
+            updated_from=updated_from,
+            updated_to=updated_to,
         )
-        return self._read(query)
+        limit = checked_limit(limit)
+        page = self.order_page(wanted, before, limit)
+        found = page.orders
+        while page.before is not None and len(found) < limit:
+            page = self.order_page(wanted, page.before, limit - len(found))
+            found += page.orders
+        return found
+
+    def order_page(self, wanted: OrderFilter, before: int | None = None, limit: int = 100) -> OrderPage:
+        """Some of the orders that a filter means, newest first, in milliseconds however many there are.
+
+        Args:
+            wanted: which orders.
+            before: only those with a `sequence` below this one: the `before` of the last page.
+            limit: how many at the most, 1 to 1,000,000; there may be fewer although more follow.
+
+        Raises:
+            As `orders`.
+        """
+        return self._read(
+            partial(search.page, wanted=wanted, before=checked_sequence(before), limit=checked_limit(limit))
+        )
+
+    def failures(self, limit: int = 100) -> list[FailureGroup]:
+        """What orders have failed with, or wait for their next attempt after: the error of most of them first.
+
+        Args:
+            limit: how many errors at the most, 1 to 1,000,000.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+            EngineStopped: the engine is not running.
+        """
+        return self._read(partial(failures.groups, limit=checked_limit(limit)))
 
     def events(
         self,
@@ -478,6 +533,118 @@ class Engine(ABC):
         """
         query = partial(audit_log.page, before=checked_sequence(before), limit=checked_limit(limit))
         return self._read(query)
+
+    def preview_action(
+        self, action: Action | str, wanted: OrderFilter, status: OrderStatus | str | None = None
+    ) -> ActionPreview:
+        """What `start_action` would do: how many orders it would move, and the newest of them. Nothing is changed.
+
+        Args:
+            action: cancel, retry or settle, as a member of `Action` or by its name.
+            wanted: which orders, of those that it is for: a cancel is for Pending ones, a settle for those in Review, a
+                retry for Failed ones and those that wait for their next attempt, or for those in Review where the
+                filter names that status.
+            status: what a settle settles them as: Completed or Failed.
+
+        Raises:
+            InvalidArgument: there is no such action, or it is not for orders in the status of the filter.
+            StoreUnavailable: the database did not answer.
+            EngineStopped: the engine is not running.
+        """
+        request = checked_action(action, wanted, status)
+        page = self._read(partial(bulk_actions.next_orders, request=request, before=None, limit=bulk_actions.EXAMPLES))
+        examples = page.orders
+        while page.before is not None and len(examples) < bulk_actions.EXAMPLES:
+            page = self._read(
+                partial(
+                    bulk_actions.next_orders,
+                    request=request,
+                    before=page.before,
+                    limit=bulk_actions.EXAMPLES - len(examples),
+                )
+            )
+            examples += page.orders
+        return ActionPreview(self._count(request), examples)
+
+    def start_action(
+        self,
+        action: Action | str,
+        wanted: OrderFilter,
+        reason: str | None = None,
+        status: OrderStatus | str | None = None,
+    ) -> BulkAction:
+        """Move all orders that a filter means, some between two commits: the engine goes on meanwhile.
+
+        It goes on after a restart, and touches no order that comes later. `action` tells how far it is.
+
+        Args:
+            action: as for `preview_action`.
+            wanted: likewise.
+            reason: why, in 1 to 500 characters without controls; it goes into the history of each order.
+            status: as for `preview_action`.
+
+        Raises:
+            As `preview_action`.
+        """
+        return self.begin_action(action, wanted, reason, status).get()
+
+    def begin_action(
+        self,
+        action: Action | str,
+        wanted: OrderFilter,
+        reason: str | None = None,
+        status: OrderStatus | str | None = None,
+        cause: Cause | None = None,
+    ) -> Reply[BulkAction]:
+        """As `start_action`, once the orders are counted; who wants it goes into their histories and the audit log."""
+        request = checked_action(action, wanted, status)
+        why, who = checked_reason(reason), checked_cause(cause)
+        return self._ask(partial(requests.StartAction, request, self._count(request), reason=why, cause=who))
+
+    def stop_action(self, action_id: int, reason: str | None = None) -> BulkAction:
+        """Carry a bulk action out no further; what it has moved stays moved. Nothing happens where it is over.
+
+        Args:
+            action_id: its number.
+            reason: why, in 1 to 500 characters without controls; it goes into the audit log.
+
+        Raises:
+            ActionNotFound: there is none of that number.
+            StoreUnavailable: the database did not take it.
+            EngineStopped: the engine is not running.
+        """
+        return self.begin_stop_action(action_id, reason).get()
+
+    def begin_stop_action(
+        self, action_id: int, reason: str | None = None, cause: Cause | None = None
+    ) -> Reply[BulkAction]:
+        """As `stop_action`; who wants it goes into the audit log."""
+        number = checked_action_id(action_id)
+        return self._ask(
+            partial(requests.StopAction, number, reason=checked_reason(reason), cause=checked_cause(cause))
+        )
+
+    def action(self, action_id: int) -> BulkAction:
+        """A bulk action, and how far it is.
+
+        Raises:
+            ActionNotFound: there is none of that number.
+            StoreUnavailable: the database did not answer.
+            EngineStopped: the engine is not running.
+        """
+        number = checked_action_id(action_id)
+        found = self._read(lambda database: bulk_actions.find(database, number))
+        if found is None:
+            raise ActionNotFound(number)
+        return found
+
+    def _count(self, request: BulkRequest) -> int:
+        # In many short reads: a long one would keep the log from being begun anew.
+        matched, before = self._read(partial(bulk_actions.count_orders, request=request, before=None))
+        while before is not None:
+            found, before = self._read(partial(bulk_actions.count_orders, request=request, before=before))
+            matched += found
+        return matched
 
     @abstractmethod
     def unready_reasons(self) -> tuple[str, ...]:

@@ -126,12 +126,13 @@ def start_actors(
         backlog = Backlog(config, clock, sum(totals[status] for status in lifecycle.BACKLOG), users)
         context.intake = IntakeActor.start(context, backlog, own_reader)
         undo.callback(context.intake.stop)
-        context.pool = PoolActor.start(context, own_reader)
+        context.pool = PoolActor.start(context)
         undo.pop_all()
     context.pool.tell(messages.WakeUp())
     context.recorder.tell(messages.PruneOrders())
     context.recorder.tell(messages.CheckFiles())
     context.recorder.tell(messages.EndPause())
+    context.recorder.tell(messages.AdvanceActions())
     return RunningEngine(context, reader, own_reader, lock, given_clock is None, recovered)
 
 

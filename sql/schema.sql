@@ -30,6 +30,7 @@ CREATE TABLE orders (
               CHECK ((ready_at IS NOT NULL) = (status = 'Pending')),
   last_error  TEXT,                             -- what went wrong in the last failed attempt; NULL before the first
   keyed_at    INTEGER,                          -- when an idempotency key last came with it; NULL where none did
+  rank        INTEGER,                          -- its place in the queue; NULL while it waits for ready_at
   CHECK (failures = 0 OR last_error IS NOT NULL),
   CHECK (attempts > 0 OR status IN ('Pending', 'Cancelled'))
 ) STRICT;
@@ -39,7 +40,8 @@ CREATE INDEX orders_by_status ON orders (status, sequence);                   --
 CREATE INDEX orders_by_user_and_status ON orders (user_id, status, sequence)  -- lists by both; few are Processing
   WHERE status <> 'Pending' AND status <> 'Processing';
 CREATE INDEX orders_pending_by_user ON orders (user_id, sequence) WHERE status = 'Pending';
-CREATE INDEX orders_ready     ON orders (ready_at) WHERE ready_at IS NOT NULL;  -- what to process next
+CREATE INDEX orders_in_line   ON orders (rank) WHERE rank IS NOT NULL AND ready_at IS NOT NULL;  -- what is next
+CREATE INDEX orders_waiting   ON orders (ready_at) WHERE rank IS NULL AND ready_at IS NOT NULL;  -- what gets in line next
 
 -- What is over, for those who remove it by its age. Where a key came with an order, it stays as long as the key does.
 CREATE INDEX orders_over ON orders (updated_at)
@@ -75,6 +77,34 @@ CREATE TABLE transitions (
 -- status enters none.
 CREATE UNIQUE INDEX transitions_once ON transitions
   (sequence, attempt, CASE from_status WHEN to_status THEN id ELSE to_status END);
+
+-- Orders that were stamped earlier than the one before, since the machine's clock was set back: all others are in the
+-- sequence of their times, so that no index over these is needed.
+CREATE TABLE clock_steps (
+  sequence    INTEGER PRIMARY KEY
+) STRICT;
+
+-- The errors that orders have failed with, without what varies from order to order.
+CREATE TABLE errors (
+  id          INTEGER PRIMARY KEY,
+  name        TEXT    NOT NULL UNIQUE,          -- the class and the text
+  kind        TEXT    NOT NULL                  -- the class
+) STRICT;
+
+CREATE INDEX errors_by_kind ON errors (kind);
+
+-- Orders that have failed, or have failed attempts behind them and are not over: kept apart, since most orders have not.
+CREATE TABLE failures (
+  sequence    INTEGER PRIMARY KEY               -- the order
+              REFERENCES orders (sequence),
+  error_id    INTEGER NOT NULL                  -- of its last failed attempt
+              REFERENCES errors (id),
+  status      TEXT    NOT NULL                  -- where the failure has left it; while it is tried again it is Pending here
+              CHECK (status = 'Pending' OR status = 'Failed' OR status = 'Review'),
+  at          INTEGER NOT NULL                  -- when it failed
+) STRICT;
+
+CREATE INDEX failures_by_error ON failures (error_id, sequence, status, at);  -- lists by error, and counts
 
 -- What clients call their requests (Idempotency-Key), for a day: the same name for another request is a mistake.
 CREATE TABLE idempotency_keys (
@@ -132,6 +162,31 @@ CREATE TABLE audit_log (
   request_id  TEXT,                             -- the request that it came with; NULL where none did
   acted_by    TEXT                              -- who: the key's name; NULL for the engine and without keys
 ) STRICT;
+
+-- What operators do to all orders that a filter means, in many transactions: each says how far it is.
+CREATE TABLE bulk_actions (
+  id          INTEGER PRIMARY KEY AUTOINCREMENT,  -- never given twice
+  action      TEXT    NOT NULL                  -- what is done to them
+              CHECK (action IN ('cancel', 'retry', 'settle')),
+  filters     TEXT    NOT NULL                  -- which orders: a JSON object
+              CHECK (json_valid(filters)),
+  settled     TEXT                              -- what they are settled as
+              CHECK ((settled IS NOT NULL) = (action = 'settle')),
+  reason      TEXT,                             -- why; it goes into their histories
+  request_id  TEXT,                             -- the request that it came with; NULL where none did
+  acted_by    TEXT,                             -- who: the key's name; NULL without keys
+  state       TEXT    NOT NULL
+              CHECK (state IN ('running', 'done', 'stopped')),
+  matched     INTEGER NOT NULL,                 -- orders that it was for when it began
+  moved       INTEGER NOT NULL,                 -- orders that it has moved
+  refused     INTEGER NOT NULL,                 -- orders that had moved on when it came to them
+  before      INTEGER NOT NULL,                 -- it goes on with orders below this sequence
+  created_at  INTEGER NOT NULL,
+  ended_at    INTEGER                           -- when it was done or stopped
+              CHECK ((ended_at IS NULL) = (state = 'running'))
+) STRICT;
+
+CREATE INDEX bulk_actions_running ON bulk_actions (id) WHERE state = 'running';
 
 -- Running counts, changed in the same transaction as the orders, so that nobody counts millions of rows to answer
 -- a metrics request. Each equals a recount at any moment.

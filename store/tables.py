@@ -25,6 +25,7 @@ class OrderModel(Model):
     ready_at = IntegerField(null=True)
     last_error = TextField(null=True)
     keyed_at = IntegerField(null=True)
+    rank = IntegerField(null=True)
 
     class Meta:
         table_name = "orders"
@@ -73,6 +74,38 @@ class EngineModel(Model):
         table_name = "engines"
 
 
+class ErrorModel(Model):
+    """A row of `errors`."""
+
+    id = AutoField()
+    name = TextField(unique=True)
+    kind = TextField()
+
+    class Meta:
+        table_name = "errors"
+
+
+class FailureModel(Model):
+    """A row of `failures`."""
+
+    sequence = IntegerField(primary_key=True)
+    error = IntegerField(column_name="error_id")
+    status = TextField()
+    at = IntegerField()
+
+    class Meta:
+        table_name = "failures"
+
+
+class ClockStepModel(Model):
+    """A row of `clock_steps`."""
+
+    sequence = IntegerField(primary_key=True)
+
+    class Meta:
+        table_name = "clock_steps"
+
+
 class SecretModel(Model):
     """A row of `secrets`."""
 
@@ -81,6 +114,28 @@ class SecretModel(Model):
 
     class Meta:
         table_name = "secrets"
+
+
+class BulkActionModel(Model):
+    """A row of `bulk_actions`."""
+
+    id = AutoField()
+    action = TextField()
+    filters = TextField()
+    settled = TextField(null=True)
+    reason = TextField(null=True)
+    request_id = TextField(null=True)
+    acted_by = TextField(null=True)
+    state = TextField()
+    matched = IntegerField()
+    moved = IntegerField()
+    refused = IntegerField()
+    before = IntegerField()
+    created_at = IntegerField()
+    ended_at = IntegerField(null=True)
+
+    class Meta:
+        table_name = "bulk_actions"
 
 
 class ControlModel(Model):

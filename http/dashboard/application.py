@@ -10,10 +10,14 @@ from typing import Any
 import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
 from cherrypy._cptools import HandlerWrapperTool, Toolbox  # type: ignore[import-untyped]  # likewise
 
+from ...engine import InvalidArgument
 from ...store.domain.errors import OrdermillError
+from ..framework.page_request import PageRequest
 from ..framework.problems import ProblemKinds, answer_for
 from ..wire import request_id
+from ..wire.conditional import COMPRESSED_FROM, compress
 from ..wire.errors import MethodNotAllowed, NoSuchResource
+from ..wire.problem_details import ProblemKind
 from .pages import Pages
 from .section import ROOT
 from .sign_in import SignIn
@@ -29,6 +33,8 @@ _POLICY = [
     ("X-Frame-Options", "DENY"),
     ("Referrer-Policy", "same-origin"),
 ]
+# Over REST every argument is checked before the engine gets it; the fields of forms are left to the engine.
+_INVALID = ProblemKind(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-field", "A field is not valid")
 _MAX_FORM_BYTES = 64 * 1024
 
 _log = logging.getLogger("ordermill.http")
@@ -45,6 +51,7 @@ def pages(root: Pages, sign_in: SignIn, kinds: ProblemKinds) -> Any:
     application = cherrypy.Application(root, ROOT)
     tools = Toolbox("dashboard")
     tools.errors = HandlerWrapperTool(lambda handler: _with_errors(handler, root, sign_in, kinds))
+    application.request_class = PageRequest
     application.toolboxes = {"tools": cherrypy.tools, "dashboard": tools}
     application.merge(
         {
@@ -53,12 +60,11 @@ def pages(root: Pages, sign_in: SignIn, kinds: ProblemKinds) -> Any:
                 "tools.trailing_slash.on": False,
                 "tools.response_headers.on": True,
                 "tools.response_headers.headers": _POLICY,
-                "tools.gzip.on": True,
-                "tools.gzip.mime_types": ["text/*", "image/svg+xml", "application/json"],
+                "tools.log_headers.on": False,  # a key or a session may be among them
+                "request.process_request_body": False,
                 "request.show_tracebacks": False,
                 "request.show_mismatched_params": False,
                 "request.throw_errors": False,
-                "request.body.maxbytes": _MAX_FORM_BYTES,
                 "error_page.default": lambda status, message, **_: _error_page(root, status, message),
             }
         }
@@ -77,17 +83,31 @@ def _with_errors(handler: Callable[[], bytes], root: Pages, sign_in: SignIn, kin
         if request.method not in ("GET", "HEAD", "POST"):
             raise MethodNotAllowed("GET, HEAD, POST")
         sign_in.check_origin()
-        return handler()
+        if request.method == "POST":
+            request.params.update(request.form(_MAX_FORM_BYTES))
+        return _packed(handler())
     except (cherrypy.HTTPError, cherrypy.HTTPRedirect):
         raise
     except Exception as error:
         if not isinstance(error, OrdermillError):
             _log.error("unexpected error on a page", exc_info=error)
-        problem = answer_for(error, kinds)
+        problem = answer_for(error, {**kinds, InvalidArgument: _INVALID})
         response.status = problem.status.value
         response.headers.update(problem.headers)
         response.headers["Content-Type"] = "text/html; charset=utf-8"
         return root.show_error(problem.status, str(error) if isinstance(error, OrdermillError) else "")
+
+
+def _packed(content: bytes) -> bytes:
+    headers = cherrypy.serving.response.headers
+    if len(content) < COMPRESSED_FROM:
+        return content
+    headers["Vary"] = "Accept-Encoding"
+    packed = compress(content, cherrypy.serving.request.headers.get("Accept-Encoding", ""))
+    if packed is None:
+        return content
+    headers["Content-Encoding"] = "gzip"
+    return packed
 
 
 def _error_page(root: Pages, status: str, message: str) -> bytes:

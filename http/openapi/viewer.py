@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import cache, partial
 from http import HTTPStatus
-from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
 from cherrypy._cptools import HandlerWrapperTool, Toolbox  # type: ignore[import-untyped]  # likewise
 
+from ..framework.page_request import PageRequest
 from ..framework.parameters import NoParameters, parse_query
 from ..wire import request_id
 from ..wire.errors import HttpError, MethodNotAllowed, NoSuchResource
@@ -24,8 +24,7 @@ from ..wire.problem_details import MEDIA_TYPE, answer_for_http_error, answer_for
 MOUNTED_AT = "/docs"
 
 _STATIC = Path(__file__).with_name("static")
-# Not by `importlib.resources`: to import that package is to read all of its viewers into memory.
-_VIEWER = Path(str(distribution("offapi").locate_file("offapi")))
+_VENDORED = _STATIC / "vendored"
 _ALLOW = "GET, HEAD, OPTIONS"
 _HTML, _CSS, _SCRIPT = (f"text/{kind}; charset=utf-8" for kind in ("html", "css", "javascript"))
 _POLICY = [
@@ -50,8 +49,8 @@ _PAGE = _File(_STATIC / "docs.html", _HTML)
 _FILES = {
     "docs.js": _File(_STATIC / "docs.js", _SCRIPT),
     "docs.css": _File(_STATIC / "docs.css", _CSS),
-    "swagger.js": _File(_VIEWER / "swagger_bundle.js", _SCRIPT),
-    "swagger.css": _File(_VIEWER / "swagger_style.css", _CSS),
+    "swagger.js": _File(_VENDORED / "swagger-ui.js", _SCRIPT),
+    "swagger.css": _File(_VENDORED / "swagger-ui.css", _CSS),
 }
 
 
@@ -83,11 +82,13 @@ def pages(check_origin: Callable[[str, Mapping[str, str]], object]) -> Any:
     application = cherrypy.Application(Pages(), MOUNTED_AT)
     tools = Toolbox("docs")
     tools.problems = HandlerWrapperTool(partial(_with_problems, check_origin))
+    application.request_class = PageRequest
     application.toolboxes = {"tools": cherrypy.tools, "docs": tools}
     application.merge(
         {
             "/": {
                 "docs.problems.on": True,
+                "tools.log_headers.on": False,  # a key or a session may be among them
                 "tools.trailing_slash.on": False,
                 "tools.response_headers.on": True,
                 "tools.response_headers.headers": _POLICY,

@@ -10,8 +10,12 @@ from peewee import Model, SqliteDatabase
 from ordermill.store.statements import run
 from ordermill.store.tables import (
     AuditLogModel,
+    BulkActionModel,
+    ClockStepModel,
     ControlModel,
     EngineModel,
+    ErrorModel,
+    FailureModel,
     IdempotencyKeyModel,
     OrderModel,
     SecretModel,
@@ -21,8 +25,12 @@ from ordermill.store.tables import (
 
 MODELS: list[Any] = [
     AuditLogModel,
+    BulkActionModel,
+    ClockStepModel,
     ControlModel,
     EngineModel,
+    ErrorModel,
+    FailureModel,
     IdempotencyKeyModel,
     OrderModel,
     SecretModel,
