@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from pykka import ActorRef, Future
 
 from ...store.domain.record import Move, OrderRecord
+from ...store.domain.webhook import Tried
 from ..execution.handler import Effect
 from ..requests import CancelOrder
 from ..snapshot import ControlSnapshot
@@ -69,6 +70,14 @@ class ControlChanged(NamedTuple):
 
 class EndPause(NamedTuple):
     """To the recorder, at the start and from the clock: the time of a pause may be over."""
+
+
+class TryBreaker(NamedTuple):
+    """From the clock to the recorder: it is time to try whether what has failed works again."""
+
+
+class TryOrder(NamedTuple):
+    """From the recorder to the pool: although the engine is paused, start one order."""
 
 
 class AdvanceActions(NamedTuple):
@@ -253,6 +262,19 @@ class CheckFiles(NamedTuple):
 
 class BoundLog(NamedTuple):
     """From the recorder to itself: try again to begin the write-ahead log anew."""
+
+
+class DeliveriesTried(NamedTuple):
+    """From the sender of webhooks to the recorder: how attempts went."""
+
+    tries: Sequence[Tried]
+    """Each of another delivery."""
+    reply: Future[None]
+    """Set once that is on disk."""
+
+
+class PruneDeliveries(NamedTuple):
+    """From itself to the recorder: remove some of what was sent to webhooks that were deleted."""
 
 
 class PruneOrders(NamedTuple):
