@@ -1,0 +1,150 @@
+"""History: how much was done in each stretch of time, for rates and charts, in bounded memory."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import NamedTuple
+
+import msgspec
+
+from .durations import Sketch
+
+
+class Window(StrEnum):
+    """How far back a chart goes."""
+
+    QUARTER_HOUR = "15m"
+    DAY = "day"
+    WEEK = "week"
+
+
+class _Grain(NamedTuple):
+    seconds: int
+    points: int
+
+
+_GRAINS = {Window.QUARTER_HOUR: _Grain(5, 180), Window.DAY: _Grain(300, 288), Window.WEEK: _Grain(3_600, 168)}
+
+
+class Done(NamedTuple):
+    """What was done, in numbers of orders."""
+
+    accepted: int = 0
+    completed: int = 0
+    failed: int = 0
+
+
+class Point(msgspec.Struct, frozen=True, array_like=True):
+    """What a stretch of time has brought."""
+
+    start: float
+    """When it began, in seconds since 1970-01-01T00:00:00Z."""
+    seconds: float
+    """How long it is; the last one only as long as it has lasted yet."""
+    accepted: int
+    completed: int
+    failed: int
+    p50: float | None
+    """Half of the orders that were completed then had taken less, from acceptance to the end, in seconds."""
+    p95: float | None
+    """95 of 100 had."""
+
+
+class Rates(msgspec.Struct, frozen=True):
+    """Orders a second."""
+
+    accepted: float
+    completed: float
+    failed: float
+
+
+class _Series:
+    """Points of one grain. The stretches are those of the rising clock; only what is shown has the time of day."""
+
+    def __init__(self, grain: _Grain) -> None:
+        self._width_us = grain.seconds * 1_000_000
+        self._closed: deque[tuple[int, Done, float | None, float | None]] = deque(maxlen=grain.points - 1)
+        self._number: int | None = None
+        self._done = Done()
+        self._sketch = Sketch()
+
+    def add(self, done: Done, durations: Mapping[int, int], now_us: int) -> None:
+        self._advance(now_us)
+        self._done = Done(*map(sum, zip(self._done, done, strict=True)))
+        for microseconds, times in durations.items():
+            self._sketch.add(microseconds, times)
+
+    def points(self, now_us: int, wall_us: int) -> list[Point]:
+        self._advance(now_us)
+        assert self._number is not None
+        present = (self._number, self._done, self._sketch.quantile(0.5), self._sketch.quantile(0.95))
+        since = self._number - (self._closed.maxlen or 0)
+        points = []
+        for number, done, p50, p95 in (*self._closed, present):
+            if number >= since:
+                began_us = number * self._width_us
+                lasts_us = min(self._width_us, now_us - began_us)
+                points.append(Point((wall_us - now_us + began_us) / 1e6, lasts_us / 1e6, *done, p50, p95))
+        return points
+
+    def total(self, seconds: int, now_us: int) -> Done:
+        """What the last closed stretches have brought that make up so much time."""
+        self._advance(now_us)
+        assert self._number is not None
+        since = self._number - seconds * 1_000_000 // self._width_us
+        found = [done for number, done, _, _ in self._closed if number >= since]
+        return Done(*map(sum, zip(*found, strict=True))) if found else Done()
+
+    def _advance(self, now_us: int) -> None:
+        number = now_us // self._width_us
+        if number == self._number:
+            return
+        if self._number is not None and any(self._done):  # a stretch without anything needs no place
+            self._closed.append((self._number, self._done, self._sketch.quantile(0.5), self._sketch.quantile(0.95)))
+        self._number, self._done, self._sketch = number, Done(), Sketch()
+
+
+class History:
+    """How much was done when.
+
+    Args:
+        now_us: of a clock that only rises, in microseconds: rates are told from here on.
+    """
+
+    def __init__(self, now_us: int) -> None:
+        self._began_us = now_us
+        self._series = {window: _Series(grain) for window, grain in _GRAINS.items()}
+
+    def add(self, done: Done, durations: Mapping[int, int], now_us: int) -> None:
+        """Add what was just done.
+
+        Args:
+            done: how much.
+            durations: how often each time from acceptance to completion was measured, by microseconds.
+            now_us: of the same clock.
+        """
+        for series in self._series.values():
+            series.add(done, durations, now_us)
+
+    def points(self, window: Window, now_us: int, wall_us: int) -> list[Point]:
+        """What each stretch of a window has brought, oldest first; those without anything are left out.
+
+        Args:
+            window: how far back.
+            now_us: of the same clock.
+            wall_us: what the clock on the wall says at the same moment, microseconds since 1970-01-01T00:00:00Z.
+        """
+        return self._series[window].points(now_us, wall_us)
+
+    def rates(self, seconds: int, now_us: int) -> Rates:
+        """Orders a second, over a time that ends less than 5 seconds ago.
+
+        Args:
+            seconds: 5 to 895; less where the engine does not run so long yet.
+            now_us: of the same clock.
+        """
+        lasted = min(seconds, max(1.0, (now_us - self._began_us) / 1e6))
+        done = self._series[Window.QUARTER_HOUR].total(seconds, now_us)
+        return Rates(*(number / lasted for number in done))
