@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..store.domain.act import Action, AuditEntry
 from ..store.domain.durability import Durability
 from ..store.domain.errors import (
     BacklogFull,
@@ -36,11 +37,14 @@ from .order_engine import OrderEngine
 from .receipt import Receipt
 from .recovery import Recovered
 from .reply import Reply
-from .snapshot import MetricsSnapshot
+from .snapshot import ControlSnapshot, MetricsSnapshot
 
 __all__ = [
+    "Action",
+    "AuditEntry",
     "BacklogFull",
     "Cause",
+    "ControlSnapshot",
     "DatabaseRefused",
     "Durability",
     "Effect",

@@ -12,6 +12,7 @@ from ..store.domain.lifecycle import OrderStatus
 from ..store.domain.order import FIELDS, IDENTIFIER, Order
 from ..store.domain.reason import REASON_RULE, reason_faults
 from ..store.domain.record import ENGINE, Cause
+from .config import MAX_PROCESSORS
 
 MAX_NAME = 255
 """Characters of the name that somebody gives a request."""
@@ -30,7 +31,7 @@ def checked_orders(orders: object) -> tuple[Order, ...]:
     """A copy of the orders, each an `Order` and nothing more; what the caller does with its own is nobody's business.
 
     Raises:
-        InvalidArgument: they cannot be listed, or one is no order.
+        InvalidArgument: they cannot be listed, or one is not an order.
         InvalidOrder: one of a subclass breaks the rules for its fields.
     """
     if not isinstance(orders, Iterable):
@@ -42,8 +43,8 @@ def checked_order_id(order_id: object) -> str:
     """An order's id.
 
     Raises:
-        InvalidArgument: it is no string.
-        OrderNotFound: it is none that an order can have.
+        InvalidArgument: it is not a string.
+        OrderNotFound: no order can have this id.
     """
     if not isinstance(order_id, str):
         raise InvalidArgument(f"An order's id must be a string; {_kind(order_id)}.")
@@ -60,7 +61,7 @@ def checked_status(status: object, *, among: Iterable[OrderStatus] = OrderStatus
         among: those that are taken.
 
     Raises:
-        InvalidArgument: it is none of them.
+        InvalidArgument: it is not one of them.
     """
     for known in among:
         if isinstance(status, str) and status == known:
@@ -72,7 +73,7 @@ def checked_seconds(timeout: object) -> float | None:
     """How long somebody waits at the most, in seconds; None for ever.
 
     Raises:
-        InvalidArgument: it is no number of seconds.
+        InvalidArgument: it is not a valid number of seconds.
     """
     if timeout is None or (isinstance(timeout, int | float) and not isinstance(timeout, bool) and _is_span(timeout)):
         return timeout
@@ -82,11 +83,36 @@ def checked_seconds(timeout: object) -> float | None:
     )
 
 
+def checked_pause(seconds: object) -> float | None:
+    """How long a pause lasts at the most, in seconds; None until somebody ends it.
+
+    Raises:
+        InvalidArgument: it is not a valid time.
+    """
+    if seconds is None or (
+        isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 < seconds <= MAX_SECONDS
+    ):
+        return seconds
+    raise InvalidArgument(
+        f"A pause lasts a number of seconds above 0 to {MAX_SECONDS:.0f}, or None until somebody resumes; "
+        f"{_shown(seconds)} is not."
+    )
+
+
+def checked_processors(processors: object) -> int | None:
+    """How many processors there are to be; None for as many as are configured.
+
+    Raises:
+        InvalidArgument: it is not a valid number.
+    """
+    return None if processors is None else _checked_number("number of processors", processors, 1, MAX_PROCESSORS)
+
+
 def checked_limit(limit: object) -> int:
     """How many orders are read at the most.
 
     Raises:
-        InvalidArgument: it is no such number.
+        InvalidArgument: it is not a valid number.
     """
     return _checked_number("limit", limit, 1, MAX_PAGE)
 
@@ -95,7 +121,7 @@ def checked_sequence(before: object) -> int | None:
     """The sequence that a page goes on below; None for the first page.
 
     Raises:
-        InvalidArgument: it is no sequence.
+        InvalidArgument: it is not a sequence.
     """
     return None if before is None else _checked_number("sequence `before`", before, 0, _MAX_SEQUENCE)
 
@@ -104,7 +130,7 @@ def checked_event_id(after: object) -> int:
     """The id of the last event that somebody knows; 0 before the first.
 
     Raises:
-        InvalidArgument: it is no such id.
+        InvalidArgument: it is not a valid id.
     """
     return _checked_number("event's id `after`", after, 0, _MAX_SEQUENCE)
 
@@ -113,7 +139,7 @@ def checked_filter(user_id: object, status: object, order_id: object) -> EventFi
     """Which events somebody follows.
 
     Raises:
-        InvalidArgument: a user's id, a status or an order's id is none.
+        InvalidArgument: a user's id, a status or an order's id is not valid.
         OrderNotFound: no order can have that id.
     """
     return EventFilter(
@@ -127,7 +153,7 @@ def checked_user_id(user_id: object) -> str | None:
     """The user whose orders are read; None for all.
 
     Raises:
-        InvalidArgument: it is no string that a user's id could be.
+        InvalidArgument: it is not a string that can be a user's id.
     """
     return None if user_id is None else _checked_name("user's id", user_id)
 

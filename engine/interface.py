@@ -12,8 +12,9 @@ from typing import TypeVar
 
 from pykka import Timeout
 
-from ..store import event_log, queries
+from ..store import audit_log, event_log, queries
 from ..store.domain import lifecycle
+from ..store.domain.act import AuditEntry
 from ..store.domain.errors import OrderConflict, OrderNotFound
 from ..store.domain.event import EVERYTHING, EventFilter, EventPage
 from ..store.domain.idempotency_key import IdempotencyKey
@@ -31,6 +32,8 @@ from .arguments import (
     checked_limit,
     checked_order_id,
     checked_orders,
+    checked_pause,
+    checked_processors,
     checked_reason,
     checked_seconds,
     checked_sequence,
@@ -41,7 +44,7 @@ from .event_stream import EventStream
 from .receipt import Receipt
 from .reply import Reply, fail
 from .requests import Request
-from .snapshot import MetricsSnapshot
+from .snapshot import ControlSnapshot, MetricsSnapshot
 
 T = TypeVar("T")
 
@@ -99,7 +102,7 @@ class Engine(ABC):
                 request had it before.
         """
         copied = checked_orders(orders)
-        causes = (checked_cause(cause),) * len(copied)
+        causes = () if cause is None else (checked_cause(cause),) * len(copied)
         given = checked_idempotency(idempotency)
         if copied:
             return self._ask(partial(requests.SubmitOrders, copied, causes=causes, idempotency=given))
@@ -118,7 +121,7 @@ class Engine(ABC):
             The order as it is afterwards.
 
         Raises:
-            OrderNotFound: there is none of that id.
+            OrderNotFound: no order has this id.
             TransitionRefused: it is not Pending.
             InvalidArgument: the reason breaks its rule.
             StoreUnavailable: the database did not take it.
@@ -190,7 +193,7 @@ class Engine(ABC):
         """An order and where it is.
 
         Raises:
-            OrderNotFound: there is none of that id.
+            OrderNotFound: no order has this id.
             StoreUnavailable: the database did not answer.
             EngineStopped: the engine is not running.
         """
@@ -312,7 +315,7 @@ class Engine(ABC):
 
         Raises:
             TimeoutError: it was not over in time.
-            OrderNotFound: there is no order of that id.
+            OrderNotFound: no order has this id.
             EngineStopped: the engine is not running, or stopped meanwhile.
         """
         seconds = checked_seconds(timeout)
@@ -361,6 +364,15 @@ class Engine(ABC):
             fail(drained, late)  # nobody waits for it any more
             raise late from None
 
+    def session_secret(self) -> bytes:
+        """What a server signs the sessions of its pages with: the same for all engines over this database.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+            EngineStopped: the engine is not running.
+        """
+        return self._read(queries.session_secret)
+
     def metrics(self) -> MetricsSnapshot:
         """How the engine is doing. Whatever was acknowledged before is in it.
 
@@ -372,6 +384,100 @@ class Engine(ABC):
     def begin_metrics(self) -> Reply[MetricsSnapshot]:
         """As `metrics`."""
         return self._ask(requests.TakeSnapshot)
+
+    def control(self) -> ControlSnapshot:
+        """What operators have set: whether the engine is paused, and how many processors it has.
+
+        Raises:
+            EngineStopped: the engine is not running.
+        """
+        return self.begin_control().get()
+
+    def begin_control(self) -> Reply[ControlSnapshot]:
+        """As `control`."""
+        return self._ask(requests.ReadControl)
+
+    def pause(self, seconds: float | None = None, reason: str | None = None) -> ControlSnapshot:
+        """Take orders and start none, until somebody resumes. Handlers that run go on. A restart does not end it.
+
+        Args:
+            seconds: how long at the most, above 0 to 1e9; None until `resume`.
+            reason: why, in 1 to 500 characters without controls; it is shown wherever the pause is.
+
+        Returns:
+            What is set then; no handler begins any more.
+
+        Raises:
+            InvalidArgument: an argument breaks its rule.
+            StoreUnavailable: the database did not take it.
+            EngineStopped: the engine is not running.
+        """
+        return self.begin_pause(seconds, reason).get()
+
+    def begin_pause(
+        self, seconds: float | None = None, reason: str | None = None, cause: Cause | None = None
+    ) -> Reply[ControlSnapshot]:
+        """As `pause`; who wants it goes into the audit log."""
+        return self._ask(
+            partial(
+                requests.PauseEngine,
+                seconds=checked_pause(seconds),
+                reason=checked_reason(reason),
+                cause=checked_cause(cause),
+            )
+        )
+
+    def resume(self, reason: str | None = None) -> ControlSnapshot:
+        """Start orders again; nothing changes where the engine is not paused.
+
+        Args:
+            reason: why, in 1 to 500 characters without controls; it goes into the audit log.
+
+        Raises:
+            As `pause`.
+        """
+        return self.begin_resume(reason).get()
+
+    def begin_resume(self, reason: str | None = None, cause: Cause | None = None) -> Reply[ControlSnapshot]:
+        """As `resume`; who wants it goes into the audit log."""
+        return self._ask(partial(requests.ResumeEngine, reason=checked_reason(reason), cause=checked_cause(cause)))
+
+    def set_processors(self, processors: int | None, reason: str | None = None) -> ControlSnapshot:
+        """Have so many processors from now on, after a restart too.
+
+        Those that are too many end when they have nothing to do.
+
+        Args:
+            processors: how many, 1 to 1000; None for as many as are configured.
+            reason: why, in 1 to 500 characters without controls; it goes into the audit log.
+
+        Raises:
+            As `pause`.
+        """
+        return self.begin_set_processors(processors, reason).get()
+
+    def begin_set_processors(
+        self, processors: int | None, reason: str | None = None, cause: Cause | None = None
+    ) -> Reply[ControlSnapshot]:
+        """As `set_processors`; who wants it goes into the audit log."""
+        wanted = checked_processors(processors)
+        return self._ask(
+            partial(requests.SetProcessors, wanted, reason=checked_reason(reason), cause=checked_cause(cause))
+        )
+
+    def audit(self, *, before: int | None = None, limit: int = 100) -> list[AuditEntry]:
+        """What people have done to the engine and its orders, newest first.
+
+        Args:
+            before: only entries with an `id` below this one: the last of a page leads to the next page.
+            limit: how many at the most, 1 to 1,000,000.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+            EngineStopped: the engine is not running.
+        """
+        query = partial(audit_log.page, before=checked_sequence(before), limit=checked_limit(limit))
+        return self._read(query)
 
     @abstractmethod
     def unready_reasons(self) -> tuple[str, ...]:
@@ -391,7 +497,7 @@ class Engine(ABC):
 
     @abstractmethod
     def interrupt_waits(self) -> None:
-        """Have every wait end with EngineStopped, now and from now on: for a door that is about to close."""
+        """Have every wait end with EngineStopped, now and from now on: for a server that is about to stop."""
 
     @abstractmethod
     def send(self, request: Request) -> None:

@@ -12,8 +12,8 @@ from typing import Any, Self, TypeVar
 
 from pykka import ActorDeadError
 
+from ..store.connect import connect
 from ..store.domain.errors import EngineStopped, InvalidArgument, StoreUnavailable
-from ..store.sqlite.address import locate
 from ..store.sqlite.connection import FilesGone
 from ..store.statements import Database
 from .actors.context import EngineContext
@@ -30,8 +30,12 @@ from .requests import (
     AwaitOrder,
     CancelOrder,
     Drain,
+    PauseEngine,
+    ReadControl,
     Request,
+    ResumeEngine,
     RetryOrder,
+    SetProcessors,
     SettleOrder,
     SubmitOrders,
     TakeSnapshot,
@@ -88,7 +92,8 @@ class OrderEngine(Engine):
         """The settings in force."""
         self._handler = Simulated(self.config.simulate_seconds) if handler is None else handler
         check_callable(self._handler, "handler")
-        self.path = locate(database)
+        self._backend = connect(database)
+        self.path = self._backend.path
         """The database file."""
         self.recovered = Recovered()
         """What the last start found in hand of an engine that had died, and did with it."""
@@ -126,7 +131,7 @@ class OrderEngine(Engine):
     def _start_actors(self) -> RunningEngine:
         is_simulated = isinstance(self._handler, Simulated)
         running = start_actors(
-            self.path, self.config, self._make_runner, self._probe, self._given_clock, is_simulated=is_simulated
+            self._backend, self.config, self._make_runner, self._probe, self._given_clock, is_simulated=is_simulated
         )
         self.recovered = running.recovered
         return running
@@ -142,7 +147,7 @@ class OrderEngine(Engine):
         self._life.stop()
 
     def interrupt_waits(self) -> None:
-        """Have every `wait` end with EngineStopped, now and from now on: for a door that is about to close."""
+        """Have every `wait` end with EngineStopped, now and from now on: for a server that is about to stop."""
         running = self._life.running
         if running is not None:
             running.context.waiters.close()
@@ -160,7 +165,7 @@ class OrderEngine(Engine):
         elif context.files is not None and context.files.gone() is not None:  # before any order has met with it
             reasons.append(str(StoreUnavailable(FilesGone())))
         for reason, count in context.unfit.items():
-            reasons.append(f"{count} of {self.config.processors} processors cannot work: {reason}")
+            reasons.append(f"{count} of {context.processors} processors cannot work: {reason}")
         if context.missing:
             overrun = f"{context.abandoned} handlers have overrun their time"
             reasons.append(f"{overrun}: {context.missing} processors are missing")
@@ -225,8 +230,10 @@ class OrderEngine(Engine):
                     actor = context.metrics
                 case CancelOrder() | RetryOrder() | SettleOrder() | AwaitOrder():
                     actor = context.recorder
+                case PauseEngine() | ResumeEngine() | SetProcessors() | ReadControl():
+                    actor = context.recorder
                 case _:
-                    raise InvalidArgument(f"{type(request).__name__} is no request that an engine takes.")
+                    raise InvalidArgument(f"{type(request).__name__} is not a request that an engine takes.")
             try:
                 actor.tell(request)
             except ActorDeadError:  # a signal's handler has stopped the engine in this thread, gate or not

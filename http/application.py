@@ -7,6 +7,10 @@ from typing import Any
 from ..engine import Engine
 from .api.problems import PROBLEM_KINDS
 from .config import ServerConfig
+from .dashboard import application as dashboard
+from .dashboard.pages import Pages
+from .dashboard.section import ROOT
+from .dashboard.sign_in import SignIn
 from .framework.facade import Facade
 from .loop_engine import LoopEngine
 from .openapi import viewer as docs
@@ -42,8 +46,11 @@ def http_server(engine: Engine, config: ServerConfig, tree: Any) -> HttpServer:
     """
     server = HttpServer(tree.apps, config)
     trouble = tuple if server.tls is None else server.tls.trouble
-    protection = protect(config)
+    protection = protect(config, engine.session_secret)
     table = routes(LoopEngine(engine, server.wake_ups.call), config.max_waiting, protection, trouble)
     tree.mount(Facade(table, protection, PROBLEM_KINDS), "")
     tree.mount(docs.pages(protection.check_origin), docs.MOUNTED_AT)
+    sign_in = SignIn(protection, is_secure=server.tls is not None)
+    pages = Pages(engine, sign_in, lambda: (*protection.authenticator.trouble(), *trouble()))
+    tree.mount(dashboard.pages(pages, sign_in, PROBLEM_KINDS), ROOT)
     return server

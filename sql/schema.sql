@@ -96,6 +96,43 @@ CREATE TABLE engines (
   started_at  INTEGER NOT NULL
 ) STRICT;
 
+-- What only engines over this database know. Whoever has a key signs in to the pages with it; what their browsers send
+-- instead is signed with this and with the hash of that key.
+CREATE TABLE secrets (
+  name        TEXT    PRIMARY KEY,
+  value       BLOB    NOT NULL
+) STRICT;
+
+INSERT INTO secrets (name, value) VALUES ('sessions', randomblob(32));
+
+-- What operators have set: the one row that every engine over this database obeys.
+CREATE TABLE control (
+  id          INTEGER PRIMARY KEY CHECK (id = 1),
+  is_paused   INTEGER NOT NULL                  -- 1: no order is started
+              CHECK (is_paused IN (0, 1)),
+  paused_until INTEGER                          -- when the pause ends by itself; NULL where somebody has to end it
+              CHECK (paused_until IS NULL OR is_paused = 1),
+  reason      TEXT                              -- why it is paused; NULL where nobody said
+              CHECK (reason IS NULL OR is_paused = 1),
+  processors  INTEGER                           -- how many there are to be; NULL for as many as are configured
+              CHECK (processors >= 1)
+) STRICT;
+
+INSERT INTO control (id, is_paused) VALUES (1, 0);
+
+-- What people have done, written in the transaction that does it.
+CREATE TABLE audit_log (
+  id          INTEGER PRIMARY KEY AUTOINCREMENT,  -- rises in the order of recording, never given twice
+  at          INTEGER NOT NULL,                 -- when
+  action      TEXT    NOT NULL,                 -- what: pause, resume, retry, …
+  target      TEXT,                             -- what to: an order's id, or what was set; NULL for the engine itself
+  reason      TEXT,                             -- why, in their words
+  orders      INTEGER                           -- how many orders it moved; NULL where it is not about orders
+              CHECK (orders >= 0),
+  request_id  TEXT,                             -- the request that it came with; NULL where none did
+  acted_by    TEXT                              -- who: the key's name; NULL for the engine and without keys
+) STRICT;
+
 -- Running counts, changed in the same transaction as the orders, so that nobody counts millions of rows to answer
 -- a metrics request. Each equals a recount at any moment.
 CREATE TABLE totals (

@@ -51,7 +51,7 @@ def mend(path: Path, most: int, is_stored: Callable[[str, str, str], bool]) -> N
     lacks its end gets it.
 
     Args:
-        path: the file; nothing happens where there is none.
+        path: the file; nothing happens where it does not exist.
         most: how many lines are removed at the most: as many as are appended at once.
         is_stored: whether the database has an order, by its id, `created_at` and `updated_at`.
 

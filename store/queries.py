@@ -21,7 +21,7 @@ from .domain.metrics import (
 from .domain.record import Attempt, OrderRecord, Transition
 from .rows import ORDER_COLUMNS, TRANSITION_COLUMNS, order_of, transition_of
 from .statements import run, to_sql
-from .tables import OrderModel, TotalModel, TransitionModel
+from .tables import OrderModel, SecretModel, TotalModel, TransitionModel
 
 _FIND = to_sql(OrderModel.select(*ORDER_COLUMNS).where(OrderModel.order_id == ""))
 _STORED = to_sql(
@@ -194,6 +194,12 @@ def last_transition_us(database: Database) -> int:
     # Batches are recorded in order, and times differ by moments within one: the newest thousand hold the latest.
     newest = TransitionModel.select(TransitionModel.at).order_by(TransitionModel.id.desc()).limit(1000)
     return max((at for (at,) in newest.tuples().execute(database)), default=0)
+
+
+def session_secret(database: Database) -> bytes:
+    """What the sessions of the pages are signed with."""
+    ((value,),) = SecretModel.select(SecretModel.value).where(SecretModel.name == "sessions").tuples().execute(database)
+    return bytes(value)
 
 
 def totals(database: Database) -> Counter[str]:

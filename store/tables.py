@@ -6,7 +6,7 @@ runs on.
 
 from __future__ import annotations
 
-from peewee import AutoField, IntegerField, Model, TextField
+from peewee import AutoField, BlobField, IntegerField, Model, TextField
 
 
 class OrderModel(Model):
@@ -71,6 +71,45 @@ class EngineModel(Model):
 
     class Meta:
         table_name = "engines"
+
+
+class SecretModel(Model):
+    """A row of `secrets`."""
+
+    name = TextField(primary_key=True)
+    value = BlobField()
+
+    class Meta:
+        table_name = "secrets"
+
+
+class ControlModel(Model):
+    """The row of `control`."""
+
+    id = IntegerField(primary_key=True)
+    is_paused = IntegerField()
+    paused_until = IntegerField(null=True)
+    reason = TextField(null=True)
+    processors = IntegerField(null=True)
+
+    class Meta:
+        table_name = "control"
+
+
+class AuditLogModel(Model):
+    """A row of `audit_log`."""
+
+    id = AutoField()
+    at = IntegerField()
+    action = TextField()
+    target = TextField(null=True)
+    reason = TextField(null=True)
+    orders = IntegerField(null=True)
+    request_id = TextField(null=True)
+    acted_by = TextField(null=True)
+
+    class Meta:
+        table_name = "audit_log"
 
 
 class TotalModel(Model):

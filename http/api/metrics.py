@@ -71,6 +71,9 @@ class _Exposition(Collector):
         yield GaugeMetricFamily("ordermill_backlog", "Unfinished orders: Pending and Processing.", snapshot.backlog)
         yield GaugeMetricFamily("ordermill_processors", "Processor actors.", snapshot.processors)
         yield GaugeMetricFamily(
+            "ordermill_paused", "1 where no order is started, since somebody has paused the engine.", snapshot.paused
+        )
+        yield GaugeMetricFamily(
             "ordermill_abandoned_handlers",
             "Handlers that have overrun their time and run on.",
             snapshot.abandoned_handlers,
@@ -84,7 +87,7 @@ class _Exposition(Collector):
 def _prefers_scraping(accept: str) -> bool:
     try:
         wanted = [element.value for element in header_elements("Accept", accept) if element.qvalue > 0]
-    except cherrypy.HTTPError:  # a weight that is no number
+    except cherrypy.HTTPError:  # a weight that is not a number
         return False
     for media_type in wanted:
         if media_type in SCRAPER_TYPES:

@@ -89,7 +89,7 @@ def run_load(
 
     Raises:
         LoadError: the server goes away, or it takes too long.
-        ServerRefused: the address is none, or the server cannot be reached.
+        ServerRefused: the address is not valid, or the server cannot be reached.
     """
     server.check_address()
     allow_connections(concurrency)

@@ -92,7 +92,9 @@ class Exchange(Steps[Response, WireResponse]):
         try:
             self._protection.check_origin(request.method, request.fields)
             route, parameters = self._router.find(request.method, request.path)
-            principal = self._protection.authenticator.admit(route.permission, request.fields)
+            principal = self._protection.authenticator.admit(
+                route.permission, request.fields, is_safe=request.method in ("GET", "HEAD")
+            )
         except Exception as error:
             return partial(self._explain, error)
         self._may_block = route.may_block

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import repeat
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -37,4 +38,4 @@ def read_headers(fields: Mapping[str, str], kind: type[H]) -> H:
         fields: the header as it was sent.
         kind: those that mean something.
     """
-    return kind(*[fields.get(name, UNSET) for name in kind.__struct_encode_fields__])
+    return kind(*map(fields.get, kind.__struct_encode_fields__, repeat(UNSET)))

@@ -35,7 +35,7 @@ class Stream(ABC):
     def next(self) -> bytes | Deferred[bytes | None] | None:
         """The next part: the client has taken nearly all of those before. None where that was all.
 
-        Where there is none yet, a `Deferred` says what to wait for. Its `hurry` is called where nobody waits any more:
+        Where it has yet to come, a `Deferred` says what to wait for. Its `hurry` is called where nobody waits any more:
         the client has gone, or sends nothing more, or the server stops, each of which ends a stream that would wait.
         What has to be read from a database first is read by a `go_on` that `may_block`, with a reply that is set.
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from ..wire.errors import KeyNotEnough, KeyRequired
-from .api_keys import Role
+from .api_keys import KeyEntry, Role
 from .keyring import Keyring
+from .sessions import Sessions, session_of
 
 
 class Principal(NamedTuple):
@@ -30,11 +31,16 @@ ANYBODY = Principal(frozenset(Role))
 """Whoever calls a server without keys."""
 
 
+def principal_of(entry: KeyEntry) -> Principal:
+    """Who calls with this key."""
+    return Principal(frozenset(entry.roles), entry.user, entry.id, entry.name or entry.id)
+
+
 class Permission(NamedTuple):
     """What a route asks of its callers."""
 
     roles: frozenset[Role] = frozenset()
-    """One of these; whoever calls, where there is none."""
+    """The caller must have one of these; where this is empty, anybody may call."""
     of_all_users: bool = False
     """Whether a key that is bound to one user is not enough."""
 
@@ -48,6 +54,7 @@ PUBLIC = Permission()
 SUBMITTING = Permission(frozenset({Role.SUBMIT, Role.OPERATE}))
 READING = Permission(frozenset({Role.READ, Role.OPERATE}))
 OPERATING = Permission(frozenset({Role.OPERATE}))
+STEERING = Permission(frozenset({Role.OPERATE}), of_all_users=True)
 OVERVIEW = Permission(frozenset({Role.READ, Role.OPERATE}), of_all_users=True)
 
 
@@ -56,40 +63,47 @@ class Authenticator:
 
     Args:
         keyring: the keys; None where none is needed.
+        sessions: of those who signed in with a key; None where nobody can.
     """
 
-    def __init__(self, keyring: Keyring | None) -> None:
+    def __init__(self, keyring: Keyring | None, sessions: Sessions | None = None) -> None:
         self._keyring = keyring
+        self._sessions = sessions
 
     @property
     def needs_keys(self) -> bool:
         """Whether there are keys at all."""
         return self._keyring is not None
 
-    def admit(self, permission: Permission, fields: Mapping[str, str]) -> Principal:
+    def admit(self, permission: Permission, fields: Mapping[str, str], *, is_safe: bool = False) -> Principal:
         """Who calls.
 
         Args:
             permission: what the route asks.
             fields: the header of the request.
+            is_safe: whether the request only reads. The pages of this server may then ask in the name of whoever has
+                signed in, as the browser does it by itself.
 
         Raises:
-            KeyRequired: no key was sent, or one that is none.
+            KeyRequired: no key was sent, or one that is not valid.
             KeyNotEnough: the key is good for less than that.
         """
         if self._keyring is None or not permission.roles:
             return ANYBODY
         scheme, _, key = fields.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
+        if scheme.lower() == "bearer":
+            entry = self._keyring.find(key.strip())
+        elif is_safe and self._sessions is not None and (session := session_of(fields.get("Cookie", ""))):
+            entry = self._sessions.find(session)
+        else:
             raise KeyRequired
-        entry = self._keyring.find(key.strip())
         if entry is None:
             raise KeyRequired("The key is none of this server's, or was revoked.", "invalid_token")
         if not permission.roles.intersection(entry.roles):
             raise KeyNotEnough(f"This needs a key with the role {permission.words}.")
         if permission.of_all_users and entry.user is not None:
             raise KeyNotEnough("This needs a key that is not bound to a user.")
-        return Principal(frozenset(entry.roles), entry.user, entry.id, entry.name or entry.id)
+        return principal_of(entry)
 
     def trouble(self) -> tuple[str, ...]:
         """What is wrong with the keys, in words for people; empty while all is well."""

@@ -18,6 +18,7 @@ from msgspec import Meta
 
 from ...store.domain.errors import OrdermillError
 from ...store.domain.order import USER, USER_RULE
+from ...store.domain.text import in_one_line
 
 _PREFIX = "om"
 _ID_BYTES = 6
@@ -41,7 +42,7 @@ class KeyEntry(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_f
     """What the file holds of a key: everything but the key itself."""
 
     id: Annotated[str, Meta(pattern=f"^[0-9a-f]{{{2 * _ID_BYTES}}}$")]
-    """The part of the key that is no secret."""
+    """The part of the key that is not secret."""
     sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
     """The hash of the whole key."""
     roles: Annotated[tuple[Role, ...], Meta(min_length=1)]
@@ -54,7 +55,7 @@ class KeyEntry(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_f
 
 
 class KeysUnusable(OrdermillError):
-    """The file of the keys cannot be read or written, or a line of it is no key."""
+    """The file of the keys cannot be read or written, or a line of it is not a key."""
 
 
 class NoSuchKey(OrdermillError):
@@ -75,7 +76,7 @@ def hash_key(key: str) -> str:
 
 
 def id_of(key: str) -> str:
-    """The part of a key that is no secret; the empty string where there is none."""
+    """The part of a key that is not secret; the empty string where there is no such part."""
     prefix, _, rest = key.partition("_")
     return rest.partition("_")[0] if prefix == _PREFIX else ""
 
@@ -84,7 +85,7 @@ def read_keys(path: Path) -> dict[str, KeyEntry]:
     """The keys of a file, by their ids.
 
     Raises:
-        KeysUnusable: it cannot be read, or a line of it is no key.
+        KeysUnusable: it cannot be read, or a line of it is not a key.
     """
     try:
         lines = path.read_bytes().splitlines()
@@ -102,6 +103,8 @@ def read_keys(path: Path) -> dict[str, KeyEntry]:
             is_json = isinstance(error, msgspec.ValidationError)
             why = "a field is missing, unknown or wrong" if is_json else str(error)
             raise KeysUnusable(f"Line {number} of {path} is no key ({why}): repair or remove it.") from None
+        if entry.name is not None:
+            entry = msgspec.structs.replace(entry, name=in_one_line(entry.name))
         if entry.id in entries:
             raise KeysUnusable(f"Line {number} of {path} has the id of a key before it: remove one of them.")
         entries[entry.id] = entry
@@ -109,7 +112,7 @@ def read_keys(path: Path) -> dict[str, KeyEntry]:
 
 
 def create_key(path: Path, roles: Iterable[Role], user: str | None = None, name: str | None = None) -> str:
-    """Make a key and add it to a file, which is made where there is none.
+    """Make a key and add it to a file, which is made where it does not exist.
 
     Args:
         path: the file; it is made readable for its owner only.
@@ -121,10 +124,12 @@ def create_key(path: Path, roles: Iterable[Role], user: str | None = None, name:
         The key. Nobody can tell it again.
 
     Raises:
-        KeysUnusable: the file cannot be read or written, or the user is none.
+        KeysUnusable: the file cannot be read or written, the user is not valid, or the name cannot be shown.
     """
     if user is not None and USER.fullmatch(user) is None:
         raise KeysUnusable(f"A user is written with {USER_RULE}; {user!r} is not.")
+    if name is not None and in_one_line(name) != name:
+        raise KeysUnusable(f"The name {name!r} has a character in it that nobody can see: leave it out.")
     key_id = secrets.token_hex(_ID_BYTES)
     key = f"{_PREFIX}_{key_id}_{secrets.token_hex(_SECRET_BYTES)}"
     created_at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
@@ -139,7 +144,7 @@ def revoke_key(path: Path, key_id: str) -> None:
     """Remove a key from a file.
 
     Raises:
-        NoSuchKey: there is none of that id.
+        NoSuchKey: no key has this id.
         KeysUnusable: the file cannot be read or written.
     """
     with _lock(path):

@@ -22,18 +22,22 @@ class Keyring:
         now: seconds that only rise.
 
     Raises:
-        KeysUnusable: the file cannot be read, or a line of it is no key.
+        KeysUnusable: the file cannot be read, or a line of it is not a key.
     """
 
     def __init__(self, path: Path, now: Callable[[], float] = time.monotonic) -> None:
         self._entries = Followed((path,), partial(read_keys, path), "the file of the keys", now)
 
     def find(self, key: str) -> KeyEntry | None:
-        """The entry of a key; None for one that is none, or is none any more."""
+        """The entry of a key; None for one that is not valid, or was revoked."""
         entry = self._entries.get().get(id_of(key))
         # Hashes are compared, and in constant time: how long it takes tells nothing about a key that is nearly right.
         is_right = compare_digest(hash_key(key), _NO_HASH if entry is None else entry.sha256)
         return entry if is_right else None
+
+    def entry(self, key_id: str) -> KeyEntry | None:
+        """The entry of that id; None where there is none, or none any more."""
+        return self._entries.get().get(key_id)
 
     def trouble(self) -> tuple[str, ...]:
         """Why the keys do not follow their file at present, in words for people; empty while they do."""

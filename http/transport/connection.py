@@ -15,7 +15,7 @@ from typing import cast
 from ..wire import request_id
 from ..wire.errors import HttpError, RequestTimeout, ServerBusy
 from ..wire.message import PendingAnswer, WireRequest, WireResponse, WireStream
-from ..wire.problem_details import MEDIA_TYPE, answer_for_http_error
+from ..wire.problem_details import answer_for_http_error, headers_of
 from ..wire.request_head import Head
 from .buffer_budget import OWN_BYTES, Reservation
 from .ports import ConnectionServer
@@ -253,7 +253,7 @@ class Connection(asyncio.Protocol):
 
     def respond(self, response: WireResponse) -> None:
         """Send an answer as a whole."""
-        status, headers, body = response
+        status, body = response.status, response.body
         if self._transport.is_closing():
             if not isinstance(body, bytes):
                 body.abandon()
@@ -261,18 +261,19 @@ class Connection(asyncio.Protocol):
         if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
             self._is_kept = False
         if not isinstance(body, bytes):
-            self._begin_stream(status, headers, body)
+            self._begin_stream(response, body)
             return
-        head = self._head(status, headers)
+        head = self._head(status, response.headers)
         self._transport.write(head + body if body else head)
         self._end_answer()
 
-    def _begin_stream(self, status: int, headers: Iterable[tuple[str, str]], stream: WireStream) -> None:
+    def _begin_stream(self, response: WireResponse, stream: WireStream) -> None:
+        headers = response.headers
         if self._is_chunking:
             headers = (*headers, ("Transfer-Encoding", "chunked"))
         else:
             self._is_kept = False  # its end is the end of the body
-        self._transport.write(self._head(status, headers))
+        self._transport.write(self._head(response.status, headers))
         self._pending = self._stream = stream
         if self._is_ended_by_client:
             stream.hurry()
@@ -327,15 +328,9 @@ class Connection(asyncio.Protocol):
         problem = answer_for_http_error(fault)
         request = request_id.sound_or_new("" if head is None else head.fields.get("X-Request-Id", ""))
         _access_log.info("refused before it could be routed: %d", problem.status, extra={"request_id": request})
-        headers = (
-            ("Content-Type", MEDIA_TYPE),
-            ("Content-Length", str(len(problem.body))),
-            (request_id.HEADER, request),
-            *problem.headers,
-        )
         self._is_kept = False
         is_head = head is not None and head.method == "HEAD"
-        self.respond(WireResponse(problem.status, headers, b"" if is_head else problem.body))
+        self.respond(WireResponse(problem.status, headers_of(problem, request), b"" if is_head else problem.body))
 
     def _hang_up(self) -> None:
         self._is_ending = True

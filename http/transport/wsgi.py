@@ -12,7 +12,7 @@ from ..wire.application import RunAside
 from ..wire.environ import environ_of
 from ..wire.errors import ServerBusy
 from ..wire.message import WireRequest, WireResponse
-from ..wire.problem_details import MEDIA_TYPE, UNEXPECTED, ProblemAnswer, answer_for_http_error
+from ..wire.problem_details import UNEXPECTED, ProblemAnswer, answer_for_http_error, headers_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
@@ -102,10 +102,5 @@ def call(app: WSGIApplication, environ: WSGIEnvironment) -> WireResponse:
 
 
 def _problem(request: WireRequest, problem: ProblemAnswer) -> WireResponse:
-    headers = (
-        ("Content-Type", MEDIA_TYPE),
-        ("Content-Length", str(len(problem.body))),
-        (request_id.HEADER, request_id.sound_or_new(request.fields.get("X-Request-Id", ""))),
-        *problem.headers,
-    )
+    headers = headers_of(problem, request_id.sound_or_new(request.fields.get("X-Request-Id", "")))
     return WireResponse(problem.status, headers, b"" if request.method == "HEAD" else problem.body)

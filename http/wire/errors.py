@@ -5,8 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import ClassVar
 
-from ...store.domain.errors import FieldFault, OrdermillError
-from ...store.domain.order import pointer_to
+from ...store.domain.errors import FieldFault, OrdermillError, pointer_to
 
 _CHALLENGE = 'Bearer realm="ordermill"'
 
@@ -156,6 +155,18 @@ class UnsupportedMediaType(HttpError):
     title = "The media type is not supported"
 
 
+class InvalidBody(HttpError):
+    """The body is JSON, and a field of it is unknown, missing, or has a bad value."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    slug = "invalid-body"
+    title = "The body is not valid"
+
+    def __init__(self, faults: tuple[FieldFault, ...]) -> None:
+        self.faults = faults
+        super().__init__("; ".join(f"{fault.pointer or 'body'}: {fault.detail}" for fault in faults))
+
+
 class InvalidParameter(HttpError):
     """A parameter of the query is unknown or has a bad value."""
 
@@ -169,7 +180,7 @@ class InvalidParameter(HttpError):
 
 
 class KeyRequired(HttpError):
-    """No key was sent, or one that is none.
+    """No key was sent, or one that is not valid.
 
     Args:
         detail: which of the two.

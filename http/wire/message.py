@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+import msgspec
 
 
-class WireRequest(NamedTuple):
+class WireRequest(msgspec.Struct, frozen=True, gc=False):
     """A request that has come as a whole."""
 
     method: str
@@ -42,7 +44,7 @@ class WireStream(PendingAnswer, Iterable[bytes], Protocol):
         """
 
 
-class WireResponse(NamedTuple):
+class WireResponse(msgspec.Struct, frozen=True, gc=False):
     """An answer."""
 
     status: int

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import force_setattr
 
-from .errors import FieldFault, InvalidOrder
+from .errors import FieldFault, InvalidOrder, pointer_to
 
 # Clients and proxies resolve . and .. in a path: an order of that name could be sent and never be asked for.
 IDENTIFIER = re.compile(r"(?!\.+$)[A-Za-z0-9._:-]{1,64}")
@@ -139,11 +139,6 @@ def format_cents(cents: int) -> str:
     return f"{cents // 100}.{cents % 100:02d}"
 
 
-def pointer_to(name: str) -> str:
-    """The JSON pointer (RFC 6901) to a field."""
-    return "/" + name.replace("~", "~0").replace("/", "~1")
-
-
 def _is_money(amount: Decimal) -> bool:
     if amount.same_quantum(_CENT):  # nearly all are, and the other way takes four times as long
         return 0 <= amount <= MAX_TOTAL_AMOUNT
@@ -159,7 +154,7 @@ def _is_sound_user(value: object) -> bool:
 
 
 def _is_sound_amount(value: object) -> bool:
-    # A float has already lost the cents that it was meant to carry, and a bool is no amount.
+    # A float has already lost the cents that it was meant to carry, and a bool is not an amount.
     if isinstance(value, bool) or not isinstance(value, Decimal | int):
         return False
     return _is_money(Decimal(value))

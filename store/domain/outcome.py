@@ -6,11 +6,18 @@ from collections import Counter
 from enum import StrEnum
 from typing import NamedTuple
 
+from .lifecycle import Edge
 from .record import Move, OrderRecord
 
 
 class Outcome(StrEnum):
-    """What became of an order that was handed in."""
+    """What became of an order that was handed in.
+
+    Example:
+        >>> with OrderEngine("orders.db", handler=lambda order: None) as engine:
+        ...     [receipt.outcome.value for receipt in engine.submit_many([make_order("o-1"), make_order("o-1")])]
+        ['accepted', 'duplicate']
+    """
 
     ACCEPTED = "accepted"
     """New, and stored."""
@@ -39,3 +46,5 @@ class Recorded(NamedTuple):
     """The steps that were not: the order was no longer where its mover saw it."""
     changes: Counter[str]
     """What was added to each of the running totals."""
+    taken: Counter[Edge]
+    """How many orders took each edge."""

@@ -26,7 +26,15 @@ class Attempt(NamedTuple):
 
 
 class OrderRecord(msgspec.Struct, frozen=True, gc=False):
-    """An order and where it is. Times are microseconds since 1970-01-01T00:00:00Z."""
+    """An order and where it is. Times are microseconds since 1970-01-01T00:00:00Z.
+
+    Example:
+        >>> with OrderEngine("orders.db", handler=lambda order: None) as engine:
+        ...     status = engine.submit(make_order("o-1")).wait(timeout=5)
+        ...     record = engine.order("o-1")
+        >>> record.status.value, record.attempts, record.order.user_id
+        ('Completed', 1, 'u-1')
+    """
 
     order: Order
     sequence: int
@@ -84,7 +92,17 @@ ENGINE = Cause()
 
 
 class Transition(msgspec.Struct, frozen=True):
-    """One step of an order's history."""
+    """One step of an order's history.
+
+    Example:
+        >>> with OrderEngine("orders.db", handler=lambda order: None) as engine:
+        ...     status = engine.submit(make_order("o-1")).wait(timeout=5)
+        ...     for step in engine.history("o-1"):
+        ...         print(step.to_status.value, step.attempt)
+        Pending 0
+        Processing 1
+        Completed 1
+    """
 
     from_status: OrderStatus | None
     """None where the order was accepted."""
@@ -109,6 +127,8 @@ class Transition(msgspec.Struct, frozen=True):
 class Move(NamedTuple):
     """An order's step along an edge, not recorded yet."""
 
+    edge: Edge
+    """A member of `lifecycle.EDGES`."""
     before: OrderRecord
     """The order as the mover knows it; recorded only if its status and attempt are still these."""
     after: OrderRecord
@@ -159,7 +179,7 @@ def move(
         ready_us,
         record.last_error if error is None else error,
     )
-    return Move(record, after, edge.why if reason is None else reason, cause)
+    return Move(edge, record, after, edge.why if reason is None else reason, cause)
 
 
 @lru_cache(maxsize=1024)  # whatever one transaction changed has the same time

@@ -30,7 +30,7 @@ class EngineLock:
     A forked child does not have it.
 
     Args:
-        path: the file, as `locate` gives it; it is made, empty, where there is none.
+        path: the file, as `locate` gives it; it is made, empty, where it does not exist.
 
     Raises:
         DatabaseRefused: another engine has it, or no database can be there; nothing was made.

@@ -609,6 +609,10 @@ def check(case: Case, answers: list[Response]) -> None:
         assert problem["detail"]
         assert tuple(error["pointer"] for error in problem.get("errors", ())) == case.pointers
     assert first.headers["X-Request-ID"]
+    if case.kind:
+        assert first.headers["Cache-Control"] == "no-store"
+        assert first.headers["X-Content-Type-Options"] == "nosniff"
+        assert first.headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
     if not case.is_kept and b"HTTP/1.0" not in case.request:
         assert first.headers["Connection"] == "close"
 

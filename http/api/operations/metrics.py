@@ -19,6 +19,7 @@ _METRICS = MetricsSnapshot(
     simulated=False,
     backlog=0,
     processors=8,
+    paused=False,
     abandoned_handlers=0,
     incidents=0,
     uptime_seconds=60.806889,

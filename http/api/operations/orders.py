@@ -102,14 +102,16 @@ BulkRequest = Annotated[
         extra_json_schema={
             "items": {"anyOf": [{"$ref": "#/components/schemas/OrderRequest"}, {}]},
             # Not as maxItems: whatever breaks a schema is answered with 422, and this with 413.
-            "description": f"Orders, {MAX_BULK} at the most. An element that is none is taken as well: "
+            "description": f"Orders, {MAX_BULK} at the most. An element that is not a valid order is taken as well: "
             "its result says what is wrong with it.",
         }
     ),
 ]
 BulkLines = Annotated[
     msgspec.Raw,
-    Meta(description=f"An order on each line, {MAX_BULK} at the most. A line that is none is taken as well."),
+    Meta(
+        description=f"An order on each line, {MAX_BULK} at the most. A line that is not a valid order is taken as well."
+    ),
 ]
 
 _BULK_BODY = Body(
