@@ -12,13 +12,16 @@ from ...store.domain.order import IDENTIFIER, IDENTIFIER_RULE, USER, USER_RULE
 from ..framework.parameters import matching, told_rule, whole
 from ..framework.request_headers import RequestHeaders
 from ..wire import idempotency_key as idempotency
-from .fields import CURSOR
+from .fields import CURSOR, EVENT_ID
 
 MAX_WAIT_SECONDS = 30
 MAX_PAGE = 1_000
 DEFAULT_PAGE = 100
+MAX_TIMEOUT_SECONDS = 86_400
+EVENT_ID_RULE = "must be the id of an event, or 0"
 
 OrderId = Annotated[str, matching(IDENTIFIER, "The order.", f"must be {IDENTIFIER_RULE}", "o-1")]
+OnlyOrderId = Annotated[str, matching(IDENTIFIER, "Only this order.", f"must be {IDENTIFIER_RULE}", "o-1")]
 UserId = Annotated[str, matching(USER, "Only orders of this user.", f"must be {USER_RULE}", "u-1")]
 Status = Annotated[
     OrderStatus,
@@ -94,6 +97,36 @@ Prefer = Annotated[
     ),
 ]
 
+AfterEvent = Annotated[
+    str,
+    matching(
+        EVENT_ID,
+        "The last event that you know; 0 begins with the oldest. For whoever cannot send `Last-Event-ID`, which counts "
+        "where both are given.",
+        EVENT_ID_RULE,
+        "0",
+    ),
+]
+EventTimeout = Annotated[
+    float,
+    Meta(
+        ge=0,
+        le=MAX_TIMEOUT_SECONDS,
+        description="End after so many seconds without an event; 0 gives what is there. Without it, it does not end.",
+        extra=told_rule(f"must be a number of seconds from 0 to {MAX_TIMEOUT_SECONDS}"),
+        examples=[0],
+    ),
+]
+LastEventId = Annotated[
+    str,
+    Meta(
+        extra_json_schema={"pattern": whole(EVENT_ID)},
+        description="The last event that you know, as browsers send it by themselves: what has happened since comes "
+        "first. 0 begins with the oldest; without it, with the next one.",
+        examples=["0"],
+    ),
+]
+
 
 class OrderPath(msgspec.Struct, frozen=True):
     """What stands for `{order_id}` in a path."""
@@ -114,6 +147,22 @@ class PageQuery(msgspec.Struct, frozen=True):
     user_id: UserId | UnsetType = UNSET
     limit: PageLimit = DEFAULT_PAGE
     cursor: PageCursor | UnsetType = UNSET
+
+
+class EventQuery(msgspec.Struct, frozen=True):
+    """The parameters of watching."""
+
+    user_id: UserId | UnsetType = UNSET
+    status: Status | UnsetType = UNSET
+    order_id: OnlyOrderId | UnsetType = UNSET
+    after: AfterEvent | UnsetType = UNSET
+    timeout: EventTimeout | UnsetType = UNSET
+
+
+class EventHeaders(RequestHeaders, frozen=True, rename={"last_event_id": "Last-Event-Id"}):
+    """What a request to watch may say as well."""
+
+    last_event_id: LastEventId | UnsetType = UNSET
 
 
 class AuditQuery(msgspec.Struct, frozen=True):

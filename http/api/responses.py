@@ -7,7 +7,7 @@ from typing import Annotated
 
 import msgspec
 
-from ...engine import OrderRecord, OrderStatus, Outcome, Transition
+from ...engine import Event, OrderRecord, OrderStatus, Outcome, Transition
 from ...store.domain.order import format_cents
 from ...store.domain.record import rfc3339
 from .fields import (
@@ -69,6 +69,19 @@ class TransitionPayload(msgspec.Struct, rename={"source": "from", "target": "to"
     """The request that caused it; left out where none did."""
     by: str | None = None
     """Who wanted it: the name of the key that the request came with; left out where none did."""
+
+
+class EventPayload(msgspec.Struct, rename={"source": "from", "target": "to"}):
+    """A step of some order, for whoever watches all of them."""
+
+    order_id: Identifier
+    user_id: UserIdentifier
+    source: OrderStatus | None
+    """null where the order was accepted."""
+    target: OrderStatus
+    at: Timestamp
+    attempt: Count
+    reason: str
 
 
 class HistoryPayload(msgspec.Struct):
@@ -194,6 +207,19 @@ def history_payload(order_id: str, transitions: Iterable[Transition]) -> History
             )
             for step in transitions
         ],
+    )
+
+
+def event_payload(event: Event) -> EventPayload:
+    """An event as clients see it."""
+    return EventPayload(
+        event.order_id,
+        event.user_id,
+        event.from_status,
+        event.to_status,
+        rfc3339(event.at_us),
+        event.attempt,
+        event.reason,
     )
 
 

@@ -127,6 +127,18 @@ class ServerBusy(HttpError):
         super().__init__("Too many large requests are being sent: try again later.")
 
 
+class TooManyWatchers(HttpError):
+    """As many watch what happens as may watch at the same time."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    slug = "too-many-watchers"
+    title = "Too many watch already"
+    retry_after_seconds = 5
+
+    def __init__(self, max_watchers: int) -> None:
+        super().__init__(f"{max_watchers} watch what happens, which are as many as may: try again later.")
+
+
 class TruncatedBody(HttpError):
     """The body ended before its announced length."""
 
