@@ -37,13 +37,15 @@ from .order_engine import OrderEngine
 from .receipt import Receipt
 from .recovery import Recovered
 from .reply import Reply
-from .snapshot import ControlSnapshot, MetricsSnapshot
+from .snapshot import Chart, ControlSnapshot, MetricsSnapshot
+from .telemetry.history import Window
 
 __all__ = [
     "Action",
     "AuditEntry",
     "BacklogFull",
     "Cause",
+    "Chart",
     "ControlSnapshot",
     "DatabaseRefused",
     "Durability",
@@ -83,4 +85,5 @@ __all__ = [
     "TransitionRefused",
     "UserBacklogFull",
     "UserSubmissionTooLarge",
+    "Window",
 ]

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from datetime import datetime
 from functools import partial
 from time import monotonic
 from typing import TypeVar
@@ -21,7 +22,7 @@ from ..store.domain.idempotency_key import IdempotencyKey
 from ..store.domain.lifecycle import OrderStatus
 from ..store.domain.order import Order
 from ..store.domain.outcome import Acceptance, Outcome
-from ..store.domain.record import Cause, OrderRecord, Transition
+from ..store.domain.record import Cause, OrderRecord, Transition, utc
 from ..store.statements import Database
 from . import requests
 from .arguments import (
@@ -39,12 +40,14 @@ from .arguments import (
     checked_sequence,
     checked_status,
     checked_user_id,
+    checked_window,
 )
 from .event_stream import EventStream
 from .receipt import Receipt
 from .reply import Reply, fail
 from .requests import Request
-from .snapshot import ControlSnapshot, MetricsSnapshot
+from .snapshot import Chart, ControlSnapshot, Exposition, MetricsSnapshot
+from .telemetry.history import Window
 
 T = TypeVar("T")
 
@@ -384,6 +387,35 @@ class Engine(ABC):
     def begin_metrics(self) -> Reply[MetricsSnapshot]:
         """As `metrics`."""
         return self._ask(requests.TakeSnapshot)
+
+    def begin_exposition(self) -> Reply[Exposition]:
+        """As `begin_metrics`, with all that was measured, for a system that records it."""
+        return self._ask(requests.TakeExposition)
+
+    def chart(self, window: Window | str = Window.QUARTER_HOUR) -> Chart:
+        """How many orders were accepted, completed and failed when, and how long they took, since the start.
+
+        Args:
+            window: how far back: a member of `Window`, or its value: `15m`, `day` or `week`.
+
+        Raises:
+            InvalidArgument: it is none of these.
+            EngineStopped: the engine is not running.
+        """
+        return self.begin_chart(window).get()
+
+    def begin_chart(self, window: Window | str = Window.QUARTER_HOUR) -> Reply[Chart]:
+        """As `chart`."""
+        return self._ask(partial(requests.DrawChart, checked_window(window)))
+
+    def oldest(self) -> dict[OrderStatus, datetime | None]:
+        """For each status, when the order was accepted that is the oldest in it; None where there is none.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+            EngineStopped: the engine is not running.
+        """
+        return {status: None if us is None else utc(us) for status, us in self._read(queries.oldest_us).items()}
 
     def control(self) -> ControlSnapshot:
         """What operators have set: whether the engine is paused, and how many processors it has.

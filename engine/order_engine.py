@@ -30,6 +30,7 @@ from .requests import (
     AwaitOrder,
     CancelOrder,
     Drain,
+    DrawChart,
     PauseEngine,
     ReadControl,
     Request,
@@ -38,6 +39,7 @@ from .requests import (
     SetProcessors,
     SettleOrder,
     SubmitOrders,
+    TakeExposition,
     TakeSnapshot,
 )
 from .startup import RunningEngine, start_actors
@@ -226,7 +228,7 @@ class OrderEngine(Engine):
             match request:
                 case SubmitOrders():
                     actor = context.intake
-                case TakeSnapshot() | Drain():
+                case TakeSnapshot() | TakeExposition() | DrawChart() | Drain():
                     actor = context.metrics
                 case CancelOrder() | RetryOrder() | SettleOrder() | AwaitOrder():
                     actor = context.recorder

@@ -16,6 +16,7 @@ from ...store.domain.order import Order
 from ...store.domain.outcome import Outcome, Recorded
 from ...store.domain.record import Move, OrderRecord
 from ..logger import EngineLogger
+from ..telemetry.progress import Progress
 from .backlog import users_released
 from .context import EngineContext
 from .messages import (
@@ -78,8 +79,14 @@ class Announcements:
         if unclear:
             self._tell(self._context.pool, AssignmentsFailed(unclear))
 
-    def tell_totals(self, orders: Sequence[Order], recorded: Recorded) -> None:
-        """Tell intake and the metrics actor what the transaction has changed for them."""
+    def tell_totals(self, orders: Sequence[Order], recorded: Recorded, began_us: int) -> None:
+        """Tell intake and the metrics actor what the transaction has changed for them.
+
+        Args:
+            orders: those that were to be stored.
+            recorded: what was.
+            began_us: when the transaction began, on the queue's clock, in microseconds.
+        """
         worked_off = sum(count for edge, count in recorded.taken.items() if edge in lifecycle.FINISHES)
         taken_up = sum(count for edge, count in recorded.taken.items() if edge in lifecycle.BEGINS_ANEW)
         not_new = len(recorded.acceptances) - recorded.taken[lifecycle.ACCEPT]
@@ -88,7 +95,8 @@ class Announcements:
         users = users_released(orders, recorded) if self._counts_users else None
         if released or worked_off or users:
             self._tell(self._context.intake, BacklogReleased(released, worked_off, users, self.received))
-        self._tell(self._context.metrics, LedgerCommitted(recorded.changes))
+        progress = Progress.of(recorded, began_us, self._context.queue_clock.now_us())
+        self._tell(self._context.metrics, LedgerCommitted(recorded.changes, progress))
 
     def wake(self, recorded: Recorded) -> None:
         """Wake those who wait for these orders, and those who follow all of them."""

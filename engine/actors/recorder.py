@@ -245,6 +245,7 @@ class RecorderActor(BatchActor):
         recorded: list[tuple[Batch, Recorded]] = []
         while self._unsettled:
             batch = self._unsettled.pop()
+            began_us = self._context.queue_clock.now_us()
             try:
                 stored = self._store(batch)
             except StoreUnavailable as error:
@@ -257,7 +258,7 @@ class RecorderActor(BatchActor):
                     self.note_incident(error)
                     self._unsettled = [*batch.parts()][::-1]
             else:
-                self._take_note(batch, stored)
+                self._take_note(batch, stored, began_us)
                 recorded.append((batch, stored))
         if self._is_in_doubt and self._context.store_trouble is None:
             self._guard(self._tell_anew)
@@ -283,7 +284,7 @@ class RecorderActor(BatchActor):
         self._maintenance.use(self._database)
         self._steering.use(self._database)
 
-    def _take_note(self, batch: Batch, recorded: Recorded) -> None:
+    def _take_note(self, batch: Batch, recorded: Recorded, began_us: int) -> None:
         """Tell the others of a commit. Whatever goes wrong here, it stays a commit."""
         if self._context.store_trouble is not None:
             self._context.store_trouble = None
@@ -292,7 +293,7 @@ class RecorderActor(BatchActor):
         self._guard(partial(self._announcements.forget_begun, recorded))
         if self._guard(partial(self._announcements.tell_pool, recorded)) is not None and batch.assignments:
             self.tell(self._context.pool, AssignmentsFailed(batch.assignments))
-        self._guard(partial(self._announcements.tell_totals, batch.orders, recorded))
+        self._guard(partial(self._announcements.tell_totals, batch.orders, recorded, began_us))
         self._guard(partial(self._announcements.wake, recorded))
         self._guard(partial(log_transitions, recorded, batch.causes))
 

@@ -1,33 +1,70 @@
-"""Durations: how long something takes, as quantiles and as a histogram, in bounded memory."""
+"""Durations: how long something takes, as quantiles and as a histogram, in bounded memory.
+
+What is measured is counted in bins of equal width on a logarithmic scale, as DDSketch does (C. Masson, J. E. Rim,
+H. K. Lee, "DDSketch: A Fast and Fully-Mergeable Quantile Sketch with Relative-Error Guarantees", VLDB 2019). The width
+is such that powers of two lie between two bins, so that a histogram by powers of two is exact.
+"""
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections import deque
-from collections.abc import Mapping
-from itertools import accumulate
+from bisect import bisect_left, bisect_right
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 import msgspec
-from ddsketch import LogCollapsingLowestDenseDDSketch
+
+_BINS = 35  # from one power of two to the next
+_GAMMA = 2 ** (1 / _BINS)
+_ONE = 10 * _BINS  # the number of the bin that ends at 1: the first ends below a thousandth
+_ENDS = [int(1_000 * 2 ** (power / _BINS)) for power in range(-_ONE, 40 * _BINS)]
 
 RELATIVE_ERROR = 0.01
-"""How far a quantile may be from the true one, as a share of it: what DDSketch guarantees (Masson, Rim, Lee 2019)."""
+"""How far a quantile may be from the true one, as a share of it: (γ - 1) / (γ + 1) for bins of the width γ."""
+BOUNDS = tuple(2**power for power in range(25))
+"""Upper bounds of a histogram's buckets, in the unit of what is measured: milliseconds, mostly."""
 RECENT_MINUTES = 10
-BUCKET_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600)
-"""Upper bounds of the histogram's buckets."""
 
-# From a microsecond to a year needs some 1,600 bins at this error; below the lowest of them they are put together.
-_BINS = 2_048
 _MINUTE_US = 60_000_000
 
 
+class Measured(NamedTuple):
+    """What was measured at once."""
+
+    bins: Counter[int]
+    """How many of them are in each bin, by its number: 1,750 bins are enough for a microsecond and for a lifetime."""
+    total: int
+    """Their sum, in thousandths of their unit."""
+
+    @classmethod
+    def of(cls, values: list[int]) -> Measured:
+        """Count these.
+
+        Args:
+            values: 0 or more, in thousandths of their unit: microseconds, or thousandths of a number of something. Many
+                cost hardly more than few: they are sorted, and each bin takes its share.
+        """
+        values.sort()
+        bins: Counter[int] = Counter()
+        begin, count = 0, len(values)
+        while begin < count:
+            number = bisect_left(_ENDS, values[begin])
+            end = bisect_right(values, _ENDS[number], begin) if number < len(_ENDS) else count
+            bins[number] = end - begin
+            begin = end
+        return cls(bins, sum(values))
+
+
+NOTHING = Measured(Counter(), 0)
+
+
 class Quantiles(msgspec.Struct, frozen=True):
-    """How long it took, in seconds; None where nothing was measured."""
+    """How long it took, in seconds."""
 
     count: int
     """How many durations these are of."""
     p50: float | None
-    """Half of them were shorter."""
+    """Half of them were shorter; null where nothing was measured."""
     p95: float | None
     """95 of 100 were shorter."""
     p99: float | None
@@ -35,43 +72,14 @@ class Quantiles(msgspec.Struct, frozen=True):
 
 
 class Histogram(msgspec.Struct, frozen=True):
-    """The same durations, counted by length."""
+    """The same, counted by size, since the start."""
 
     cumulative: tuple[int, ...]
-    """For each of BUCKET_SECONDS, how many were not longer."""
+    """For each of BOUNDS, how many were not larger."""
     count: int
     """How many there were."""
-    total_seconds: float
-    """Their sum."""
-
-
-class Sketch:
-    """Quantiles of a stream of durations."""
-
-    def __init__(self) -> None:
-        self._sketch = LogCollapsingLowestDenseDDSketch(RELATIVE_ERROR, _BINS)
-
-    def add(self, microseconds: int, times: int) -> None:
-        """Add a duration.
-
-        Args:
-            microseconds: how long.
-            times: how often.
-        """
-        self._sketch.add(microseconds / 1e6, times)
-
-    def merge(self, other: Sketch) -> None:
-        """Add all that another one has."""
-        self._sketch.merge(other._sketch)
-
-    def quantile(self, share: float) -> float | None:
-        """What this share of the durations is not longer than, in seconds; None where there is none."""
-        found: float | None = self._sketch.get_quantile_value(share)
-        return found
-
-    def quantiles(self) -> Quantiles:
-        """The quantiles that people ask for."""
-        return Quantiles(int(self._sketch.count), *map(self.quantile, (0.5, 0.95, 0.99)))
+    total: float
+    """Their sum, in the unit of the bounds."""
 
 
 class Durations:
@@ -79,7 +87,7 @@ class Durations:
 
     Example:
         >>> durations = Durations()
-        >>> durations.add({20_000: 99, 3_000_000: 1}, now_us=0)
+        >>> durations.add(Measured.of([20_000] * 99 + [3_000_000]), now_us=0)
         >>> durations.histogram().count
         100
         >>> abs(durations.recent(now_us=0).p50 - 0.02) <= 0.02 * RELATIVE_ERROR
@@ -87,31 +95,27 @@ class Durations:
     """
 
     def __init__(self) -> None:
-        self._overall = Sketch()
-        self._minutes: deque[tuple[int, Sketch]] = deque(maxlen=RECENT_MINUTES)
-        self._buckets = [0] * (len(BUCKET_SECONDS) + 1)
-        self._total_us = 0
+        self._before: Counter[int] = Counter()  # the present minute
+        self._minutes: deque[tuple[int, Counter[int]]] = deque(maxlen=RECENT_MINUTES)
+        self._total = 0
 
-    def add(self, durations: Mapping[int, int], now_us: int) -> None:
+    def add(self, measured: Measured, now_us: int) -> None:
         """Add what has just been measured.
 
         Args:
-            durations: how often each was, by its length in microseconds.
+            measured: that, in microseconds.
             now_us: of a clock that only rises, in microseconds.
         """
         minute = now_us // _MINUTE_US
-        if not self._minutes or self._minutes[-1][0] != minute:
-            self._minutes.append((minute, Sketch()))
-        sketches = (self._overall, self._minutes[-1][1])
-        for microseconds, times in durations.items():
-            for sketch in sketches:
-                sketch.add(microseconds, times)
-            self._buckets[bisect_left(BUCKET_SECONDS, microseconds / 1e6)] += times
-            self._total_us += microseconds * times
+        if not self._minutes or self._minutes[-1][0] < minute:
+            self._before = self._all()
+            self._minutes.append((minute, Counter()))
+        self._minutes[-1][1].update(measured.bins)
+        self._total += measured.total
 
     def overall(self) -> Quantiles:
         """Of all since the start."""
-        return self._overall.quantiles()
+        return quantiles(self._all())
 
     def recent(self, now_us: int) -> Quantiles:
         """Of the last RECENT_MINUTES, the present one included as far as it has come.
@@ -119,13 +123,58 @@ class Durations:
         Args:
             now_us: of the same clock.
         """
-        merged = Sketch()
-        for minute, sketch in self._minutes:
+        merged: Counter[int] = Counter()
+        for minute, bins in self._minutes:
             if minute > now_us // _MINUTE_US - RECENT_MINUTES:
-                merged.merge(sketch)
-        return merged.quantiles()
+                merged.update(bins)
+        return quantiles(merged)
 
     def histogram(self) -> Histogram:
         """All since the start, counted by length."""
-        *cumulative, count = accumulate(self._buckets)
-        return Histogram(tuple(cumulative), count, self._total_us / 1e6)
+        return histogram(self._all(), self._total)
+
+    def _all(self) -> Counter[int]:
+        merged = self._before.copy()
+        if self._minutes:
+            merged.update(self._minutes[-1][1])
+        return merged
+
+
+def quantiles(bins: Mapping[int, int]) -> Quantiles:
+    """The quantiles that people ask for.
+
+    Args:
+        bins: where they are counted.
+    """
+    count = sum(bins.values())
+    return Quantiles(count, *_at_ranks(bins, [share * (count - 1) for share in (0.5, 0.95, 0.99)]))
+
+
+def _at_ranks(bins: Mapping[int, int], ranks: Iterable[float]) -> list[float | None]:
+    below = 0
+    found: list[float | None] = []
+    left = iter(sorted(bins.items()))
+    number = 0
+    for rank in ranks:
+        while below <= rank and (entry := next(left, None)) is not None:
+            number = entry[0]
+            below += entry[1]
+        found.append(2 * _GAMMA ** (number - _ONE) / (_GAMMA + 1) / 1_000 if below else None)
+    return found
+
+
+def histogram(bins: Mapping[int, int], total: int) -> Histogram:
+    """What was measured, counted by size.
+
+    Args:
+        bins: where it was counted.
+        total: its sum, in thousandths.
+    """
+    found = [0] * (len(BOUNDS) + 1)
+    for number, count in bins.items():
+        found[min(max(0, -((_ONE - number) // _BINS)), len(BOUNDS))] += count
+    below, cumulative = 0, []
+    for count in found:
+        below += count
+        cumulative.append(below)
+    return Histogram(tuple(cumulative[:-1]), below, total / 1_000)

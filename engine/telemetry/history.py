@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
 import msgspec
 
-from .durations import Sketch
+from .durations import quantiles
 
 
 class Window(StrEnum):
@@ -68,18 +68,17 @@ class _Series:
         self._closed: deque[tuple[int, Done, float | None, float | None]] = deque(maxlen=grain.points - 1)
         self._number: int | None = None
         self._done = Done()
-        self._sketch = Sketch()
+        self._bins: Counter[int] = Counter()
 
-    def add(self, done: Done, durations: Mapping[int, int], now_us: int) -> None:
+    def add(self, done: Done, bins: Mapping[int, int], now_us: int) -> None:
         self._advance(now_us)
         self._done = Done(*map(sum, zip(self._done, done, strict=True)))
-        for microseconds, times in durations.items():
-            self._sketch.add(microseconds, times)
+        self._bins.update(bins)
 
     def points(self, now_us: int, wall_us: int) -> list[Point]:
         self._advance(now_us)
         assert self._number is not None
-        present = (self._number, self._done, self._sketch.quantile(0.5), self._sketch.quantile(0.95))
+        present = (self._number, self._done, *self._quantiles())
         since = self._number - (self._closed.maxlen or 0)
         points = []
         for number, done, p50, p95 in (*self._closed, present):
@@ -89,21 +88,25 @@ class _Series:
                 points.append(Point((wall_us - now_us + began_us) / 1e6, lasts_us / 1e6, *done, p50, p95))
         return points
 
-    def total(self, seconds: int, now_us: int) -> Done:
-        """What the last closed stretches have brought that make up so much time."""
+    def rates(self, seconds: int, began_us: int, now_us: int) -> Rates:
         self._advance(now_us)
         assert self._number is not None
-        since = self._number - seconds * 1_000_000 // self._width_us
-        found = [done for number, done, _, _ in self._closed if number >= since]
-        return Done(*map(sum, zip(*found, strict=True))) if found else Done()
+        since = self._number - seconds * 1_000_000 // self._width_us + 1
+        found = [self._done, *(done for number, done, _, _ in self._closed if number >= since)]
+        lasted = max(1.0, (now_us - max(began_us, since * self._width_us)) / 1e6)
+        return Rates(*(sum(orders) / lasted for orders in zip(*found, strict=True)))
 
     def _advance(self, now_us: int) -> None:
         number = now_us // self._width_us
-        if number == self._number:
+        if self._number is not None and number <= self._number:  # what was stored a moment ago may be told of later
             return
         if self._number is not None and any(self._done):  # a stretch without anything needs no place
-            self._closed.append((self._number, self._done, self._sketch.quantile(0.5), self._sketch.quantile(0.95)))
-        self._number, self._done, self._sketch = number, Done(), Sketch()
+            self._closed.append((self._number, self._done, *self._quantiles()))
+        self._number, self._done, self._bins = number, Done(), Counter()
+
+    def _quantiles(self) -> tuple[float | None, float | None]:
+        found = quantiles(self._bins)
+        return found.p50, found.p95
 
 
 class History:
@@ -117,16 +120,16 @@ class History:
         self._began_us = now_us
         self._series = {window: _Series(grain) for window, grain in _GRAINS.items()}
 
-    def add(self, done: Done, durations: Mapping[int, int], now_us: int) -> None:
+    def add(self, done: Done, bins: Mapping[int, int], now_us: int) -> None:
         """Add what was just done.
 
         Args:
             done: how much.
-            durations: how often each time from acceptance to completion was measured, by microseconds.
+            bins: the times from acceptance to completion, as `Measured` counts milliseconds.
             now_us: of the same clock.
         """
         for series in self._series.values():
-            series.add(done, durations, now_us)
+            series.add(done, bins, now_us)
 
     def points(self, window: Window, now_us: int, wall_us: int) -> list[Point]:
         """What each stretch of a window has brought, oldest first; those without anything are left out.
@@ -139,12 +142,10 @@ class History:
         return self._series[window].points(now_us, wall_us)
 
     def rates(self, seconds: int, now_us: int) -> Rates:
-        """Orders a second, over a time that ends less than 5 seconds ago.
+        """Orders a second.
 
         Args:
-            seconds: 5 to 895; less where the engine does not run so long yet.
+            seconds: over how long, up to now: 10 to 900, or up to 5 less; less where the engine runs for less yet.
             now_us: of the same clock.
         """
-        lasted = min(seconds, max(1.0, (now_us - self._began_us) / 1e6))
-        done = self._series[Window.QUARTER_HOUR].total(seconds, now_us)
-        return Rates(*(number / lasted for number in done))
+        return self._series[Window.QUARTER_HOUR].rates(seconds, self._began_us, now_us)

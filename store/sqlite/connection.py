@@ -6,6 +6,7 @@ SQLite itself goes on, in files that nobody can open again: what it takes then i
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -44,6 +45,13 @@ class OpenFiles:
         self._known: list[tuple[Path, str, Identity | None]] = [
             (name, str(name), identify(name)) for name in (path, Path(f"{path}-wal"), Path(f"{path}-shm"))
         ]
+
+    def log_bytes(self) -> int | None:
+        """The size of the log; None where it is not there."""
+        try:
+            return os.stat(self._known[1][1]).st_size
+        except OSError:
+            return None
 
     def gone(self) -> Path | None:
         """The first that is not in its place; None while all are. Takes some microseconds."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from ordermill.engine.telemetry.durations import Measured
 from ordermill.engine.telemetry.history import Done, History, Rates, Window
 
 SECOND = 1_000_000
@@ -10,8 +11,8 @@ WALL = 1_700_000_000 * SECOND
 
 def test_a_chart_tells_what_each_stretch_has_brought() -> None:
     history = History(0)
-    history.add(Done(3, 2, 1), {SECOND: 2}, now_us=SECOND)
-    history.add(Done(1, 1, 0), {3 * SECOND: 1}, now_us=12 * SECOND)
+    history.add(Done(3, 2, 1), Measured.of([SECOND, SECOND]).bins, now_us=SECOND)
+    history.add(Done(1, 1, 0), Measured.of([3 * SECOND]).bins, now_us=12 * SECOND)
     first, second = history.points(Window.QUARTER_HOUR, now_us=13 * SECOND, wall_us=WALL)
     assert (first.accepted, first.completed, first.failed) == (3, 2, 1)
     assert (first.start, first.seconds) == (WALL / SECOND - 13, 5)
@@ -40,10 +41,27 @@ def test_rates_are_orders_a_second() -> None:
     for second in range(900):
         history.add(Done(10, 8, 1), {}, now_us=second * SECOND)
     assert history.rates(60, now_us=900 * SECOND) == Rates(10, 8, 1)
-    assert history.rates(890, now_us=900 * SECOND) == Rates(10, 8, 1)
+    assert history.rates(900, now_us=900 * SECOND) == Rates(10, 8, 1)
 
 
 def test_a_young_engine_tells_the_rate_of_its_lifetime() -> None:
     history = History(0)
     history.add(Done(accepted=100), {}, now_us=0)
-    assert history.rates(890, now_us=10 * SECOND).accepted == 10
+    assert history.rates(900, now_us=10 * SECOND).accepted == 10
+
+
+def test_what_was_done_this_second_is_in_the_rate() -> None:
+    history = History(0)
+    history.add(Done(accepted=100), {}, now_us=0)
+    assert history.rates(60, now_us=2 * SECOND).accepted == 50
+
+
+def test_what_is_told_late_belongs_to_the_present() -> None:
+    history = History(0)
+    history.add(Done(accepted=1), {}, now_us=4 * SECOND)
+    assert history.points(Window.QUARTER_HOUR, now_us=6 * SECOND, wall_us=WALL)[-1].accepted == 0
+
+    history.add(Done(accepted=2), {}, now_us=5 * SECOND - 1)
+
+    points = history.points(Window.QUARTER_HOUR, now_us=7 * SECOND, wall_us=WALL)
+    assert [point.accepted for point in points] == [1, 2]
