@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 
 from ..store.domain.errors import InvalidArgument, OrderNotFound
 from ..store.domain.event import EventFilter
 from ..store.domain.idempotency_key import IdempotencyKey
 from ..store.domain.lifecycle import OrderStatus
 from ..store.domain.order import FIELDS, IDENTIFIER, Order
+from ..store.domain.order_filter import PREFIX, PREFIX_RULE, OrderFilter
 from ..store.domain.reason import REASON_RULE, reason_faults
 from ..store.domain.record import ENGINE, Cause
 from .config import MAX_PROCESSORS
@@ -22,6 +24,7 @@ MAX_PAGE = 1_000_000
 MAX_SECONDS = 1e9
 """Thirty years: infinity, and what no timeout of the platform can be, are mistakes."""
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_SEQUENCE = 2**63 - 1
 _is_name = re.compile(rf"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{{1,{MAX_NAME}}}").fullmatch
 _is_text = re.compile(r"[^\ud800-\udfff]*").fullmatch  # halves of characters cannot be stored
@@ -159,6 +162,54 @@ def checked_filter(user_id: object, status: object, order_id: object) -> EventFi
         checked_user_id(user_id),
         None if status is None else checked_status(status),
         None if order_id is None else checked_order_id(order_id),
+    )
+
+
+def checked_time(name: str, at: object) -> int | None:
+    """A time, in microseconds since 1970-01-01T00:00:00Z; None for none.
+
+    Args:
+        name: of the argument.
+        at: what was passed.
+
+    Raises:
+        InvalidArgument: it is no datetime with a time zone, or one before 1970.
+    """
+    if at is None:
+        return None
+    if isinstance(at, datetime) and at.utcoffset() is not None and at >= _EPOCH:
+        return (at - _EPOCH) // timedelta(microseconds=1)
+    raise InvalidArgument(f"The time `{name}` must be a datetime with a time zone, from 1970 on; {_shown(at)} is not.")
+
+
+def checked_order_filter(
+    *,
+    status: object = None,
+    user_id: object = None,
+    order_id_prefix: object = None,
+    error: object = None,
+    **times: object,
+) -> OrderFilter:
+    """Which orders are meant.
+
+    Args:
+        status: a member of `OrderStatus`, or its name.
+        user_id: whose.
+        order_id_prefix: what their ids begin with.
+        error: what they have failed with.
+        times: datetimes by the names of the filters.
+
+    Raises:
+        InvalidArgument: one of them is of the wrong type, or out of its range.
+    """
+    if order_id_prefix is not None and not (isinstance(order_id_prefix, str) and PREFIX.fullmatch(order_id_prefix)):
+        raise InvalidArgument(f"The prefix of ids must be {PREFIX_RULE}; {_shown(order_id_prefix)} is not.")
+    return OrderFilter(
+        status=None if status is None else checked_status(status),
+        user_id=checked_user_id(user_id),
+        order_id_prefix=order_id_prefix,
+        error=None if error is None else _checked_name("error", error),
+        **{f"{name}_us": checked_time(name, at) for name, at in times.items()},
     )
 
 

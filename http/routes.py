@@ -44,7 +44,7 @@ def routes(
     metrics_calls = MetricsCalls(engine)
     event_calls = EventCalls(feed)
     steering_calls = SteeringCalls(engine)
-    health_calls = HealthCalls(engine, lambda: (*protection.authenticator.trouble(), *warnings()))
+    health_calls = HealthCalls(engine, warnings, protection.authenticator.trouble)
     api = (
         Route("POST", "/orders", order_calls.submit, SUBMITTING, orders.SUBMIT),
         Route("GET", "/orders", order_calls.list, READING, orders.LIST, may_block=True),
@@ -57,6 +57,7 @@ def routes(
         Route("POST", "/orders/{order_id}/cancel", order_calls.cancel, SUBMITTING, orders.CANCEL_ORDER),
         Route("POST", "/orders/{order_id}/retry", order_calls.retry, OPERATING, orders.RETRY),
         Route("POST", "/orders/{order_id}/settle", order_calls.settle, OPERATING, orders.SETTLE),
+        Route("GET", "/failures", order_calls.list_failures, OVERVIEW, orders.LIST_FAILURES, may_block=True),
         Route("GET", "/events", event_calls.follow, READING, events.FOLLOW),
         Route("GET", "/control", steering_calls.read, OVERVIEW, steering.READ_CONTROL),
         Route("POST", "/control/pause", steering_calls.pause, STEERING, steering.PAUSE),

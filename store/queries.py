@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
-from peewee import SQL, Database, fn
+from peewee import SQL, Database, ModelSelect, fn
 
 from .domain import lifecycle
 from .domain.lifecycle import OrderStatus
@@ -102,7 +102,20 @@ def page(
         before: only those with a sequence below this one, to go on where the last page ended.
         limit: how many at the most.
     """
-    query = OrderModel.select(*ORDER_COLUMNS).order_by(OrderModel.sequence.desc()).limit(limit)
+    query = listing(status, user_id).limit(limit)
+    if before is not None:
+        query = query.where(OrderModel.sequence < before)
+    return [order_of(row) for row in query.tuples().execute(database)]
+
+
+def listing(status: OrderStatus | None, user_id: str | None) -> ModelSelect[OrderModel]:
+    """The query for orders, newest first, in the sequence of the index of the status, the user or both.
+
+    Args:
+        status: only these.
+        user_id: only this user's.
+    """
+    query = OrderModel.select(*ORDER_COLUMNS).order_by(OrderModel.sequence.desc())
     if status is not None:
         query = query.where(OrderModel.status == status.value)
     if user_id is not None:
@@ -115,9 +128,7 @@ def page(
             query = query.from_(_ORDERS_BY_STATUS)  # of all users, but never more than what is in hand
         else:
             query = query.where(_NOT_IN_BACKLOG)
-    if before is not None:
-        query = query.where(OrderModel.sequence < before)
-    return [order_of(row) for row in query.tuples().execute(database)]
+    return query
 
 
 def ready(database: Database, now_us: int, limit: int) -> list[OrderRecord]:

@@ -73,6 +73,38 @@ class EngineModel(Model):
         table_name = "engines"
 
 
+class ErrorModel(Model):
+    """A row of `errors`."""
+
+    id = AutoField()
+    name = TextField(unique=True)
+    kind = TextField()
+
+    class Meta:
+        table_name = "errors"
+
+
+class FailureModel(Model):
+    """A row of `failures`."""
+
+    sequence = IntegerField(primary_key=True)
+    error = IntegerField(column_name="error_id")
+    status = TextField()
+    at = IntegerField()
+
+    class Meta:
+        table_name = "failures"
+
+
+class ClockStepModel(Model):
+    """A row of `clock_steps`."""
+
+    sequence = IntegerField(primary_key=True)
+
+    class Meta:
+        table_name = "clock_steps"
+
+
 class SecretModel(Model):
     """A row of `secrets`."""
 

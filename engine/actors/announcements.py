@@ -39,6 +39,7 @@ class Announcements:
     Args:
         context: whom to tell.
         tell: tells an actor a message.
+        tell_unhurried: likewise, and does not wake it up for that.
         find: looks an order up in the database, by its id; raises StoreUnavailable.
         log: for what is worth a line.
     """
@@ -47,11 +48,14 @@ class Announcements:
         self,
         context: EngineContext,
         tell: Callable[[ActorRef[Any], object], None],
+        tell_unhurried: Callable[[ActorRef[Any], object], None],
         find: Callable[[str], OrderRecord | None],
         log: EngineLogger,
     ) -> None:
         self._context = context
         self._tell = tell
+        # All that intake and the metrics actor hear from here, so that they hear it in sequence.
+        self._tell_unhurried = tell_unhurried
         self._find = find
         self._log = log
         self._counts_users = context.config.user_backlog is not None
@@ -94,9 +98,22 @@ class Announcements:
         # Intake before the metrics: whoever learns from them that an order is over finds its room in the backlog free.
         users = users_released(orders, recorded) if self._counts_users else None
         if released or worked_off or users:
-            self._tell(self._context.intake, BacklogReleased(released, worked_off, users, self.received))
-        progress = Progress.of(recorded, began_us, self._context.queue_clock.now_us())
-        self._tell(self._context.metrics, LedgerCommitted(recorded.changes, progress))
+            self._tell_intake(released, worked_off, users)
+        self.tell_metrics(recorded.changes, Progress.of(recorded, began_us, self._context.queue_clock.now_us()))
+
+    def tell_metrics(self, changes: Counter[str], progress: Progress | None = None) -> None:
+        """Tell the metrics actor what a transaction has brought.
+
+        Args:
+            changes: what it added to each of the running totals.
+            progress: what became of orders; None where it only removed some.
+        """
+        self._tell_unhurried(self._context.metrics, LedgerCommitted(changes, progress))
+
+    def _tell_intake(self, released: int, worked_off: int, users: Counter[str] | None) -> None:
+        now_us = self._context.clock.monotonic_us()
+        message = BacklogReleased(released, now_us, worked_off, users, self.received)
+        self._tell_unhurried(self._context.intake, message)
 
     def wake(self, recorded: Recorded) -> None:
         """Wake those who wait for these orders, and those who follow all of them."""
@@ -116,7 +133,7 @@ class Announcements:
     def release(self, orders: Sequence[Order]) -> None:
         """Tell intake of orders that were not stored."""
         users = Counter(order.user_id for order in orders) if self._counts_users else None
-        self._tell(self._context.intake, BacklogReleased(len(orders), 0, users, self.received))
+        self._tell_intake(len(orders), 0, users)
 
     def begin_anew(self, totals: Counter[str], users: Counter[str] | None) -> None:
         """Tell all how things are, whatever they were told before.
@@ -126,8 +143,8 @@ class Announcements:
             users: the unfinished orders of each user; None where they are not limited.
         """
         backlog = sum(totals[status] for status in lifecycle.BACKLOG)
-        self._tell(self._context.intake, BacklogRead(backlog, self.received, users))
-        self._tell(self._context.metrics, TotalsRead(totals))
+        self._tell_unhurried(self._context.intake, BacklogRead(backlog, self.received, users))
+        self._tell_unhurried(self._context.metrics, TotalsRead(totals))
         self._tell(self._context.pool, WakeUp())
 
     def _sort_out(

@@ -6,10 +6,10 @@ from collections import Counter
 from typing import NamedTuple
 
 from ...store.domain import lifecycle
+from ...store.domain.failure import error_name
 from ...store.domain.outcome import Recorded
 from .durations import NOTHING, Measured
 
-_LONGEST_NAME = 100
 _FAILS = frozenset({lifecycle.RETURN, lifecycle.FAIL, lifecycle.PARK})
 _ENDS_FAILED = (lifecycle.FAIL, lifecycle.SETTLE_FAILED)
 _ENDS_COMPLETED = (lifecycle.COMPLETE, lifecycle.SETTLE_COMPLETED)
@@ -64,7 +64,7 @@ class Progress(NamedTuple):
         if not _FAILS.isdisjoint(taken):
             failed = [step for step in moved if step.edge in _FAILS and step.after.failures > step.before.failures]
             retries += sum(step.edge is lifecycle.RETURN for step in failed)
-            errors.update(_class_of(step.after.last_error or "") for step in failed)
+            errors.update(error_name(step.after.last_error or "", step.after.order).kind for step in failed)
         return cls(
             at_us,
             Measured.of([at_us - began_us]),
@@ -79,8 +79,3 @@ class Progress(NamedTuple):
             processing,
             end_to_end,
         )
-
-
-def _class_of(error: str) -> str:
-    """The class of an error, as `ConnectionError: no answer` tells it first."""
-    return error.partition(":")[0][:_LONGEST_NAME]

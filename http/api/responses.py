@@ -7,7 +7,7 @@ from typing import Annotated
 
 import msgspec
 
-from ...engine import Event, OrderRecord, OrderStatus, Outcome, Transition
+from ...engine import Event, FailureGroup, OrderRecord, OrderStatus, Outcome, Transition
 from ...store.domain.order import format_cents
 from ...store.domain.record import rfc3339
 from .fields import (
@@ -95,8 +95,32 @@ class PagePayload(msgspec.Struct):
     """Some orders, newest first."""
 
     orders: list[OrderPayload]
+    """There may be fewer than `limit` on a page, even none, although there are more: no more are looked at for it."""
     next_cursor: Cursor | None
     """Send it as `cursor` for the next page; null on the last."""
+
+
+class FailureGroupPayload(msgspec.Struct):
+    """The orders that have failed with one error, or wait for their next attempt after it."""
+
+    error: str
+    """The error without what varies from order to order. Send it as `error` to list these orders."""
+    count: Count
+    """How many orders."""
+    waiting: Count
+    """How many of these wait for their next attempt, or are at it; the others are Failed."""
+    first_at: Timestamp
+    """When the one that failed first did."""
+    last_at: Timestamp
+    """When the one that failed last did."""
+    example: Identifier
+    """The newest of them."""
+
+
+class FailuresPayload(msgspec.Struct):
+    """What orders have failed with: the error of most of them first."""
+
+    groups: list[FailureGroupPayload]
 
 
 class ControlPayload(msgspec.Struct):
@@ -180,6 +204,13 @@ def order_payload(record: OrderRecord) -> OrderPayload:
         None if record.ready_us is None else rfc3339(record.ready_us),
         rfc3339(record.created_us),
         rfc3339(record.updated_us),
+    )
+
+
+def failure_group_payload(group: FailureGroup) -> FailureGroupPayload:
+    """Failures with one error, as clients see them."""
+    return FailureGroupPayload(
+        group.error, group.count, group.waiting, rfc3339(group.first_us), rfc3339(group.last_us), group.example
     )
 
 

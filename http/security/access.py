@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from ..wire.errors import KeyNotEnough, KeyRequired
+from ..wire.errors import KeyNotEnough, KeyRequired, KeysUnreadable
 from .api_keys import KeyEntry, Role
 from .keyring import Keyring
 from .sessions import Sessions, session_of
@@ -21,6 +21,11 @@ class Principal(NamedTuple):
     """The key that was sent; None where none is needed."""
     name: str | None = None
     """What the history of orders calls the caller: what people call the key, or else its id; None without a key."""
+
+    @property
+    def may_read(self) -> bool:
+        """Whether it may know where orders are."""
+        return not READING.roles.isdisjoint(self.roles)
 
     def may_see(self, user_id: str) -> bool:
         """Whether this user's orders are there for this caller."""
@@ -87,6 +92,7 @@ class Authenticator:
         Raises:
             KeyRequired: no key was sent, or one that is not valid.
             KeyNotEnough: the key is good for less than that.
+            KeysUnreadable: nobody knows which keys are good.
         """
         if self._keyring is None or not permission.roles:
             return ANYBODY
@@ -98,13 +104,28 @@ class Authenticator:
         else:
             raise KeyRequired
         if entry is None:
-            raise KeyRequired("The key is none of this server's, or was revoked.", "invalid_token")
+            raise key_is_none()
         if not permission.roles.intersection(entry.roles):
             raise KeyNotEnough(f"This needs a key with the role {permission.words}.")
         if permission.of_all_users and entry.user is not None:
             raise KeyNotEnough("This needs a key that is not bound to a user.")
         return principal_of(entry)
 
+    def still_admits(self, principal: Principal) -> bool:
+        """Whether a caller who was let in would be let in as the same now: whether its key is good as it was."""
+        if self._keyring is None or principal.key_id is None:
+            return True
+        try:
+            entry = self._keyring.entry(principal.key_id)
+        except KeysUnreadable:
+            return False
+        return entry is not None and principal_of(entry) == principal
+
     def trouble(self) -> tuple[str, ...]:
         """What is wrong with the keys, in words for people; empty while all is well."""
         return () if self._keyring is None else self._keyring.trouble()
+
+
+def key_is_none() -> KeyRequired:
+    """The error for a key that is none, or none any more."""
+    return KeyRequired("The key is none of this server's, or was revoked.", "invalid_token")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from enum import StrEnum
 from hashlib import sha256
@@ -85,10 +86,13 @@ def read_keys(path: Path) -> dict[str, KeyEntry]:
     """The keys of a file, by their ids.
 
     Raises:
-        KeysUnusable: it cannot be read, or a line of it is not a key.
+        KeysUnusable: it cannot be read, everybody may write it, or a line of it is not a key.
     """
     try:
-        lines = path.read_bytes().splitlines()
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_mode & stat.S_IWOTH:
+                raise KeysUnusable(f"Everybody on this machine may write keys into {path}: forbid it with `chmod o-w`.")
+            lines = file.read().splitlines()
     except FileNotFoundError:
         raise KeysUnusable(f"There is no file {path}: make a key in it with `ordermill keys create`.") from None
     except OSError as error:
@@ -115,7 +119,7 @@ def create_key(path: Path, roles: Iterable[Role], user: str | None = None, name:
     """Make a key and add it to a file, which is made where it does not exist.
 
     Args:
-        path: the file; it is made readable for its owner only.
+        path: the file; a new one is made readable for its owner only, an old one stays whose it is.
         roles: what the key is good for; at least one.
         user: the only user whose orders it is good for; None for all.
         name: what people call it.
@@ -134,9 +138,9 @@ def create_key(path: Path, roles: Iterable[Role], user: str | None = None, name:
     key = f"{_PREFIX}_{key_id}_{secrets.token_hex(_SECRET_BYTES)}"
     created_at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     entry = KeyEntry(key_id, hash_key(key), tuple(sorted(set(roles))), created_at, user, name)
-    with _lock(path):
-        entries = read_keys(path) if path.exists() else {}
-        _write(path, [*entries.values(), entry])
+    with _locked(path) as file:
+        entries = read_keys(path) if file.exists() else {}
+        _write(file, [*entries.values(), entry])
     return key
 
 
@@ -147,19 +151,21 @@ def revoke_key(path: Path, key_id: str) -> None:
         NoSuchKey: no key has this id.
         KeysUnusable: the file cannot be read or written.
     """
-    with _lock(path):
+    with _locked(path) as file:
         entries = read_keys(path)
         if entries.pop(key_id, None) is None:
             raise NoSuchKey(f"There is no key {key_id!r} in {path}: see `ordermill keys list`.")
-        _write(path, entries.values())
+        _write(file, entries.values())
 
 
 @contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    # Two who change the file at once must not undo each other: a key that was revoked stays so.
+def _locked(path: Path) -> Iterator[Path]:
+    # Gives the file itself: where links were followed by the server and not here, it would keep the keys of before.
+    # Two who change it at once must not undo each other: a key that was revoked stays so.
+    file = Path(os.path.realpath(path))
     try:
-        with FileLock(path.with_name(f".{path.name}.lock"), timeout=_LOCK_SECONDS, mode=_OWNER_ONLY):
-            yield
+        with FileLock(file.with_name(f".{file.name}.lock"), timeout=_LOCK_SECONDS, mode=_OWNER_ONLY):
+            yield file
     except Timeout:
         raise KeysUnusable(f"Another process has been changing {path} for {_LOCK_SECONDS} s: try again.") from None
     except OSError as error:
@@ -172,9 +178,27 @@ def _write(path: Path, entries: Iterable[KeyEntry]) -> None:
     try:
         new.touch(_OWNER_ONLY, exist_ok=False)
         with new.open("wb") as file:
+            _make_like(path, file.fileno())
             file.writelines(_encode(entry) + b"\n" for entry in entries)
             file.flush()
             os.fsync(file.fileno())
         new.replace(path)
     finally:
         new.unlink(missing_ok=True)
+
+
+def _make_like(path: Path, new: int) -> None:
+    # A server that may read the old file has to be able to read the new one, or it would keep the keys of before.
+    with suppress(FileNotFoundError):
+        old = path.stat()
+        if old.st_nlink > 1:
+            raise KeysUnusable(
+                f"{path} has other names, by hard links, that would keep the keys of before: remove them."
+            )
+        try:
+            os.fchown(new, old.st_uid, old.st_gid)
+        except PermissionError:
+            raise KeysUnusable(
+                f"{path} belongs to another user or group, and would be yours afterwards: change it as its owner."
+            ) from None
+        os.fchmod(new, stat.S_IMODE(old.st_mode))

@@ -163,6 +163,8 @@ class Connection(asyncio.Protocol):
         elif self._unsent and not self._is_ending:
             self._deadline = math.inf
         self._unsent = unsent
+        if self._pending is not None:
+            self._pending.check()
         if self._is_answering and not unsent:
             return
         if now <= self._deadline and now <= self.last_used + self._server.socket_seconds:

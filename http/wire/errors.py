@@ -217,6 +217,18 @@ class KeyNotEnough(HttpError):
     headers = (("WWW-Authenticate", 'Bearer realm="ordermill", error="insufficient_scope"'),)
 
 
+class KeysUnreadable(HttpError):
+    """Nobody knows which keys are good: their file cannot be read."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    slug = "keys-unreadable"
+    title = "Keys cannot be checked"
+    retry_after_seconds = 5
+
+    def __init__(self) -> None:
+        super().__init__("The server cannot read its keys, and takes none until it can: its operator has to mend that.")
+
+
 class MisdirectedRequest(HttpError):
     """The request is for a host that this server is not."""
 

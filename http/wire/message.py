@@ -31,6 +31,9 @@ class PendingAnswer(Protocol):
     def abandon(self) -> None:
         """The client has gone: nobody wants the answer any more."""
 
+    def check(self) -> None:
+        """See whether the client may still have it; called several times a second."""
+
 
 class WireStream(PendingAnswer, Iterable[bytes], Protocol):
     """A body that goes on, part by part; hurried, it ends where it would wait. To iterate over it is to wait for it."""

@@ -104,6 +104,10 @@ class OrderNotFound(OrdermillError):
 class OrderConflict(OrdermillError):
     """The order id is taken by an order with other content.
 
+    Args:
+        order_id: the id.
+        is_visible: whether the caller may know anything of the other order.
+
     Example:
         >>> with OrderEngine("orders.db", handler=lambda order: None) as engine:
         ...     receipt = engine.submit(make_order("o-1"))
@@ -114,9 +118,10 @@ class OrderConflict(OrdermillError):
         ordermill.store.domain.errors.OrderConflict: Order 'o-1' exists with other content: ...
     """
 
-    def __init__(self, order_id: str) -> None:
+    def __init__(self, order_id: str, *, is_visible: bool = True) -> None:
         self.order_id = order_id
-        super().__init__(f"Order {order_id!r} exists with other content: send it under an id of its own.")
+        what = f"Order {order_id!r} exists with other content" if is_visible else f"The id {order_id!r} is taken"
+        super().__init__(f"{what}: send it under an id of its own.")
 
 
 class EventsGone(OrdermillError):
@@ -136,6 +141,11 @@ class EventsGone(OrdermillError):
 class TransitionRefused(OrdermillError):
     """The order's status does not allow what was asked.
 
+    Args:
+        order_id: the order.
+        status: where it is; None where the caller is not to know.
+        wanted: where it was to go.
+
     Example:
         >>> with OrderEngine("orders.db", handler=lambda order: None) as engine:
         ...     status = engine.submit(make_order("o-1")).wait(timeout=5)
@@ -145,9 +155,12 @@ class TransitionRefused(OrdermillError):
         ordermill.store.domain.errors.TransitionRefused: Order 'o-1' is Completed, which does not allow ...
     """
 
-    def __init__(self, order_id: str, status: str, wanted: str) -> None:
+    def __init__(self, order_id: str, status: str | None, wanted: str) -> None:
         self.order_id = order_id
         self.status = status
+        if status is None:
+            super().__init__(f"Order {order_id!r} cannot become {wanted} any more.")
+            return
         why = " already" if wanted == status else f", which does not allow it to become {wanted}"
         super().__init__(f"Order {order_id!r} is {status}{why}.")
 

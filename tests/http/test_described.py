@@ -22,10 +22,11 @@ from ordermill.http.openapi.describe import describe
 from ordermill.http.processes.remote_engine import RemoteEngine
 from ordermill.http.routes import routes
 from ordermill.http.security.api_keys import Role, create_key
+from ordermill.http.security.keyring import Keyring
 from ordermill.http.security.protection import UNPROTECTED
 from ordermill.http.transport.buffer_budget import BufferBudget
 from ordermill.http.wire.request_head import MAX_FIELDS, MAX_TARGET_BYTES
-from ordermill.store import audit_log, event_log, queries
+from ordermill.store import audit_log, event_log, failures, queries, search
 from ordermill.store.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -117,6 +118,8 @@ def begin(start_server: Start, gate: Held, request: pytest.FixtureRequest) -> Ca
                 return client
             case "retryOrder":
                 return completed(start_server(reject), "o-1")
+            case "listOrders" | "listFailures":
+                return completed(start_server(reject), "o-0", "o-1")
             case "readAudit":
                 client = start_server()
                 client.post("/control/pause", {})
@@ -346,7 +349,9 @@ def provoke(start_server: Start, gate: Held, monkeypatch: pytest.MonkeyPatch, tm
                 client.engine.stop()
             case "store-unavailable":
                 fail_with(StoreUnavailable(OSError("database or disk is full")), monkeypatch, Ledger, "record")
-                fail_with(StoreUnavailable(OSError("disk I/O error")), monkeypatch, queries, "find", "history", "page")
+                fail_with(StoreUnavailable(OSError("disk I/O error")), monkeypatch, queries, "find", "history")
+                fail_with(StoreUnavailable(OSError("disk I/O error")), monkeypatch, search, "page")
+                fail_with(StoreUnavailable(OSError("disk I/O error")), monkeypatch, failures, "groups")
                 fail_with(StoreUnavailable(OSError("disk I/O error")), monkeypatch, event_log, "last_id")
                 fail_with(StoreUnavailable(OSError("disk I/O error")), monkeypatch, audit_log, "page")
                 fail_with(StoreUnavailable(OSError("disk full")), monkeypatch, steering, "write_control")
@@ -356,7 +361,8 @@ def provoke(start_server: Start, gate: Held, monkeypatch: pytest.MonkeyPatch, tm
                 calls += ["control", "pause", "resume", "set_processors"]
                 for engine_type in (Engine, LoopEngine):
                     fail_with(RuntimeError(), monkeypatch, engine_type, *(f"begin_{name}" for name in calls))
-                fail_with(RuntimeError(), monkeypatch, Engine, "order", "history", "orders", "audit", "last_event_id")
+                reads = ("order", "history", "order_page", "failures", "audit", "last_event_id")
+                fail_with(RuntimeError(), monkeypatch, Engine, *reads)
                 for engine_type in (OrderEngine, RemoteEngine):
                     fail_with(RuntimeError(), monkeypatch, engine_type, "unready_reasons", "dead_actors")
         return call.send(client)
@@ -365,6 +371,9 @@ def provoke(start_server: Start, gate: Held, monkeypatch: pytest.MonkeyPatch, tm
         match kind:
             case "key-required":
                 return with_key(call, None)
+            case "keys-unreadable":
+                monkeypatch.setattr(Keyring, "_has_been_unreadable_for_long", lambda _: True)
+                return with_key(call, Role.OPERATE)
             case "key-not-enough":
                 return with_key(call, Role.READ if call.method == "POST" else Role.SUBMIT)
             case "too-many-orders":

@@ -10,8 +10,11 @@ from peewee import Model, SqliteDatabase
 from ordermill.store.statements import run
 from ordermill.store.tables import (
     AuditLogModel,
+    ClockStepModel,
     ControlModel,
     EngineModel,
+    ErrorModel,
+    FailureModel,
     IdempotencyKeyModel,
     OrderModel,
     SecretModel,
@@ -21,8 +24,11 @@ from ordermill.store.tables import (
 
 MODELS: list[Any] = [
     AuditLogModel,
+    ClockStepModel,
     ControlModel,
     EngineModel,
+    ErrorModel,
+    FailureModel,
     IdempotencyKeyModel,
     OrderModel,
     SecretModel,
