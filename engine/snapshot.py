@@ -8,7 +8,7 @@ import msgspec
 
 from ..store.domain.metrics import OrderMetrics
 from ..store.domain.record import utc
-from .telemetry.history import Point, Window
+from .telemetry.history import Done, Point, Window
 from .telemetry.telemetry import Attempts, Commits, Histograms, RecentRates, Timings
 
 
@@ -49,6 +49,8 @@ class Exposition(msgspec.Struct, frozen=True):
     """The metrics of one moment, for a system that records them."""
 
     snapshot: MetricsSnapshot
+    done: Done
+    """What was done since the start."""
     histograms: Histograms
 
 

@@ -9,14 +9,13 @@ from pykka import Future
 from ...store.domain import lifecycle
 from ...store.domain.errors import EngineStopped
 from ..reply import Reply, answer, fail
-from ..requests import DrawChart, Drain, TakeExposition, TakeSnapshot
+from ..requests import Drain, DrawChart, TakeExposition, TakeSnapshot
 from ..snapshot import Chart, Exposition, MetricsSnapshot
 from ..telemetry.history import Point, Window
 from ..telemetry.telemetry import Telemetry
 from .base import EngineActor
 from .context import EngineContext
 from .messages import LedgerCommitted, ReadTotals, TotalsRead
-
 
 Inquiry = TakeSnapshot | TakeExposition | DrawChart
 
@@ -59,7 +58,7 @@ class MetricsActor(EngineActor):
             case TakeSnapshot(reply):
                 answer(reply, self._snapshot())
             case TakeExposition(reply):
-                answer(reply, Exposition(self._snapshot(), self._telemetry.histograms()))
+                answer(reply, Exposition(self._snapshot(), self._telemetry.done, self._telemetry.histograms()))
             case DrawChart(window, reply):
                 answer(reply, Chart(window, self._points(window)))
             case Drain(reply):
@@ -70,11 +69,18 @@ class MetricsActor(EngineActor):
                 self._answer_drained()
 
     def _answer_drained(self) -> None:
-        if self._draining and not self._backlog():
-            for reply in self._draining:
-                answer(reply, self._snapshot())
-            self._draining.clear()
-            self._mailbox.is_in_a_hurry = False
+        if not self._draining or self._backlog():
+            return
+        drained, self._draining = self._draining, []
+        self._mailbox.is_in_a_hurry = False
+        try:
+            snapshot = self._snapshot()
+        except BaseException as error:
+            for reply in drained:
+                fail(reply, error)
+            raise
+        for reply in drained:
+            answer(reply, snapshot)
 
     def _backlog(self) -> int:
         return sum(self._totals[status] for status in lifecycle.BACKLOG)

@@ -20,7 +20,7 @@ _ONE = 10 * _BINS  # the number of the bin that ends at 1: the first ends below 
 _ENDS = [int(1_000 * 2 ** (power / _BINS)) for power in range(-_ONE, 40 * _BINS)]
 
 RELATIVE_ERROR = 0.01
-"""How far a quantile may be from the true one, as a share of it: (γ - 1) / (γ + 1) for bins of the width γ."""
+"""How far a quantile may be from the true one, as a share of it: half of a bin's width."""
 BOUNDS = tuple(2**power for power in range(25))
 """Upper bounds of a histogram's buckets, in the unit of what is measured: milliseconds, mostly."""
 RECENT_MINUTES = 10

@@ -16,8 +16,11 @@ class Window(StrEnum):
     """How far back a chart goes."""
 
     QUARTER_HOUR = "15m"
+    """15 minutes, a point for 5 seconds."""
     DAY = "day"
+    """24 hours, a point for 5 minutes."""
     WEEK = "week"
+    """7 days, a point for an hour."""
 
 
 class _Grain(NamedTuple):
@@ -34,6 +37,10 @@ class Done(NamedTuple):
     accepted: int = 0
     completed: int = 0
     failed: int = 0
+
+    def plus(self, more: Done) -> Done:
+        """Both together."""
+        return Done(self.accepted + more.accepted, self.completed + more.completed, self.failed + more.failed)
 
 
 class Point(msgspec.Struct, frozen=True, array_like=True):
@@ -72,7 +79,7 @@ class _Series:
 
     def add(self, done: Done, bins: Mapping[int, int], now_us: int) -> None:
         self._advance(now_us)
-        self._done = Done(*map(sum, zip(self._done, done, strict=True)))
+        self._done = self._done.plus(done)
         self._bins.update(bins)
 
     def points(self, now_us: int, wall_us: int) -> list[Point]:
@@ -85,7 +92,8 @@ class _Series:
             if number >= since:
                 began_us = number * self._width_us
                 lasts_us = min(self._width_us, now_us - began_us)
-                points.append(Point((wall_us - now_us + began_us) / 1e6, lasts_us / 1e6, *done, p50, p95))
+                start = round((wall_us - now_us + began_us) / 1e6, 3)  # the two clocks were not read at once
+                points.append(Point(start, lasts_us / 1e6, *done, p50, p95))
         return points
 
     def rates(self, seconds: int, began_us: int, now_us: int) -> Rates:

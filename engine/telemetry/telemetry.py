@@ -94,6 +94,8 @@ class Telemetry:
         self._begun = self._retries = 0
         self._errors: Counter[str] = Counter()
         self._history = History(now_us)
+        self.done = Done()
+        """What was done since the start."""
 
     def add(self, progress: Progress) -> None:
         """Add what a transaction has brought."""
@@ -112,6 +114,7 @@ class Telemetry:
             self._count_errors(progress.errors)
         done = Done(progress.accepted, progress.completed, progress.failed)
         if any(done):
+            self.done = self.done.plus(done)
             self._history.add(done, progress.end_to_end.bins, now_us)
 
     def _count_errors(self, errors: Mapping[str, int]) -> None:

@@ -6,7 +6,6 @@ SQLite itself goes on, in files that nobody can open again: what it takes then i
 from __future__ import annotations
 
 import logging
-import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -49,7 +48,7 @@ class OpenFiles:
     def log_bytes(self) -> int | None:
         """The size of the log; None where it is not there."""
         try:
-            return os.stat(self._known[1][1]).st_size
+            return self._known[1][0].stat().st_size
         except OSError:
             return None
 
