@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from ..store.domain.act import Action, AuditEntry
+from ..store.domain.bulk_action import ActionPreview, ActionState, BulkAction
 from ..store.domain.durability import Durability
 from ..store.domain.errors import (
+    ActionNotFound,
     BacklogFull,
     DatabaseRefused,
     EngineStopped,
@@ -44,8 +46,12 @@ from .telemetry.history import Window
 
 __all__ = [
     "Action",
+    "ActionNotFound",
+    "ActionPreview",
+    "ActionState",
     "AuditEntry",
     "BacklogFull",
+    "BulkAction",
     "Cause",
     "Chart",
     "ControlSnapshot",
