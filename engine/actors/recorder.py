@@ -408,16 +408,16 @@ class RecorderActor(BatchActor):
             self._bulk_work.go_on_later()
 
     def _take_bulk_step(self, step: BulkStep) -> None:
-        now = self._context.clock.now_us()
+        now = self._context.now()
         try:
-            recorded = self._ledger.record((), step.moves, now, progress=step.progress)
+            recorded = self._ledger.record((), step.moves, now.at_us, progress=step.progress)
         except StoreUnavailable:
             raise
         except BaseException as error:  # the others must not suffer
             self._bulk_work.stop(step.progress.action_id, f"it cannot be recorded: {type(error).__name__}")
             self._bulk_work.go_on()
             raise
-        self._take_note(Batch(), recorded)
+        self._take_note(Batch(), recorded, now.queue_us)
         self._bulk_work.go_on()
 
     def _write_again_later(self) -> None:
