@@ -210,7 +210,8 @@ class EngineConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         ),
     ] = False
     window: Annotated[
-        int, Meta(ge=1, description="Pending orders held in memory; all others wait in the database.")
+        int,
+        Meta(ge=1, description="Pending orders kept in memory, so that they need not be read when they are claimed."),
     ] = 2_000
     stop_seconds: Annotated[
         float,

@@ -25,6 +25,7 @@ class OrderModel(Model):
     ready_at = IntegerField(null=True)
     last_error = TextField(null=True)
     keyed_at = IntegerField(null=True)
+    rank = IntegerField(null=True)
 
     class Meta:
         table_name = "orders"

@@ -41,10 +41,12 @@ class Measured(NamedTuple):
         """Count these.
 
         Args:
-            values: 0 or more, in thousandths of their unit: microseconds, or thousandths of a number of something. Many
-                cost hardly more than few: they are sorted, and each bin takes its share.
+            values: in thousandths of their unit: microseconds, or thousandths of a number of something. What is less
+                than 0 counts as 0. Many cost hardly more than few: they are sorted, and each bin takes its share.
         """
         values.sort()
+        if values and values[0] < 0:
+            values = [max(0, value) for value in values]
         bins: Counter[int] = Counter()
         begin, count = 0, len(values)
         while begin < count:

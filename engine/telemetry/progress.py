@@ -34,7 +34,8 @@ class Progress(NamedTuple):
     errors: Counter[str]
     """How many attempts have failed, by the class of the error."""
     queueing: Measured
-    """From when the orders could be processed to Processing."""
+    """From when orders could be processed to Processing; not of later attempts at orders that were not in memory, of
+    which that is not known."""
     processing: Measured
     """From Processing to Completed, of the attempts that succeeded."""
     end_to_end: Measured
@@ -53,7 +54,8 @@ class Progress(NamedTuple):
         queueing = processing = end_to_end = NOTHING
         if taken[lifecycle.ASSIGN]:
             assign = lifecycle.ASSIGN
-            queueing = Measured.of([began_us - (step.before.ready_us or 0) for step in moved if step.edge is assign])
+            ready = [step.before.ready_us for step in moved if step.edge is assign]
+            queueing = Measured.of([began_us - ready_us for ready_us in ready if ready_us is not None])
         if taken[lifecycle.COMPLETE]:
             complete = lifecycle.COMPLETE
             ended = [step for step in moved if step.edge is complete]

@@ -136,6 +136,20 @@ def test_the_time_of_waiting_begins_when_an_order_may_be_processed(
     assert (waited.count, waited.p99 is not None and waited.p99 < 1) == (2, True)
 
 
+def test_the_time_of_waiting_is_known_of_orders_that_were_not_in_memory(
+    start_engine: StartEngine, clock: WatchedClock
+) -> None:
+    engine = start_engine(lambda _: clock.advance(1), processors=1, window=1, clock=clock)
+    engine.submit_many(make_order(str(number)) for number in range(40))
+    engine.drain(timeout=20)
+
+    waited = engine.metrics().timings.queueing.overall
+
+    assert waited.count == 40
+    assert waited.p99 is not None
+    assert waited.p99 > 20
+
+
 def test_charts_tell_what_was_done_when(start_engine: StartEngine, clock: WatchedClock) -> None:
     engine = start_engine(lambda _: clock.advance(2), processors=1, clock=clock)
     engine.submit_many([make_order("a"), make_order("b")])

@@ -76,6 +76,10 @@ def test_a_histogram_has_the_sum_of_what_was_measured() -> None:
     assert histogram.cumulative == (1, *([2] * (len(BOUNDS) - 1)))
 
 
+def test_a_clock_that_was_read_a_moment_late_makes_no_time_negative() -> None:
+    assert Measured.of([-3, 4]) == (Measured.of([0]).bins + Measured.of([4]).bins, 4)
+
+
 def test_a_duration_of_nothing_counts_too() -> None:
     durations = Durations()
     durations.add(Measured.of([0] * 4), now_us=0)
