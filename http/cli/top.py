@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Annotated, Any
 
@@ -70,22 +70,23 @@ def overview(url: str, health: Mapping[str, Any], metrics: Mapping[str, Any]) ->
     at_work = f"{metrics['processors_busy']} of {metrics['processors']} processors at work"
     facts = f"{url}, up for {_span(metrics['uptime_seconds'])}, {at_work}"
     return Group(
-        *_state(health), Text(facts, style="dim"), "", _orders(metrics), "", _rates(metrics), "", _times(metrics)
+        _state(health), Text(facts, style="dim"), "", _orders(metrics), "", _rates(metrics), "", _times(metrics)
     )
 
 
-def _state(health: Mapping[str, Any]) -> Iterator[Text]:
-    reasons, warnings = health["reasons"], health.get("warnings", ())
-    if reasons:
-        yield Text("Orders are not taken", style="bold red")
-    elif warnings:
-        yield Text("Orders are taken, but look at this", style="bold yellow")
-    else:
-        yield Text("All is well", style="bold green")
-    for text in (*reasons, *warnings):
-        yield Text(f"- {in_own_lines(text)}")
+def _state(health: Mapping[str, Any]) -> Text:
+    reasons, warnings = health["reasons"], list(health.get("warnings", ()))
     if incidents := health.get("incidents"):
-        yield Text(f"- unexpected errors, which the log has: {sum(incidents.values())}")
+        warnings.append(f"unexpected errors, which the log tells of: {sum(incidents.values())}")
+    if reasons:
+        return _headline("Orders are not taken", (*reasons, *warnings), "bold red")
+    if warnings:
+        return _headline("Orders are taken, but", warnings, "bold yellow")
+    return Text("All is well", style="bold green")
+
+
+def _headline(what: str, why: Iterable[str], style: str) -> Text:
+    return Text(f"{what}: {in_own_lines('; '.join(why))}", style=style)
 
 
 def _orders(metrics: Mapping[str, Any]) -> Table:
