@@ -161,8 +161,13 @@ def _at_ranks(bins: Mapping[int, int], ranks: Iterable[float]) -> list[float | N
         while below <= rank and (entry := next(left, None)) is not None:
             number = entry[0]
             below += entry[1]
-        found.append(2 * _GAMMA ** (number - _ONE) / (_GAMMA + 1) / 1_000 if below else None)
+        found.append(_middle(number) if below else None)
     return found
+
+
+def _middle(number: int) -> float:
+    """What stands for all in a bin, in seconds: as far from its begin as from its end, in shares of these."""
+    return float(f"{2 * _GAMMA ** (number - _ONE) / (_GAMMA + 1) / 1_000:.4g}")
 
 
 def histogram(bins: Mapping[int, int], total: int) -> Histogram:

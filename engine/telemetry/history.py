@@ -102,7 +102,7 @@ class _Series:
         since = self._number - seconds * 1_000_000 // self._width_us + 1
         found = [self._done, *(done for number, done, _, _ in self._closed if number >= since)]
         lasted = max(1.0, (now_us - max(began_us, since * self._width_us)) / 1e6)
-        return Rates(*(sum(orders) / lasted for orders in zip(*found, strict=True)))
+        return Rates(*(round(sum(orders) / lasted, 3) for orders in zip(*found, strict=True)))
 
     def _advance(self, now_us: int) -> None:
         number = now_us // self._width_us
