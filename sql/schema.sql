@@ -145,7 +145,9 @@ CREATE TABLE control (
   reason      TEXT                              -- why it is paused; NULL where nobody said
               CHECK (reason IS NULL OR is_paused = 1),
   processors  INTEGER                           -- how many there are to be; NULL for as many as are configured
-              CHECK (processors >= 1)
+              CHECK (processors >= 1),
+  error       TEXT                              -- what the engine has paused itself for; NULL where somebody has
+              CHECK (error IS NULL OR is_paused = 1)
 ) STRICT;
 
 INSERT INTO control (id, is_paused) VALUES (1, 0);

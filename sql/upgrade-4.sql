@@ -64,7 +64,9 @@ CREATE TABLE control (
   reason      TEXT
               CHECK (reason IS NULL OR is_paused = 1),
   processors  INTEGER
-              CHECK (processors >= 1)
+              CHECK (processors >= 1),
+  error       TEXT
+              CHECK (error IS NULL OR is_paused = 1)
 ) STRICT;
 
 INSERT INTO control (id, is_paused) VALUES (1, 0);

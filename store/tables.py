@@ -146,6 +146,7 @@ class ControlModel(Model):
     paused_until = IntegerField(null=True)
     reason = TextField(null=True)
     processors = IntegerField(null=True)
+    error = TextField(null=True)
 
     class Meta:
         table_name = "control"

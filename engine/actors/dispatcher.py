@@ -107,7 +107,7 @@ class Dispatcher:
             StoreUnavailable, peewee.DatabaseError: the database did not answer.
         """
         room = self._wanted - self._given
-        if room <= 0 or self._is_closed or self._context.control.is_paused:
+        if room <= 0 or self._is_closed or not self._context.may_start:
             return None
         self._planned_us = now_us = self._now_us()
         left_out = {one for one, (_, until_us) in self._left_out.items() if until_us > now_us}

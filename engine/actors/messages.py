@@ -71,6 +71,14 @@ class EndPause(NamedTuple):
     """To the recorder, at the start and from the clock: the time of a pause may be over."""
 
 
+class TryBreaker(NamedTuple):
+    """From the clock to the recorder: it is time to try whether what has failed works again."""
+
+
+class TryOrder(NamedTuple):
+    """From the recorder to the pool: although the engine is paused, start one order."""
+
+
 class AdvanceActions(NamedTuple):
     """To the recorder, at the start, from itself and from the clock: go on with the bulk actions."""
 

@@ -40,6 +40,7 @@ from .messages import (
     ReleaseOrder,
     StopClaims,
     StopWork,
+    TryOrder,
     TryProcessors,
     WakeUp,
 )
@@ -68,6 +69,7 @@ Message = (
     | ClaimsRunLow
     | CheckClaims
     | ControlChanged
+    | TryOrder
     | HandlerLost
     | HandlerNotBegun
     | EffectFound
@@ -104,6 +106,7 @@ class PoolActor(EngineActor):
         self._order_seconds = 1.0  # of the handler for one order: the recent mean, or the latest where that is longer
         self._may_claim_ahead = True
         self._most_ahead = _MOST_AHEAD * max(_LEAST_PROCESSORS, context.processors)  # however many there will be
+        self._trial: int | None = None  # how many may be given although the engine is paused, all together
         self._is_stopping = False
         self._may_be_given_more = True
         self._stopping: Future[None] | None = None  # who waits for the stop
@@ -149,7 +152,11 @@ class PoolActor(EngineActor):
             case ReleaseOrder():
                 self._release(message)
             case ControlChanged():
+                self._trial = None
                 self._roster.replace()
+            case TryOrder():
+                if self._context.control.error is not None and not len(self._claims):
+                    self._trial = self._given + 1
             case CheckTimeouts():
                 self._timeout_check = None
                 self._check_timeouts()
@@ -169,7 +176,7 @@ class PoolActor(EngineActor):
         if self._is_stopping:
             self._wind_down()
         else:
-            if self._context.control.is_paused:
+            if self._context.control.is_paused and self._trial is None:
                 self._return(self._claims.take_back(), _PAUSED)
             self._claim()
         self._dispatch()
@@ -197,8 +204,10 @@ class PoolActor(EngineActor):
     def _room(self) -> int:
         """How many orders may be given that are not in hand yet."""
         self._measure()
-        if self._context.control.is_paused or not self._roster.is_anybody_fit:
+        if not self._roster.is_anybody_fit:
             return 0
+        if self._context.control.is_paused:
+            return 0 if self._trial is None else max(0, self._trial - self._given)
         ahead = self._ahead() if self._may_claim_ahead else 0
         self._claims.low_water = ceil(ahead / 2)
         return max(0, len(self._roster.idle) + ahead - len(self._claims))

@@ -63,6 +63,7 @@ from .messages import (
     RecordRest,
     ReleaseOrder,
     StopClaims,
+    TryBreaker,
     WakeUp,
 )
 from .steering import Command as SteeringCommand
@@ -78,6 +79,7 @@ Message = (
     | Command
     | SteeringCommand
     | EndPause
+    | TryBreaker
     | StartAction
     | StopAction
     | AdvanceActions
@@ -230,7 +232,7 @@ class RecorderActor(BatchActor):
                 self._will_write_again = False
             case PruneOrders() | BoundLog() | CheckFiles():
                 self._maintenance.note(message)
-            case PauseEngine() | ResumeEngine() | SetProcessors() | ReadControl() | EndPause():
+            case PauseEngine() | ResumeEngine() | SetProcessors() | ReadControl() | EndPause() | TryBreaker():
                 self._steering.note(message)
             case StartAction() | StopAction() | AdvanceActions():
                 self._bulk_work.note(message)
@@ -373,6 +375,7 @@ class RecorderActor(BatchActor):
         self._maintenance.count_steps(recorded)
         self._guard(partial(self._announcements.forget_begun, recorded))
         self._guard(partial(self._give, batch, recorded))
+        self._guard(partial(self._steering.judge, recorded.moved))
         self._guard(partial(self._announcements.tell_totals, batch.orders, recorded))
         self._guard(partial(self._announcements.wake, recorded))
         self._guard(partial(log_transitions, recorded, batch.causes))
