@@ -200,11 +200,12 @@ class Dispatcher:
             return None
         for record in records:
             self._in_hand[record.sequence] = record.attempts
-        for sequence in self._left_out.keys() & self._in_hand.keys():
-            del self._left_out[sequence]
-        for sequence in self._context.suspects & {record.sequence for record in records}:
-            self._alone = sequence
-            self._have_others_wait()
+        if self._left_out or self._context.suspects:
+            for record in records:
+                self._left_out.pop(record.sequence, None)
+                if record.sequence in self._context.suspects:
+                    self._alone = record.sequence
+                    self._have_others_wait()
         self._given += len(records)
         return OrdersClaimed(records, self._given, self._recalls, self._alone)
 
