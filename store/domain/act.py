@@ -22,9 +22,19 @@ class Action(StrEnum):
     """Orders are started again."""
     SET_PROCESSORS = "set processors"
     """There are so many from now on."""
+    OPEN_BREAKER = "open breaker"
+    """The engine has paused itself, since so many attempts have failed in a row."""
+    CLOSE_BREAKER = "close breaker"
+    """It has gone on, since an order has succeeded that it tried."""
     CANCEL = "cancel"
     RETRY = "retry"
     SETTLE = "settle"
+    CREATE_WEBHOOK = "create webhook"
+    UPDATE_WEBHOOK = "update webhook"
+    DELETE_WEBHOOK = "delete webhook"
+    ROTATE_SECRET = "rotate secret of webhook"
+    REPLAY_WEBHOOK = "replay webhook"
+    TEST_WEBHOOK = "test webhook"
 
 
 def edge_of(action: Action, record: OrderRecord, now_us: int, settled: OrderStatus | None = None) -> Edge:
