@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
-import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
-from cherrypy.lib.httputil import header_elements  # type: ignore[import-untyped]  # likewise
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
@@ -15,10 +14,13 @@ from ...engine import Engine, MetricsSnapshot
 from ..framework.parameters import NoParameters
 from ..framework.request import Request
 from ..framework.response import Deferred, Response
+from ..wire.header_lists import Element, by_weight
 from ..wire.headers import JSON
 from .responses import encode
 
 SCRAPER_TYPES = ("text/plain", "application/openmetrics-text")
+
+_VERSION = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){2}")
 
 
 class MetricsCalls:
@@ -39,11 +41,12 @@ class MetricsCalls:
 
 
 def _show(snapshot: MetricsSnapshot, accept: str) -> Response:
-    if not _prefers_scraping(accept):
+    wanted = by_weight(accept)
+    if not _prefers_scraping(wanted):
         return Response(encode(snapshot))
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Exposition(snapshot))
-    encoder, content_type = choose_encoder(accept)
+    encoder, content_type = choose_encoder(_in_plain_form(wanted))
     return Response(encoder(registry), content_type=content_type)
 
 
@@ -82,14 +85,21 @@ class _Exposition(Collector):
         yield GaugeMetricFamily("ordermill_uptime_seconds", "Time since the start.", snapshot.uptime_seconds)
 
 
-def _prefers_scraping(accept: str) -> bool:
-    try:
-        wanted = [element.value for element in header_elements("Accept", accept) if element.qvalue > 0]
-    except cherrypy.HTTPError:  # a weight that is no number
-        return False
-    for media_type in wanted:
+def _prefers_scraping(wanted: list[Element]) -> bool:
+    for element in wanted:
+        media_type = element.value.lower()
         if media_type in SCRAPER_TYPES:
             return True
         if media_type in (JSON, "*/*", "application/*"):
             return False
     return False
+
+
+def _in_plain_form(wanted: list[Element]) -> str:
+    # Prometheus' own reader takes neither quotes nor versions that are no numbers.
+    types = []
+    for media_type, parameters in wanted:
+        version = parameters.get("version", "")
+        known = f";version={version}" if _VERSION.fullmatch(version) else ""
+        types.append(f"{media_type.lower()}{known};escaping={parameters.get('escaping', '')}")
+    return ",".join(types)

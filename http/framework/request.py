@@ -9,6 +9,7 @@ from ...engine import Cause, IdempotencyKey
 from ..security.access import ANYBODY, Principal
 from ..wire.conditional import preferred_wait
 from ..wire.errors import ContentTooLarge, LengthRequired, NotJson, UnsupportedMediaType
+from ..wire.header_lists import read_list
 from ..wire.idempotency_key import read_idempotency_key
 from ..wire.message import WireRequest
 from .parameters import P, parse_query
@@ -121,9 +122,10 @@ class Request:
 
 
 def _without_parameters(content_type: str) -> str:
-    media_type, *parameters = content_type.lower().split(";")
-    for parameter in parameters:
-        name, _, value = parameter.partition("=")
-        if name.strip() == "charset" and value.strip().strip('"') not in _UTF_8:
-            raise UnsupportedMediaType("Send the body in UTF-8: no other charset is taken.")
-    return media_type.strip()
+    elements = read_list(content_type)
+    if len(elements) != 1:  # it is no list
+        return ""
+    ((media_type, parameters),) = elements
+    if parameters.get("charset", "utf-8").lower() not in _UTF_8:
+        raise UnsupportedMediaType("Send the body in UTF-8: no other charset is taken.")
+    return media_type.lower()

@@ -165,6 +165,23 @@ HEADERS = [
     broken("LF in a value", head("GET", "/healthz", "X: a\nContent-Length: 5")),
     broken("two media types", post("/orders", ORDER, JSON), "/header/Content-Type"),
     Case("a long header", head("GET", "/healthz", "X: " + "a" * 40_000), 431, "header-too-large", is_kept=False),
+    Case(
+        "a field of many commas", head("GET", "/metrics", "Accept: " + ',"' * 2_000), 431, "header-too-large", (), False
+    ),
+    Case(
+        "a field of many parameters", head("GET", "/docs", "Accept: a" + ";b" * 500), 431, "header-too-large", (), False
+    ),
+    Case("a long field", head("GET", "/docs", "Cookie: " + "a" * 8_193), 431, "header-too-large", (), False),
+    Case(
+        "a field that is long in all",
+        head("GET", "/docs", *["Cookie: " + "a" * 5_000] * 2),
+        431,
+        "header-too-large",
+        (),
+        False,
+    ),
+    Case("a quoted version", head("GET", "/metrics", 'Accept: text/plain;version="1.0.0"'), 200),
+    Case("a version that is no number", head("GET", "/metrics", "Accept: text/plain;version=1.x.0"), 200),
     Case("many headers", head("GET", "/healthz", *["X: a"] * 101), 431, "header-too-large", is_kept=False),
     Case("headers without an end", head("GET", "/x")[:-2] + b"X: a\r\n" * 50_000, 431, "header-too-large", (), False),
     Case("a header above ASCII", head("GET", "/nothing", "X: \xe9\xff"), 404, "no-such-resource"),
