@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from ..store.domain.act import Action, AuditEntry
 from ..store.domain.durability import Durability
 from ..store.domain.errors import (
     BacklogFull,
     DatabaseRefused,
     EngineStopped,
+    EventsGone,
     FieldFault,
     IdempotencyKeyReused,
     InvalidArgument,
@@ -21,29 +23,37 @@ from ..store.domain.errors import (
     UserBacklogFull,
     UserSubmissionTooLarge,
 )
+from ..store.domain.event import Event
 from ..store.domain.idempotency_key import IdempotencyKey
 from ..store.domain.lifecycle import OrderStatus
 from ..store.domain.order import Order
 from ..store.domain.outcome import Outcome
 from ..store.domain.record import Cause, OrderRecord, Transition
 from .config import EngineConfig, OnInterrupted, Settings
+from .event_stream import EventStream
 from .execution.handler import Effect, Handler, Probe, Reject
 from .interface import Engine
 from .order_engine import OrderEngine
 from .receipt import Receipt
 from .recovery import Recovered
 from .reply import Reply
-from .snapshot import MetricsSnapshot
+from .snapshot import ControlSnapshot, MetricsSnapshot
 
 __all__ = [
+    "Action",
+    "AuditEntry",
     "BacklogFull",
     "Cause",
+    "ControlSnapshot",
     "DatabaseRefused",
     "Durability",
     "Effect",
     "Engine",
     "EngineConfig",
     "EngineStopped",
+    "Event",
+    "EventStream",
+    "EventsGone",
     "FieldFault",
     "Handler",
     "IdempotencyKey",

@@ -6,11 +6,13 @@ import re
 from collections.abc import Iterable
 
 from ..store.domain.errors import InvalidArgument, OrderNotFound
+from ..store.domain.event import EventFilter
 from ..store.domain.idempotency_key import IdempotencyKey
 from ..store.domain.lifecycle import OrderStatus
 from ..store.domain.order import FIELDS, IDENTIFIER, Order
 from ..store.domain.reason import REASON_RULE, reason_faults
 from ..store.domain.record import ENGINE, Cause
+from .config import MAX_PROCESSORS
 
 MAX_NAME = 255
 """Characters of the name that somebody gives a request."""
@@ -81,6 +83,31 @@ def checked_seconds(timeout: object) -> float | None:
     )
 
 
+def checked_pause(seconds: object) -> float | None:
+    """How long a pause lasts at the most, in seconds; None until somebody ends it.
+
+    Raises:
+        InvalidArgument: it is no such time.
+    """
+    if seconds is None or (
+        isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 < seconds <= MAX_SECONDS
+    ):
+        return seconds
+    raise InvalidArgument(
+        f"A pause lasts a number of seconds above 0 to {MAX_SECONDS:.0f}, or None until somebody resumes; "
+        f"{_shown(seconds)} is not."
+    )
+
+
+def checked_processors(processors: object) -> int | None:
+    """How many processors there are to be; None for as many as are configured.
+
+    Raises:
+        InvalidArgument: it is no such number.
+    """
+    return None if processors is None else _checked_number("number of processors", processors, 1, MAX_PROCESSORS)
+
+
 def checked_limit(limit: object) -> int:
     """How many orders are read at the most.
 
@@ -97,6 +124,29 @@ def checked_sequence(before: object) -> int | None:
         InvalidArgument: it is no sequence.
     """
     return None if before is None else _checked_number("sequence `before`", before, 0, _MAX_SEQUENCE)
+
+
+def checked_event_id(after: object) -> int:
+    """The id of the last event that somebody knows; 0 before the first.
+
+    Raises:
+        InvalidArgument: it is no such id.
+    """
+    return _checked_number("event's id `after`", after, 0, _MAX_SEQUENCE)
+
+
+def checked_filter(user_id: object, status: object, order_id: object) -> EventFilter:
+    """Which events somebody follows.
+
+    Raises:
+        InvalidArgument: a user's id, a status or an order's id is none.
+        OrderNotFound: no order can have that id.
+    """
+    return EventFilter(
+        checked_user_id(user_id),
+        None if status is None else checked_status(status),
+        None if order_id is None else checked_order_id(order_id),
+    )
 
 
 def checked_user_id(user_id: object) -> str | None:

@@ -77,6 +77,10 @@ class Timers:
         callback, timer.callback = timer.callback, None
         return callback
 
+    def callbacks(self) -> tuple[Callable[[], None], ...]:
+        """What is to be called, in no particular sequence."""
+        return tuple(timer.callback for _, _, timer in self._heap if timer.callback is not None)
+
     def clear(self) -> None:
         """Let go of all calls."""
         self._heap.clear()

@@ -15,6 +15,7 @@ from msgspec.structs import force_setattr
 from ..store.domain.durability import Durability
 from ..store.domain.errors import InvalidConfiguration
 
+MAX_PROCESSORS = 1000
 _MAX_SECONDS = 1e9  # thirty years: infinity, and what no timeout of the platform can be, are mistakes
 
 
@@ -130,7 +131,8 @@ class EngineConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     files = ("export_path",)
 
     processors: Annotated[
-        int, Meta(ge=1, le=1000, description="Processor actors; each runs the handler for one order at a time.")
+        int,
+        Meta(ge=1, le=MAX_PROCESSORS, description="Processor actors; each runs the handler for one order at a time."),
     ] = 8
     executor: Annotated[
         ExecutorKind,

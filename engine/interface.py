@@ -12,9 +12,11 @@ from typing import TypeVar
 
 from pykka import Timeout
 
-from ..store import queries
+from ..store import audit_log, event_log, queries
 from ..store.domain import lifecycle
+from ..store.domain.act import AuditEntry
 from ..store.domain.errors import OrderConflict, OrderNotFound
+from ..store.domain.event import EVERYTHING, EventFilter, EventPage
 from ..store.domain.idempotency_key import IdempotencyKey
 from ..store.domain.lifecycle import OrderStatus
 from ..store.domain.order import Order
@@ -24,20 +26,25 @@ from ..store.statements import Database
 from . import requests
 from .arguments import (
     checked_cause,
+    checked_event_id,
+    checked_filter,
     checked_idempotency,
     checked_limit,
     checked_order_id,
     checked_orders,
+    checked_pause,
+    checked_processors,
     checked_reason,
     checked_seconds,
     checked_sequence,
     checked_status,
     checked_user_id,
 )
+from .event_stream import EventStream
 from .receipt import Receipt
 from .reply import Reply, fail
 from .requests import Request
-from .snapshot import MetricsSnapshot
+from .snapshot import ControlSnapshot, MetricsSnapshot
 
 T = TypeVar("T")
 
@@ -95,7 +102,7 @@ class Engine(ABC):
                 request had it before.
         """
         copied = checked_orders(orders)
-        causes = (checked_cause(cause),) * len(copied)
+        causes = () if cause is None else (checked_cause(cause),) * len(copied)
         given = checked_idempotency(idempotency)
         if copied:
             return self._ask(partial(requests.SubmitOrders, copied, causes=causes, idempotency=given))
@@ -237,6 +244,65 @@ class Engine(ABC):
         )
         return self._read(query)
 
+    def events(
+        self,
+        after: int | None = None,
+        *,
+        user_id: str | None = None,
+        status: OrderStatus | str | None = None,
+        order_id: str | None = None,
+        timeout: float | None = None,
+    ) -> EventStream:
+        """What happens to the orders, one step after another in the order of recording: none is left out or repeated.
+
+        Args:
+            after: the `id` of the last event that you know; 0 begins with the oldest, None with the next one.
+            user_id: only of this user's orders.
+            status: only steps to this status: a member of `OrderStatus`, or its name.
+            order_id: only of this order.
+            timeout: seconds to wait for a further event, after which the iteration ends; None waits for ever.
+
+        Returns:
+            An iterator of `Event`. It raises EventsGone where events that come next were removed with their orders,
+            StoreUnavailable where the database did not answer, and goes on when it is asked again. It ends when the
+            engine stops: go on after the last `id` with the next one.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+            EngineStopped: the engine is not running.
+        """
+        wanted, seconds = checked_filter(user_id, status, order_id), checked_seconds(timeout)
+        return EventStream(self, self.last_event_id() if after is None else checked_event_id(after), wanted, seconds)
+
+    def event_page(self, after: int, limit: int = 1_000, wanted: EventFilter = EVERYTHING) -> EventPage:
+        """What comes next in the log of all transitions, without waiting for it.
+
+        Args:
+            after: only what has a higher id.
+            limit: how many at the most, 1 to 1,000,000.
+            wanted: only these.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+            EngineStopped: the engine is not running.
+        """
+        known, most = checked_event_id(after), checked_limit(limit)
+        return self._read(lambda database: event_log.page(database, known, most, wanted))
+
+    def last_event_id(self) -> int:
+        """The id of the newest event, 0 before the first; raises as `event_page`."""
+        return self._read(event_log.last_id)
+
+    def begin_wait_for_events(self, after: int) -> Reply[None]:
+        """Be told when the log of all transitions goes on beyond an id; at once, if it has already.
+
+        Whoever waits no longer sets the reply.
+
+        Raises:
+            StoreUnavailable, EngineStopped: as `event_page`; a reply may raise EngineStopped too.
+        """
+        return self._ask(partial(requests.AwaitEvents, checked_event_id(after)))
+
     def wait(self, order_id: str, timeout: float | None = None) -> OrderStatus:
         """Wait until processing is over for an order.
 
@@ -309,6 +375,100 @@ class Engine(ABC):
     def begin_metrics(self) -> Reply[MetricsSnapshot]:
         """As `metrics`."""
         return self._ask(requests.TakeSnapshot)
+
+    def control(self) -> ControlSnapshot:
+        """What operators have set: whether the engine is paused, and how many processors it has.
+
+        Raises:
+            EngineStopped: the engine is not running.
+        """
+        return self.begin_control().get()
+
+    def begin_control(self) -> Reply[ControlSnapshot]:
+        """As `control`."""
+        return self._ask(requests.ReadControl)
+
+    def pause(self, seconds: float | None = None, reason: str | None = None) -> ControlSnapshot:
+        """Take orders and start none, until somebody resumes. Handlers that run go on. A restart does not end it.
+
+        Args:
+            seconds: how long at the most, above 0 to 1e9; None until `resume`.
+            reason: why, in 1 to 500 characters without controls; it is shown wherever the pause is.
+
+        Returns:
+            What is set then; no handler begins any more.
+
+        Raises:
+            InvalidArgument: an argument breaks its rule.
+            StoreUnavailable: the database did not take it.
+            EngineStopped: the engine is not running.
+        """
+        return self.begin_pause(seconds, reason).get()
+
+    def begin_pause(
+        self, seconds: float | None = None, reason: str | None = None, cause: Cause | None = None
+    ) -> Reply[ControlSnapshot]:
+        """As `pause`; who wants it goes into the audit log."""
+        return self._ask(
+            partial(
+                requests.PauseEngine,
+                seconds=checked_pause(seconds),
+                reason=checked_reason(reason),
+                cause=checked_cause(cause),
+            )
+        )
+
+    def resume(self, reason: str | None = None) -> ControlSnapshot:
+        """Start orders again; nothing changes where the engine is not paused.
+
+        Args:
+            reason: why, in 1 to 500 characters without controls; it goes into the audit log.
+
+        Raises:
+            As `pause`.
+        """
+        return self.begin_resume(reason).get()
+
+    def begin_resume(self, reason: str | None = None, cause: Cause | None = None) -> Reply[ControlSnapshot]:
+        """As `resume`; who wants it goes into the audit log."""
+        return self._ask(partial(requests.ResumeEngine, reason=checked_reason(reason), cause=checked_cause(cause)))
+
+    def set_processors(self, processors: int | None, reason: str | None = None) -> ControlSnapshot:
+        """Have so many processors from now on, after a restart too.
+
+        Those that are too many end when they have nothing to do.
+
+        Args:
+            processors: how many, 1 to 1000; None for as many as are configured.
+            reason: why, in 1 to 500 characters without controls; it goes into the audit log.
+
+        Raises:
+            As `pause`.
+        """
+        return self.begin_set_processors(processors, reason).get()
+
+    def begin_set_processors(
+        self, processors: int | None, reason: str | None = None, cause: Cause | None = None
+    ) -> Reply[ControlSnapshot]:
+        """As `set_processors`; who wants it goes into the audit log."""
+        wanted = checked_processors(processors)
+        return self._ask(
+            partial(requests.SetProcessors, wanted, reason=checked_reason(reason), cause=checked_cause(cause))
+        )
+
+    def audit(self, *, before: int | None = None, limit: int = 100) -> list[AuditEntry]:
+        """What people have done to the engine and its orders, newest first.
+
+        Args:
+            before: only entries with an `id` below this one: the last of a page leads to the next page.
+            limit: how many at the most, 1 to 1,000,000.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+            EngineStopped: the engine is not running.
+        """
+        query = partial(audit_log.page, before=checked_sequence(before), limit=checked_limit(limit))
+        return self._read(query)
 
     @abstractmethod
     def unready_reasons(self) -> tuple[str, ...]:

@@ -24,7 +24,22 @@ from .execution.runner_factory import runner_factory
 from .interface import Engine
 from .life import IS_INHERITED, Life, Phase
 from .recovery import Recovered
-from .requests import AwaitOrder, CancelOrder, Drain, Request, RetryOrder, SettleOrder, SubmitOrders, TakeSnapshot
+from .reply import answer
+from .requests import (
+    AwaitEvents,
+    AwaitOrder,
+    CancelOrder,
+    Drain,
+    PauseEngine,
+    ReadControl,
+    Request,
+    ResumeEngine,
+    RetryOrder,
+    SetProcessors,
+    SettleOrder,
+    SubmitOrders,
+    TakeSnapshot,
+)
 from .startup import RunningEngine, start_actors
 
 T = TypeVar("T")
@@ -135,6 +150,7 @@ class OrderEngine(Engine):
         running = self._life.running
         if running is not None:
             running.context.waiters.close()
+            running.context.event_waiters.close()
 
     def unready_reasons(self) -> tuple[str, ...]:
         """Why the engine is not ready to take orders, in words for people; empty while it is."""
@@ -148,7 +164,7 @@ class OrderEngine(Engine):
         elif context.files is not None and context.files.gone() is not None:  # before any order has met with it
             reasons.append(str(StoreUnavailable(FilesGone())))
         for reason, count in context.unfit.items():
-            reasons.append(f"{count} of {self.config.processors} processors cannot work: {reason}")
+            reasons.append(f"{count} of {context.processors} processors cannot work: {reason}")
         if context.missing:
             overrun = f"{context.abandoned} handlers have overrun their time"
             reasons.append(f"{overrun}: {context.missing} processors are missing")
@@ -193,9 +209,12 @@ class OrderEngine(Engine):
         Raises:
             EngineStopped: the engine is not running.
             OrderNotFound, StoreUnavailable: for an AwaitOrder, as `order`.
+            StoreUnavailable: for an AwaitEvents, as `event_page`.
         """
         if isinstance(request, AwaitOrder):
             self._await(request, self._need().context)
+        elif isinstance(request, AwaitEvents):
+            self._await_events(request, self._need().context)
         else:
             self._pass_on(request)
 
@@ -209,6 +228,8 @@ class OrderEngine(Engine):
                 case TakeSnapshot() | Drain():
                     actor = context.metrics
                 case CancelOrder() | RetryOrder() | SettleOrder() | AwaitOrder():
+                    actor = context.recorder
+                case PauseEngine() | ResumeEngine() | SetProcessors() | ReadControl():
                     actor = context.recorder
                 case _:
                     raise InvalidArgument(f"{type(request).__name__} is no request that an engine takes.")
@@ -230,6 +251,18 @@ class OrderEngine(Engine):
         if is_over and (waiters.leave(request) or not may_wait):
             # By way of the recorder, which first tells intake and the metrics what it has recorded.
             self._pass_on(request)
+
+    def _await_events(self, request: AwaitEvents, context: EngineContext) -> None:
+        may_wait = context.event_waiters.enter(request)
+        try:
+            is_there = self.last_event_id() > request.after
+        except BaseException:
+            context.event_waiters.leave(request)
+            raise
+        if is_there:
+            answer(request.reply, None)
+        elif not may_wait:
+            raise EngineStopped
 
     def _read(self, query: Callable[[Database], T]) -> T:
         if (reader := self._life.reader) is None:

@@ -13,7 +13,7 @@ from ..store.domain.order import Order
 from ..store.domain.outcome import Acceptance
 from ..store.domain.record import ENGINE, Cause, OrderRecord
 from .reply import Reply
-from .snapshot import MetricsSnapshot
+from .snapshot import ControlSnapshot, MetricsSnapshot
 
 
 class SubmitOrders(NamedTuple):
@@ -81,6 +81,19 @@ class AwaitOrder(NamedTuple):
     """Set when the order is worth a look. Who waits no longer sets it before that."""
 
 
+class AwaitEvents(NamedTuple):
+    """To those who wait for events: tell when the log of all transitions has gone on."""
+
+    after: int
+    """Beyond which id."""
+    reply: Reply[None]
+    """Set when there is more. Who waits no longer sets it before that."""
+
+
+Wait = AwaitOrder | AwaitEvents
+"""A request that may be answered late, or never."""
+
+
 class Drain(NamedTuple):
     """To the metrics actor: tell when nothing is Pending or Processing."""
 
@@ -95,5 +108,61 @@ class TakeSnapshot(NamedTuple):
     """Set with the metrics of that moment."""
 
 
-Request = SubmitOrders | CancelOrder | RetryOrder | SettleOrder | AwaitOrder | TakeSnapshot | Drain
+class PauseEngine(NamedTuple):
+    """To the recorder: start no order any more."""
+
+    reply: Future[ControlSnapshot]
+    """Set with how things are once no order is started."""
+    seconds: float | None = None
+    """How long; None until somebody resumes."""
+    reason: str | None = None
+    """Why, in words for people."""
+    cause: Cause = ENGINE
+    """Who wants it."""
+
+
+class ResumeEngine(NamedTuple):
+    """To the recorder: start orders again."""
+
+    reply: Future[ControlSnapshot]
+    """Set with how things are then."""
+    reason: str | None = None
+    """Why, in words for people."""
+    cause: Cause = ENGINE
+    """Who wants it."""
+
+
+class SetProcessors(NamedTuple):
+    """To the recorder: have so many processors from now on."""
+
+    processors: int | None
+    """How many; None for as many as are configured."""
+    reply: Future[ControlSnapshot]
+    """Set with how things are then."""
+    reason: str | None = None
+    """Why, in words for people."""
+    cause: Cause = ENGINE
+    """Who wants it."""
+
+
+class ReadControl(NamedTuple):
+    """To the recorder: say what operators have set."""
+
+    reply: Future[ControlSnapshot]
+    """Set with it."""
+
+
+Request = (
+    SubmitOrders
+    | CancelOrder
+    | RetryOrder
+    | SettleOrder
+    | Wait
+    | TakeSnapshot
+    | Drain
+    | PauseEngine
+    | ResumeEngine
+    | SetProcessors
+    | ReadControl
+)
 """Any of them."""

@@ -1,8 +1,13 @@
-"""MetricsSnapshot: how an engine is doing at one moment."""
+"""Snapshots: how an engine is doing at one moment, and what operators have set about it."""
 
 from __future__ import annotations
 
+from datetime import datetime
+
+import msgspec
+
 from ..store.domain.metrics import OrderMetrics
+from ..store.domain.record import utc
 
 
 class MetricsSnapshot(OrderMetrics, frozen=True, kw_only=True):
@@ -14,9 +19,29 @@ class MetricsSnapshot(OrderMetrics, frozen=True, kw_only=True):
     """Unfinished orders: Pending and Processing."""
     processors: int
     """Processor actors."""
+    paused: bool
+    """Whether no order is started, since somebody has paused the engine."""
     abandoned_handlers: int
     """Handlers that have overrun their time and run on; their orders have moved on without them."""
     incidents: int
     """Unexpected errors in actors since the start, each of them logged."""
     uptime_seconds: float
     """Time since the start, in seconds."""
+
+
+class ControlSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """What operators have set about an engine."""
+
+    paused: bool
+    """Whether no order is started."""
+    paused_until_us: int | None
+    """When the pause ends by itself, microseconds since 1970-01-01T00:00:00Z; None where somebody has to end it."""
+    reason: str | None
+    """Why it is paused, in words for people; None where nobody said, or where it is not."""
+    processors: int
+    """How many processors there are."""
+
+    @property
+    def paused_until(self) -> datetime | None:
+        """When the pause ends by itself, in UTC; None where somebody has to end it."""
+        return None if self.paused_until_us is None else utc(self.paused_until_us)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from pykka import Timeout
 
 from ..store import engines, queries
+from ..store.control import read_control
 from ..store.domain import lifecycle
 from ..store.domain.errors import InvalidConfiguration
 from ..store.sqlite import database as store
@@ -107,13 +108,14 @@ def start_actors(
                 probe=probe,
                 last_step_us=queries.last_transition_us(database),
                 is_simulated=is_simulated,
+                control=read_control(database),
             )
             for warning in context.warnings():
                 _log.warning("%s", warning)
             recovered = recover(database, context, begun.read(path, engines.last(database)))
             # What the last run has left behind is settled: only now may the notes of this one take its place.
             context.engine_id = engines.register(database, clock.now_us())
-            context.begun = _note_begun(path, context.engine_id, config)
+            context.begun = _note_begun(path, context.engine_id, context.processors)
             totals = queries.totals(database)
             users = Counter() if config.user_backlog is None else queries.backlog_by_user(database)
             reader, own_reader = Reader(path, MAX_READERS), Reader(path, _READING_ACTORS)
@@ -130,6 +132,7 @@ def start_actors(
     context.pool.tell(messages.WakeUp())
     context.recorder.tell(messages.PruneOrders())
     context.recorder.tell(messages.CheckFiles())
+    context.recorder.tell(messages.EndPause())
     return RunningEngine(context, reader, own_reader, lock, given_clock is None, recovered)
 
 
@@ -138,9 +141,9 @@ def _open_writer(lock: EngineLock, path: Path, config: EngineConfig) -> Writer:
     return store.open_writer(path, config.durability, skip_upgrade_copy=config.skip_upgrade_copy)
 
 
-def _note_begun(path: Path, run_id: int, config: EngineConfig) -> begun.BegunFile | None:
+def _note_begun(path: Path, run_id: int, processors: int) -> begun.BegunFile | None:
     try:
-        return begun.BegunFile(path, run_id, most_processing(config.processors))
+        return begun.BegunFile(path, run_id, most_processing(processors))
     except OSError as error:
         _log.warning("no file for what has begun (%s): after a crash, all that was claimed counts as begun", error)
         return None
@@ -159,6 +162,7 @@ def stop_actors(running: RunningEngine) -> None:
         if running.owns_clock:
             last.callback(context.clock.close)
         last.callback(context.waiters.close)
+        last.callback(context.event_waiters.close)
         # The recorder first, which tells the others what it records at the last.
         for actor in (context.metrics, context.intake, context.pool, context.recorder):
             last.callback(actor.stop)

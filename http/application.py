@@ -28,11 +28,11 @@ def wsgi_application(engine: Engine, max_waiting: int = 16) -> Facade:
     return Facade(routes(engine, max_waiting, UNPROTECTED), UNPROTECTED, PROBLEM_KINDS)
 
 
-def http_server(desk: Engine, config: ServerConfig, tree: Any) -> HttpServer:
+def http_server(engine: Engine, config: ServerConfig, tree: Any) -> HttpServer:
     """A server with all that it serves.
 
     Args:
-        desk: of a running engine.
+        engine: running.
         config: the settings.
         tree: CherryPy's, which the applications are mounted in.
 
@@ -43,7 +43,7 @@ def http_server(desk: Engine, config: ServerConfig, tree: Any) -> HttpServer:
     server = HttpServer(tree.apps, config)
     trouble = tuple if server.tls is None else server.tls.trouble
     protection = protect(config)
-    table = routes(LoopEngine(desk, server.wake_ups.call), config.max_waiting, protection, trouble)
+    table = routes(LoopEngine(engine, server.wake_ups.call), config.max_waiting, protection, trouble)
     tree.mount(Facade(table, protection, PROBLEM_KINDS), "")
-    tree.mount(docs.pages(), docs.MOUNTED_AT)
+    tree.mount(docs.pages(protection.check_origin), docs.MOUNTED_AT)
     return server

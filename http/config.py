@@ -53,13 +53,16 @@ class ServerConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         str | None, Meta(description="File of the keys that callers need; none is needed without it.")
     ] = None
     allow_anonymous: Annotated[
-        bool, Meta(description="Listen on an address that others reach, although no key is needed.")
+        bool, Meta(description="Answer whoever comes, on any address and by any name, although no key is needed.")
     ] = False
     tls_cert: Annotated[str | None, Meta(description="File of the certificate for TLS, as PEM.")] = None
     tls_key: Annotated[str | None, Meta(description="File of its private key, as PEM.")] = None
     cors_origins: Annotated[
         str | None,
-        Meta(description="Origins whose pages may call from a browser, with commas between them; `*` for all."),
+        Meta(
+            description="Origins whose pages may call from a browser, with commas between them; "
+            "`*`, where keys are needed, for all."
+        ),
     ] = None
     user_rate: Annotated[
         Annotated[float, Meta(ge=0.001, le=1e6)] | None,

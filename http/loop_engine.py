@@ -1,4 +1,4 @@
-"""The desk of an engine as handlers in a loop see it."""
+"""The engine as handlers in a loop see it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 from ..engine import Engine, EngineStopped, IdempotencyKey, Order, Reply, StoreUnavailable
 from ..engine.execution.handler import describe
 from ..engine.reply import answer, fail
-from ..engine.requests import AwaitOrder, Request, SubmitOrders
+from ..engine.requests import Request, SubmitOrders, Wait
 from ..store.domain.outcome import Acceptance
 from ..store.domain.record import ENGINE, Cause
 from ..store.statements import Database
@@ -19,18 +19,18 @@ T = TypeVar("T")
 
 
 class LoopEngine(Engine):
-    """Passes on to another desk what its callers want, and has all replies come in the loop.
+    """Passes on to an engine what its callers want, and has all replies come in the loop.
 
     The single orders that are submitted in one turn of the loop become one message, and one transaction's replies come
     back with one wake-up: under load, hardly anything is left to do for each of them but to read and to write it.
 
     Args:
-        desk: of the engine, in this process or in another.
+        engine: in this process or in another.
         call_in_loop: has a function called in the loop, in its next turn; from any thread.
     """
 
-    def __init__(self, desk: Engine, call_in_loop: Callable[[Callable[[], object]], object]) -> None:
-        self._desk = desk
+    def __init__(self, engine: Engine, call_in_loop: Callable[[Callable[[], object]], object]) -> None:
+        self._engine = engine
         self._call_in_loop = call_in_loop
         self._gathered: deque[_Single] = deque()
         self._is_gathering = False
@@ -38,7 +38,7 @@ class LoopEngine(Engine):
     def begin_submit(
         self, orders: Iterable[Order], cause: Cause | None = None, idempotency: IdempotencyKey | None = None
     ) -> Reply[list[Acceptance]]:
-        """As any desk's; a tuple of one order goes with the others of this turn. Handlers have checked what they pass.
+        """As any engine; a tuple of one order goes with the others of this turn. Handlers have checked what they pass.
 
         Where the engine is not running, the reply of such an order says so.
         """
@@ -60,32 +60,32 @@ class LoopEngine(Engine):
         outer = request.reply
         inner: Reply[Any] = Reply()
         inner.when_done(lambda: self._call_in_loop(partial(_pass_on, inner, outer)))
-        if isinstance(request, AwaitOrder):
+        if isinstance(request, Wait):
             request.reply.when_done(lambda: answer(inner, None))  # where the caller waits no longer
-        self._desk.send(request._replace(reply=inner))
+        self._engine.send(request._replace(reply=inner))
 
     def unready_reasons(self) -> tuple[str, ...]:
         """Why the engine is not ready to take orders, in words for people; empty while it is."""
-        return self._desk.unready_reasons()
+        return self._engine.unready_reasons()
 
     def warnings(self) -> tuple[str, ...]:
         """What an operator should mend although orders are taken, in words for people; empty where there is nothing."""
-        return self._desk.warnings()
+        return self._engine.warnings()
 
     def dead_actors(self) -> tuple[str, ...]:
         """Actors that have died, which none should, in words for people; empty while all live."""
-        return self._desk.dead_actors()
+        return self._engine.dead_actors()
 
     def incidents(self) -> Counter[str]:
         """Unexpected errors since the start, by actor; each was logged, and the actor went on."""
-        return self._desk.incidents()
+        return self._engine.incidents()
 
     def interrupt_waits(self) -> None:
         """Have every wait end with EngineStopped, now and from now on: for a door that is about to close."""
-        self._desk.interrupt_waits()
+        self._engine.interrupt_waits()
 
     def _read(self, query: Callable[[Database], T]) -> T:
-        return self._desk._read(query)
+        return self._engine._read(query)
 
     def _send_gathered(self) -> None:
         self._is_gathering = False
@@ -94,7 +94,7 @@ class LoopEngine(Engine):
         together.when_done(lambda: self._call_in_loop(partial(self._share_out, batch, together)))
         orders, causes, _ = zip(*batch, strict=True)
         try:
-            self._desk.send(SubmitOrders(orders, together, causes))
+            self._engine.send(SubmitOrders(orders, together, causes))
         except Exception as error:
             for single in batch:
                 fail(single.reply, error)

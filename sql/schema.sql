@@ -96,6 +96,34 @@ CREATE TABLE engines (
   started_at  INTEGER NOT NULL
 ) STRICT;
 
+-- What operators have set: the one row that every engine over this database obeys.
+CREATE TABLE control (
+  id          INTEGER PRIMARY KEY CHECK (id = 1),
+  is_paused   INTEGER NOT NULL                  -- 1: no order is started
+              CHECK (is_paused IN (0, 1)),
+  paused_until INTEGER                          -- when the pause ends by itself; NULL where somebody has to end it
+              CHECK (paused_until IS NULL OR is_paused = 1),
+  reason      TEXT                              -- why it is paused; NULL where nobody said
+              CHECK (reason IS NULL OR is_paused = 1),
+  processors  INTEGER                           -- how many there are to be; NULL for as many as are configured
+              CHECK (processors >= 1)
+) STRICT;
+
+INSERT INTO control (id, is_paused) VALUES (1, 0);
+
+-- What people have done, written in the transaction that does it.
+CREATE TABLE audit_log (
+  id          INTEGER PRIMARY KEY AUTOINCREMENT,  -- rises in the order of recording, never given twice
+  at          INTEGER NOT NULL,                 -- when
+  action      TEXT    NOT NULL,                 -- what: pause, resume, retry, …
+  target      TEXT,                             -- what to: an order's id, or what was set; NULL for the engine itself
+  reason      TEXT,                             -- why, in their words
+  orders      INTEGER                           -- how many orders it moved; NULL where it is not about orders
+              CHECK (orders >= 0),
+  request_id  TEXT,                             -- the request that it came with; NULL where none did
+  acted_by    TEXT                              -- who: the key's name; NULL for the engine and without keys
+) STRICT;
+
 -- Running counts, changed in the same transaction as the orders, so that nobody counts millions of rows to answer
 -- a metrics request. Each equals a recount at any moment.
 CREATE TABLE totals (
@@ -109,6 +137,7 @@ INSERT INTO totals (name, value) VALUES
   ('processing_microseconds', 0),               -- the sum of their durations, each from the start of its attempt
   ('pruned_completed', 0),                      -- what old orders that were removed had added to: Completed,
   ('pruned_timed_orders', 0),                   -- timed_orders,
-  ('pruned_processing_microseconds', 0);        -- and processing_microseconds, which both keep counting them
+  ('pruned_processing_microseconds', 0),        -- and processing_microseconds, which both keep counting them
+  ('removed_events_through', 0);                -- the highest id of a transition that was removed with its order
 
 COMMIT;

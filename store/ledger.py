@@ -4,69 +4,133 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from itertools import repeat, starmap, zip_longest
 
-from peewee import SQL, Database, Field, Insert, IntegrityError, Model, Select
+from peewee import JOIN, SQL, Database, Field, IntegrityError, Select
 
 from . import queries
+from .audit_log import write_acts
 from .domain import lifecycle
+from .domain.act import Act
 from .domain.idempotency_key import IdempotencyKey
-from .domain.lifecycle import OrderStatus
+from .domain.lifecycle import Edge, OrderStatus
 from .domain.metrics import PROCESSING_MICROSECONDS, TIMED_ORDERS
 from .domain.order import Order
 from .domain.outcome import Acceptance, Outcome, Recorded
 from .domain.record import ENGINE, Cause, Move, OrderRecord
 from .idempotency import remember
-from .rows import ORDER_COLUMNS, TRANSITION_COLUMNS, order_row, transition_row
+from .rows import TRANSITION_COLUMNS, items_text
 from .statements import ManyRows, given_values, run, run_for_each, to_sql, write_transaction
 from .tables import OrderModel, TransitionModel
 from .totals import add_to_totals
 from .translation import translated_errors
 
-_INSERTED_ORDER = (*ORDER_COLUMNS, OrderModel.keyed_at)
-_INSERTED_TRANSITION = (TransitionModel.sequence, TransitionModel.order_id, *TRANSITION_COLUMNS)
+_STEP_COLUMNS = (TransitionModel.sequence, TransitionModel.order_id, *TRANSITION_COLUMNS)
+_NULL, _SHARED = SQL("NULL"), SQL("?")
 
 
-def _insert(model: type[Model], columns: Sequence[Field], size: int) -> Insert:
-    values = given_values(size, len(columns))
-    return model.insert_from(Select([values], [SQL("*")]).where(SQL("given.column1 IS NOT NULL")), columns)
+def _given(width: int) -> list[SQL]:
+    return [SQL(f"given.column{number + 1}") for number in range(width)]
 
 
-_insert_orders = ManyRows(
-    lambda size: to_sql(_insert(OrderModel, _INSERTED_ORDER, size).on_conflict(action="ignore")), len(_INSERTED_ORDER)
-)
-_insert_transitions = ManyRows(
-    lambda size: to_sql(_insert(TransitionModel, _INSERTED_TRANSITION, size)), len(_INSERTED_TRANSITION)
-)
+def _insert(size: int) -> str:
+    # In a row: sequence, order_id, user_id, item_ids, total_cents, keyed_at; shared: created_at, updated_at, ready_at.
+    columns = (
+        OrderModel.sequence,
+        OrderModel.order_id,
+        OrderModel.user_id,
+        OrderModel.item_ids,
+        OrderModel.total_cents,
+        OrderModel.keyed_at,
+        OrderModel.status,
+        OrderModel.attempts,
+        OrderModel.failures,
+        OrderModel.created_at,
+        OrderModel.updated_at,
+        OrderModel.ready_at,
+    )
+    new = (_text(lifecycle.ACCEPT.target), SQL("0"), SQL("0"), _SHARED, _SHARED, _SHARED)
+    values = Select([given_values(size, 6)], [*_given(6), *new]).where(SQL("given.column1 IS NOT NULL"))
+    return to_sql(OrderModel.insert_from(values, columns).on_conflict(action="ignore"))
 
 
 def _update(size: int) -> str:
-    value = [SQL(f"given.column{number}") for number in range(11)]  # in the sequence of `_guarded_update`
+    # In a row: what changes, then sequence and guards.
+    value = _given(10)
     return to_sql(
         OrderModel.update(
             {
-                OrderModel.status: value[1],
-                OrderModel.attempts: value[2],
-                OrderModel.failures: value[3],
-                OrderModel.updated_at: value[4],
-                OrderModel.ready_at: value[5],
-                OrderModel.last_error: value[6],
+                OrderModel.status: value[0],
+                OrderModel.attempts: value[1],
+                OrderModel.failures: value[2],
+                OrderModel.updated_at: value[3],
+                OrderModel.ready_at: value[4],
+                OrderModel.last_error: value[5],
             }
         )
         .from_(given_values(size, 10))
         .where(
-            (OrderModel.sequence == value[7])
-            & (OrderModel.status == value[8])
-            & (OrderModel.attempts == value[9])
-            & (OrderModel.failures == value[10])  # which an operator may have set back while the order was Pending
+            (OrderModel.sequence == value[6])
+            & (OrderModel.status == value[7])
+            & (OrderModel.attempts == value[8])
+            & (OrderModel.failures == value[9])  # which an operator may have set back while the order was Pending
         )
     )
 
 
+def _update_plainly(edge: Edge, changes: Mapping[Field, object], size: int) -> str:
+    # In a row: sequence, guards, then updated_at.
+    sequence, attempts, failures, updated_at = _given(4)
+    return to_sql(
+        OrderModel.update({OrderModel.status: _text(edge.target), OrderModel.updated_at: updated_at, **changes})
+        .from_(given_values(size, 4))
+        .where(
+            (OrderModel.sequence == sequence)
+            & (OrderModel.status == _text(edge.source))
+            & (OrderModel.attempts == attempts)
+            & (OrderModel.failures == failures)
+        )
+    )
+
+
+def _insert_steps(from_status: SQL, why: Sequence[SQL], width: int, size: int) -> str:
+    # In a row: sequence, then those of the others that are not shared. What the step led to, the order itself says.
+    given, orders = given_values(size, width), OrderModel.alias("stored")
+    step = (
+        orders.sequence,
+        orders.order_id,
+        from_status,
+        orders.status,
+        orders.updated_at,
+        orders.attempts,
+        *why,
+    )
+    steps = Select([given.join(orders, JOIN.CROSS)], step).where(orders.sequence == SQL("given.column1"))
+    return to_sql(TransitionModel.insert_from(steps, _STEP_COLUMNS))
+
+
+def _text(status: OrderStatus | None) -> SQL:
+    return SQL(f"'{status}'")
+
+
+_insert_orders = ManyRows(_insert, 6)
 _update_orders = ManyRows(_update, 10)
 _UPDATE_ORDER = _update(1)
+_insert_any_steps = ManyRows(partial(_insert_steps, _given(2)[1], _given(5)[2:], 5), 5)
+_insert_equal_steps = ManyRows(partial(_insert_steps, _SHARED, (_SHARED, _NULL, _NULL), 1), 1)
+_update_plain: dict[Edge, ManyRows] = {
+    lifecycle.ASSIGN: ManyRows(
+        partial(
+            _update_plainly,
+            lifecycle.ASSIGN,
+            {OrderModel.attempts: OrderModel.attempts + SQL("1"), OrderModel.ready_at: _NULL},
+        ),
+        4,
+    ),
+    lifecycle.COMPLETE: ManyRows(partial(_update_plainly, lifecycle.COMPLETE, {}), 4),
+}
+"""The steps that every order takes, nearly all alike but for the order and the time: so each costs a third less."""
 _NOTE_KEY = to_sql(OrderModel.update({OrderModel.keyed_at: 0}).where(OrderModel.sequence == 0))
 _CLAMP_READY = to_sql(
     OrderModel.update({OrderModel.ready_at: 0}).where(
@@ -100,6 +164,7 @@ class Ledger:
         causes: Sequence[Cause] = (),
         keys: Sequence[IdempotencyKey | None] = (),
         ready_us: int | None = None,
+        acts: Sequence[tuple[Move, Act]] = (),
     ) -> Recorded:
         """Store everything in one transaction, or nothing.
 
@@ -111,13 +176,14 @@ class Ledger:
             keys: the idempotency key that came with each of the orders, which stays as long as its key; empty where
                 none did.
             ready_us: the place of the new orders in the queue, which runs on a clock of its own; `at_us` by default.
+            acts: which of the steps people take, and what the audit log has of them where they are recorded.
 
         Raises:
             StoreUnavailable: the database did not take the transaction; nothing was stored.
             peewee.IntegrityError, sqlite3.IntegrityError: the schema refuses a row of it; nothing was stored.
         """
         transaction = partial(
-            self._transaction, orders, moves, at_us, at_us if ready_us is None else ready_us, causes, keys
+            self._transaction, orders, moves, at_us, at_us if ready_us is None else ready_us, causes, keys, acts
         )
         try:
             with translated_errors(but=(IntegrityError, sqlite3.IntegrityError)):
@@ -156,25 +222,44 @@ class Ledger:
         ready_us: int,
         causes: Sequence[Cause],
         keys: Sequence[IdempotencyKey | None],
+        acts: Sequence[tuple[Move, Act]],
         *,
         step_by_step: bool,
     ) -> Recorded:
         with write_transaction(self._database):
             acceptances = self._insert(orders, at_us, ready_us, keys) if orders else []
-            accepted = [
-                (record, cause)
-                for (outcome, record), cause in zip(acceptances, causes or repeat(ENGINE), strict=False)
-                if outcome is Outcome.ACCEPTED
-            ]
+            accepted = self._note_accepted(acceptances, causes)
             moved, refused = self._update_each(moves) if step_by_step else self._update(moves)
-            transitions = [_transition(None, record, lifecycle.ACCEPT.why, cause) for record, cause in accepted]
-            transitions += starmap(_transition, moved)
-            _insert_transitions.run(self._database, transitions)
+            if acts:
+                not_taken = set(map(id, refused))
+                write_acts(self._database, [act for step, act in acts if id(step) not in not_taken], at_us)
             if keys:
                 self._remember(keys, acceptances, at_us)
-            changes = _changes(len(accepted), moved)
+            taken = Counter([step.edge for step in moved])
+            if accepted:
+                taken[lifecycle.ACCEPT] = accepted
+            changes = _changes(taken, moved)
             add_to_totals(self._database, changes)
-        return Recorded(acceptances, moved, refused, changes)
+        return Recorded(acceptances, moved, refused, changes, taken)
+
+    def _note_accepted(self, acceptances: Sequence[Acceptance], causes: Sequence[Cause]) -> int:
+        accepted = Outcome.ACCEPTED
+        new = [record.sequence for outcome, record in acceptances if outcome is accepted]
+        if not causes:
+            self._note_equal_steps(lifecycle.ACCEPT, new)
+        else:
+            known = zip(acceptances, causes, strict=True)
+            why = [(lifecycle.ACCEPT.why, *cause) for (outcome, _), cause in known if outcome is accepted]
+            self._note_steps(new, [None] * len(new), *zip(*why, strict=True))
+        return len(new)
+
+    def _note_equal_steps(self, edge: Edge, sequences: Sequence[int]) -> None:
+        source = None if edge.source is None else edge.source.value
+        noted = _insert_equal_steps.run(self._database, sequences, shared=(source, edge.why))
+        _check_all(noted, sequences)
+
+    def _note_steps(self, sequences: Sequence[int], *why: Sequence[object]) -> None:
+        _check_all(_insert_any_steps.run(self._database, sequences, *why), sequences)
 
     def _remember(self, keys: Sequence[IdempotencyKey | None], acceptances: Sequence[Acceptance], at_us: int) -> None:
         remember(self._database, list(dict.fromkeys(key for key in keys if key is not None)), at_us)
@@ -189,18 +274,27 @@ class Ledger:
     def _insert(
         self, orders: Sequence[Order], at_us: int, ready_us: int, keys: Sequence[IdempotencyKey | None]
     ) -> list[Acceptance]:
-        first = self._next_sequence
+        first, pending = self._next_sequence, lifecycle.ACCEPT.target
         records = [
-            OrderRecord(order, sequence, OrderStatus.PENDING, 0, 0, at_us, at_us, ready_us)
+            OrderRecord(order, sequence, pending, 0, 0, at_us, at_us, ready_us)
             for sequence, order in enumerate(orders, first)
         ]
-        rows = [(*order_row(record), None if key is None else at_us) for record, key in zip_longest(records, keys)]
-        inserted = _insert_orders.run(self._database, rows)
+        inserted = _insert_orders.run(
+            self._database,
+            range(first, first + len(orders)),
+            [order.order_id for order in orders],
+            [order.user_id for order in orders],
+            [items_text(order.item_ids) for order in orders],
+            [order.total_cents for order in orders],
+            [None if key is None else at_us for key in keys] or [None] * len(orders),
+            shared=(at_us, at_us, ready_us),
+        )
+        accepted = Outcome.ACCEPTED
         if inserted == len(records):
-            return [Acceptance(Outcome.ACCEPTED, record) for record in records]
+            return [Acceptance(accepted, record) for record in records]
         new = {sequence for (sequence,) in run(self._database, _SEQUENCES_FROM, (first,)).fetchall()}
         return [
-            Acceptance(Outcome.ACCEPTED, record) if record.sequence in new else self._compare(record.order)
+            Acceptance(accepted, record) if record.sequence in new else self._compare(record.order)
             for record in records
         ]
 
@@ -211,11 +305,32 @@ class Ledger:
         return Acceptance(Outcome.DUPLICATE if stored.order == order else Outcome.CONFLICT, stored)
 
     def _update(self, moves: Sequence[Move]) -> tuple[list[Move], list[Move]]:
-        if moves:
-            changed = _update_orders.run(self._database, [_guarded_update(step) for step in moves])
-            if changed != len(moves):
-                raise _GuardFailed
+        plain: dict[Edge, list[Move]] = {edge: [] for edge in _update_plain}
+        rest: list[Move] = []
+        for step in moves:
+            edge = step.edge
+            is_plain = edge in plain and step.reason is edge.why and step.cause is ENGINE
+            (plain[edge] if is_plain else rest).append(step)
+        for edge, steps in plain.items():
+            if steps:
+                self._update_plain(edge, steps)
+        if rest:
+            changed = _update_orders.run(self._database, *zip(*map(_guarded_update, rest), strict=True))
+            _check_guard(changed, rest)
+            self._note_moved(rest)
         return list(moves), []
+
+    def _update_plain(self, edge: Edge, steps: Sequence[Move]) -> None:
+        sequences = [step.after.sequence for step in steps]
+        changed = _update_plain[edge].run(
+            self._database,
+            sequences,
+            [step.before.attempts for step in steps],
+            [step.before.failures for step in steps],
+            [step.after.updated_us for step in steps],
+        )
+        _check_guard(changed, steps)
+        self._note_equal_steps(edge, sequences)
 
     def _update_each(self, moves: Sequence[Move]) -> tuple[list[Move], list[Move]]:
         moved: list[Move] = []
@@ -223,11 +338,23 @@ class Ledger:
         for step in moves:
             found = run(self._database, _UPDATE_ORDER, _guarded_update(step)).rowcount
             (moved if found else refused).append(step)
+        self._note_moved(moved)
         return moved, refused
 
+    def _note_moved(self, moved: Sequence[Move]) -> None:
+        if moved:
+            why = [(step.before.status.value, step.reason, *step.cause) for step in moved]
+            self._note_steps([step.after.sequence for step in moved], *zip(*why, strict=True))
 
-def _transition(before: OrderRecord | None, after: OrderRecord, reason: str, cause: Cause) -> tuple[object, ...]:
-    return after.sequence, after.order.order_id, *transition_row(before, after, reason, cause)
+
+def _check_guard(changed: int, steps: Sequence[Move]) -> None:
+    if changed != len(steps):
+        raise _GuardFailed
+
+
+def _check_all(noted: int, sequences: Sequence[int]) -> None:
+    if noted != len(sequences):
+        raise IntegrityError(f"{len(sequences)} steps were taken, and {noted} of these orders are there")
 
 
 def _guarded_update(step: Move) -> tuple[object, ...]:
@@ -246,14 +373,15 @@ def _guarded_update(step: Move) -> tuple[object, ...]:
     )
 
 
-def _changes(accepted: int, moved: list[Move]) -> Counter[str]:
+def _changes(taken: Counter[Edge], moved: Sequence[Move]) -> Counter[str]:
     changes: Counter[str] = Counter()
-    if accepted:
-        changes[OrderStatus.PENDING] = accepted
-    for before, after, _, _ in moved:
-        changes[before.status] -= 1
-        changes[after.status] += 1
-        if after.status is OrderStatus.COMPLETED and before.status is OrderStatus.PROCESSING:
-            changes[TIMED_ORDERS] += 1
-            changes[PROCESSING_MICROSECONDS] += after.updated_us - before.updated_us
+    for edge, count in taken.items():
+        if edge.source is not None:
+            changes[edge.source] -= count
+        changes[edge.target] += count
+    if completed := taken[lifecycle.COMPLETE]:
+        changes[TIMED_ORDERS] = completed
+        changes[PROCESSING_MICROSECONDS] = sum(
+            step.after.updated_us - step.before.updated_us for step in moved if step.edge is lifecycle.COMPLETE
+        )
     return changes

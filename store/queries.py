@@ -15,6 +15,7 @@ from .domain.metrics import (
     PRUNED_COMPLETED,
     PRUNED_PROCESSING_MICROSECONDS,
     PRUNED_TIMED_ORDERS,
+    REMOVED_EVENTS_THROUGH,
     TIMED_ORDERS,
 )
 from .domain.record import Attempt, OrderRecord, Transition
@@ -217,7 +218,7 @@ def recount(database: Database) -> Counter[str]:
     )
     ((count, microseconds),) = durations.tuples().execute(database)
     pruned = totals(database)
-    for name in (PRUNED_COMPLETED, PRUNED_TIMED_ORDERS, PRUNED_PROCESSING_MICROSECONDS):
+    for name in (PRUNED_COMPLETED, PRUNED_TIMED_ORDERS, PRUNED_PROCESSING_MICROSECONDS, REMOVED_EVENTS_THROUGH):
         counts[name] = pruned[name]  # what is gone cannot be counted again
     counts[TIMED_ORDERS] = count + pruned[PRUNED_TIMED_ORDERS]
     counts[PROCESSING_MICROSECONDS] = (microseconds or 0) + pruned[PRUNED_PROCESSING_MICROSECONDS]

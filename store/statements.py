@@ -15,7 +15,9 @@ Database = peewee.Database
 """A database that is connected in the calling thread, for whoever passes it on."""
 
 _MOST_ROWS = 1024
-"""Rows of one statement at the most. SQLite takes 32,766 values, and our widest row has 13."""
+"""Rows of one statement at the most. SQLite takes 32,766 values, and our widest row has 10."""
+_SIZE_BITS = 3
+"""Of the number of rows of a statement: 8, 10, 12, 14, 16, 20, …, so that a quarter at the most are NULLs."""
 
 _DIALECT: Any = SqliteDatabase(None)
 
@@ -73,7 +75,8 @@ class ManyRows:
     """A statement that writes many rows in few calls.
 
     `executemany` lets go of the interpreter's lock for each row, and has to get it back from the threads that want it
-    too. One call for many rows does so once, and SQLite itself takes a third less time for it.
+    too. One call for many rows does so once, and SQLite itself takes a third less time for it. What all rows have in
+    common is not in the rows: each value that is bound costs about as much as a field of a tuple.
 
     Args:
         build: gives the text of the statement for so many rows; it must do nothing for a row of NULLs.
@@ -81,16 +84,17 @@ class ManyRows:
     """
 
     def __init__(self, build: Callable[[int], str], width: int) -> None:
-        # Powers of two, so that there are few texts, and sqlite3 keeps all of them prepared; rows of NULLs fill up.
-        self._statements = {size: build(size) for size in (2**power for power in range(_MOST_ROWS.bit_length()))}
+        self._build = build
         self._width = width
+        self._statements: dict[int, str] = {}
 
-    def run(self, database: Database, rows: Sequence[Sequence[object]]) -> int:
+    def run(self, database: Database, *columns: Sequence[object], shared: Sequence[object] = ()) -> int:
         """Run it.
 
         Args:
             database: connected in this thread, in a transaction.
-            rows: the values.
+            columns: the values, column by column; none where there are no rows.
+            shared: the values that the statement has before its rows.
 
         Returns:
             How many rows of the table were changed.
@@ -101,13 +105,25 @@ class ManyRows:
         connected: Any = database
         execute = connected.connection().execute
         changed = 0
-        for begin in range(0, len(rows), _MOST_ROWS):
-            part = rows[begin : begin + _MOST_ROWS]
-            size = 1 << (len(part) - 1).bit_length()
-            values = list(chain.from_iterable(part))
-            values += [None] * ((size - len(part)) * self._width)
-            changed += execute(self._statements[size], values).rowcount
+        for begin in range(0, len(columns[0]) if columns else 0, _MOST_ROWS):
+            part = [column[begin : begin + _MOST_ROWS] for column in columns]
+            rows = len(part[0])
+            size = size_for(rows)
+            values = [*shared, *chain.from_iterable(zip(*part, strict=True))]
+            values += [None] * ((size - rows) * self._width)
+            changed += execute(self._statement(size), values).rowcount
         return changed
+
+    def _statement(self, size: int) -> str:
+        if (statement := self._statements.get(size)) is None:
+            statement = self._statements[size] = self._build(size)
+        return statement
+
+
+def size_for(rows: int) -> int:
+    """How many rows a statement of `ManyRows` has for so many: sqlite3 keeps few of them; rows of NULLs fill it up."""
+    unit = 1 << max(0, (rows - 1).bit_length() - _SIZE_BITS)
+    return -(-rows // unit) * unit
 
 
 def run_script(database: Database, script: str) -> None:

@@ -73,6 +73,35 @@ class EngineModel(Model):
         table_name = "engines"
 
 
+class ControlModel(Model):
+    """The row of `control`."""
+
+    id = IntegerField(primary_key=True)
+    is_paused = IntegerField()
+    paused_until = IntegerField(null=True)
+    reason = TextField(null=True)
+    processors = IntegerField(null=True)
+
+    class Meta:
+        table_name = "control"
+
+
+class AuditLogModel(Model):
+    """A row of `audit_log`."""
+
+    id = AutoField()
+    at = IntegerField()
+    action = TextField()
+    target = TextField(null=True)
+    reason = TextField(null=True)
+    orders = IntegerField(null=True)
+    request_id = TextField(null=True)
+    acted_by = TextField(null=True)
+
+    class Meta:
+        table_name = "audit_log"
+
+
 class TotalModel(Model):
     """A row of `totals`."""
 

@@ -26,4 +26,5 @@ def add_to_totals(database: Database, changes: Mapping[str, int]) -> None:
         database: connected in this thread, in the transaction that changes the orders.
         changes: what to add, by the names of the totals.
     """
-    _add.run(database, [(value, name) for name, value in changes.items() if value])
+    added = [(value, name) for name, value in changes.items() if value]
+    _add.run(database, *zip(*added, strict=True))

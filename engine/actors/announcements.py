@@ -29,6 +29,8 @@ from .messages import (
     WakeUp,
 )
 
+_PROCESSING = OrderStatus.PROCESSING  # to look it up in the enumeration takes longer than what it is needed for
+
 
 class Announcements:
     """Tells the other actors what a transaction has done.
@@ -57,13 +59,10 @@ class Announcements:
 
     def tell_pool(self, recorded: Recorded) -> None:
         """Tell the pool what is Pending and what is Processing now."""
-        ready = [record for outcome, record in recorded.acceptances if outcome is Outcome.ACCEPTED]
-        assigned: list[OrderRecord] = []
-        for step in recorded.moved:
-            if step.after.status is OrderStatus.PROCESSING:
-                assigned.append(step.after)
-            elif step.after.status is OrderStatus.PENDING:
-                ready.append(step.after)
+        accepted = Outcome.ACCEPTED
+        ready = [record for outcome, record in recorded.acceptances if outcome is accepted]
+        ready += _arrived(recorded, OrderStatus.PENDING)
+        assigned = _arrived(recorded, OrderStatus.PROCESSING)
         refused: list[OrderRecord] = []
         hurried: list[OrderRecord] = []
         unclear: list[Move] = []
@@ -81,14 +80,10 @@ class Announcements:
 
     def tell_totals(self, orders: Sequence[Order], recorded: Recorded) -> None:
         """Tell intake and the metrics actor what the transaction has changed for them."""
-        released = sum(outcome is not Outcome.ACCEPTED for outcome, _ in recorded.acceptances)
-        worked_off = 0
-        for before, after, _, _ in recorded.moved:
-            if after.status is OrderStatus.PENDING:
-                released -= before.status not in lifecycle.BACKLOG
-            elif after.status is not OrderStatus.PROCESSING:
-                worked_off += before.status in lifecycle.BACKLOG
-        released += worked_off
+        worked_off = sum(count for edge, count in recorded.taken.items() if edge in lifecycle.FINISHES)
+        taken_up = sum(count for edge, count in recorded.taken.items() if edge in lifecycle.BEGINS_ANEW)
+        not_new = len(recorded.acceptances) - recorded.taken[lifecycle.ACCEPT]
+        released = not_new + worked_off - taken_up
         # Intake before the metrics: whoever learns from them that an order is over finds its room in the backlog free.
         users = users_released(orders, recorded) if self._counts_users else None
         if released or worked_off or users:
@@ -96,20 +91,19 @@ class Announcements:
         self._tell(self._context.metrics, LedgerCommitted(recorded.changes))
 
     def wake(self, recorded: Recorded) -> None:
-        """Wake those who wait for these orders."""
-        finished = [step.after for step in recorded.moved if step.after.status not in lifecycle.BACKLOG]
-        for step in recorded.refused:
-            if step.after.status is not OrderStatus.PROCESSING:
-                finished.append(step.after)  # or so it may be: whoever waits looks again
-                self._log.info("order %s moved on before: not recorded as %s", step.after.order_id, step.after.status)
-        self._context.waiters.wake(finished)
+        """Wake those who wait for these orders, and those who follow all of them."""
+        late = [step.after for step in recorded.refused if step.edge.target is not _PROCESSING]
+        for record in late:
+            self._log.info("order %s moved on before: not recorded as %s", record.order_id, record.status)
+        finished = (step.after for step in recorded.moved if step.after.status not in lifecycle.BACKLOG)
+        self._context.waiters.wake(chain(finished, late))  # these may be over as well: whoever waits looks again
+        self._context.event_waiters.wake()
 
     def forget_begun(self, recorded: Recorded) -> None:
         """What was noted of these attempts when they began is needed no more."""
         if (begun := self._context.begun) is not None:
-            for step in chain(recorded.moved, recorded.refused):  # who is refused has moved on before
-                if step.before.status is OrderStatus.PROCESSING:
-                    begun.forget(step.before)
+            steps = chain(recorded.moved, recorded.refused)  # who is refused has moved on before
+            begun.forget([step.before for step in steps if step.edge.source is _PROCESSING])
 
     def release(self, orders: Sequence[Order]) -> None:
         """Tell intake of orders that were not stored."""
@@ -148,3 +142,9 @@ class Announcements:
             refused.append(step.before)
             if stored is not None and stored.status is OrderStatus.PENDING:
                 hurried.append(stored)
+
+
+def _arrived(recorded: Recorded, status: OrderStatus) -> list[OrderRecord]:
+    if not any(edge.target is status for edge in recorded.taken):
+        return []
+    return [step.after for step in recorded.moved if step.edge.target is status]

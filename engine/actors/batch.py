@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import repeat
 
+from ...store.domain.act import Act, Action
 from ...store.domain.idempotency_key import IdempotencyKey
 from ...store.domain.order import Order
 from ...store.domain.record import ENGINE, Cause, Move
@@ -36,7 +37,9 @@ class Batch:
 
     @property
     def causes(self) -> list[Cause]:
-        """Who brought each of the orders."""
+        """Who brought each of the orders; empty where nothing is known."""
+        if not any(submission.causes for submission in self.submissions):
+            return []
         return [
             cause
             for submission in self.submissions
@@ -55,6 +58,14 @@ class Batch:
         """All steps of orders that are stored already."""
         return [step for _, step in self.commands] + self.assignments + self.handled
 
+    @property
+    def acts(self) -> list[tuple[Move, Act]]:
+        """What the audit log has of the commands, each with the step that does it."""
+        return [
+            (step, Act(_ACTIONS[type(command)], command.order_id, command.reason, 1, command.cause))
+            for command, step in self.commands
+        ]
+
     def parts(self) -> Iterator[Batch]:
         """Everything in a batch of its own."""
         for submission in self.submissions:
@@ -65,3 +76,10 @@ class Batch:
             yield Batch(assignments=[assignment], is_part=True)
         for result in self.handled:
             yield Batch(handled=[result], is_part=True)
+
+
+_ACTIONS: dict[type[Command], Action] = {
+    CancelOrder: Action.CANCEL,
+    RetryOrder: Action.RETRY,
+    SettleOrder: Action.SETTLE,
+}

@@ -7,8 +7,12 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from ...store.domain.control import Control
+from ...store.domain.record import rfc3339
 from ..clock import Moment, SteadyClock
 from ..execution.probing import Prober
+from ..snapshot import ControlSnapshot
+from .events import EventWaiters
 from .waiters import Waiters
 
 if TYPE_CHECKING:
@@ -79,6 +83,8 @@ class EngineContext:
     """By the processors' names (URNs)."""
     probe: Probe | None = None
     """Asked about orders whose handler was cut short."""
+    control: Control = field(default_factory=Control)
+    """What operators have set: the recorder sets it, the pool obeys."""
     suspects: set[int] = field(default_factory=set)
     """The sequences of orders that may have killed the last engine: each runs alone until it has ended once."""
     engine_id: int = field(init=False)
@@ -90,6 +96,7 @@ class EngineContext:
     queue_clock: SteadyClock = field(init=False)
     """What `ready_at` is compared with."""
     waiters: Waiters = field(init=False)
+    event_waiters: EventWaiters = field(default_factory=EventWaiters)
     incidents: Incidents = field(default_factory=Incidents)
     files: OpenFiles | None = None
     """What the recorder has open; None before it has."""
@@ -115,12 +122,36 @@ class EngineContext:
         """This moment, as it is stamped and as the queue counts it."""
         return Moment(self.clock.now_us(), self.queue_clock.now_us())
 
+    @property
+    def processors(self) -> int:
+        """How many processors there are to be."""
+        return self.config.processors if self.control.processors is None else self.control.processors
+
+    def control_snapshot(self) -> ControlSnapshot:
+        """What operators have set."""
+        control = self.control
+        return ControlSnapshot(
+            paused=control.is_paused,
+            paused_until_us=control.paused_until_us,
+            reason=control.reason,
+            processors=self.processors,
+        )
+
     def warnings(self) -> tuple[str, ...]:
         """What an operator should mend although orders are taken, in words for people; empty where there is nothing."""
         behind_us = max(self.last_step_us, self.queue_clock.now_us()) - self.clock.now_us()
-        if behind_us <= _TOLD_BEHIND_US:
-            return ()
-        return (
-            f"the machine's clock is {behind_us / 1e6:.0f} s behind what this database has seen:"
-            " orders are processed as ever, and the times in their histories are wrong until it is set right",
-        )
+        warnings = []
+        if behind_us > _TOLD_BEHIND_US:
+            warnings.append(
+                f"the machine's clock is {behind_us / 1e6:.0f} s behind what this database has seen:"
+                " orders are processed as ever, and the times in their histories are wrong until it is set right"
+            )
+        if self.control.is_paused:
+            warnings.append(self._told_pause())
+        return tuple(warnings)
+
+    def _told_pause(self) -> str:
+        until_us, reason = self.control.paused_until_us, self.control.reason
+        until = "until somebody resumes" if until_us is None else f"until {rfc3339(until_us)}"
+        why = "" if reason is None else f": {reason}"
+        return f"paused {until}, so orders are taken and none is started{why}"

@@ -11,6 +11,7 @@ from pykka import ActorRef, Future
 from ...store.domain.record import Move, OrderRecord
 from ..execution.handler import Effect
 from ..requests import CancelOrder
+from ..snapshot import ControlSnapshot
 
 
 class AssignOrders(NamedTuple):
@@ -53,6 +54,19 @@ class AssignmentsFailed(NamedTuple):
     """As they were sent."""
     is_their_fault: bool = False
     """Whether each was tried alone: another order may be taken all the same."""
+
+
+class ControlChanged(NamedTuple):
+    """From the recorder to the pool: what operators have set is another by now, and the context has it."""
+
+    reply: Future[ControlSnapshot]
+    """Set once the pool obeys."""
+    control: ControlSnapshot
+    """What to answer."""
+
+
+class EndPause(NamedTuple):
+    """To the recorder, at the start and from the clock: the time of a pause may be over."""
 
 
 class OrderDue(NamedTuple):

@@ -21,7 +21,7 @@ from ..execution.attempt import describe_overrun
 from ..execution.handler import Effect
 from ..execution.retry import put_back
 from ..execution.unknown_outcome import settle
-from ..reply import fail
+from ..reply import answer, fail
 from ..requests import CancelOrder
 from .base import EngineActor, some
 from .claims import Claims
@@ -33,6 +33,7 @@ from .messages import (
     CheckClaims,
     CheckTimeouts,
     ClaimsRunLow,
+    ControlChanged,
     EffectFound,
     HandlerLost,
     HandlerNotBegun,
@@ -51,6 +52,8 @@ from .pending import Pending
 from .roster import Roster
 
 _MOST_AHEAD = 128
+_LEAST_PROCESSORS = 8
+"""There is room for what so many have in hand, and for a thousand that operators may have later."""
 _ASSIGNMENT_SECONDS = 0.010
 """What recording an assignment may take: so much work of all processors is claimed ahead, to keep them busy."""
 _SHARE_SECONDS = 0.005
@@ -61,6 +64,7 @@ _ALONE_US = 10_000_000
 """How long the others wait for an order that has to run alone: a hanging one must not hold them up for ever."""
 _UNBEGUN = "the engine stopped before it was begun"
 _ABANDONED = "the engine stopped before the handler returned"
+_PAUSED = "the engine was paused before it was begun"
 _NOBODY_FREE = "no processor was free in time"
 _RELEASED = "it was not begun yet"
 
@@ -74,6 +78,7 @@ Message = (
     | TryProcessors
     | ClaimsRunLow
     | CheckClaims
+    | ControlChanged
     | HandlerLost
     | HandlerNotBegun
     | EffectFound
@@ -114,6 +119,7 @@ class PoolActor(EngineActor):
         self._end_check: Timer | None = None
         self._order_seconds = 1.0  # of the handler for one order: the recent mean, or the latest where that is longer
         self._may_claim_ahead = True
+        self._most_ahead = _MOST_AHEAD * max(_LEAST_PROCESSORS, context.processors)  # however many there will be
         self._is_stopping = False
         self._stopping: Future[None] | None = None  # who waits for the stop
 
@@ -163,6 +169,8 @@ class PoolActor(EngineActor):
                     self._settle(record, error, effect, pays=pays)
             case ReleaseOrder():
                 self._release(message)
+            case ControlChanged():
+                self._roster.replace()
             case CheckTimeouts():
                 self._timeout_check = None
                 self._check_timeouts()
@@ -180,10 +188,14 @@ class PoolActor(EngineActor):
                 self._abandon()
         if self._is_stopping:
             self._wind_down()
+        elif self._context.control.is_paused:
+            self._return_unbegun()
         elif not self._pending.is_paused:
             self._pending.read(self._cancelling.keys())
             self._claim()
         self._dispatch()
+        if isinstance(message, ControlChanged):
+            answer(message.reply, message.control)
 
     def _take_in(self, records: Sequence[OrderRecord]) -> None:
         now = self._context.queue_clock.now_us()
@@ -206,7 +218,7 @@ class PoolActor(EngineActor):
 
     def _ahead(self) -> int:
         """How many orders may be claimed beyond what the idle processors take."""
-        ahead = assigned_ahead(self._context.config.processors, self._order_seconds)
+        ahead = min(self._most_ahead, assigned_ahead(self._context.processors, self._order_seconds))
         if not ahead or self._order_seconds <= _UNBEGUN_SECONDS:
             return ahead
         # Handlers that began together end together: only for those that are about to end.
@@ -271,6 +283,9 @@ class PoolActor(EngineActor):
         self._pending.let_go((*assigned, *refused))
         if self._is_stopping:
             self._return(assigned, _UNBEGUN)
+        elif self._context.control.is_paused:
+            self._let_others_run(assigned)
+            self._return(assigned, _PAUSED)
         elif is_recalled:
             self._return_unattended(assigned)
         else:
@@ -337,9 +352,17 @@ class PoolActor(EngineActor):
             self._recalled = self._assigning
             self._return_unattended(late)
 
-    def _return_unattended(self, records: Sequence[OrderRecord]) -> None:
-        if any(record.sequence == self._claims.alone for record in records):
+    def _return_unbegun(self) -> None:
+        if unbegun := self._claims.take_back():
+            self._let_others_run(unbegun)
+            self._return(unbegun, _PAUSED)
+
+    def _let_others_run(self, returned: Sequence[OrderRecord]) -> None:
+        if any(record.sequence == self._claims.alone for record in returned):
             self._claims.alone = None
+
+    def _return_unattended(self, records: Sequence[OrderRecord]) -> None:
+        self._let_others_run(records)
         self._returning.update(record.sequence for record in records)
         self._pending.wake_soon()  # should nobody hear of them
         self._return(records, _NOBODY_FREE)
@@ -463,4 +486,4 @@ def assigned_ahead(processors: int, order_seconds: float) -> int:
 def most_processing(processors: int) -> int:
     """How many orders are Processing at once at the most, with room to spare."""
     # In hand, claimed, and with results that are not recorded: nothing more is claimed before these are.
-    return 4 * (_MOST_AHEAD + 1) * processors
+    return 4 * (_MOST_AHEAD + 1) * max(_LEAST_PROCESSORS, processors)

@@ -26,7 +26,17 @@ from ...store.idempotency import is_reused
 from ...store.ledger import Ledger
 from ...store.sqlite.connection import FilesGone, Writer
 from ..reply import answer, fail
-from ..requests import AwaitOrder, CancelOrder, RetryOrder, SettleOrder, SubmitOrders
+from ..requests import (
+    AwaitOrder,
+    CancelOrder,
+    PauseEngine,
+    ReadControl,
+    ResumeEngine,
+    RetryOrder,
+    SetProcessors,
+    SettleOrder,
+    SubmitOrders,
+)
 from .announcements import Announcements
 from .base import BatchActor, fail_message
 from .batch import Batch, Command
@@ -38,6 +48,7 @@ from .messages import (
     BoundLog,
     CheckFiles,
     EndBy,
+    EndPause,
     LedgerCommitted,
     OrdersHandled,
     PruneOrders,
@@ -46,6 +57,8 @@ from .messages import (
     ReleaseOrder,
     WakeUp,
 )
+from .steering import Command as SteeringCommand
+from .steering import Steering
 from .transition_log import log_transitions
 
 _WRITE_AGAIN_SECONDS = 0.2
@@ -55,6 +68,8 @@ _LEAST_PATIENCE_SECONDS = 0.5
 Message = (
     SubmitOrders
     | Command
+    | SteeringCommand
+    | EndPause
     | AssignOrders
     | OrdersHandled
     | AwaitOrder
@@ -86,6 +101,7 @@ class RecorderActor(BatchActor):
         self._database = database
         self._ledger = Ledger(database)
         self._maintenance = Maintenance(context, database, self.tell_self, self.tell_self_after, self._log)
+        self._steering = Steering(context, database, self.tell, self.tell_self_after, self._log)
         self._announcements = Announcements(context, self.tell, self._find, self._log)
         self._unsettled: list[Batch] = []  # what is being recorded at this moment, the next one last
         self._unrecorded: list[Move] = []  # results that the database did not take
@@ -148,6 +164,7 @@ class RecorderActor(BatchActor):
             self._guard(self._tell_anew)
         if any(isinstance(message, PruneOrders) for message in messages):
             self._guard(self._prune)
+        self._guard(self._steering.work)
         for message in messages:
             if isinstance(message, RecordRest):
                 answer(message.reply, len(self._unrecorded))
@@ -177,6 +194,8 @@ class RecorderActor(BatchActor):
                 self._will_write_again = False
             case PruneOrders() | BoundLog() | CheckFiles():
                 self._maintenance.note(message)
+            case PauseEngine() | ResumeEngine() | SetProcessors() | ReadControl() | EndPause():
+                self._steering.note(message)
             case RecordRest():
                 pass
             case _:
@@ -250,7 +269,7 @@ class RecorderActor(BatchActor):
         if self._database.is_closed():
             self._reopen()
         at_us, queue_us = self._context.now()
-        return self._ledger.record(batch.orders, batch.moves, at_us, batch.causes, batch.keys, queue_us)
+        return self._ledger.record(batch.orders, batch.moves, at_us, batch.causes, batch.keys, queue_us, batch.acts)
 
     def _reopen(self) -> None:
         try:
@@ -262,6 +281,7 @@ class RecorderActor(BatchActor):
             raise StoreUnavailable(error) from error
         self._ledger = Ledger(self._database)
         self._maintenance.use(self._database)
+        self._steering.use(self._database)
 
     def _take_note(self, batch: Batch, recorded: Recorded) -> None:
         """Tell the others of a commit. Whatever goes wrong here, it stays a commit."""

@@ -75,6 +75,7 @@ class Roster:
         """One has nothing left to do, or has got ready."""
         if (hand := self.busy.pop(processor, None)) is not None:
             self.idle[processor] = hand
+            self._retire()
         elif (hand := self._absent.pop(processor, None)) is not None:
             self.idle[processor] = hand
             if self._troubles.pop(processor, None) is not None:
@@ -129,13 +130,13 @@ class Roster:
             self._kill(processor)
 
     def replace(self) -> None:
-        """Start as many as there should be and are not."""
-        config = self._context.config
+        """Start as many as there should be and are not, or stop those that are too many and have nothing to do."""
+        processors, max_abandoned = self._context.processors, self._context.config.max_abandoned
         self._context.abandoned = len(self._abandoned)
-        self._context.missing = min(config.processors, max(0, len(self._abandoned) - config.max_abandoned))
-        wanted = config.processors - self._context.missing
+        self._context.missing = min(processors, max(0, len(self._abandoned) - max_abandoned))
         self._troubles.pop(None, None)
-        while not self._is_closed and len(self._absent) + len(self.idle) + len(self.busy) < wanted:
+        self._retire()
+        while not self._is_closed and self._count < self._wanted:
             hand = Hand()
             try:
                 processor = ProcessorActor.start(self._context, self._claims, hand)
@@ -146,6 +147,23 @@ class Roster:
             self._absent[processor] = hand
             processor.tell(GetReady())
         self._tell_troubles()
+
+    @property
+    def _count(self) -> int:
+        return len(self._absent) + len(self.idle) + len(self.busy)
+
+    @property
+    def _wanted(self) -> int:
+        return self._context.processors - self._context.missing
+
+    def _retire(self) -> None:
+        # One that is at work is stopped when it has nothing left to do.
+        while self._count > self._wanted and (self._absent or self.idle):
+            processor, _ = (self._absent or self.idle).popitem()
+            if self._troubles.pop(processor, None) is not None:
+                self._resting = deque(other for other in self._resting if other is not processor)
+                self._tell_troubles()
+            processor.stop(block=False)
 
     def close(self) -> None:
         """Start nobody any more, and let no handler begin, as far as that is possible."""

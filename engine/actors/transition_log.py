@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from itertools import repeat
 
 from ...store.domain import lifecycle
-from ...store.domain.lifecycle import OrderStatus
 from ...store.domain.outcome import Outcome, Recorded
 from ...store.domain.record import ENGINE, Cause, Move, OrderRecord
 from ..logger import EngineLogger
 
-_GIVEN_UP = (OrderStatus.FAILED, OrderStatus.REVIEW)
-"""Where an order waits for a person."""
+_GIVES_UP = frozenset({lifecycle.FAIL, lifecycle.PARK})
+"""The edges to where an order waits for a person."""
+_ENDS_BADLY = _GIVES_UP | {lifecycle.RETURN}
+"""The edges that may be more than a detail."""
 
 _log = EngineLogger("ordermill.engine.transitions")
 
@@ -30,6 +31,8 @@ def log_transitions(recorded: Recorded, causes: Sequence[Cause]) -> None:
         for (outcome, record), cause in zip(recorded.acceptances, causes or repeat(ENGINE), strict=False):
             if outcome is Outcome.ACCEPTED:
                 _log_transition(logging.DEBUG, record, lifecycle.ACCEPT.why, cause)
+    elif _ENDS_BADLY.isdisjoint(recorded.taken):
+        return
     for step in recorded.moved:
         level = _level(step)
         if _log.isEnabledFor(level):
@@ -37,9 +40,10 @@ def log_transitions(recorded: Recorded, causes: Sequence[Cause]) -> None:
 
 
 def _level(step: Move) -> int:
-    if step.before.status is OrderStatus.PROCESSING and step.after.status in _GIVEN_UP:
+    if step.edge in _GIVES_UP:
         return logging.WARNING
-    return logging.INFO if step.after.failures > step.before.failures else logging.DEBUG
+    is_failure = step.edge in _ENDS_BADLY and step.after.failures > step.before.failures
+    return logging.INFO if is_failure else logging.DEBUG
 
 
 def _log_transition(level: int, after: OrderRecord, reason: str, cause: Cause) -> None:

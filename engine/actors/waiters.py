@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 from pykka import Future
@@ -57,8 +57,8 @@ class Waiters:
                 del self._waiting[request.order_id]
             return True
 
-    def wake(self, records: Sequence[OrderRecord]) -> None:
-        """Wake those who wait for these orders."""
+    def wake(self, records: Iterable[OrderRecord]) -> None:
+        """Wake those who wait for these orders; they are not looked at where nobody waits."""
         if self._waiting:
             with self._lock:
                 woken = [self._waiting.pop(record.order_id, {}) for record in records]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import mmap
 import struct
+from collections.abc import Iterable
 from contextlib import suppress
 from enum import IntEnum
 from pathlib import Path
@@ -93,12 +94,14 @@ class BegunFile:
         if slot is not None:
             self._numbers[2 * slot + 1] |= _ENDED
 
-    def forget(self, record: OrderRecord) -> None:
-        """The outcome of this attempt is recorded; nothing happens where it was not begun."""
-        slot = self._slots.get(record.sequence)
-        if slot is not None and self._numbers[2 * slot + 1] >> 2 == record.attempts:
-            del self._slots[record.sequence]
-            self._free.append(slot)  # what stands there names an attempt that is over: it may stay
+    def forget(self, records: Iterable[OrderRecord]) -> None:
+        """The outcomes of these attempts are recorded; nothing happens where one was not begun."""
+        slots, numbers, free = self._slots, self._numbers, self._free
+        for record in records:
+            slot = slots.get(record.sequence)
+            if slot is not None and numbers[2 * slot + 1] >> 2 == record.attempts:
+                del slots[record.sequence]
+                free.append(slot)  # what stands there names an attempt that is over: it may stay
 
     def close(self, *, is_all_recorded: bool) -> None:
         """An orderly end. The file stays where orders are Processing still: the next run reads it.

@@ -12,6 +12,7 @@ from functools import partial
 
 from ...store.domain.errors import InvalidConfiguration, OrdermillError
 from ...store.domain.order import Order
+from ...store.domain.text import in_one_line
 
 Handler = Callable[[Order], object]
 """Called with an order, in a processor's thread. Returning completes the order; raising has it tried again later;
@@ -161,10 +162,10 @@ def describe(error: BaseException) -> str:
 
 
 def shorten(value: object) -> str:
-    """The text of something of the user's, fit to be stored."""
+    """The text of something of the user's, fit to be stored, and to be shown to people."""
     try:
         text = str(value)
     except BaseException:  # of a class whose __str__ is broken
         text = "(an error without a readable text)"
-    text = text.encode(errors="replace").decode()  # a lone surrogate cannot be stored
+    text = in_one_line(text.encode(errors="replace").decode())  # a lone surrogate cannot be stored
     return text if len(text) <= _MAX_TEXT_LENGTH else text[: _MAX_TEXT_LENGTH - 1] + "…"

@@ -8,8 +8,7 @@ from http import HTTPStatus
 import msgspec
 
 from ...engine import Engine
-from ..framework.parameters import NoParameters
-from ..framework.request import Request
+from ..framework.request import PlainRequest
 from ..framework.response import Response
 from .responses import encode
 
@@ -31,26 +30,24 @@ class HealthCalls:
     """For load balancers and orchestrators.
 
     Args:
-        desk: of the engine behind the facade.
+        engine: the one behind the facade.
         warnings: asked what an operator should mend at the facade.
     """
 
-    def __init__(self, desk: Engine, warnings: Callable[[], tuple[str, ...]] = tuple) -> None:
-        self._desk = desk
+    def __init__(self, engine: Engine, warnings: Callable[[], tuple[str, ...]] = tuple) -> None:
+        self._engine = engine
         self._warnings = warnings
 
-    def live(self, request: Request) -> Response:
+    def live(self, _request: PlainRequest) -> Response:
         """200 while the process answers and its actors live; 503 tells an orchestrator to start it anew."""
-        request.query(NoParameters)
-        return _answer(self._desk, self._desk.dead_actors())
+        return _answer(self._engine, self._engine.dead_actors())
 
-    def ready(self, request: Request) -> Response:
+    def ready(self, _request: PlainRequest) -> Response:
         """200 while orders are taken; 503 with the reasons otherwise."""
-        request.query(NoParameters)
-        return _answer(self._desk, self._desk.unready_reasons(), (*self._desk.warnings(), *self._warnings()))
+        return _answer(self._engine, self._engine.unready_reasons(), (*self._engine.warnings(), *self._warnings()))
 
 
-def _answer(desk: Engine, reasons: tuple[str, ...], warnings: tuple[str, ...] = ()) -> Response:
+def _answer(engine: Engine, reasons: tuple[str, ...], warnings: tuple[str, ...] = ()) -> Response:
     status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
-    payload = HealthPayload("unavailable" if reasons else "ok", reasons, warnings, dict(desk.incidents()))
+    payload = HealthPayload("unavailable" if reasons else "ok", reasons, warnings, dict(engine.incidents()))
     return Response(encode(payload), status)

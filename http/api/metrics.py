@@ -11,9 +11,9 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from ...engine import Engine, MetricsSnapshot
-from ..framework.parameters import NoParameters
-from ..framework.request import Request
-from ..framework.response import Deferred, Response
+from ..framework.deferred import Deferred
+from ..framework.request import PlainRequest
+from ..framework.response import Response
 from ..wire.header_lists import Element, by_weight
 from ..wire.headers import JSON
 from .responses import encode
@@ -27,17 +27,16 @@ class MetricsCalls:
     """How the engine is doing.
 
     Args:
-        desk: of a running engine.
+        engine: running.
     """
 
-    def __init__(self, desk: Engine) -> None:
-        self._desk = desk
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
 
-    def read(self, request: Request) -> Deferred:
+    def read(self, request: PlainRequest) -> Deferred[Response]:
         """The metrics, as JSON unless the client prefers a Prometheus format."""
-        request.query(NoParameters)
-        snapshot = self._desk.begin_metrics()
-        return Deferred(snapshot, lambda: _show(snapshot.get(), request.accept))
+        snapshot = self._engine.begin_metrics()
+        return Deferred(snapshot, lambda: _show(snapshot.get(), request.fields.get("Accept", "")))
 
 
 def _show(snapshot: MetricsSnapshot, accept: str) -> Response:
@@ -74,6 +73,9 @@ class _Exposition(Collector):
         )
         yield GaugeMetricFamily("ordermill_backlog", "Unfinished orders: Pending and Processing.", snapshot.backlog)
         yield GaugeMetricFamily("ordermill_processors", "Processor actors.", snapshot.processors)
+        yield GaugeMetricFamily(
+            "ordermill_paused", "1 where no order is started, since somebody has paused the engine.", snapshot.paused
+        )
         yield GaugeMetricFamily(
             "ordermill_abandoned_handlers",
             "Handlers that have overrun their time and run on.",

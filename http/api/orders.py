@@ -6,7 +6,9 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from hashlib import sha256
 from http import HTTPStatus
+from typing import Any, TypeAlias
 
 import msgspec
 from msgspec import UNSET
@@ -15,6 +17,7 @@ from ...engine import (
     Engine,
     EngineStopped,
     FieldFault,
+    IdempotencyKey,
     InvalidOrder,
     Order,
     OrderConflict,
@@ -25,35 +28,42 @@ from ...engine import (
 )
 from ...engine.reply import answer
 from ...store.domain.outcome import Acceptance
+from ..framework.body import B
+from ..framework.deferred import Deferred
 from ..framework.parameters import NoParameters
-from ..framework.request import Request
-from ..framework.response import Deferred, Response
+from ..framework.request import PlainRequest, Request
+from ..framework.request_headers import RequestHeaders
+from ..framework.response import Response
 from ..security.access import Principal
 from ..security.rate_limit import UserRateLimiter
-from ..wire.conditional import matches
+from ..wire.conditional import matches, preferred_wait
 from ..wire.errors import ContentTooLarge, IdempotencyKeyBusy, KeyNotEnough, NotJson
-from ..wire.headers import ASK_AGAIN, JSON, Headers
+from ..wire.headers import ASK_AGAIN, Headers
+from ..wire.idempotency_key import read_idempotency_key
 from . import requests, responses
-from .parameters import MAX_WAIT_SECONDS, OrderQuery, PageQuery
-from .requests import MAX_BULK, MAX_ORDER_BYTES
+from .parameters import MAX_WAIT_SECONDS, OrderQuery, PageQuery, ReadHeaders, SubmitHeaders
+from .requests import MAX_BULK, MoveRequest, SettleRequest
 from .responses import REJECTED, BulkResult, PagePayload, StatusPayload, encode, entity_tag, order_payload
 
-NDJSON = "application/x-ndjson"
+Submission: TypeAlias = Request[NoParameters, SubmitHeaders, B]
+Reading: TypeAlias = Request[OrderQuery, ReadHeaders, None]
+Moving: TypeAlias = Request[NoParameters, RequestHeaders, B]
+AnyRequest: TypeAlias = Request[Any, Any, Any]
 
 
 class OrderCalls:
     """Submitting, reading and moving orders.
 
     Args:
-        desk: of a running engine.
+        engine: running.
         max_waiting: requests that may wait for an order at the same time; a further one is answered at once.
         user_rate: how fast each user may send orders.
     """
 
-    def __init__(self, desk: Engine, max_waiting: int, user_rate: UserRateLimiter) -> None:
-        self._desk = desk
+    def __init__(self, engine: Engine, max_waiting: int, user_rate: UserRateLimiter) -> None:
+        self._engine = engine
         self._user_rate = user_rate
-        self._in_flight: dict[tuple[str, str], Request] = {}
+        self._in_flight: dict[tuple[str, str], Submission[Any]] = {}
         self._waiting = threading.BoundedSemaphore(max_waiting)
         self._reserved_ids: frozenset[str] = frozenset()
 
@@ -61,33 +71,28 @@ class OrderCalls:
         """Take no orders of these ids, which are words of the API's own paths: nobody could ever ask for them."""
         self._reserved_ids = order_ids
 
-    def submit(self, request: Request) -> Deferred:
+    def submit(self, request: Submission[Order]) -> Deferred[Response]:
         """Accept an order: 201 when it is new, 200 when the very same order was sent before."""
-        request.query(NoParameters)
-        body, _ = request.body(JSON, max_bytes=MAX_ORDER_BYTES)
-        order = self._decode(body)
+        order = self._checked(request.body)
         request.order_id = order.order_id
         if not request.principal.may_see(order.user_id):
             raise KeyNotEnough(f"This key is good for the orders of user {request.principal.user_id!r} only.")
         headers = self._user_rate.consume({order.user_id: 1})
-        accepted = self._begin_submit(request, body, (order,))
+        accepted = self._begin_submit(request, (order,))
         return Deferred(accepted, lambda: _submitted(accepted.get(), headers))
 
-    def submit_bulk(self, request: Request) -> Deferred:
+    def submit_bulk(self, request: Submission[list[bytes | msgspec.Raw]]) -> Deferred[Response]:
         """Accept many orders in one transaction; a bad one does not keep the others out."""
-        request.query(NoParameters)
-        body, media_type = request.body(JSON, NDJSON)
-        lines = requests.split_lines(body) if media_type == NDJSON else requests.split_array(body)
+        lines = request.body
         if len(lines) > MAX_BULK:
             raise ContentTooLarge(f"{len(lines)} orders were sent; send {MAX_BULK} at the most at once.")
         read = [self._read(line, request.principal) for line in lines]
         orders = [order for order in read if isinstance(order, Order)]
         headers = self._user_rate.consume(Counter(order.user_id for order in orders))
-        accepted = self._begin_submit(request, body, orders)
+        accepted = self._begin_submit(request, orders)
         return Deferred(accepted, lambda: _submitted_bulk(read, accepted.get(), headers))
 
-    def _decode(self, body: bytes | msgspec.Raw) -> Order:
-        order = requests.decode_order(body)
+    def _checked(self, order: Order) -> Order:
         if order.order_id in self._reserved_ids:
             detail = f"must not be {order.order_id!r}, a word of the API's own paths: nobody could ask for the order"
             raise InvalidOrder((FieldFault("/order_id", detail),))
@@ -95,45 +100,45 @@ class OrderCalls:
 
     def _read(self, line: bytes | msgspec.Raw, principal: Principal) -> Order | BulkResult:
         try:
-            order = self._decode(line)
+            order = self._checked(requests.decode_order(line))
             if principal.may_see(order.user_id):
                 return order
             return BulkResult(order.order_id, REJECTED, "the key is good for the orders of its own user only")
         except (InvalidOrder, NotJson) as error:
             return BulkResult(requests.order_id_of(line), REJECTED, str(error))
 
-    def _begin_submit(self, request: Request, body: bytes, orders: Sequence[Order]) -> Reply[list[Acceptance]]:
-        given = request.idempotency(body)
+    def _begin_submit(self, request: Submission[Any], orders: Sequence[Order]) -> Reply[list[Acceptance]]:
+        given = _idempotency_key(request)
         if given is None:
-            return self._desk.begin_submit(orders, request.cause)
+            return self._engine.begin_submit(orders, request.cause)
         name = (given.user_id, given.key)
         if self._in_flight.setdefault(name, request) is not request:
             raise IdempotencyKeyBusy
         try:
-            accepted = self._desk.begin_submit(orders, request.cause, given)
+            accepted = self._engine.begin_submit(orders, request.cause, given)
         except BaseException:
             del self._in_flight[name]
             raise
         accepted.when_done(lambda: self._in_flight.pop(name))
         return accepted
 
-    def read(self, request: Request) -> Response | Deferred:
+    def read(self, request: Reading) -> Response | Deferred[Response]:
         """An order; with `wait`, or where the client prefers to wait, as soon as processing is over for it."""
-        seconds = request.query(OrderQuery).wait
+        seconds = request.query.wait
         headers: Headers = ()
-        if seconds is UNSET and (preferred := request.preferred_wait) is not None:
+        if seconds is UNSET and (preferred := preferred_wait(request.headers.prefer or "")) is not None:
             seconds = min(preferred, MAX_WAIT_SECONDS)
             headers = (("Preference-Applied", f"wait={seconds}"),)
         deadline = None if seconds is UNSET else time.monotonic() + seconds
         return self._look(request, deadline, headers)
 
-    def _look(self, request: Request, deadline: float | None, headers: Headers) -> Response | Deferred:
+    def _look(self, request: Reading, deadline: float | None, headers: Headers) -> Response | Deferred[Response]:
         record = self._find(request)
         seconds = 0.0 if deadline is None else deadline - time.monotonic()
         if seconds <= 0 or record.status.is_terminal or not self._waiting.acquire(blocking=False):
-            return _show(record, headers, if_none_match=request.if_none_match)
+            return _show(record, headers, if_none_match=request.headers.if_none_match or "")
         try:
-            moved = self._desk.begin_wait(record.order_id, seconds)
+            moved = self._engine.begin_wait(record.order_id, seconds)
         except BaseException:
             self._waiting.release()
             raise
@@ -146,7 +151,7 @@ class OrderCalls:
             is_hurried = True
             answer(moved, None)
 
-        def look_again() -> Response | Deferred:
+        def look_again() -> Response | Deferred[Response]:
             try:
                 moved.get()
             except EngineStopped:  # it is not over, and will not be while this server lives
@@ -155,24 +160,22 @@ class OrderCalls:
 
         return Deferred(moved, look_again, hurry)
 
-    def read_status(self, request: Request) -> Response:
+    def read_status(self, request: PlainRequest) -> Response:
         """Where an order is."""
-        request.query(NoParameters)
         return Response(encode(StatusPayload(request.order_id, self._find(request).status)))
 
-    def read_history(self, request: Request) -> Response:
+    def read_history(self, request: PlainRequest) -> Response:
         """How an order got there."""
-        request.query(NoParameters)
-        transitions = self._desk.history(self._visible(request))
+        transitions = self._engine.history(self._visible(request))
         return Response(encode(responses.history_payload(request.order_id, transitions)))
 
-    def list(self, request: Request) -> Response:
+    def list(self, request: Request[PageQuery, RequestHeaders, None]) -> Response:
         """Orders, newest first, a page at a time."""
-        query = request.query(PageQuery)
+        query = request.query
         user_id = query.user_id or request.principal.user_id
         if user_id is not None and not request.principal.may_see(user_id):
             return Response(encode(PagePayload([], None)))
-        records = self._desk.orders(
+        records = self._engine.orders(
             status=query.status or None,
             user_id=user_id,
             before=requests.decode_cursor(query.cursor) if query.cursor else None,
@@ -182,34 +185,40 @@ class OrderCalls:
         cursor = responses.encode_cursor(page[-1].sequence) if len(records) > query.limit else None
         return Response(encode(PagePayload([order_payload(record) for record in page], cursor)))
 
-    def cancel(self, request: Request) -> Deferred:
+    def cancel(self, request: Moving[MoveRequest]) -> Deferred[Response]:
         """Cancel an order that is Pending."""
-        request.query(NoParameters)
-        wanted = requests.decode_move(request.optional_body(JSON, MAX_ORDER_BYTES))
-        return _moved(self._desk.begin_cancel(self._visible(request), wanted.reason or None, request.cause))
+        wanted = request.body
+        return _moved(self._engine.begin_cancel(self._visible(request), wanted.reason or None, request.cause))
 
-    def retry(self, request: Request) -> Deferred:
+    def retry(self, request: Moving[MoveRequest]) -> Deferred[Response]:
         """Have an order that is Failed, in Review, or waits for its next attempt handled at once."""
-        request.query(NoParameters)
-        wanted = requests.decode_move(request.optional_body(JSON, MAX_ORDER_BYTES))
-        return _moved(self._desk.begin_retry(self._visible(request), wanted.reason or None, request.cause))
+        wanted = request.body
+        return _moved(self._engine.begin_retry(self._visible(request), wanted.reason or None, request.cause))
 
-    def settle(self, request: Request) -> Deferred:
+    def settle(self, request: Moving[SettleRequest]) -> Deferred[Response]:
         """End the Review of an order."""
-        request.query(NoParameters)
-        wanted = requests.decode_settlement(request.body(JSON, max_bytes=MAX_ORDER_BYTES)[0])
+        wanted = request.body
         order_id = self._visible(request)
-        return _moved(self._desk.begin_settle(order_id, wanted.status, wanted.reason or None, request.cause))
+        return _moved(self._engine.begin_settle(order_id, wanted.status, wanted.reason or None, request.cause))
 
-    def _visible(self, request: Request) -> str:
+    def _visible(self, request: AnyRequest) -> str:
         # Whose an order is never changes: what is looked up here holds when the order is moved.
         return request.order_id if request.principal.user_id is None else self._find(request).order_id
 
-    def _find(self, request: Request) -> OrderRecord:
-        record = self._desk.order(request.order_id)
+    def _find(self, request: AnyRequest) -> OrderRecord:
+        record = self._engine.order(request.order_id)
         if not request.principal.may_see(record.order.user_id):
             raise OrderNotFound(request.order_id)
         return record
+
+
+def _idempotency_key(request: Submission[Any]) -> IdempotencyKey | None:
+    name = request.headers.idempotency_key
+    if name is UNSET:
+        return None
+    return IdempotencyKey(
+        read_idempotency_key(name), request.principal.user_id or "", sha256(request.content).hexdigest()
+    )
 
 
 def _show(
@@ -248,5 +257,5 @@ def _submitted_bulk(read: list[Order | BulkResult], acceptances: Iterable[Accept
     return Response(encode(responses.bulk_payload(results)), headers=headers)
 
 
-def _moved(reply: Reply[OrderRecord]) -> Deferred:
+def _moved(reply: Reply[OrderRecord]) -> Deferred[Response]:
     return Deferred(reply, lambda: _show(reply.get()))

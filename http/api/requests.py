@@ -11,9 +11,9 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from ...engine import InvalidOrder, Order
-from ...store.domain.errors import FieldFault
+from ...store.domain.errors import FieldFault, pointer_to
 from ...store.domain.lifecycle import SETTLE, SETTLED_RULE
-from ...store.domain.order import FIELDS, MAX_ITEMS, find_faults, pointer_to
+from ...store.domain.order import FIELDS, MAX_ITEMS, find_faults
 from ...store.domain.reason import reason_faults
 from ..wire.errors import ContentTooLarge, NotJson
 from ..wire.nesting import NestedTooDeeply, check_depth
@@ -29,6 +29,7 @@ from .fields import (
 
 T = TypeVar("T", bound=msgspec.Struct)
 
+NDJSON = "application/x-ndjson"
 MAX_BULK = 10_000
 """Orders that are taken at once."""
 MAX_ORDER_BYTES = 1024 * 1024

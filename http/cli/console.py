@@ -12,6 +12,9 @@ from typing import Annotated, Any, NoReturn
 import msgspec
 import typer
 from rich.console import Console
+from rich.text import Text
+
+from ...store.domain.text import in_own_lines
 
 _UNLIMITED = 100_000
 
@@ -45,12 +48,20 @@ CaOption = Annotated[
 ]
 
 
+class _Console(Console):
+    """Shows what handlers and clients have written, and sends none of it to the terminal as a command."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Text as it is shown: in a line, in a cell of a table."""
+        return super().render_str(in_own_lines(text), **options)
+
+
 def _console(*, stderr: bool = False) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     # Where no terminal limits a line, nothing is wrapped: programs read it.
     is_limited = stream is None or stream.isatty() or "COLUMNS" in os.environ
     # No markup: what handlers and clients have written is shown as it is.
-    return Console(markup=False, emoji=False, stderr=stderr, width=None if is_limited else _UNLIMITED)
+    return _Console(markup=False, emoji=False, stderr=stderr, width=None if is_limited else _UNLIMITED)
 
 
 out = _console()

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from enum import StrEnum
 
 from pythonjsonlogger.msgspec import MsgspecFormatter
 
+from ...store.domain.text import UNPRINTABLE, in_one_line, in_own_lines
+
+_UNPRINTABLE = re.compile(f"[{UNPRINTABLE}]")
 _FIELDS = ("request_id", "key_id", "order_id", "attempt")
 _TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -33,12 +37,27 @@ class LogFormat(StrEnum):
 
 
 class _TextFormatter(logging.Formatter):
-    """Adds what a line is about: the request, the key, the order, its attempt."""
+    """Adds what a line is about: the request, the key, the order, its attempt. No text of others begins a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return in_own_lines(super().format(record))
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's name
         line = super().formatMessage(record)
-        about = [f"{name}={value}" for name in _FIELDS if (value := getattr(record, name, None)) not in (None, "")]
+        about = [
+            f"{name}={in_one_line(str(value))}"
+            for name in _FIELDS
+            if (value := getattr(record, name, None)) not in (None, "")
+        ]
         return f"{line} [{' '.join(about)}]" if about else line
+
+
+class _JsonFormatter(MsgspecFormatter):
+    """Escapes what JSON need not, and a terminal would act on."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
+        return line if line.isprintable() else _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", line)
 
 
 def configure(level: LogLevel, form: LogFormat = LogFormat.TEXT) -> None:
@@ -59,7 +78,7 @@ def formatter(form: LogFormat) -> logging.Formatter:
     """Writes lines in that form."""
     if form is LogFormat.TEXT:
         return _TextFormatter(_TEXT)
-    return MsgspecFormatter(
+    return _JsonFormatter(
         ["levelname", "name", "message"],
         rename_fields={"levelname": "level", "name": "logger"},
         timestamp="at",

@@ -6,26 +6,28 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 from urllib.parse import quote
 
 from ...store.domain.errors import OrdermillError
 from ..security.protection import Protection
-from ..transport.ports import RunAside
-from ..wire.errors import ServerBusy
+from ..wire.application import RunAside
 from ..wire.message import WireRequest, WireResponse
 from ..wire.problem_details import MEDIA_TYPE
 from ..wire.request_id import request_id_of
+from .deferred import Deferred, Steps
 from .finalize import finalize
 from .problems import ProblemKinds, answer_for
 from .request import Request
-from .response import Deferred, Response
+from .response import Response
 from .router import Router
+from .stream import RunningStream, Stream
 
 _log = logging.getLogger("ordermill.http")
 _access_log = logging.getLogger("ordermill.http.access")
 
 
-class Exchange:
+class Exchange(Steps[Response, WireResponse]):
     """A request on its way to its answer.
 
     Args:
@@ -36,10 +38,7 @@ class Exchange:
     """
 
     __slots__ = (
-        "_aside",
         "_began",
-        "_deferred",
-        "_may_block",
         "_problem_kinds",
         "_protection",
         "_request",
@@ -58,15 +57,14 @@ class Exchange:
         self._problem_kinds = problem_kinds
         self._wire_request = request
         self._request_id = request_id_of(request.fields)
-        self._request: Request | None = None
-        self._deferred: Deferred | None = None
+        self._request: Request[Any, Any, Any] | None = None
+        self._aside = None
+        self._deferred = None
+        self._may_block = False
 
     def wait(self) -> WireResponse:
         """The answer, waited for."""
-        response = self._attempt(self._handler())
-        while isinstance(response, Deferred):
-            response = self._attempt(response.go_on)
-        return response
+        return self._wait(self._handler())
 
     def begin(self, respond: Callable[[WireResponse], object], aside: RunAside) -> None:
         """Have the answer given when it is there.
@@ -77,7 +75,7 @@ class Exchange:
         """
         self._respond = respond
         self._aside = aside
-        self._step(self._handler())
+        self._step(self._handler(), may_block=self._may_block)
 
     def hurry(self) -> None:
         """The client may have gone: do not wait for what need not be waited for."""
@@ -89,50 +87,28 @@ class Exchange:
         self._respond = _ignore
         self.hurry()
 
-    def _handler(self) -> Callable[[], Response | Deferred]:
+    def _handler(self) -> Callable[[], Response | Deferred[Response]]:
         request = self._wire_request
-        self._may_block = False
         try:
+            self._protection.check_origin(request.method, request.fields)
             route, parameters = self._router.find(request.method, request.path)
             principal = self._protection.authenticator.admit(route.permission, request.fields)
         except Exception as error:
             return partial(self._explain, error)
         self._may_block = route.may_block
-        self._request = Request(request, parameters.get("order_id", ""), principal, self._request_id)
-        return partial(route.handler, self._request)
+        self._request = Request(request, parameters, principal, self._request_id)
+        return partial(route.answer, self._request)
 
-    def _step(self, work: Callable[[], Response | Deferred]) -> None:
-        if not self._may_block:
-            self._proceed(self._attempt(work))
-            return
-        try:
-            self._aside(partial(self._attempt, work), self._proceed)
-        except ServerBusy as error:
-            self._proceed(self._finish(self._explain(error)))
+    def _arrive(self, result: WireResponse) -> None:
+        self._respond(result)
 
-    def _proceed(self, response: Deferred | WireResponse) -> None:
-        if isinstance(response, Deferred):
-            self._deferred = response
-            response.reply.when_done(self._go_on)
-        else:
-            self._respond(response)
-
-    def _go_on(self) -> None:
-        deferred, self._deferred = self._deferred, None
-        assert deferred is not None
-        self._step(deferred.go_on)
-
-    def _attempt(self, work: Callable[[], Response | Deferred]) -> Deferred | WireResponse:
-        try:
-            response = work()
-        except Exception as error:
-            response = self._explain(error)
-        return response if isinstance(response, Deferred) else self._finish(response)
-
-    def _finish(self, answer: Response) -> WireResponse:
+    def _finish(self, given: Response) -> WireResponse:
         if _access_log.isEnabledFor(logging.INFO):
-            self._log_access(answer.status)
-        return finalize(answer, self._wire_request, self._request_id, self._protection.cors)
+            self._log_access(given.status)
+        return finalize(given, self._wire_request, self._request_id, self._protection.cors, self._run)
+
+    def _run(self, stream: Stream) -> RunningStream:
+        return RunningStream(stream, self._explain, self._aside)
 
     def _explain(self, error: Exception) -> Response:
         if not isinstance(error, OrdermillError):
@@ -158,5 +134,7 @@ class Exchange:
         return about
 
 
-def _ignore(_response: WireResponse) -> None:
+def _ignore(response: WireResponse) -> None:
     """Nobody waits for the answer."""
+    if not isinstance(response.body, bytes):
+        response.body.abandon()

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
 
 from ..security.protection import Protection
-from ..transport.ports import RunAside
-from ..transport.wsgi import request_of
+from ..wire.application import RunAside
+from ..wire.environ import request_of
 from ..wire.message import WireRequest, WireResponse
 from .exchange import Exchange
 from .problems import ProblemKinds
-from .route import Route
+from .route import AnyRoute
 from .router import Router
 
 if TYPE_CHECKING:
@@ -38,20 +38,22 @@ class Facade(cherrypy.Application):  # type: ignore[misc]  # CherryPy has no typ
         problem_kinds: what the errors that its handlers raise are over HTTP.
     """
 
-    def __init__(self, routes: Iterable[Route], protection: Protection, problem_kinds: ProblemKinds) -> None:
+    def __init__(self, routes: Iterable[AnyRoute], protection: Protection, problem_kinds: ProblemKinds) -> None:
         super().__init__(root=None)
         self._router = Router(routes)
         self._protection = protection
         self._problem_kinds = problem_kinds
 
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request, as PEP 3333 has it; the thread waits for the engine."""
         status, headers, body = self._exchange(request_of(environ)).wait()
         start_response(_STATUS_LINES[status], list(headers))
+        if not isinstance(body, bytes):
+            return body
         return [body] if body else []
 
     def begin(self, request: WireRequest, respond: Callable[[WireResponse], object], aside: RunAside) -> Exchange:
-        """Begin to answer a request in a loop; see `LoopApplication`. What the desk replies has to come in the loop."""
+        """Begin to answer a request in a loop; see `LoopApplication`. The engine's replies have to come in the loop."""
         exchange = self._exchange(request)
         exchange.begin(respond, aside)
         return exchange

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from http import HTTPStatus
 
 from ..security.cors import Cors
 from ..wire import request_id
 from ..wire.conditional import COMPRESSED_FROM, compress
-from ..wire.message import WireRequest, WireResponse
+from ..wire.message import WireRequest, WireResponse, WireStream
 from .response import Response
+from .stream import Stream
 
 _BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 
 
-def finalize(answer: Response, request: WireRequest, name: str, cors: Cors) -> WireResponse:
+def finalize(
+    answer: Response, request: WireRequest, name: str, cors: Cors, run: Callable[[Stream], WireStream]
+) -> WireResponse:
     """The answer as it is sent.
 
     Args:
@@ -21,6 +25,7 @@ def finalize(answer: Response, request: WireRequest, name: str, cors: Cors) -> W
         request: what it answers.
         name: the request's id.
         cors: which origins may call.
+        run: has a stream sent.
     """
     body, status, own, content_type, policy, ready = answer
     headers = [*own, *policy, (request_id.HEADER, name)]
@@ -28,6 +33,12 @@ def finalize(answer: Response, request: WireRequest, name: str, cors: Cors) -> W
         headers += cors.headers(request.fields)
         if request.method == "OPTIONS":
             headers += cors.preflight_headers(request.fields, dict(own).get("Allow", ""))
+    if not isinstance(body, bytes):
+        headers.append(("Content-Type", content_type))
+        if request.method != "HEAD":
+            return WireResponse(status, headers, run(body))
+        body.close()
+        return WireResponse(status, headers, b"")
     if status in _BODILESS:
         return WireResponse(status, headers, b"")
     if len(body) >= COMPRESSED_FROM:

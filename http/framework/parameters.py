@@ -12,7 +12,7 @@ from msgspec import Meta, UnsetType
 
 from ..wire.errors import InvalidParameter
 
-P = TypeVar("P", bound=msgspec.Struct)
+Q = TypeVar("Q", bound=msgspec.Struct)
 
 
 def whole(pattern: re.Pattern[str]) -> str:
@@ -44,7 +44,7 @@ def matching(pattern: re.Pattern[str], description: str, rule: str, example: str
 
 
 class NoParameters(msgspec.Struct, frozen=True):
-    """For a call that has none."""
+    """For an operation that takes none."""
 
 
 class Parameter(NamedTuple):
@@ -68,16 +68,18 @@ def parameters_of(kind: type[msgspec.Struct]) -> dict[str, Parameter]:
     return {field.encode_name: _parameter(field, hints[field.name]) for field in msgspec.structs.fields(kind)}
 
 
-def parse_query(query_string: str, kind: type[P]) -> P:
+def parse_query(query_string: str, kind: type[Q]) -> Q:
     """The parameters of a query.
 
     Args:
         query_string: the part of the address behind the question mark.
-        kind: which there may be.
+        kind: which there may be; each has a default.
 
     Raises:
         InvalidParameter: one is unknown, given twice, or breaks its rule.
     """
+    if not query_string:
+        return kind()
     known = parameters_of(kind)
     found: dict[str, Any] = {}
     for name, text in parse_qsl(query_string, keep_blank_values=True):

@@ -1,8 +1,10 @@
-"""The header that any request may have, as the description has it."""
+"""The headers of requests: declared once, read here, described in the OpenAPI."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from itertools import repeat
+from typing import Annotated, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -24,3 +26,16 @@ class RequestHeaders(msgspec.Struct, frozen=True, rename={"request_id": request_
     """What any request may say."""
 
     request_id: RequestId | UnsetType = UNSET
+
+
+H = TypeVar("H", bound=msgspec.Struct)
+
+
+def read_headers(fields: Mapping[str, str], kind: type[H]) -> H:
+    """The headers of a request as the client wrote them: what one of them means is up to whoever uses it.
+
+    Args:
+        fields: the header as it was sent.
+        kind: those that mean something.
+    """
+    return kind(*map(fields.get, kind.__struct_encode_fields__, repeat(UNSET)))

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from enum import Enum
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeAlias, cast
 
 import msgspec
 
 from ..security.access import Permission
-from .parameters import NoParameters
-from .request import Request
-from .request_headers import RequestHeaders
-from .response import Deferred, Response
+from .body import B
+from .deferred import Deferred
+from .parameters import NoParameters, Q
+from .request import NOTHING, Inputs, Request
+from .request_headers import H
+from .response import Response
 
 
 class Tag(Enum):
@@ -37,7 +39,7 @@ _ABOUT = {
 
 
 class Content(NamedTuple):
-    """A body of one media type."""
+    """The body of an answer in one media type."""
 
     kind: Any
     """The type of what is in it, as msgspec takes it."""
@@ -45,7 +47,7 @@ class Content(NamedTuple):
 
 
 class Result(NamedTuple):
-    """An answer that is no problem."""
+    """An answer other than a problem."""
 
     status: HTTPStatus
     description: str
@@ -55,40 +57,45 @@ class Result(NamedTuple):
     """By name, whether every such answer has it; those that all answers have are left out."""
 
 
-class Operation(NamedTuple):
-    """What a route takes and gives."""
+class Operation(NamedTuple, Generic[Q, H, B]):
+    """What a route takes and gives: requests are read by it, and the description is made of it."""
 
     name: str
     """A name of its own, for programs that are made from the description."""
     tag: Tag
+    inputs: Inputs[Q, H, B]
     results: tuple[Result, ...]
     problems: tuple[Exception, ...] = ()
-    """An example of each that is this route's own; those that follow from its body are left out."""
+    """An example of each that is this route's own; those that follow from its inputs are left out."""
     path: type[msgspec.Struct] = NoParameters
-    """What stands for the placeholders of the path."""
-    query: type[msgspec.Struct] = NoParameters
-    """The parameters that the handler asks the call for."""
-    headers: type[msgspec.Struct] = RequestHeaders
-    """The headers of requests, likewise; a field is renamed to its header."""
-    bodies: Mapping[str, Content] = {}
-    """By media type; empty where no body is taken."""
-    is_body_optional: bool = False
-    """Whether it may be left out."""
+    """What stands for the placeholders of the path, for the description: handlers say what is not there."""
     remark: str = ""
     """What else is to be said, in Markdown."""
 
 
-class Route(NamedTuple):
+class Route(NamedTuple, Generic[Q, H, B]):
     """What answers a method at a path."""
 
     method: str
     path: str
     """`{name}` stands for one segment."""
-    handler: Callable[[Request], Response | Deferred]
+    handler: Callable[[Request[Q, H, B]], Response | Deferred[Response]]
     """The first line of its docstring is the summary."""
     permission: Permission
     """What it asks of its callers."""
-    operation: Operation | None = None
-    """None for the pages about the API, which are no part of it."""
+    operation: Operation[Q, H, B] | None = None
+    """None for the pages about the API, which are not part of it and take nothing."""
     may_block: bool = False
     """Whether the handler may take long, or have to wait for the database: it is called in a thread then."""
+
+    def answer(self, request: Request[Q, H, B]) -> Response | Deferred[Response]:
+        """Read what the request brings along, and call the handler."""
+        request.read(cast(Inputs[Q, H, B], NOTHING) if self.operation is None else self.operation.inputs)
+        try:
+            return self.handler(request)
+        finally:
+            request.forget_body()
+
+
+AnyOperation: TypeAlias = Operation[Any, Any, Any]
+AnyRoute: TypeAlias = Route[Any, Any, Any]

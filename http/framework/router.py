@@ -9,13 +9,13 @@ from typing import NamedTuple
 from ..security.access import PUBLIC
 from ..wire.errors import MethodNotAllowed, NoSuchResource
 from .response import Response
-from .route import Route
+from .route import AnyRoute, Route
 
 
 class Found(NamedTuple):
     """The route of a request, and what stands for the placeholders in its path."""
 
-    route: Route
+    route: AnyRoute
     parameters: Mapping[str, str]
 
 
@@ -25,7 +25,7 @@ class _Node:
     def __init__(self) -> None:
         self.written: dict[str, _Node] = {}
         self.placeholder: _Node | None = None
-        self.methods: dict[str, Route] = {}
+        self.methods: dict[str, AnyRoute] = {}
 
 
 class Router:
@@ -36,10 +36,10 @@ class Router:
             whatever the method.
     """
 
-    def __init__(self, table: Iterable[Route]) -> None:
+    def __init__(self, table: Iterable[AnyRoute]) -> None:
         self._root = _Node()
         self._written: dict[tuple[str, str], Found] = {}
-        self._all: dict[str, Route] = {}  # only OPTIONS may ask for all there is
+        self._all: dict[str, AnyRoute] = {}  # only OPTIONS may ask for all there is
         for route in table:
             node = self._root
             for segment in route.path.split("/"):
@@ -79,7 +79,7 @@ class Router:
         raise MethodNotAllowed(allow)
 
 
-def words_beside(name: str, table: Iterable[Route]) -> frozenset[str]:
+def words_beside(name: str, table: Iterable[AnyRoute]) -> frozenset[str]:
     """The words that some path has where another one has a placeholder: nothing of that name could be asked for.
 
     Args:
@@ -97,7 +97,7 @@ def words_beside(name: str, table: Iterable[Route]) -> frozenset[str]:
     )
 
 
-def _walk(node: _Node, segments: list[str], depth: int) -> Iterator[dict[str, Route]]:
+def _walk(node: _Node, segments: list[str], depth: int) -> Iterator[dict[str, AnyRoute]]:
     if depth == len(segments):
         if node.methods:
             yield node.methods

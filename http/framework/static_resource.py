@@ -10,8 +10,7 @@ from typing import NamedTuple
 
 from ..wire.conditional import matches, pack
 from ..wire.headers import JSON, Headers
-from .parameters import NoParameters
-from .request import Request
+from .request import PlainRequest
 from .response import Response
 
 _KEEP: Headers = (("Cache-Control", "public, no-cache"),)
@@ -37,12 +36,11 @@ class StaticResource:
         self._policy: Headers = (*_KEEP, *policy)
         self._media_type = media_type
 
-    def read(self, request: Request) -> Response:
+    def read(self, request: PlainRequest) -> Response:
         """The document."""
-        request.query(NoParameters)
         body, packed, tag = self._content
         headers = (("ETag", tag),)
-        if matches(request.if_none_match, tag):
+        if matches(request.fields.get("If-None-Match", ""), tag):
             return Response(b"", HTTPStatus.NOT_MODIFIED, headers, policy=self._policy)
         return Response(body, HTTPStatus.OK, headers, self._media_type, self._policy, packed)
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import msgspec
 
+from ..framework.body import BodyFormat
 from ..framework.parameters import parameters_of
 from ..framework.problems import ProblemKinds
-from ..framework.route import Content, Operation, Result, Route
+from ..framework.route import AnyOperation, AnyRoute, Content, Result
 from ..security.access import Permission
 from ..wire import request_id
 from ..wire.conditional import COMPRESSED_FROM
@@ -44,7 +45,7 @@ _SCHEMES = {
 Tree = dict[str, Any]
 
 
-def describe(routes: Iterable[Route], problem_kinds: ProblemKinds, *, needs_keys: bool = False) -> Tree:
+def describe(routes: Iterable[AnyRoute], problem_kinds: ProblemKinds, *, needs_keys: bool = False) -> Tree:
     """The description as a tree of JSON.
 
     Args:
@@ -85,8 +86,9 @@ def describe(routes: Iterable[Route], problem_kinds: ProblemKinds, *, needs_keys
     }
 
 
-def _operation(route: Route, operation: Operation, described: list[tuple[Route, Operation]]) -> Tree:
-    places = (("path", operation.path), ("query", operation.query), ("header", operation.headers))
+def _operation(route: AnyRoute, operation: AnyOperation, described: list[tuple[AnyRoute, AnyOperation]]) -> Tree:
+    inputs = operation.inputs
+    places = (("path", operation.path), ("query", inputs.query), ("header", inputs.headers))
     tree: Tree = {
         "operationId": operation.name,
         "summary": (inspect.getdoc(route.handler) or "").partition("\n")[0].removesuffix(".").replace("`", ""),
@@ -97,10 +99,10 @@ def _operation(route: Route, operation: Operation, described: list[tuple[Route, 
             str(result.status.value): _result(result) | _links(route, result, described) for result in operation.results
         },
     }
-    if operation.bodies:
+    if inputs.body.formats:
         tree["requestBody"] = {
-            "required": not operation.is_body_optional,
-            "content": _contents(operation.bodies),
+            "required": not inputs.body.is_optional,
+            "content": _contents(inputs.body.formats),
         }
     return tree
 
@@ -132,11 +134,11 @@ def _parameters(place: str, kind: type[msgspec.Struct]) -> Iterator[Tree]:
         yield {"name": name, "in": place, "required": is_required, "description": description, "schema": tree}
 
 
-def _contents(contents: Mapping[str, Content]) -> Tree:
+def _contents(contents: Mapping[str, Content | BodyFormat[Any]]) -> Tree:
     return {media_type: _content(content) for media_type, content in contents.items()}
 
 
-def _content(content: Content) -> Tree:
+def _content(content: Content | BodyFormat[Any]) -> Tree:
     return {"schema": schema(content.kind), "example": msgspec.to_builtins(content.example)}
 
 
@@ -149,7 +151,7 @@ def _result(result: Result) -> Tree:
     return tree | ({"content": _contents(result.contents)} if result.contents else {})
 
 
-def _links(route: Route, result: Result, described: list[tuple[Route, Operation]]) -> Tree:
+def _links(route: AnyRoute, result: Result, described: list[tuple[AnyRoute, AnyOperation]]) -> Tree:
     """Where a call may make something: all that can be asked about it, by the fields that the answer names it with."""
     if route.method != "POST" or "{" in route.path:
         return {}
@@ -162,11 +164,9 @@ def _links(route: Route, result: Result, described: list[tuple[Route, Operation]
     return {"links": links} if links else {}
 
 
-def _components(operations: Iterable[Operation]) -> Tree:
-    contents = [
-        content
-        for operation in operations
-        for body in (operation.bodies, *(result.contents for result in operation.results))
-        for content in body.values()
-    ]
-    return components([Problem, *(content.kind for content in contents)])
+def _components(operations: Iterable[AnyOperation]) -> Tree:
+    kinds = [Problem]
+    for operation in operations:
+        kinds += (form.kind for form in operation.inputs.body.formats.values())
+        kinds += (content.kind for result in operation.results for content in result.contents.values())
+    return components(kinds)

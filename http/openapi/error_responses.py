@@ -10,16 +10,18 @@ import msgspec
 
 from ..framework.parameters import parameters_of
 from ..framework.problems import ProblemKinds, answer_for
-from ..framework.route import Operation, Route
+from ..framework.route import AnyOperation, AnyRoute
 from ..wire import request_id
 from ..wire.errors import (
     ContentTooLarge,
+    CrossOriginRefused,
     HeadTooLarge,
     InvalidParameter,
     KeyNotEnough,
     KeyRequired,
     LengthRequired,
     MalformedRequest,
+    MisdirectedRequest,
     NotJson,
     RequestTimeout,
     ServerBusy,
@@ -53,7 +55,7 @@ class _Refusal(NamedTuple):
 
 
 def error_responses(
-    route: Route, operation: Operation, problem_kinds: ProblemKinds, *, needs_keys: bool
+    route: AnyRoute, operation: AnyOperation, problem_kinds: ProblemKinds, *, needs_keys: bool
 ) -> dict[str, Tree]:
     """The descriptions of all problems that a route may answer with, by status.
 
@@ -75,17 +77,23 @@ def _refusal(error: Exception, problem_kinds: ProblemKinds) -> _Refusal:
     return _Refusal(answer, frozenset({request_id.HEADER, *(name for name, _ in answer.headers)}))
 
 
-def _examples(route: Route, operation: Operation, needs_keys: bool) -> Iterator[Exception]:
+def _examples(route: AnyRoute, operation: AnyOperation, needs_keys: bool) -> Iterator[Exception]:
     """One of each kind: what follows from the path and from the body, and what is the operation's own."""
-    if needs_keys and route.permission.roles:
+    if not needs_keys:
+        yield MisdirectedRequest()
+        if route.method != "GET":
+            yield CrossOriginRefused()
+    elif route.permission.roles:
         yield KeyRequired()
         yield KeyNotEnough(f"This needs a key with the role {route.permission.words}.")
-    yield InvalidParameter("page", f"is unknown here; known: {', '.join(parameters_of(operation.query)) or 'none'}")
-    if operation.bodies:
+    query: type[msgspec.Struct] = operation.inputs.query
+    formats = operation.inputs.body.formats
+    yield InvalidParameter("page", f"is unknown here; known: {', '.join(parameters_of(query)) or 'none'}")
+    if formats:
         yield LengthRequired()
         yield ContentTooLarge("More was sent than is taken here at once.")
-        yield UnsupportedMediaType(f"Send the body with Content-Type: {' or '.join(operation.bodies)}.")
-    if JSON in operation.bodies:
+        yield UnsupportedMediaType(f"Send the body with Content-Type: {' or '.join(formats)}.")
+    if JSON in formats:
         yield NotJson("Input data was truncated")
     yield from operation.problems
 

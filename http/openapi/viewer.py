@@ -5,8 +5,8 @@ An ordinary CherryPy application: exposed handlers, and tools for all that is ar
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from hashlib import sha256
 from http import HTTPStatus
 from importlib.metadata import distribution
@@ -82,11 +82,15 @@ class Pages:
         return _serve(file)
 
 
-def pages() -> Any:
-    """The CherryPy application, to be mounted in a tree."""
+def pages(check_origin: Callable[[str, Mapping[str, str]], object]) -> Any:
+    """The CherryPy application, to be mounted in a tree.
+
+    Args:
+        check_origin: called with the method and the header of each request; raises where it is not to be answered.
+    """
     application = cherrypy.Application(Pages(), MOUNTED_AT)
     tools = Toolbox("docs")
-    tools.problems = HandlerWrapperTool(_with_problems)
+    tools.problems = HandlerWrapperTool(partial(_with_problems, check_origin))
     application.toolboxes = {"tools": cherrypy.tools, "docs": tools}
     application.merge(
         {
@@ -135,13 +139,14 @@ def _serve(file: _File) -> bytes:
     return packed
 
 
-def _with_problems(handler: Callable[[], bytes]) -> bytes:
+def _with_problems(check_origin: Callable[[str, Mapping[str, str]], object], handler: Callable[[], bytes]) -> bytes:
     """The tool around every handler: refuses what none of them takes, and answers errors as the API does."""
     request, response = cherrypy.serving.request, cherrypy.serving.response
     response.headers[request_id.HEADER] = request_id.sound_or_new(request.headers.get(request_id.HEADER, ""))
     try:
         if isinstance(handler, cherrypy.HTTPError):  # CherryPy's way to say that there is none
             raise NoSuchResource
+        check_origin(request.method, request.headers)
         parse_query(request.query_string, NoParameters)
         return handler()
     except HttpError as error:

@@ -15,7 +15,7 @@ from typing import Any
 from ...engine import OrderEngine, Reply
 from ...engine.execution.handler import describe
 from ...engine.reply import answer, fail
-from ...engine.requests import AwaitOrder
+from ...engine.requests import Wait
 from ..transport.bounded_log import BoundedLog
 from .channel import AnnounceFacade, Answer, Asked, EngineHealth, Forgotten, Sender, Sent
 
@@ -86,7 +86,7 @@ class EngineServer:
 
     def _ask(self, number: int, request: Asked) -> None:
         reply = Reply[Any]()
-        if isinstance(request, AwaitOrder):
+        if isinstance(request, Wait):
             self._waits[number] = reply
         reply.when_done(partial(self._answer, number, reply))
         self._pass_on(request._replace(reply=reply))

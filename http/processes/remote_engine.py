@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from ...engine import Engine, EngineStopped, Reply
 from ...engine.reply import answer, fail
-from ...engine.requests import AwaitOrder, Request
+from ...engine.requests import Request, Wait
 from ...engine.startup import MAX_READERS
 from ...store.sqlite.reader import Reader
 from ...store.statements import Database
@@ -26,7 +26,7 @@ _SILENT_SECONDS = 3.0
 
 
 class RemoteEngine(Engine):
-    """The desk of an engine in another process. What can be read is read straight from the database.
+    """An engine in another process. What can be read is read straight from the database.
 
     Args:
         connection: to that process.
@@ -81,10 +81,10 @@ class RemoteEngine(Engine):
         return self._current().warnings
 
     def interrupt_waits(self) -> None:
-        """Have every wait over this desk end with EngineStopped, now and from now on."""
+        """Have every wait end with EngineStopped, now and from now on."""
         self._may_wait = False
         for number, request in list(self._asked.items()):
-            if isinstance(request, AwaitOrder):
+            if isinstance(request, Wait):
                 self._settle(Answer(number, None, EngineStopped()))
 
     def send(self, request: Request) -> None:
@@ -93,7 +93,7 @@ class RemoteEngine(Engine):
         Raises:
             EngineStopped: the engine has stopped.
         """
-        if isinstance(request, AwaitOrder) and not self._may_wait:
+        if isinstance(request, Wait) and not self._may_wait:
             raise EngineStopped
         self._send(request)
 
@@ -103,7 +103,7 @@ class RemoteEngine(Engine):
         if self._is_closed:
             del self._asked[number]
             raise EngineStopped
-        if isinstance(request, AwaitOrder):
+        if isinstance(request, Wait):
             request.reply.when_done(partial(self._forget, number))
         self._sender.send(Sent(number, request._replace(reply=None)))  # type: ignore[arg-type]  # it stays here
 

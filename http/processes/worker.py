@@ -28,13 +28,13 @@ def run_worker(connection: Connection, config: ServerConfig, path: Path, set_up:
     leave_stopping_to_parent()
     set_up()
     tune_process(config.max_idle_connections)
-    desk = RemoteEngine(connection, path)
-    server = http_server(desk, config, cherrypy.tree)
+    engine = RemoteEngine(connection, path)
+    server = http_server(engine, config, cherrypy.tree)
     server.prepare()
     thread = threading.Thread(target=server.start, name="ordermill-http")
     thread.start()
-    desk.announce()
-    desk.serve()
-    desk.close()  # first, so that whoever waits for an answer gets one
+    engine.announce()
+    engine.serve()
+    engine.close()  # first, so that whoever waits for an answer gets one
     server.stop()
     thread.join()

@@ -18,6 +18,7 @@ from msgspec import Meta
 
 from ...store.domain.errors import OrdermillError
 from ...store.domain.order import USER, USER_RULE
+from ...store.domain.text import in_one_line
 
 _PREFIX = "om"
 _ID_BYTES = 6
@@ -102,6 +103,8 @@ def read_keys(path: Path) -> dict[str, KeyEntry]:
             is_json = isinstance(error, msgspec.ValidationError)
             why = "a field is missing, unknown or wrong" if is_json else str(error)
             raise KeysUnusable(f"Line {number} of {path} is no key ({why}): repair or remove it.") from None
+        if entry.name is not None:
+            entry = msgspec.structs.replace(entry, name=in_one_line(entry.name))
         if entry.id in entries:
             raise KeysUnusable(f"Line {number} of {path} has the id of a key before it: remove one of them.")
         entries[entry.id] = entry
@@ -121,10 +124,12 @@ def create_key(path: Path, roles: Iterable[Role], user: str | None = None, name:
         The key. Nobody can tell it again.
 
     Raises:
-        KeysUnusable: the file cannot be read or written, or the user is none.
+        KeysUnusable: the file cannot be read or written, the user is none, or the name cannot be shown.
     """
     if user is not None and USER.fullmatch(user) is None:
         raise KeysUnusable(f"A user is written with {USER_RULE}; {user!r} is not.")
+    if name is not None and in_one_line(name) != name:
+        raise KeysUnusable(f"The name {name!r} has a character in it that nobody can see: leave it out.")
     key_id = secrets.token_hex(_ID_BYTES)
     key = f"{_PREFIX}_{key_id}_{secrets.token_hex(_SECRET_BYTES)}"
     created_at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -39,6 +39,10 @@ class Cors:
         """Whether any origin may call."""
         return bool(self._origins)
 
+    def allows(self, origin: str) -> bool:
+        """Whether pages of this origin may call."""
+        return "*" in self._origins or origin in self._origins
+
     def headers(self, fields: Mapping[str, str]) -> Headers:
         """What goes along with an answer.
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...store.domain.errors import InvalidConfiguration
 from .access import Authenticator
 from .cors import Cors
+from .cross_origin import CrossOriginProtection
 from .keyring import Keyring
 from .rate_limit import UserRateLimiter
 
@@ -18,11 +20,26 @@ if TYPE_CHECKING:
 
 
 class Protection(NamedTuple):
-    """What stands between a server and its callers: nothing, unless it is set."""
+    """What stands between a server and its callers: little, unless it is set."""
 
     authenticator: Authenticator = Authenticator(None)
     cors: Cors = Cors(None)
     user_rate: UserRateLimiter = UserRateLimiter(None)
+    cross_origin: CrossOriginProtection = CrossOriginProtection(Cors(None))
+
+    def check_origin(self, method: str, fields: Mapping[str, str]) -> None:
+        """Refuse what a page of another site has sent, where no key protects from that.
+
+        Args:
+            method: of the request.
+            fields: its header.
+
+        Raises:
+            MisdirectedRequest: it is for a host that this server is not.
+            CrossOriginRefused: a page of another site has sent it.
+        """
+        if not self.authenticator.needs_keys:
+            self.cross_origin.check(method, fields)
 
 
 UNPROTECTED = Protection()
@@ -42,14 +59,21 @@ def protect(config: ServerConfig) -> Protection:
         )
     if config.keys_file is not None and config.allow_anonymous:
         raise InvalidConfiguration("--keys-file and --allow-anonymous exclude each other: leave one of them out.")
+    cors = Cors(config.cors_origins)
+    if config.keys_file is None and cors.allows("*"):
+        raise InvalidConfiguration(
+            "--cors-origins '*' lets any page that is open in a browser send and read all orders: name the origins, "
+            "or have keys asked for with --keys-file."
+        )
     if config.user_burst is not None and config.user_rate is None:
         raise InvalidConfiguration("--user-burst limits nothing without --user-rate: set that too.")
     if config.user_rate is not None and config.http_processes > 1:
         raise InvalidConfiguration("--user-rate is counted by one process: leave out --http-processes, or the rate.")
     return Protection(
         Authenticator(None if config.keys_file is None else Keyring(Path(config.keys_file))),
-        Cors(config.cors_origins),
+        cors,
         UserRateLimiter(config.user_rate, config.user_burst),
+        CrossOriginProtection(cors, only_loopback=not config.allow_anonymous, name=config.host),
     )
 
 

@@ -20,7 +20,9 @@ _MAX_USERS = 100_000
 class UserRateLimiter:
     """A bucket of orders for each user, which fills at a steady rate (GCRA).
 
-    The users who have been silent longest are forgotten where there are very many: their buckets are full by then.
+    So that memory is bounded, the users who have been silent longest are forgotten where there are very many. A bucket
+    is full by then, unless 100,000 other users have sent orders within the time in which it fills: a user who can send
+    in so many names is none that a limit for users could hold.
 
     Args:
         per_second: orders a second; None for no limit.

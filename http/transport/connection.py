@@ -14,11 +14,11 @@ from typing import cast
 
 from ..wire import request_id
 from ..wire.errors import HttpError, RequestTimeout, ServerBusy
-from ..wire.message import WireRequest, WireResponse
-from ..wire.problem_details import MEDIA_TYPE, answer_for_http_error
+from ..wire.message import PendingAnswer, WireRequest, WireResponse, WireStream
+from ..wire.problem_details import answer_for_http_error, headers_of
 from ..wire.request_head import Head
 from .buffer_budget import OWN_BYTES, Reservation
-from .ports import ConnectionServer, PendingAnswer
+from .ports import ConnectionServer
 from .request_reader import RequestReader
 
 _AT_ONCE = 16
@@ -39,6 +39,7 @@ class Connection(asyncio.Protocol):
         "_deadline",
         "_is_advancing",
         "_is_answering",
+        "_is_due",
         "_is_ended_by_client",
         "_is_ending",
         "_is_kept",
@@ -49,6 +50,7 @@ class Connection(asyncio.Protocol):
         "_reader",
         "_reservation",
         "_server",
+        "_stream",
         "_transport",
         "_unsent",
         "_version",
@@ -62,12 +64,14 @@ class Connection(asyncio.Protocol):
         self._reader = RequestReader(server.max_body_bytes)
         self._reservation = Reservation(server.buffer_budget)
         self._pending: PendingAnswer | None = None
+        self._stream: WireStream | None = None
         self._deadline = math.inf
         self._unsent = 0
         self._version = ""
         self._is_kept = True
         self._is_advancing = False
         self._is_answering = False
+        self._is_due = False
         self._is_ended_by_client = False
         self._is_ending = False
         self._is_paused = False
@@ -113,7 +117,7 @@ class Connection(asyncio.Protocol):
         self._is_ending = True
         if self._pending is not None:
             self._pending.abandon()
-            self._pending = None
+            self._pending = self._stream = None
 
     def pause_writing(self) -> None:
         """The client reads more slowly than it is answered."""
@@ -124,7 +128,11 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """It has read nearly all."""
         self._is_paused = False
-        if not self._is_answering:
+        if self._stream is not None:
+            self._reservation.hold(0)
+            self._unsent = 0  # each part has its own time
+            self._pull()
+        elif not self._is_answering:
             self._reservation.hold(0)
             self._advance()
 
@@ -163,6 +171,11 @@ class Connection(asyncio.Protocol):
             self._refuse(RequestTimeout(), self._reader.head)
         else:
             self.abort() if unsent or self._is_ending else self.close()
+
+    def end_stream(self) -> None:
+        """End its answer where it would wait, if that is one that goes on."""
+        if self._stream is not None:
+            self._stream.hurry()
 
     def close(self) -> None:
         """End it, when what was answered has been sent."""
@@ -233,21 +246,59 @@ class Connection(asyncio.Protocol):
         self._version = head.version
         self._is_kept = head.is_kept
         pending = self._server.begin(WireRequest(head.method, head.path, head.query, head.fields, body), self.respond)
-        if self._is_answering:
+        if self._is_answering and self._stream is None:
             self._pending = pending
             if self._is_ended_by_client:
                 pending.hurry()
 
     def respond(self, response: WireResponse) -> None:
         """Send an answer as a whole."""
-        if self._transport.is_closing():
-            return
         status, headers, body = response
+        if self._transport.is_closing():
+            if not isinstance(body, bytes):
+                body.abandon()
+            return
         if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
             self._is_kept = False
+        if not isinstance(body, bytes):
+            self._begin_stream(status, headers, body)
+            return
         head = self._head(status, headers)
         self._transport.write(head + body if body else head)
         self._end_answer()
+
+    def _begin_stream(self, status: int, headers: Iterable[tuple[str, str]], stream: WireStream) -> None:
+        if self._is_chunking:
+            headers = (*headers, ("Transfer-Encoding", "chunked"))
+        else:
+            self._is_kept = False  # its end is the end of the body
+        self._transport.write(self._head(status, headers))
+        self._pending = self._stream = stream
+        if self._is_ended_by_client:
+            stream.hurry()
+        self._is_due = True
+        self._pull()
+
+    @property
+    def _is_chunking(self) -> bool:
+        return self._version != "HTTP/1.0"
+
+    def _pull(self) -> None:
+        if self._stream is not None and self._is_due and not self._is_paused:
+            self._is_due = False
+            self._stream.pull(self._take, self.abort)
+
+    def _take(self, part: bytes | None) -> None:
+        if part is None:
+            self._stream = None
+            if self._is_chunking:
+                self._transport.write(b"0\r\n\r\n")
+            self._end_answer()
+            return
+        if part:
+            self._transport.write(b"%x\r\n%b\r\n" % (len(part), part) if self._is_chunking else part)
+        self._is_due = True
+        self._loop.call_soon(self._pull)  # others have their turn first
 
     def _head(self, status: int, headers: Iterable[tuple[str, str]]) -> bytes:
         lines = [_STATUS_LINES[status]]
@@ -276,15 +327,9 @@ class Connection(asyncio.Protocol):
         problem = answer_for_http_error(fault)
         request = request_id.sound_or_new("" if head is None else head.fields.get("X-Request-Id", ""))
         _access_log.info("refused before it could be routed: %d", problem.status, extra={"request_id": request})
-        headers = (
-            ("Content-Type", MEDIA_TYPE),
-            ("Content-Length", str(len(problem.body))),
-            (request_id.HEADER, request),
-            *problem.headers,
-        )
         self._is_kept = False
         is_head = head is not None and head.method == "HEAD"
-        self.respond(WireResponse(problem.status, headers, b"" if is_head else problem.body))
+        self.respond(WireResponse(problem.status, headers_of(problem, request), b"" if is_head else problem.body))
 
     def _hang_up(self) -> None:
         self._is_ending = True

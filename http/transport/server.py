@@ -9,21 +9,25 @@ import math
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...store.domain.errors import InvalidConfiguration, OrdermillError
 from ..config import ServerConfig
-from ..wire.message import WireRequest, WireResponse
+from ..wire.application import LoopApplication, RunAside
+from ..wire.message import PendingAnswer, WireRequest, WireResponse
 from .bounded_log import BoundedLog
 from .buffer_budget import BufferBudget
 from .connection import Connection
 from .forks import keep_from_children
-from .ports import Application, PendingAnswer
 from .tls import Tls
 from .tuning import GRACE_SECONDS, connections_allowed
 from .wake_ups import WakeUps
 from .workers import Workers
 from .wsgi import WsgiCall
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
 
 try:
     from uvloop import new_event_loop
@@ -60,7 +64,7 @@ class HttpServer:
         InvalidConfiguration: the files for TLS are not usable.
     """
 
-    def __init__(self, apps: Mapping[str, Application], config: ServerConfig) -> None:
+    def __init__(self, apps: Mapping[str, LoopApplication | WSGIApplication], config: ServerConfig) -> None:
         self._apps = apps
         self._config = config
         self.tls = _tls(config)
@@ -126,7 +130,7 @@ class HttpServer:
             if self._is_stopping:  # before it has begun
                 return
             self._has_begun = True
-        self._mounts = sorted(self._apps.items(), key=lambda mount: -len(mount[0]))
+        self._mounts = sorted(map(self._mount, self._apps), key=lambda mount: -len(mount.path))
         self._workers = Workers(self._config.threads, self.wake_ups)
         self.loop = loop = new_event_loop()
         try:
@@ -168,15 +172,18 @@ class HttpServer:
     def begin(self, request: WireRequest, respond: Callable[[WireResponse], object]) -> PendingAnswer:
         """Have a request answered; `respond` is called with the answer, be it before this returns."""
         path = request.path
-        name, app = next(
-            mount for mount in self._mounts if not mount[0] or path == mount[0] or path.startswith(f"{mount[0]}/")
+        begin = next(
+            mount.begin
+            for mount in self._mounts
+            if not mount.path or path == mount.path or path.startswith(f"{mount.path}/")
         )
-        begin = getattr(app, "begin", None)
-        if begin is not None:
-            pending: PendingAnswer = begin(request, respond, self._workers.run)
-            return pending
-        scheme = "http" if self.tls is None else "https"
-        return WsgiCall(app, name, request, (*self.address, scheme), respond, self._workers.run)
+        return begin(request, respond, self._workers.run)
+
+    def _mount(self, path: str) -> _Mount:
+        app = self._apps[path]
+        if isinstance(app, LoopApplication):
+            return _Mount(path, app.begin)
+        return _Mount(path, partial(WsgiCall, app, path, (*self.address, "http" if self.tls is None else "https")))
 
     # In the loop.
 
@@ -243,6 +250,8 @@ class HttpServer:
                 connection.abort()
             elif connection.is_idle:
                 connection.close()
+            else:
+                connection.end_stream()
         if (not self.connections and not self._opening) or now >= self._ends_at + 1:
             self.loop.stop()
         else:
@@ -258,6 +267,14 @@ class HttpServer:
 
     def _note_error(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         self._errors.error(f"unexpected error in the loop: {context['message']}", context.get("exception"))
+
+
+class _Mount(NamedTuple):
+    """An application, and where it is."""
+
+    path: str
+    begin: Callable[[WireRequest, Callable[[WireResponse], object], RunAside], PendingAnswer]
+    """See `LoopApplication`."""
 
 
 def cannot_listen(url: str, error: OSError) -> CannotListen:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import logging
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from http import HTTPStatus
-from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from ..wire import request_id
+from ..wire.application import RunAside
+from ..wire.environ import environ_of
 from ..wire.errors import ServerBusy
 from ..wire.message import WireRequest, WireResponse
-from ..wire.problem_details import MEDIA_TYPE, UNEXPECTED, ProblemAnswer, answer_for_http_error
-from .ports import RunAside
+from ..wire.problem_details import UNEXPECTED, ProblemAnswer, answer_for_http_error, headers_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
@@ -30,8 +29,8 @@ class WsgiCall:
     Args:
         app: the application.
         mounted_at: the path that it is mounted at.
-        request: what is asked.
         server: host and port, and `http` or `https`.
+        request: what is asked.
         respond: called in the loop with the answer.
         aside: runs it in a thread.
     """
@@ -40,8 +39,8 @@ class WsgiCall:
         self,
         app: WSGIApplication,
         mounted_at: str,
-        request: WireRequest,
         server: tuple[str, int, str],
+        request: WireRequest,
         respond: Callable[[WireResponse], object],
         aside: RunAside,
     ) -> None:
@@ -102,66 +101,6 @@ def call(app: WSGIApplication, environ: WSGIEnvironment) -> WireResponse:
     return WireResponse(status, headers, b"" if environ["REQUEST_METHOD"] == "HEAD" else body)
 
 
-def environ_of(request: WireRequest, mounted_at: str, host: str, port: int, scheme: str) -> WSGIEnvironment:
-    """A request as PEP 3333 has it.
-
-    Args:
-        request: it.
-        mounted_at: the path that the application is mounted at.
-        host: of the server.
-        port: likewise.
-        scheme: `http` or `https`.
-    """
-    body = request.body
-    environ: dict[str, Any] = {
-        "REQUEST_METHOD": request.method,
-        "SCRIPT_NAME": mounted_at,
-        "PATH_INFO": request.path[len(mounted_at) :],
-        "QUERY_STRING": request.query,
-        "SERVER_NAME": host,
-        "SERVER_PORT": str(port),
-        "SERVER_PROTOCOL": "HTTP/1.1",
-        "wsgi.version": (1, 0),
-        "wsgi.url_scheme": scheme,
-        "wsgi.input": BytesIO(body or b""),
-        "wsgi.errors": sys.stderr,
-        "wsgi.multithread": True,
-        "wsgi.multiprocess": False,
-        "wsgi.run_once": False,
-    }
-    if body is not None:
-        environ["CONTENT_LENGTH"] = str(len(body))
-    for name, value in request.fields.items():
-        if name == "Content-Type":
-            environ["CONTENT_TYPE"] = value
-        elif name not in ("Content-Length", "Transfer-Encoding"):
-            environ["HTTP_" + name.upper().replace("-", "_")] = value
-    return environ
-
-
-def request_of(environ: Mapping[str, Any]) -> WireRequest:
-    """A request that some WSGI server took in.
-
-    Args:
-        environ: as PEP 3333 has it.
-    """
-    fields = {name[5:].replace("_", "-").title(): value for name, value in environ.items() if name.startswith("HTTP_")}
-    if content_type := environ.get("CONTENT_TYPE"):
-        fields["Content-Type"] = content_type
-    body: bytes | None = None
-    if length := environ.get("CONTENT_LENGTH"):
-        body = environ["wsgi.input"].read(int(length))
-    elif "HTTP_TRANSFER_ENCODING" in environ and environ.get("wsgi.input_terminated"):
-        body = environ["wsgi.input"].read(-1)
-    path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
-    return WireRequest(environ["REQUEST_METHOD"], path, environ.get("QUERY_STRING", ""), fields, body)
-
-
 def _problem(request: WireRequest, problem: ProblemAnswer) -> WireResponse:
-    headers = (
-        ("Content-Type", MEDIA_TYPE),
-        ("Content-Length", str(len(problem.body))),
-        (request_id.HEADER, request_id.sound_or_new(request.fields.get("X-Request-Id", ""))),
-        *problem.headers,
-    )
+    headers = headers_of(problem, request_id.sound_or_new(request.fields.get("X-Request-Id", "")))
     return WireResponse(problem.status, headers, b"" if request.method == "HEAD" else problem.body)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Mapping
 
 from .header_lists import read_list, unquote
 
@@ -50,14 +49,14 @@ def pack(body: bytes) -> bytes:
     return gzip.compress(body, _LEVEL, mtime=0)
 
 
-def preferred_wait(fields: Mapping[str, str]) -> int | None:
+def preferred_wait(prefer: str) -> int | None:
     """How many seconds the client prefers to wait (RFC 7240 §4.3); None where it does not say.
 
     A preference that makes no sense is ignored, as the RFC has it.
+
+    Args:
+        prefer: the header, or the empty string.
     """
-    prefer = fields.get("Prefer")
-    if prefer is None:
-        return None
     for preference in read_list(prefer):
         name, _, value = preference.value.partition("=")
         seconds = unquote(value.strip())

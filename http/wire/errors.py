@@ -5,8 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import ClassVar
 
-from ...store.domain.errors import FieldFault, OrdermillError
-from ...store.domain.order import pointer_to
+from ...store.domain.errors import FieldFault, OrdermillError, pointer_to
 
 _CHALLENGE = 'Bearer realm="ordermill"'
 
@@ -192,6 +191,30 @@ class KeyNotEnough(HttpError):
     slug = "key-not-enough"
     title = "The key is not good for this"
     headers = (("WWW-Authenticate", 'Bearer realm="ordermill", error="insufficient_scope"'),)
+
+
+class MisdirectedRequest(HttpError):
+    """The request is for a host that this server is not."""
+
+    status = HTTPStatus.MISDIRECTED_REQUEST
+    slug = "misdirected"
+    title = "The request is for another host"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This server asks for no key, and so answers to names of its own machine only, such as localhost."
+        )
+
+
+class CrossOriginRefused(HttpError):
+    """A page of another origin would change something."""
+
+    status = HTTPStatus.FORBIDDEN
+    slug = "cross-origin"
+    title = "A page of another origin must not do this"
+
+    def __init__(self) -> None:
+        super().__init__("The request comes from a page of another origin, which is none that may call.")
 
 
 class TooManyOrders(HttpError):

@@ -1,9 +1,9 @@
-"""A request and a response as they are when nothing is known of sockets, of WSGI or of orders."""
+"""A request and its answer as they are when nothing is known of sockets, of WSGI or of orders."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple, Protocol
 
 
 class WireRequest(NamedTuple):
@@ -20,11 +20,33 @@ class WireRequest(NamedTuple):
     """None where none was announced."""
 
 
+class PendingAnswer(Protocol):
+    """An answer, or the rest of it, that is not there yet."""
+
+    def hurry(self) -> None:
+        """The client sends nothing more, and may have gone: do not wait for what need not be waited for."""
+
+    def abandon(self) -> None:
+        """The client has gone: nobody wants the answer any more."""
+
+
+class WireStream(PendingAnswer, Iterable[bytes], Protocol):
+    """A body that goes on, part by part; hurried, it ends where it would wait. To iterate over it is to wait for it."""
+
+    def pull(self, take: Callable[[bytes | None], object], cut: Callable[[], object]) -> None:
+        """Have the next part given, once it is there: the client can take it. Not before the last one was given.
+
+        Args:
+            take: called in the loop with it, be it before this returns; with None where the body ends.
+            cut: called instead where it cannot go on, so that it must not look whole.
+        """
+
+
 class WireResponse(NamedTuple):
-    """An answer that is there as a whole."""
+    """An answer."""
 
     status: int
     headers: Iterable[tuple[str, str]]
-    """Without those that belong to the connection: Connection, Date, Server."""
-    body: bytes
+    """Without those that belong to the connection: Connection, Date, Server, Transfer-Encoding."""
+    body: bytes | WireStream
     """As it is sent; empty for HEAD, whatever Content-Length says."""

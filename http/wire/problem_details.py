@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 import msgspec
 
+from . import request_id
 from .errors import HttpError
+from .headers import FORGET, Headers
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -74,6 +76,22 @@ def answer_for_http_error(error: HttpError) -> ProblemAnswer:
 def answer_for_status(status: HTTPStatus, detail: str) -> ProblemAnswer:
     """What a client gets where all that is known is the status: `about:blank`, as RFC 9457 §4.2.1 has it."""
     return ProblemAnswer(status, _encode(Problem("about:blank", status.phrase, status, detail)), ())
+
+
+def headers_of(problem: ProblemAnswer, name: str) -> Headers:
+    """The whole header of a problem that is answered where no route was found, or asked.
+
+    Args:
+        problem: it.
+        name: the request's id.
+    """
+    return (
+        ("Content-Type", MEDIA_TYPE),
+        ("Content-Length", str(len(problem.body))),
+        (request_id.HEADER, name),
+        *FORGET,
+        *problem.headers,
+    )
 
 
 UNEXPECTED = answer_for_status(HTTPStatus.INTERNAL_SERVER_ERROR, "An unexpected error; it has been logged.")

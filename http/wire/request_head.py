@@ -80,7 +80,9 @@ def find_end(received: bytes | bytearray, begin: int = 0) -> int:
             raise TargetTooLong(MAX_TARGET_BYTES)
         raise HeadTooLarge(f"The header is longer than {MAX_HEAD_BYTES} bytes.")
     # Do not wait for the rest of what is no HTTP: TLS on the wrong port, or lines without CR.
-    _check_text(received.removesuffix(b"\r"))
+    # What was looked at before is not looked at again: a head may come byte by byte.
+    begin -= received[max(0, begin - 1) : begin] == b"\r"
+    _check_text(received[begin:].removesuffix(b"\r"))
     return 0
 
 

@@ -22,6 +22,15 @@ class FieldFault(NamedTuple):
     """What is wrong and what is allowed."""
 
 
+def pointer_to(name: str) -> str:
+    """The JSON pointer (RFC 6901) to a field.
+
+    Args:
+        name: the field's.
+    """
+    return "/" + name.replace("~", "~0").replace("/", "~1")
+
+
 class InvalidOrder(OrdermillError):
     """An order breaks the rules for its fields. `faults` names every fault, not only the first."""
 
@@ -52,6 +61,20 @@ class OrderConflict(OrdermillError):
     def __init__(self, order_id: str) -> None:
         self.order_id = order_id
         super().__init__(f"Order {order_id!r} exists with other content: send it under an id of its own.")
+
+
+class EventsGone(OrdermillError):
+    """Events that come next were removed with their orders, for their age: whoever follows the log has missed them."""
+
+    def __init__(self, after: int, removed_through: int) -> None:
+        self.after = after
+        """The last event before the gap."""
+        self.removed_through = removed_through
+        """The last one of those that were removed; beyond it the log is whole."""
+        super().__init__(
+            f"Events between {after} and {removed_through} were removed with their orders: look the orders up, then go "
+            "on with what is left."
+        )
 
 
 class TransitionRefused(OrdermillError):

@@ -93,3 +93,7 @@ SETTLED_RULE = " or ".join(SETTLE)
 
 BACKLOG = frozenset({OrderStatus.PENDING, OrderStatus.PROCESSING})
 """The statuses of orders that the engine still has to work on."""
+FINISHES = frozenset(edge for edge in EDGES if edge.source in BACKLOG and edge.target not in BACKLOG)
+"""The edges out of the backlog."""
+BEGINS_ANEW = frozenset(edge for edge in EDGES if edge.source not in {None, *BACKLOG} and edge.target in BACKLOG)
+"""The edges back into the backlog."""

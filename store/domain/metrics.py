@@ -20,6 +20,9 @@ PRUNED_TIMED_ORDERS = "pruned_timed_orders"
 PRUNED_PROCESSING_MICROSECONDS = "pruned_processing_microseconds"
 """The name in `totals` of how much of PROCESSING_MICROSECONDS belongs to removed orders."""
 
+REMOVED_EVENTS_THROUGH = "removed_events_through"
+"""The name in `totals` of the highest id of a transition that was removed with its order."""
+
 
 class OrderMetrics(msgspec.Struct, frozen=True, kw_only=True):
     """What the totals say. At rest each equals a recount of the tables, exactly."""

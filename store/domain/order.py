@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import force_setattr
 
-from .errors import FieldFault, InvalidOrder
+from .errors import FieldFault, InvalidOrder, pointer_to
 
 # Clients and proxies resolve . and .. in a path: an order of that name could be sent and never be asked for.
 IDENTIFIER = re.compile(r"(?!\.+$)[A-Za-z0-9._:-]{1,64}")
@@ -137,11 +137,6 @@ def amount_from_cents(cents: int) -> Decimal:
 def format_cents(cents: int) -> str:
     """Money as it is written in answers: `19.99`."""
     return f"{cents // 100}.{cents % 100:02d}"
-
-
-def pointer_to(name: str) -> str:
-    """The JSON pointer (RFC 6901) to a field."""
-    return "/" + name.replace("~", "~0").replace("/", "~1")
 
 
 def _is_money(amount: Decimal) -> bool:

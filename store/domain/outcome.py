@@ -6,6 +6,7 @@ from collections import Counter
 from enum import StrEnum
 from typing import NamedTuple
 
+from .lifecycle import Edge
 from .record import Move, OrderRecord
 
 
@@ -39,3 +40,5 @@ class Recorded(NamedTuple):
     """The steps that were not: the order was no longer where its mover saw it."""
     changes: Counter[str]
     """What was added to each of the running totals."""
+    taken: Counter[Edge]
+    """How many orders took each edge."""

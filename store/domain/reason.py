@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 
 from .errors import FieldFault
+from .text import UNPRINTABLE
 
 MAX_REASON = 500
 """Characters of a reason at the most."""
-REASON = re.compile(rf"[^\x00-\x1f\x7f-\x9f]{{1,{MAX_REASON}}}")
-"""A reason, as JSON can hold it: without control characters."""
+REASON = re.compile(rf"[^{UNPRINTABLE}]{{1,{MAX_REASON}}}")
+"""A reason, as JSON can hold it: without what is not meant to be seen."""
 _HALF_CHARACTER = re.compile(r"[\ud800-\udfff]")
-REASON_RULE = f"a string of 1 to {MAX_REASON} characters, none of them a control"
+REASON_RULE = f"a string of 1 to {MAX_REASON} characters, none of them a control or a mark of direction"
 
 
 def reason_faults(reason: object) -> list[FieldFault]:

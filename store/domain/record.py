@@ -109,6 +109,8 @@ class Transition(msgspec.Struct, frozen=True):
 class Move(NamedTuple):
     """An order's step along an edge, not recorded yet."""
 
+    edge: Edge
+    """A member of `lifecycle.EDGES`."""
     before: OrderRecord
     """The order as the mover knows it; recorded only if its status and attempt are still these."""
     after: OrderRecord
@@ -159,7 +161,7 @@ def move(
         ready_us,
         record.last_error if error is None else error,
     )
-    return Move(record, after, edge.why if reason is None else reason, cause)
+    return Move(edge, record, after, edge.why if reason is None else reason, cause)
 
 
 @lru_cache(maxsize=1024)  # whatever one transaction changed has the same time

@@ -18,7 +18,8 @@ from ..statements import run
 from ..translation import translated_errors
 from .descriptor import Identity, identify
 
-_PATIENCE_MILLISECONDS = 100
+_CHECKPOINT_SECONDS = 0.1
+"""How long a checkpoint waits for those who read."""
 
 T = TypeVar("T")
 
@@ -40,14 +41,14 @@ class OpenFiles:
     """
 
     def __init__(self, path: Path) -> None:
-        self._known: list[tuple[Path, Identity | None]] = [
-            (name, identify(name)) for name in (path, Path(f"{path}-wal"), Path(f"{path}-shm"))
+        self._known: list[tuple[Path, str, Identity | None]] = [
+            (name, str(name), identify(name)) for name in (path, Path(f"{path}-wal"), Path(f"{path}-shm"))
         ]
 
     def gone(self) -> Path | None:
         """The first that is not in its place; None while all are. Takes some microseconds."""
-        for path, identity in self._known:
-            if identify(path) != identity:
+        for path, name, identity in self._known:
+            if identify(name) != identity:
                 return path
         return None
 
@@ -114,11 +115,30 @@ class Writer(SqliteDatabase):
     def wait_at_most(self, seconds: float) -> None:
         """From now on, wait so long for another connection that has locked the database.
 
+        Args:
+            seconds: how long.
+
         Raises:
             StoreUnavailable: the database did not answer.
         """
         with translated_errors():
-            run(self, f"PRAGMA busy_timeout = {round(seconds * 1000)}")
+            self._set_busy_timeout(seconds)
+
+    def begin_log_anew(self) -> bool:
+        """Copy the log into the database, and begin it anew, once nobody reads from it; waits for that a moment only.
+
+        Returns:
+            Whether that was done.
+
+        Raises:
+            peewee.DatabaseError: the database does not take writes.
+        """
+        self._set_busy_timeout(_CHECKPOINT_SECONDS)
+        try:
+            was_busy, _, _ = run(self, "PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        finally:
+            self._set_busy_timeout(self.timeout)
+        return not was_busy
 
     def begin(self, lock_type: str | None = None) -> None:
         """Begin a transaction, if all files are in their place."""
@@ -131,15 +151,13 @@ class Writer(SqliteDatabase):
         self.check_files()
 
     def _save(self) -> None:
-        run(self, f"PRAGMA busy_timeout = {_PATIENCE_MILLISECONDS}")
         try:
-            was_busy, _, _ = run(self, "PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            self._is_saved = self.begin_log_anew()
         except DatabaseError as error:
             _log.error("its log could not be copied into the database: %s", error)
-        else:
-            self._is_saved = not was_busy
-        finally:
-            run(self, f"PRAGMA busy_timeout = {round(self.timeout * 1000)}")
+
+    def _set_busy_timeout(self, seconds: float) -> None:
+        run(self, f"PRAGMA busy_timeout = {round(seconds * 1000)}")
 
     def _close(self, connection: sqlite3.Connection) -> None:
         if self.files is not None and self.files.gone() is not None and not self._is_saved:

@@ -24,10 +24,10 @@ class Identity(NamedTuple):
     inode: int
 
 
-def identify(path: Path) -> Identity | None:
+def identify(path: Path | str) -> Identity | None:
     """The file that has a name at this moment; None where there is none."""
     try:
-        found = path.stat()
+        found = os.stat(path)  # noqa: PTH116  # thrice as quick as by a Path, six times a transaction
     except OSError:
         return None
     return Identity(found.st_dev, found.st_ino)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from peewee import SqliteDatabase
-
 from ..statements import run
 from ..translation import translated_errors
+from .connection import Writer
 
 CHECKPOINT_PAGES = 8_000
 """Pages of 4 KiB after which SQLite copies the log into the database by itself. Large, so that a page which many
 commits write is copied once; small enough that the log stays at about 32 MiB."""
 
 _PAGE_BYTES = 4096
-_PATIENCE_MILLISECONDS = 100
 
 
 class WriteAheadLog:
@@ -30,7 +28,7 @@ class WriteAheadLog:
         database: the connection that writes.
     """
 
-    def __init__(self, database: SqliteDatabase) -> None:
+    def __init__(self, database: Writer) -> None:
         self._database = database
         self._path = Path(f"{database.database}-wal")
         self._bound = 2 * CHECKPOINT_PAGES * _PAGE_BYTES
@@ -60,11 +58,6 @@ class WriteAheadLog:
             return False
         if size < self._next and not again:
             return True
-        usual: int = self._database.timeout * 1000
-        run(self._database, f"PRAGMA busy_timeout = {_PATIENCE_MILLISECONDS}")
-        try:
-            was_busy, _, _ = run(self._database, "PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        finally:
-            run(self._database, f"PRAGMA busy_timeout = {usual}")
-        self._next = size + self._bound // 2 if was_busy else self._bound
-        return bool(was_busy)
+        is_anew = self._database.begin_log_anew()
+        self._next = self._bound if is_anew else size + self._bound // 2
+        return not is_anew

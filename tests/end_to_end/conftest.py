@@ -154,8 +154,11 @@ async def _exchange_at_once(port: int, requests: Sequence[tuple[str, str, object
         try:
             await all_are_open.wait()
             body = b"" if content is None else json.dumps(content).encode()
-            head = f"{method} {path} HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nConnection: close\r\n"
-            writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            lines = (
+                *(f"{method} {path} HTTP/1.1", "Host: localhost", "Content-Type: application/json"),
+                *("Connection: close", f"Content-Length: {len(body)}"),
+            )
+            writer.write("\r\n".join([*lines, "", ""]).encode() + body)
             head_of_answer, _, answer = (await reader.read()).partition(b"\r\n\r\n")
         finally:
             writer.close()

@@ -1,8 +1,7 @@
-"""Handlers and a database that a test can hold, and a clock that tells what it was asked for."""
+"""Handlers and a database that a test can hold."""
 
 from __future__ import annotations
 
-import queue
 import sys
 import threading
 import time
@@ -13,9 +12,7 @@ from typing import Any
 import pytest
 
 from ordermill.engine import Durability, Order, OrderEngine, OrderNotFound
-from ordermill.engine.actors.messages import CheckFiles
-from ordermill.engine.clock import Timer
-from ordermill.engine.testing import START_US, ManualClock, make_order
+from ordermill.engine.testing import START_US, Held, WatchedClock, make_order
 from ordermill.store import queries
 from ordermill.store.audit import audit
 from ordermill.store.domain import lifecycle
@@ -23,65 +20,6 @@ from ordermill.store.domain.outcome import Recorded
 from ordermill.store.domain.record import Move, OrderRecord, move
 from ordermill.store.ledger import Ledger
 from ordermill.store.sqlite.database import open_readers, open_writer
-
-
-def is_look(callback: Callable[[], None]) -> bool:
-    """Whether it is the recorder's for its look at the files, which comes each second, whatever happens."""
-    return any(isinstance(argument, CheckFiles) for argument in getattr(callback, "args", ()))
-
-
-class WatchedClock(ManualClock):
-    """A clock that stands still, and tells for which times it was asked to call, but for the recorder's looks."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._asked: queue.SimpleQueue[int] = queue.SimpleQueue()
-
-    def call_after(self, seconds: float, callback: Callable[[], None]) -> Timer:
-        at_us = self.now_us() + round(seconds * 1e6)
-        timer = super().call_after(seconds, callback)
-        if not is_look(callback):
-            self._asked.put(at_us)  # last: whoever learns of it may move the clock at once
-        return timer
-
-    def next_call(self, at_least: float = 0.0) -> int:
-        """The time of the next call that somebody asks for, so many seconds ahead or more."""
-        while (at_us := self._asked.get(timeout=5)) - self.now_us() < at_least * 1e6:
-            pass
-        return at_us
-
-    def calls_to_come(self) -> int:
-        """How many calls somebody waits for."""
-        with self._lock:
-            return sum(timer.callback is not None and not is_look(timer.callback) for _, _, timer in self._calls._heap)
-
-    def advance_to(self, at_us: int) -> None:
-        """Move on to a time."""
-        self.advance((at_us - self.now_us()) / 1e6)
-
-
-class Held:
-    """A handler that holds every order until it is released."""
-
-    def __init__(self) -> None:
-        self._begun: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._released = threading.Event()
-
-    def __call__(self, order: Order) -> None:
-        self._begun.put(order.order_id)
-        assert self._released.wait(20), "the test has not released the handler"
-
-    def begun(self) -> str:
-        """The id of the next order that the handler was called with."""
-        return self._begun.get(timeout=5)
-
-    def has_begun_more(self) -> bool:
-        """Whether it was called with an order that the test does not know of."""
-        return not self._begun.empty()
-
-    def release(self) -> None:
-        """Let all orders go, now and from now on."""
-        self._released.set()
 
 
 class HeldLedger:

@@ -27,7 +27,7 @@ from ordermill.engine.actors.messages import Close
 from ordermill.engine.testing import make_order
 
 if TYPE_CHECKING:
-    from tests.engine.conftest import Held
+    from ordermill.engine.testing import Held
 
 StartEngine = Callable[..., OrderEngine]
 

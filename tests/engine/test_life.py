@@ -20,7 +20,7 @@ from ordermill.engine.life import Life
 from ordermill.engine.testing import make_order
 
 if TYPE_CHECKING:
-    from tests.engine.conftest import Held
+    from ordermill.engine.testing import Held
 
     StartEngine = Callable[..., OrderEngine]
 

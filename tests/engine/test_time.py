@@ -12,7 +12,7 @@ from ordermill.engine import Order, OrderEngine, OrderStatus
 from ordermill.engine.testing import START_US, ManualClock, make_order
 
 if TYPE_CHECKING:
-    from tests.engine.conftest import Held, WatchedClock
+    from ordermill.engine.testing import Held, WatchedClock
 
 StartEngine = Callable[..., OrderEngine]
 

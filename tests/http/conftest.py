@@ -6,7 +6,6 @@ import gzip
 import http.client
 import json
 import os
-import queue
 import re
 import socket
 import sqlite3
@@ -24,6 +23,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from ordermill.engine import Engine, Order, OrderEngine
+from ordermill.engine.testing import Held
 from ordermill.http.api.problems import PROBLEM_KINDS
 from ordermill.http.api.responses import encode
 from ordermill.http.application import http_server
@@ -43,9 +43,9 @@ IS_REMOTE = os.environ.get("ORDERMILL_TEST_ENGINE") == "remote"
 
 @pytest.fixture(autouse=True)
 def at_hand(request: pytest.FixtureRequest) -> None:
-    """Leave out what looks behind the desk, where the engine is in another process."""
+    """Leave out what looks into the engine, where the engine is in another process."""
     if IS_REMOTE and request.node.get_closest_marker("engine_at_hand"):
-        pytest.skip("looks behind the desk")
+        pytest.skip("looks into the engine")
 
 
 JSON_HEADERS = {"Content-Type": "application/json"}
@@ -113,13 +113,13 @@ class Client:
     """
 
     def __init__(
-        self, server: HttpServer, application: Facade, engine: OrderEngine, desk: Engine, needs_keys: bool = False
+        self, server: HttpServer, application: Facade, engine: OrderEngine, served: Engine, needs_keys: bool = False
     ) -> None:
         self.address: tuple[str, int] = server.address
         self.server = server
         self.application = application
         self.engine = engine
-        self.desk = desk
+        self.served = served
         self.needs_keys = needs_keys
 
     def send(self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Reply:
@@ -133,10 +133,10 @@ class Client:
 
     def hear(self) -> None:
         """Wait until the facade has heard how the engine is by now; at once, where it need not be told."""
-        if isinstance(self.desk, RemoteEngine):
+        if isinstance(self.served, RemoteEngine):
             for _ in range(2):  # the first may have been on its way already
-                heard = self.desk._health
-                while self.desk._health is heard:
+                heard = self.served._health
+                while self.served._health is heard:
                     time.sleep(0.001)
 
     def check(self, method: str, path: str, reply: Reply) -> None:
@@ -188,73 +188,53 @@ class Client:
         return reply
 
 
-class Gate:
-    """A handler that holds every order until the test opens it."""
-
-    def __init__(self) -> None:
-        self._open = threading.Event()
-        self._entered: queue.SimpleQueue[str] = queue.SimpleQueue()
-
-    def __call__(self, order: Order) -> None:
-        self._entered.put(order.order_id)
-        assert self._open.wait(timeout=60)
-
-    def wait_until_entered(self) -> str:
-        """The next order that the handler was called with."""
-        return self._entered.get(timeout=20)
-
-    def open(self) -> None:
-        """Let all go, now and from now on."""
-        self._open.set()
-
-
 @pytest.fixture
-def gate() -> Gate:
-    """A handler that holds every order until the test opens it."""
-    return Gate()
+def gate() -> Held:
+    """A handler that holds every order until the test releases it."""
+    return Held()
 
 
 @contextmanager
-def remote_desk(engine: OrderEngine) -> Iterator[RemoteEngine]:
-    """The desk of an engine as a facade in another process has it."""
+def remote_engine(engine: OrderEngine) -> Iterator[RemoteEngine]:
+    """The engine as a facade in another process has it."""
     engine_server._TELL_SECONDS = 0.02
     ours, theirs = Pipe()
-    line, desk = EngineServer(engine, ours), RemoteEngine(theirs, engine.path)
-    asking, answering = threading.Thread(target=desk.serve), threading.Thread(target=line.serve)
+    line, remote = EngineServer(engine, ours), RemoteEngine(theirs, engine.path)
+    asking, answering = threading.Thread(target=remote.serve), threading.Thread(target=line.serve)
     for thread in (asking, answering):
         thread.start()
-    yield desk
+    yield remote
     line.tell_end()
     asking.join()
-    desk.close()
+    remote.close()
     answering.join()
     line.close()
 
 
 @pytest.fixture
-def start_server(start_engine: Callable[..., OrderEngine], gate: Gate) -> Iterator[Callable[..., Client]]:
+def start_server(start_engine: Callable[..., OrderEngine], gate: Held) -> Iterator[Callable[..., Client]]:
     """Starts a server around an engine; the handler returns at once, settings are the server's or the engine's."""
     with ExitStack() as servers:
 
         def start(handler: Callable[[Order], object] = lambda _: None, **settings: Any) -> Client:
             own = {name: settings.pop(name) for name in ServerConfig.__struct_fields__ if name in settings}
             engine = start_engine(handler, **settings)
-            desk = servers.enter_context(remote_desk(engine)) if IS_REMOTE else engine
+            served = servers.enter_context(remote_engine(engine)) if IS_REMOTE else engine
             config = ServerConfig.of({"port": 0, "threads": 4, "max_waiting": 2} | own)
             tree = type(cherrypy.tree)()  # not the one of all servers in this process
-            server = http_server(desk, config, tree)
+            server = http_server(served, config, tree)
             server.prepare()
             thread = threading.Thread(target=server.start)
             thread.start()
             for step in (thread.join, server.stop, engine.interrupt_waits):
                 servers.callback(step)
-            client = Client(server, tree.apps[""], engine, desk, needs_keys="keys_file" in own)
+            client = Client(server, tree.apps[""], engine, served, needs_keys="keys_file" in own)
             client.hear()
             return client
 
-        servers.callback(gate.open)
+        servers.callback(gate.release)
         yield start
-        gate.open()
+        gate.release()
 
 
 @pytest.fixture
@@ -264,8 +244,8 @@ def client(start_server: Callable[..., Client]) -> Client:
 
 
 @pytest.fixture
-def held(start_server: Callable[..., Client], gate: Gate) -> Client:
-    """A client of a server whose handler holds every order until the test opens the gate."""
+def held(start_server: Callable[..., Client], gate: Held) -> Client:
+    """A client of a server whose handler holds every order until the test releases it."""
     return start_server(gate)
 
 
@@ -295,13 +275,13 @@ def reviewed(
     start_server: Callable[..., Client],
     order: Callable[..., dict[str, Any]],
     sql: Callable[[str], list[Any]],
-    gate: Gate,
+    gate: Held,
 ) -> Client:
     """A client of a server that found o-1 in hand of an engine that had died."""
     first = start_server(gate)
     first.post("/orders", order(item_ids=["sku-1", "sku-2"]))
-    gate.wait_until_entered()
-    gate.open()
+    gate.begun()
+    gate.release()
     first.get("/orders/o-1?wait=30")
     first.engine.stop()
     # As it was before the handler returned.

@@ -37,8 +37,8 @@ _SECONDS = 60  # nothing takes longer, or it hangs
 _READY = re.compile(r"Ordermill serves http://[^:]+:(\d+) ")
 _SETTLE_SECONDS = 4
 _ORDERS = 1_000
-_HEAD = b"Host: test\r\nContent-Type: application/json\r\n"
-_LISTING = b"GET /orders?limit=1000 HTTP/1.1\r\nHost: test\r\n\r\n"
+_HEAD = b"Host: localhost\r\nContent-Type: application/json\r\n"
+_LISTING = b"GET /orders?limit=1000 HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 @dataclass
@@ -108,7 +108,7 @@ async def leave(port: int) -> None:
 
 async def stay(port: int) -> None:
     """Ask one thing, and keep the connection for nothing."""
-    await _read_all(port, b"GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n")
+    await _read_all(port, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
 
 
 HOSTILE: tuple[Callable[[int], Coroutine[Any, Any, None]], ...] = (
@@ -188,7 +188,7 @@ class Normal:
                 body = json.dumps(order).encode()
                 head = b"POST /orders HTTP/1.1\r\n" + _HEAD + b"Content-Length: %d\r\n\r\n" % len(body)
                 await ask(reader, writer, head + body, b"HTTP/1.1 201 ", order_id)
-                head = b"GET /orders/%b HTTP/1.1\r\nHost: test\r\n\r\n" % order_id.encode()
+                head = b"GET /orders/%b HTTP/1.1\r\nHost: localhost\r\n\r\n" % order_id.encode()
                 await ask(reader, writer, head, b"HTTP/1.1 200 ", order_id)
             writer.close()
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     MakeOrder = Callable[..., dict[str, Any]]
 
-GOOD = b"GET /orders/nobody/status?good HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"
+GOOD = b"GET /orders/nobody/status?good HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 MAX_BODY_BYTES = 2_000_000
 
 
@@ -43,7 +43,7 @@ class Case(NamedTuple):
 
 def head(method: str, target: str, *lines: str) -> bytes:
     """A head with a host, and these lines."""
-    return "\r\n".join([f"{method} {target} HTTP/1.1", "Host: test", *lines, "", ""]).encode("latin-1")
+    return "\r\n".join([f"{method} {target} HTTP/1.1", "Host: localhost", *lines, "", ""]).encode("latin-1")
 
 
 def post(path: str, body: bytes | str, *lines: str) -> bytes:
@@ -93,23 +93,23 @@ REQUEST_LINES = [
     broken("the beginning of TLS", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"),
     broken("the preface of HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
     broken("a request of HTTP/0.9", b"GET /healthz\r\n\r\n"),
-    broken("another protocol", b"GET /healthz SPDY/1.1\r\nHost: test\r\n\r\n"),
-    broken("a version of letters", b"GET /healthz HTTP/one\r\nHost: test\r\n\r\n"),
-    broken("a version that there is not", b"GET /healthz HTTP/9.9\r\nHost: test\r\n\r\n"),
-    broken("version 2.0 in words of 1.1", b"GET /healthz HTTP/2.0\r\nHost: test\r\n\r\n"),
-    broken("a version of two digits", b"GET /healthz HTTP/1.10\r\nHost: test\r\n\r\n"),
-    broken("a version with a sign", b"GET /healthz HTTP/+1.1\r\nHost: test\r\n\r\n"),
-    broken("a version in lower case", b"GET /healthz http/1.1\r\nHost: test\r\n\r\n"),
-    broken("two blanks in the request line", b"GET  /healthz HTTP/1.1\r\nHost: test\r\n\r\n"),
-    broken("a tab in the request line", b"GET\t/healthz HTTP/1.1\r\nHost: test\r\n\r\n"),
-    broken("a blank after the request line", b"GET /healthz HTTP/1.1 \r\nHost: test\r\n\r\n"),
-    broken("a blank before the request line", b" GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n"),
-    broken("a blank in the target", b"GET /healthz x HTTP/1.1\r\nHost: test\r\n\r\n"),
-    broken("no method", b" /healthz HTTP/1.1\r\nHost: test\r\n\r\n"),
-    broken("a method that is no word", b"G(E)T /healthz HTTP/1.1\r\nHost: test\r\n\r\n"),
-    broken("lines that end with LF alone", b"GET /healthz HTTP/1.1\nHost: test\n\n"),
-    broken("one line that ends with LF alone", b"GET /healthz HTTP/1.1\r\nHost: test\nX: y\r\n\r\n"),
-    broken("lines that end with CR alone", b"GET /healthz HTTP/1.1\rHost: test\r\r\r\n\r\n"),
+    broken("another protocol", b"GET /healthz SPDY/1.1\r\nHost: localhost\r\n\r\n"),
+    broken("a version of letters", b"GET /healthz HTTP/one\r\nHost: localhost\r\n\r\n"),
+    broken("a version that there is not", b"GET /healthz HTTP/9.9\r\nHost: localhost\r\n\r\n"),
+    broken("version 2.0 in words of 1.1", b"GET /healthz HTTP/2.0\r\nHost: localhost\r\n\r\n"),
+    broken("a version of two digits", b"GET /healthz HTTP/1.10\r\nHost: localhost\r\n\r\n"),
+    broken("a version with a sign", b"GET /healthz HTTP/+1.1\r\nHost: localhost\r\n\r\n"),
+    broken("a version in lower case", b"GET /healthz http/1.1\r\nHost: localhost\r\n\r\n"),
+    broken("two blanks in the request line", b"GET  /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+    broken("a tab in the request line", b"GET\t/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+    broken("a blank after the request line", b"GET /healthz HTTP/1.1 \r\nHost: localhost\r\n\r\n"),
+    broken("a blank before the request line", b" GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+    broken("a blank in the target", b"GET /healthz x HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+    broken("no method", b" /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+    broken("a method that is no word", b"G(E)T /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+    broken("lines that end with LF alone", b"GET /healthz HTTP/1.1\nHost: localhost\n\n"),
+    broken("one line that ends with LF alone", b"GET /healthz HTTP/1.1\r\nHost: localhost\nX: y\r\n\r\n"),
+    broken("lines that end with CR alone", b"GET /healthz HTTP/1.1\rHost: localhost\r\r\r\n\r\n"),
     broken("a head that stops", b"GET /healthz HTTP/1.1\r\nHost: te", is_cut=True),
     broken("a request line that stops", b"GET /hea", is_cut=True),
     broken("a target without a slash", head("GET", "healthz")),
@@ -155,7 +155,7 @@ HEADERS = [
     broken("a name above ASCII", head("GET", "/healthz", "X\xe9: z")),
     broken("a folded line", head("GET", "/healthz", "X: y", " folded")),
     broken("a line folded with a tab", head("GET", "/healthz", "X: y", "\tfolded")),
-    broken("a folded first line", b"GET /healthz HTTP/1.1\r\n Host: test\r\n\r\n"),
+    broken("a folded first line", b"GET /healthz HTTP/1.1\r\n Host: localhost\r\n\r\n"),
     broken("a folded line that is a header", head("POST", "/orders", JSON, "X: y", " Content-Length: 5") + b"12345"),
     broken("NUL in a value", head("GET", "/healthz", "X: a\0b")),
     broken("NUL in a name", head("GET", "/healthz", "X\0: y")),
@@ -187,7 +187,7 @@ HEADERS = [
     Case("a header above ASCII", head("GET", "/nothing", "X: \xe9\xff"), 404, "no-such-resource"),
     Case("a header given twice", head("GET", "/nothing", "X: a", "X: b"), 404, "no-such-resource"),
     Case("no host in HTTP/1.0", b"GET /nothing HTTP/1.0\r\n\r\n", 404, "no-such-resource", is_kept=False),
-    Case("no host's name", b"GET /nothing HTTP/1.1\r\nHost:\r\n\r\n", 404, "no-such-resource"),
+    Case("no host's name", b"GET /nothing HTTP/1.1\r\nHost:\r\n\r\n", 421, "misdirected"),
 ]
 
 LENGTHS = [
@@ -626,6 +626,10 @@ def check(case: Case, answers: list[Response]) -> None:
         assert problem["detail"]
         assert tuple(error["pointer"] for error in problem.get("errors", ())) == case.pointers
     assert first.headers["X-Request-ID"]
+    if case.kind:
+        assert first.headers["Cache-Control"] == "no-store"
+        assert first.headers["X-Content-Type-Options"] == "nosniff"
+        assert first.headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
     if not case.is_kept and b"HTTP/1.0" not in case.request:
         assert first.headers["Connection"] == "close"
 

@@ -27,7 +27,9 @@ from ordermill.store import queries
 from ordermill.store.ledger import Ledger
 
 if TYPE_CHECKING:
-    from tests.http.conftest import Client, Gate, Reply
+    from tests.http.conftest import Client, Reply
+
+    from ordermill.engine.testing import Held
 
     Start = Callable[..., Client]
     Provoke = Callable[[str, "Request"], Reply]
@@ -71,7 +73,12 @@ class Request:
 
     def talk(self, client: Client, *lines: str, body: bytes = b"", query: str = "", is_all: bool = True) -> Reply:
         """Send it with these lines in its head, and a body that need not fit."""
-        head = [f"{self.method} {self.path}{query} HTTP/1.1", "Host: test", "Content-Type: application/json", *lines]
+        head = [
+            f"{self.method} {self.path}{query} HTTP/1.1",
+            "Host: localhost",
+            "Content-Type: application/json",
+            *lines,
+        ]
         return client.talk("\r\n".join([*head, "", ""]).encode() + body, is_all=is_all)
 
 
@@ -89,7 +96,7 @@ def reject(_: Order) -> None:
 
 
 @pytest.fixture
-def begin(start_server: Start, gate: Gate, request: pytest.FixtureRequest) -> Callable[[str], Client]:
+def begin(start_server: Start, gate: Held, request: pytest.FixtureRequest) -> Callable[[str], Client]:
     """Starts a server that is in the state which the example of a call begins with."""
 
     def start(name: str) -> Client:
@@ -99,7 +106,7 @@ def begin(start_server: Start, gate: Gate, request: pytest.FixtureRequest) -> Ca
             case "cancelOrder":
                 client = start_server(gate, processors=1)
                 client.post("/orders", ORDER | {"order_id": "o-0"})
-                gate.wait_until_entered()
+                gate.begun()
                 client.post("/orders", ORDER)
                 return client
             case "retryOrder":
@@ -163,9 +170,9 @@ def test_metrics_are_given_in_every_media_type_as_described(client: Client, medi
 
 @cases("readLiveness", "readReadiness")
 def test_what_is_not_well_is_answered_as_described(client: Client, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    for desk in (OrderEngine, RemoteEngine):
-        monkeypatch.setattr(desk, "unready_reasons", lambda _: ("the pool actor has died",))
-        monkeypatch.setattr(desk, "dead_actors", lambda _: ("the pool actor has died",))
+    for engine_type in (OrderEngine, RemoteEngine):
+        monkeypatch.setattr(engine_type, "unready_reasons", lambda _: ("the pool actor has died",))
+        monkeypatch.setattr(engine_type, "dead_actors", lambda _: ("the pool actor has died",))
     request = Request(name)
 
     reply = request.send(client)
@@ -209,9 +216,15 @@ def problems(name: str) -> list[tuple[str, str, int]]:
     path, method, _ = OPERATIONS[name]
     return [
         (name, kind.rpartition(":")[2], int(status))
-        for status, response in GUARDED["paths"][path][method]["responses"].items()
-        if PROBLEM in response.get("content", {})
-        for kind in response["content"][PROBLEM]["schema"]["properties"]["type"]["enum"]
+        for status, kind in sorted(
+            {
+                (status, kind)
+                for document in (DOCUMENT, GUARDED)
+                for status, response in document["paths"][path][method]["responses"].items()
+                if PROBLEM in response.get("content", {})
+                for kind in response["content"][PROBLEM]["schema"]["properties"]["type"]["enum"]
+            }
+        )
     ]
 
 
@@ -232,7 +245,7 @@ def test_every_problem_that_is_described_can_be_met(provoke: Provoke, name: str,
 
 
 @pytest.fixture
-def provoke(start_server: Start, gate: Gate, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Provoke:
+def provoke(start_server: Start, gate: Held, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Provoke:
     """Has a call answered with a problem of some kind."""
     keyed = {"Idempotency-Key": "k-1"}
 
@@ -272,6 +285,10 @@ def provoke(start_server: Start, gate: Gate, monkeypatch: pytest.MonkeyPatch, tm
     def refused(kind: str, call: Request) -> Reply:
         client = start_server()
         match kind:
+            case "misdirected":
+                return call.send(client, Host="shop.example")
+            case "cross-origin":
+                return call.send(client, Origin="https://shop.example")
             case "invalid-parameter":
                 return call.send(client, "nothing=1")
             case "unsupported-media-type":
@@ -306,11 +323,11 @@ def provoke(start_server: Start, gate: Gate, monkeypatch: pytest.MonkeyPatch, tm
             case _:
                 assert kind == "blank"
                 calls = ("submit", "wait", "cancel", "retry", "settle", "metrics")
-                for desk in (Engine, LoopEngine):
-                    fail_with(RuntimeError(), monkeypatch, desk, *(f"begin_{name}" for name in calls))
+                for engine_type in (Engine, LoopEngine):
+                    fail_with(RuntimeError(), monkeypatch, engine_type, *(f"begin_{name}" for name in calls))
                 fail_with(RuntimeError(), monkeypatch, Engine, "order", "history", "orders")
-                for desk in (OrderEngine, RemoteEngine):
-                    fail_with(RuntimeError(), monkeypatch, desk, "unready_reasons", "dead_actors")
+                for engine_type in (OrderEngine, RemoteEngine):
+                    fail_with(RuntimeError(), monkeypatch, engine_type, "unready_reasons", "dead_actors")
         return call.send(client)
 
     def answer(kind: str, call: Request) -> Reply:

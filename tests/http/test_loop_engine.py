@@ -1,4 +1,4 @@
-"""The desk of handlers in a loop: what it puts together, and how the answers are told apart again."""
+"""The engine as handlers in a loop see it: what it puts together, and how the answers are told apart again."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.engine_at_hand
 
 
 class Watched(Engine):
-    """A desk in front of an engine's, which keeps what is sent and may refuse it."""
+    """Stands in front of an engine, keeps what is sent, and may refuse it."""
 
     def __init__(self, engine: OrderEngine) -> None:
         self.engine = engine
@@ -89,25 +89,25 @@ def turns() -> Turns:
 
 @pytest.fixture
 def watched(start_engine: Callable[..., OrderEngine]) -> Watched:
-    """A desk in front of an engine's."""
+    """An engine that tells what it was sent."""
     return Watched(start_engine())
 
 
 @pytest.fixture
-def desk(watched: Watched, turns: Turns) -> LoopEngine:
-    """The desk of handlers in that loop."""
+def engine(watched: Watched, turns: Turns) -> LoopEngine:
+    """The engine as handlers in that loop see it."""
     return LoopEngine(watched, lambda call: turns.calls.append(call))
 
 
-def submit(desk: LoopEngine, *order_ids: str) -> list[Reply[list[Acceptance]]]:
+def submit(engine: LoopEngine, *order_ids: str) -> list[Reply[list[Acceptance]]]:
     """Submit orders, each by itself."""
-    return [desk.begin_submit((make_order(order_id),), Cause(f"r-{order_id}")) for order_id in order_ids]
+    return [engine.begin_submit((make_order(order_id),), Cause(f"r-{order_id}")) for order_id in order_ids]
 
 
 def test_the_orders_of_one_turn_are_one_message_and_each_gets_its_own_answer(
-    desk: LoopEngine, watched: Watched, turns: Turns
+    engine: LoopEngine, watched: Watched, turns: Turns
 ) -> None:
-    replies = submit(desk, "o-1", "o-2", "o-1")
+    replies = submit(engine, "o-1", "o-2", "o-1")
     assert watched.sent == []
 
     turns.take_until(*replies)
@@ -120,25 +120,25 @@ def test_the_orders_of_one_turn_are_one_message_and_each_gets_its_own_answer(
     assert outcomes == [(Outcome.ACCEPTED, "o-1"), (Outcome.ACCEPTED, "o-2"), (Outcome.DUPLICATE, "o-1")]
 
 
-def test_the_next_turn_is_another_message(desk: LoopEngine, watched: Watched, turns: Turns) -> None:
-    first = submit(desk, "o-1")
+def test_the_next_turn_is_another_message(engine: LoopEngine, watched: Watched, turns: Turns) -> None:
+    first = submit(engine, "o-1")
     turns.take()
-    second = submit(desk, "o-2")
+    second = submit(engine, "o-2")
     turns.take_until(*first, *second)
 
     assert len(watched.sent) == 2
 
 
-def test_lots_and_orders_under_a_key_go_by_themselves(desk: LoopEngine, watched: Watched, turns: Turns) -> None:
-    lot = desk.begin_submit((make_order("o-1"), make_order("o-2")))
-    keyed = desk.begin_submit((make_order("o-3"),), None, IdempotencyKey("k", "", "0" * 64))
-    listed = desk.begin_submit([make_order("o-4")])
+def test_lots_and_orders_under_a_key_go_by_themselves(engine: LoopEngine, watched: Watched, turns: Turns) -> None:
+    lot = engine.begin_submit((make_order("o-1"), make_order("o-2")))
+    keyed = engine.begin_submit((make_order("o-3"),), None, IdempotencyKey("k", "", "0" * 64))
+    listed = engine.begin_submit([make_order("o-4")])
     turns.take_until(lot, keyed, listed)
 
     assert len(watched.sent) == 3
 
 
-def test_one_that_does_not_fit_does_not_keep_the_others_out(desk: LoopEngine, watched: Watched, turns: Turns) -> None:
+def test_one_that_does_not_fit_does_not_keep_the_others_out(engine: LoopEngine, watched: Watched, turns: Turns) -> None:
     def refuse(request: Request) -> Exception | None:
         orders = getattr(request, "orders", ())
         if len(orders) > 1 or orders[0].order_id == "o-2":
@@ -146,7 +146,7 @@ def test_one_that_does_not_fit_does_not_keep_the_others_out(desk: LoopEngine, wa
         return None
 
     watched.error = refuse
-    first, second, third = replies = submit(desk, "o-1", "o-2", "o-3")
+    first, second, third = replies = submit(engine, "o-1", "o-2", "o-3")
     turns.take_until(*replies)
 
     assert first.get()[0].outcome is third.get()[0].outcome is Outcome.ACCEPTED
@@ -156,10 +156,10 @@ def test_one_that_does_not_fit_does_not_keep_the_others_out(desk: LoopEngine, wa
 
 @pytest.mark.parametrize("error", [EngineStopped(), StoreUnavailable(OSError("full"))])
 def test_what_would_befall_each_of_them_is_not_tried_again(
-    desk: LoopEngine, watched: Watched, turns: Turns, error: Exception
+    engine: LoopEngine, watched: Watched, turns: Turns, error: Exception
 ) -> None:
     watched.error = lambda _: error
-    replies = submit(desk, "o-1", "o-2")
+    replies = submit(engine, "o-1", "o-2")
     turns.take_until(*replies)
 
     assert len(watched.sent) == 1
@@ -168,9 +168,9 @@ def test_what_would_befall_each_of_them_is_not_tried_again(
             reply.get()
 
 
-def test_an_error_of_sending_reaches_each_of_them(desk: LoopEngine, watched: Watched, turns: Turns) -> None:
+def test_an_error_of_sending_reaches_each_of_them(engine: LoopEngine, watched: Watched, turns: Turns) -> None:
     watched.engine.stop()
-    replies = submit(desk, "o-1", "o-2")
+    replies = submit(engine, "o-1", "o-2")
     turns.take()
 
     for reply in replies:
@@ -178,10 +178,10 @@ def test_an_error_of_sending_reaches_each_of_them(desk: LoopEngine, watched: Wat
             reply.get()
 
 
-def test_all_replies_come_in_the_loop(desk: LoopEngine, turns: Turns) -> None:
-    (accepted,) = submit(desk, "o-1")
+def test_all_replies_come_in_the_loop(engine: LoopEngine, turns: Turns) -> None:
+    (accepted,) = submit(engine, "o-1")
     turns.take_until(accepted)
-    replies = [desk.begin_metrics(), desk.begin_cancel("nobody"), desk.begin_wait("o-1", 30)]
+    replies = [engine.begin_metrics(), engine.begin_cancel("nobody"), engine.begin_wait("o-1", 30)]
     came: list[Reply[Any]] = []
     for reply in replies:
         reply.when_done(lambda reply=reply: came.append(reply))
@@ -197,9 +197,9 @@ def test_who_waits_no_longer_leaves_nothing_behind(
     start_engine: Callable[..., OrderEngine], turns: Turns, gate: Any
 ) -> None:
     watched = Watched(start_engine(gate))
-    desk = LoopEngine(watched, lambda call: turns.calls.append(call))
-    turns.take_until(*submit(desk, "o-1"))
-    waits = [desk.begin_wait("o-1", 30) for _ in range(3)]
+    engine = LoopEngine(watched, lambda call: turns.calls.append(call))
+    turns.take_until(*submit(engine, "o-1"))
+    waits = [engine.begin_wait("o-1", 30) for _ in range(3)]
     room = watched.engine._need().context.waiters
     assert [len(waiting) for waiting in room._waiting.values()] == [3]
 
@@ -208,4 +208,4 @@ def test_who_waits_no_longer_leaves_nothing_behind(
 
     assert not room._waiting
     assert sum(isinstance(request, AwaitOrder) for request in watched.sent) == 3
-    gate.open()
+    gate.release()

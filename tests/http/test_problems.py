@@ -47,7 +47,7 @@ def check(reply: Reply, status: int, kind: str) -> None:
 
 def head(method: str, path: str, *lines: str) -> bytes:
     """A request without its body."""
-    return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: test", *lines, "", ""]).encode()
+    return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: localhost", *lines, "", ""]).encode()
 
 
 JSON = "Content-Type: application/json"
@@ -229,7 +229,8 @@ def test_nonsense_is_always_answered_with_a_problem(client: Client) -> None:
     bytes_ = [bytes([number]) for number in range(256) if number not in b"\r\n"]
     for nonsense in bytes_:
         reply = client.talk(
-            b"GET /orders/a%b HTTP/1.1\r\nHost: test\r\nX: %b\r\nAccept: %b\r\n\r\n" % (nonsense, nonsense, nonsense)
+            b"GET /orders/a%b HTTP/1.1\r\nHost: localhost\r\nX: %b\r\nAccept: %b\r\n\r\n"
+            % (nonsense, nonsense, nonsense)
         )
 
         assert reply.status in {400, 404, 422}, nonsense

@@ -14,13 +14,13 @@ from ordermill.engine import testing
 
 NAMES: dict[str, Any] = {
     **{name: getattr(engine, name) for name in engine.__all__},
-    "ManualClock": testing.ManualClock,
-    "make_order": testing.make_order,
+    **{name: getattr(testing, name) for name in testing.__all__},
     "Decimal": Decimal,
 }
 """What an example may use without an import."""
 WITH_EXAMPLE = (
     "Effect",
+    "Held",
     "IdempotencyKey",
     "ManualClock",
     "Order",
@@ -29,6 +29,7 @@ WITH_EXAMPLE = (
     "Receipt",
     "Reject",
     "Reply",
+    "WatchedClock",
     "make_order",
 )
 

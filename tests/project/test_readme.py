@@ -33,7 +33,7 @@ def test_the_readme_marks_the_command(readme: str, name: str) -> None:
     assert blocks[0].strip()
 
 
-EXAMPLES = ("embed", "handler")
+EXAMPLES = ("embed", "follow", "handler")
 
 
 @pytest.fixture
@@ -71,6 +71,20 @@ def test_the_embedding_example_runs_as_it_stands(example: Callable[[str], str], 
 
     assert printed.startswith("charging u-1 19.99\nCompleted\n")
     assert printed.endswith("\n1\n")
+
+
+def test_the_following_example_prints_what_is_completed(
+    example: Callable[[str], str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names: dict[str, Any] = {}
+    exec(example("follow"), names)
+
+    with OrderEngine(tmp_path / "orders.db", handler=lambda _: None) as engine:
+        engine.submit(make_order("o-1")).wait(timeout=5)
+        assert names["follow"](engine, 0) == 3
+        assert names["follow"](engine, 3) == 3
+
+    assert capsys.readouterr().out.startswith("o-1 of u-1 is Completed since 20")
 
 
 def test_the_example_for_another_wsgi_server_is_an_application(example: Callable[[str], str], tmp_path: Path) -> None:

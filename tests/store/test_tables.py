@@ -8,9 +8,25 @@ import pytest
 from peewee import Model, SqliteDatabase
 
 from ordermill.store.statements import run
-from ordermill.store.tables import EngineModel, IdempotencyKeyModel, OrderModel, TotalModel, TransitionModel
+from ordermill.store.tables import (
+    AuditLogModel,
+    ControlModel,
+    EngineModel,
+    IdempotencyKeyModel,
+    OrderModel,
+    TotalModel,
+    TransitionModel,
+)
 
-MODELS: list[Any] = [EngineModel, IdempotencyKeyModel, OrderModel, TransitionModel, TotalModel]
+MODELS: list[Any] = [
+    AuditLogModel,
+    ControlModel,
+    EngineModel,
+    IdempotencyKeyModel,
+    OrderModel,
+    TransitionModel,
+    TotalModel,
+]
 
 
 def columns_of(model: type[Model]) -> list[tuple[str, str, bool, bool]]:

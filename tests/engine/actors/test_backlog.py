@@ -26,7 +26,9 @@ from ordermill.engine.actors.messages import BacklogRead, BacklogReleased
 from ordermill.engine.testing import ManualClock, make_order
 
 if TYPE_CHECKING:
-    from tests.engine.conftest import Held, HeldLedger, WatchedClock
+    from tests.engine.conftest import HeldLedger
+
+    from ordermill.engine.testing import Held, WatchedClock
 
 StartEngine = Callable[..., OrderEngine]
 

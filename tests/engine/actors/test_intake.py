@@ -25,7 +25,9 @@ from ordermill.engine.testing import make_order
 from ordermill.store import queries
 
 if TYPE_CHECKING:
-    from tests.engine.conftest import Held, HeldLedger
+    from tests.engine.conftest import HeldLedger
+
+    from ordermill.engine.testing import Held
 
 StartEngine = Callable[..., OrderEngine]
 

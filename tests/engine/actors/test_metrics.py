@@ -12,7 +12,7 @@ from ordermill.engine.actors.metrics import MetricsActor
 from ordermill.engine.testing import make_order
 
 if TYPE_CHECKING:
-    from tests.engine.conftest import Held, WatchedClock
+    from ordermill.engine.testing import Held, WatchedClock
 
 StartEngine = Callable[..., OrderEngine]
 

@@ -15,7 +15,7 @@ from ordermill.engine.testing import make_order
 from ordermill.store import queries
 
 if TYPE_CHECKING:
-    from tests.engine.conftest import Held, WatchedClock
+    from ordermill.engine.testing import Held, WatchedClock
 
 StartEngine = Callable[..., OrderEngine]
 

@@ -19,7 +19,9 @@ from ordermill.store.domain.record import Move
 from ordermill.store.ledger import Ledger
 
 if TYPE_CHECKING:
-    from tests.engine.conftest import Held, HeldLedger, WatchedClock
+    from tests.engine.conftest import HeldLedger
+
+    from ordermill.engine.testing import Held, WatchedClock
 
 StartEngine = Callable[..., OrderEngine]
 

@@ -12,7 +12,7 @@ from ordermill.engine.actors import processor as processors
 from ordermill.engine.testing import START_US, make_order
 
 if TYPE_CHECKING:
-    from tests.engine.conftest import WatchedClock
+    from ordermill.engine.testing import WatchedClock
 
 StartEngine = Callable[..., OrderEngine]
 
@@ -175,7 +175,7 @@ def test_a_rejection_fails_the_order_whatever_its_reason_is(start_engine: StartE
         (Unreadable(), "Unreadable: (an error without a readable text)"),
         (Mute(), "Mute: (an error without a readable text)"),
         (Rude(), "Rude: (an error without a readable text)"),
-        (ValueError("a\x00b\n\u20ac"), "ValueError: a\x00b\n\u20ac"),
+        (ValueError("a\x00b\n\u20ac"), "ValueError: a\\x00b\\n\u20ac"),
         (ValueError("lone \ud800"), "ValueError: lone ?"),
         (ValueError("x" * 1000), "ValueError: " + "x" * 487 + "…"),
     ],

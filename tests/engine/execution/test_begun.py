@@ -64,7 +64,7 @@ def test_it_takes_no_more_room_for_orders_that_are_recorded(database: Path) -> N
     file.begin(record(1000), alone=False)
     for sequence in range(1, 100):
         file.begin(record(sequence), alone=False)
-        file.forget(record(sequence))
+        file.forget([record(sequence)])
 
     attempts = read(database, 7).attempts
     assert attempts is not None
@@ -74,8 +74,8 @@ def test_it_takes_no_more_room_for_orders_that_are_recorded(database: Path) -> N
 def test_a_late_record_of_an_earlier_attempt_does_not_make_it_forget_the_present_one(database: Path) -> None:
     file = BegunFile(database, 7, 1)
     file.begin(record(1, attempts=2), alone=False)
-    file.forget(record(1, attempts=1))
-    file.forget(record(2))
+    file.forget([record(1, attempts=1)])
+    file.forget([record(2)])
 
     file.begin(record(3), alone=False)
 
@@ -150,7 +150,7 @@ def test_a_foreign_or_a_missing_file_is_not_believed(database: Path) -> None:
 def test_an_orderly_end_removes_it_where_nothing_is_left(database: Path) -> None:
     file = BegunFile(database, 7, 4)
     file.begin(record(1), alone=False)
-    file.forget(record(1))
+    file.forget([record(1)])
 
     file.close(is_all_recorded=True)
 

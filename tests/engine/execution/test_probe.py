@@ -20,7 +20,7 @@ from ordermill.store.ledger import Ledger
 from ordermill.store.sqlite.database import open_writer
 
 if TYPE_CHECKING:
-    from tests.engine.conftest import Held
+    from ordermill.engine.testing import Held
 
 LATE = "TimeoutError: the handler did not return within 5 s"
 

@@ -24,7 +24,7 @@ from ordermill.engine.execution.runner_factory import runner_factory
 from ordermill.engine.testing import ManualClock, make_order
 
 if TYPE_CHECKING:
-    from tests.engine.conftest import Held
+    from ordermill.engine.testing import Held
 
 StartEngine = Callable[..., OrderEngine]
 WaitUntil = Callable[[Callable[[], object]], None]

@@ -15,7 +15,9 @@ from ordermill.store.domain.metrics import PROCESSING_MICROSECONDS, TIMED_ORDERS
 from ordermill.store.sqlite import database as store
 
 if TYPE_CHECKING:
-    from tests.http.conftest import Client, Gate
+    from tests.http.conftest import Client
+
+    from ordermill.engine.testing import Held
 
     MakeOrder = Callable[..., dict[str, Any]]
 
@@ -83,7 +85,7 @@ def test_the_metrics_are_the_same_after_a_restart(at_rest: Client, start_server:
     assert after == before
 
 
-def test_an_acknowledged_order_is_in_the_metrics_at_once(held: Client, gate: Gate, order: MakeOrder) -> None:
+def test_an_acknowledged_order_is_in_the_metrics_at_once(held: Client, gate: Held, order: MakeOrder) -> None:
     for number in range(1, 21):
         held.post("/orders", order(str(number)))
 
@@ -92,7 +94,7 @@ def test_an_acknowledged_order_is_in_the_metrics_at_once(held: Client, gate: Gat
         assert metrics["backlog"] == number
         by_status = metrics["orders_by_status"]
         assert by_status["Pending"] + by_status["Processing"] == number
-    gate.open()
+    gate.release()
 
 
 def test_a_new_server_has_processed_nothing(start_server: Callable[..., Client]) -> None:

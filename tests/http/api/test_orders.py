@@ -14,7 +14,9 @@ from ordermill.engine import OrderStatus, Reject
 from ordermill.engine.testing import ManualClock
 
 if TYPE_CHECKING:
-    from tests.http.conftest import Client, Gate, Reply
+    from tests.http.conftest import Client, Reply
+
+    from ordermill.engine.testing import Held
 
     MakeOrder = Callable[..., dict[str, Any]]
 
@@ -120,9 +122,9 @@ def test_an_order_that_is_not_there_is_404(client: Client, method: str, rest: st
     assert identity(client.send(method, f"/orders/{order_id}{rest}")) == (404, "order-not-found")
 
 
-def test_the_status_call_says_where_an_order_is(held: Client, gate: Gate, order: MakeOrder) -> None:
+def test_the_status_call_says_where_an_order_is(held: Client, gate: Held, order: MakeOrder) -> None:
     held.post("/orders", order())
-    gate.wait_until_entered()
+    gate.begun()
 
     reply = held.get("/orders/o-1/status")
 
@@ -148,14 +150,14 @@ def test_the_history_tells_every_step(start_server: Callable[..., Client], order
     }
 
 
-def test_waiting_is_answered_as_soon_as_the_order_is_terminal(held: Client, gate: Gate, order: MakeOrder) -> None:
+def test_waiting_is_answered_as_soon_as_the_order_is_terminal(held: Client, gate: Held, order: MakeOrder) -> None:
     held.post("/orders", order())
-    gate.wait_until_entered()
+    gate.begun()
     with ThreadPoolExecutor() as pool:
         waiting = [pool.submit(held.get, "/orders/o-1?wait=30") for _ in range(3)]
         await_waiting(waiting)
 
-        gate.open()
+        gate.release()
 
         statuses = sorted(future.result(timeout=20).json["status"] for future in waiting)
     assert statuses == ["Completed", "Completed", "Processing"]
@@ -181,10 +183,10 @@ def test_a_wait_out_of_range_is_refused_by_name(client: Client, order: MakeOrder
     assert reply.json["errors"] == [{"pointer": "/query/wait", "detail": detail}]
 
 
-def test_a_pending_order_is_cancelled(start_server: Callable[..., Client], gate: Gate, order: MakeOrder) -> None:
+def test_a_pending_order_is_cancelled(start_server: Callable[..., Client], gate: Held, order: MakeOrder) -> None:
     client = start_server(gate, processors=1)
     client.post("/orders", order())
-    gate.wait_until_entered()
+    gate.begun()
     client.post("/orders", order("o-2"))
 
     reply = client.post("/orders/o-2/cancel")
@@ -192,16 +194,16 @@ def test_a_pending_order_is_cancelled(start_server: Callable[..., Client], gate:
     assert reply.status == 200
     assert (reply.json["order_id"], reply.json["status"], reply.json["attempts"]) == ("o-2", "Cancelled", 0)
     assert client.get("/orders/o-2").json == reply.json
-    gate.open()
+    gate.release()
     assert client.get("/orders/o-1?wait=30").json["status"] == "Completed"
 
 
-def test_an_order_in_hand_or_over_is_not_cancelled(held: Client, gate: Gate, order: MakeOrder) -> None:
+def test_an_order_in_hand_or_over_is_not_cancelled(held: Client, gate: Held, order: MakeOrder) -> None:
     held.post("/orders", order())
-    gate.wait_until_entered()
+    gate.begun()
 
     assert identity(held.post("/orders/o-1/cancel")) == (409, "transition-refused")
-    gate.open()
+    gate.release()
     assert held.get("/orders/o-1?wait=30").json["status"] == "Completed"
     refused = held.post("/orders/o-1/cancel")
     assert identity(refused) == (409, "transition-refused")
@@ -223,12 +225,12 @@ def test_a_failed_order_is_retried(start_server: Callable[..., Client], order: M
     assert reasons[2:4] == ["rejected: the card was declined", "retried by an operator"]
 
 
-def test_only_a_failed_order_is_retried(held: Client, gate: Gate, order: MakeOrder) -> None:
+def test_only_a_failed_order_is_retried(held: Client, gate: Held, order: MakeOrder) -> None:
     held.post("/orders", order())
-    gate.wait_until_entered()
+    gate.begun()
 
     assert identity(held.post("/orders/o-1/retry")) == (409, "transition-refused")
-    gate.open()
+    gate.release()
     assert held.get("/orders/o-1?wait=30").json["status"] == "Completed"
     assert identity(held.post("/orders/o-1/retry")) == (409, "transition-refused")
 
@@ -253,11 +255,11 @@ def test_a_settlement_needs_no_reason(reviewed: Client) -> None:
 
 @pytest.mark.parametrize("content", [None, {}, {"reason": "ordered twice"}], ids=str)
 def test_a_cancellation_may_have_a_reason(
-    start_server: Callable[..., Client], gate: Gate, order: MakeOrder, content: object
+    start_server: Callable[..., Client], gate: Held, order: MakeOrder, content: object
 ) -> None:
     held = start_server(gate, processors=1)
     held.post("/orders", order("o-0"))
-    gate.wait_until_entered()
+    gate.begun()
     held.post("/orders", order())
 
     reply = held.post("/orders/o-1/cancel") if content is None else held.post("/orders/o-1/cancel", content)
@@ -493,11 +495,11 @@ def test_a_call_without_parameters_refuses_any(client: Client, order: MakeOrder,
 
 @pytest.mark.parametrize("call", ["cancel", "retry"])
 def test_an_unknown_parameter_keeps_an_order_where_it_is(
-    start_server: Callable[..., Client], gate: Gate, order: MakeOrder, call: str
+    start_server: Callable[..., Client], gate: Held, order: MakeOrder, call: str
 ) -> None:
     client = start_server(gate, processors=1)
     client.post("/orders", order())
-    gate.wait_until_entered()
+    gate.begun()
     client.post("/orders", order("o-2"))
 
     assert identity(client.post(f"/orders/o-2/{call}?force=1")) == (422, "invalid-parameter")
@@ -505,12 +507,12 @@ def test_an_unknown_parameter_keeps_an_order_where_it_is(
 
 
 def test_a_full_backlog_is_503_with_a_time_to_come_back(
-    start_server: Callable[..., Client], gate: Gate, order: MakeOrder
+    start_server: Callable[..., Client], gate: Held, order: MakeOrder
 ) -> None:
     client = start_server(gate, max_backlog=2, clock=ManualClock())
     stored = [order(), order("o-0")]
     client.post("/orders/bulk", stored)
-    gate.wait_until_entered()
+    gate.begun()
 
     for bulk, seconds in ([order("o-2")], "1"), ([order("o-2"), order("o-3")], "2"):
         reply = client.post("/orders/bulk", bulk)
@@ -523,7 +525,7 @@ def test_a_full_backlog_is_503_with_a_time_to_come_back(
     assert client.post("/orders/bulk", stored).json["duplicates"] == 2
     assert client.get("/orders/o-2").status == 404
 
-    gate.open()
+    gate.release()
     client.engine.wait("o-1", timeout=30)  # unlike a look at the database, it ends after intake has been told
     assert client.post("/orders", order("o-2")).status == 201
 
@@ -544,9 +546,9 @@ def test_a_stopped_engine_is_503_with_a_time_to_come_back(client: Client, order:
         assert reply.headers["Retry-After"] == "5"
 
 
-def test_waits_end_when_the_door_is_about_to_close(held: Client, gate: Gate, order: MakeOrder) -> None:
+def test_waits_end_when_the_door_is_about_to_close(held: Client, gate: Held, order: MakeOrder) -> None:
     held.post("/orders", order())
-    gate.wait_until_entered()
+    gate.begun()
     with ThreadPoolExecutor() as pool:
         waiting = [pool.submit(held.get, "/orders/o-1?wait=30") for _ in range(3)]
         await_waiting(waiting)
@@ -557,16 +559,16 @@ def test_waits_end_when_the_door_is_about_to_close(held: Client, gate: Gate, ord
     assert [(reply.status, reply.json["status"]) for reply in replies] == [(200, "Processing")] * 3
 
 
-def test_orders_are_accepted_while_clients_wait(held: Client, gate: Gate, order: MakeOrder) -> None:
+def test_orders_are_accepted_while_clients_wait(held: Client, gate: Held, order: MakeOrder) -> None:
     held.post("/orders", order())
-    gate.wait_until_entered()
+    gate.begun()
     with ThreadPoolExecutor() as pool:
         waiting = [pool.submit(held.get, "/orders/o-1?wait=30") for _ in range(5)]
         await_waiting(waiting)
 
         assert held.post("/orders", order("o-2")).status == 201
 
-        gate.open()
+        gate.release()
     assert sorted(future.result().json["status"] for future in waiting) == ["Completed"] * 2 + ["Processing"] * 3
 
 

@@ -53,6 +53,30 @@ def test_a_traceback_is_in_the_same_line_of_json() -> None:
     assert "ZeroDivisionError: unexpected" in json.loads(line)["exc_info"]
 
 
+HOSTILE = "x\n2026-11-27 00:00:00,000 ERROR ordermill.store: forged\x1b[2K\r\x9b1A\u202e\u2028"
+
+
+def test_nothing_in_a_line_of_text_forges_another_one_or_moves_the_cursor() -> None:
+    try:
+        raise ValueError(HOSTILE)
+    except ValueError as caught:
+        error = caught
+
+    written = formatter(LogFormat.TEXT).format(record(HOSTILE, error=error, order_id=HOSTILE, request_id=HOSTILE))
+
+    first, *others = written.split("\n")
+    assert len([line for line in others if line.strip()]) >= 3
+    assert all(line.startswith("    ") for line in others)
+    assert all(line.isprintable() for line in (first, *others))
+
+
+def test_nothing_in_a_line_of_json_moves_the_cursor_and_all_of_it_is_read_as_it_was() -> None:
+    written = formatter(LogFormat.JSON).format(record(HOSTILE, order_id=HOSTILE))
+
+    assert written.isprintable()
+    assert (json.loads(written)["message"], json.loads(written)["order_id"]) == (HOSTILE, HOSTILE)
+
+
 def test_lines_go_to_standard_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     root = logging.Logger("root")
     monkeypatch.setattr(logging, "root", root)

@@ -41,7 +41,7 @@ def test_an_operator_cancels_an_order_that_is_pending(
 ) -> None:
     client = start_server(gate, processors=1)
     client.engine.submit_many([make_order("first"), make_order("second")])
-    gate.wait_until_entered()
+    gate.begun()
 
     assert run("cancel", "second", "--reason", "ordered twice", "--url", client.server.url) == 0
     assert capsys.readouterr().out == "second is Cancelled.\n"

@@ -12,7 +12,9 @@ import pytest
 from ordermill.http.loop_engine import LoopEngine
 
 if TYPE_CHECKING:
-    from tests.http.conftest import Client, Gate
+    from tests.http.conftest import Client
+
+    from ordermill.engine.testing import Held
 
 MakeOrder = Callable[..., dict[str, Any]]
 ACCESS = "ordermill.http.access"
@@ -36,7 +38,7 @@ def test_the_id_of_a_request_comes_back(client: Client, order: MakeOrder) -> Non
 
 @pytest.mark.parametrize(("action", "content"), [("cancel", None), ("retry", None), ("settle", {"status": "Failed"})])
 def test_the_history_names_the_request_that_moved_an_order(
-    held: Client, sql: Callable[[str], Any], order: MakeOrder, action: str, content: object, gate: Gate
+    held: Client, sql: Callable[[str], Any], order: MakeOrder, action: str, content: object, gate: Held
 ) -> None:
     for number in range(9):  # more than there are processors
         held.post("/orders", order(f"o-{number}"))
@@ -45,7 +47,7 @@ def test_the_history_names_the_request_that_moved_an_order(
     else:
         moved = "o-0"
         held.get("/orders/o-0")
-        gate.open()
+        gate.release()
         held.get("/orders/o-0?wait=30")
         held.engine.drain(timeout=20)
         sql("UPDATE orders SET status = 'Review' WHERE order_id = 'o-0'")
@@ -87,9 +89,9 @@ def test_an_unexpected_error_is_logged_with_the_request(
     assert (line.__dict__["request_id"], line.__dict__["order_id"]) == ("r-1", "o-1")
 
 
-def test_an_order_that_has_not_changed_is_not_sent_again(held: Client, order: MakeOrder, gate: Gate) -> None:
+def test_an_order_that_has_not_changed_is_not_sent_again(held: Client, order: MakeOrder, gate: Held) -> None:
     created = held.post("/orders", order())
-    gate.wait_until_entered()
+    gate.begun()
     first = held.get("/orders/o-1")
     tag = first.headers["ETag"]
 
@@ -99,7 +101,7 @@ def test_an_order_that_has_not_changed_is_not_sent_again(held: Client, order: Ma
     assert (same.status, same.body, same.headers["ETag"]) == (304, b"", tag)
     assert same.headers["Cache-Control"] == first.headers["Cache-Control"] == "private, no-cache"
     assert not {"Content-Type", "Content-Length"} & set(same.headers)
-    gate.open()
+    gate.release()
     changed = held.get("/orders/o-1?wait=30", **{"If-None-Match": tag})
     assert (changed.status, changed.json["status"]) == (200, "Completed")
     assert changed.headers["ETag"] != tag
@@ -111,7 +113,9 @@ def test_a_connection_lives_on_after_an_answer_without_a_body(client: Client, or
     tag = client.get("/orders/o-1").headers["ETag"]
     with client.raw() as connection:
         for _ in range(2):
-            connection.sendall(b"GET /orders/o-1 HTTP/1.1\r\nHost: h\r\nIf-None-Match: %b\r\n\r\n" % tag.encode())
+            connection.sendall(
+                b"GET /orders/o-1 HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: %b\r\n\r\n" % tag.encode()
+            )
             answer = b""
             while not answer.endswith(b"\r\n\r\n"):
                 answer += connection.recv(65536)
@@ -119,19 +123,19 @@ def test_a_connection_lives_on_after_an_answer_without_a_body(client: Client, or
 
 
 @pytest.mark.parametrize("prefer", ["wait=30", "respond-async, wait=1000"])
-def test_a_preference_to_wait_is_honoured_and_told(held: Client, order: MakeOrder, gate: Gate, prefer: str) -> None:
+def test_a_preference_to_wait_is_honoured_and_told(held: Client, order: MakeOrder, gate: Held, prefer: str) -> None:
     held.post("/orders", order())
-    gate.wait_until_entered()
-    gate.open()
+    gate.begun()
+    gate.release()
 
     reply = held.get("/orders/o-1", Prefer=prefer)
 
     assert (reply.json["status"], reply.headers["Preference-Applied"]) == ("Completed", "wait=30")
 
 
-def test_the_query_goes_before_a_preference(held: Client, order: MakeOrder, gate: Gate) -> None:
+def test_the_query_goes_before_a_preference(held: Client, order: MakeOrder, gate: Held) -> None:
     held.post("/orders", order())
-    gate.wait_until_entered()
+    gate.begun()
 
     reply = held.get("/orders/o-1?wait=0", Prefer="wait=30")
 

@@ -69,7 +69,7 @@ def router() -> Router:
 def test_a_path_leads_to_its_handler(router: Router, method: str, path: str, found: str, order_id: str) -> None:
     route, parameters = router.find(method, path)
 
-    assert route.handler(Request(WireRequest(method, path, "", {}), "")).body == found.encode()
+    assert route.handler(Request(WireRequest(method, path, "", {}), parameters)).body == found.encode()
     assert parameters.get("order_id", "") == order_id
 
 
@@ -165,7 +165,7 @@ def test_head_is_get_without_the_body(client: Client, order: MakeOrder, path: st
 @pytest.mark.parametrize(("path", "status"), [("/healthz", b"200"), ("/orders/nobody", b"404"), ("/nothing", b"404")])
 def test_nothing_follows_the_headers_of_an_answer_to_head(client: Client, path: str, status: bytes) -> None:
     with client.raw() as connection:
-        connection.sendall(b"HEAD %b HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n" % path.encode())
+        connection.sendall(b"HEAD %b HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" % path.encode())
 
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
 

@@ -120,6 +120,7 @@ def test_a_file_that_the_client_has_is_not_sent_again(client: Client, path: str)
         {"Accept-Encoding": ',"' * 99},
         {"If-None-Match": '";' * 99},
         {"If-None-Match": "*", "Accept-Encoding": "gzip"},
+        {"X-Name": "=?a?q?x?="},
     ],
     ids=str,
 )

@@ -38,6 +38,17 @@ def test_a_key_has_an_id_and_256_random_bits(path: Path) -> None:
     assert list(read_keys(path)) == [id_of(key) for key in made]
 
 
+@pytest.mark.parametrize("name", ["a\nb", "\x1b[2K", "\u202epohs"])
+def test_a_name_that_cannot_be_shown_is_refused_and_none_from_the_file_is_shown(path: Path, name: str) -> None:
+    with pytest.raises(KeysUnusable, match="has a character in it that nobody can see"):
+        create_key(path, [Role.READ], name=name)
+
+    key = create_key(path, [Role.READ], name="shop")
+    path.write_bytes(path.read_bytes().replace(b'"shop"', json.dumps(name).encode()))
+
+    assert read_keys(path)[id_of(key)].name == ascii(name)[1:-1]
+
+
 def test_the_file_holds_the_hash_and_never_the_key(path: Path) -> None:
     key = create_key(path, [Role.SUBMIT, Role.READ], "u-1", "shop")
     entry = read_keys(path)[id_of(key)]

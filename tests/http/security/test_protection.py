@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,6 +35,18 @@ def test_keys_and_none_exclude_each_other(tmp_path: Path) -> None:
 
     with pytest.raises(InvalidConfiguration, match="exclude each other"):
         protect(ServerConfig(keys_file=str(tmp_path / "keys"), allow_anonymous=True))
+
+
+@pytest.mark.parametrize("settings", [{}, {"host": "0.0.0.0", "allow_anonymous": True}])
+@pytest.mark.parametrize("origins", ["*", "https://shop.example, *"])
+def test_all_origins_may_not_call_where_no_key_is_needed(
+    settings: dict[str, Any], origins: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidConfiguration, match="lets any page that is open in a browser"):
+        protect(ServerConfig(cors_origins=origins, **settings))
+
+    create_key(tmp_path / "keys", [Role.READ])
+    protect(ServerConfig(cors_origins=origins, keys_file=str(tmp_path / "keys")))
 
 
 def test_a_burst_without_a_rate_is_a_mistake() -> None:

@@ -13,7 +13,9 @@ from ordermill.http.security.rate_limit import UserRateLimiter
 from ordermill.http.wire.errors import TooManyOrders
 
 if TYPE_CHECKING:
-    from tests.http.conftest import Client, Gate
+    from tests.http.conftest import Client
+
+    from ordermill.engine.testing import Held
 
 MakeOrder = Callable[..., dict[str, Any]]
 
@@ -148,6 +150,19 @@ def test_very_many_users_take_bounded_memory(monkeypatch: pytest.MonkeyPatch) ->
     refused(rate, "u-99")
 
 
+def test_a_bucket_is_kept_until_so_many_others_have_sent_orders(
+    seconds: Seconds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fair_use, "_MAX_USERS", 10)
+    rate = UserRateLimiter(0.1, 1)
+    for round_ in range(3):
+        spend(rate)
+        for number in range(9):
+            spend(rate, f"{round_}-{number}")
+        refused(rate)
+        seconds.now += 10.01
+
+
 @pytest.mark.usefixtures("seconds")
 def test_who_sends_too_fast_is_told_so_and_nothing_is_stored(
     start_server: Callable[..., Client], order: MakeOrder
@@ -169,7 +184,7 @@ def test_who_sends_too_fast_is_told_so_and_nothing_is_stored(
 
 
 def test_a_user_with_too_many_unfinished_orders_is_told_when_to_come_back(
-    start_server: Callable[..., Client], gate: Gate, order: MakeOrder
+    start_server: Callable[..., Client], gate: Held, order: MakeOrder
 ) -> None:
     client = start_server(gate, user_backlog=1)
     client.post("/orders", order("o-1"))

@@ -17,13 +17,15 @@ from ordermill.http.transport.buffer_budget import OWN_BYTES, BufferBudget
 from ordermill.http.transport.tuning import allow_connections
 
 if TYPE_CHECKING:
-    from tests.http.conftest import Client, Gate
+    from tests.http.conftest import Client
+
+    from ordermill.engine.testing import Held
 
     MakeOrder = Callable[..., dict[str, Any]]
 
 THREADS = 4
-HEAD = b"Host: test\r\nContent-Type: application/json\r\n"
-HEALTH = b"GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n"
+HEAD = b"Host: localhost\r\nContent-Type: application/json\r\n"
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 def post(body: bytes, path: bytes = b"/orders", *lines: bytes) -> bytes:
@@ -70,7 +72,7 @@ def full(client: Client, order: MakeOrder) -> Client:
     return client
 
 
-LISTING = b"GET /orders?limit=1000 HTTP/1.1\r\nHost: test\r\n\r\n"
+LISTING = b"GET /orders?limit=1000 HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 def test_a_request_may_come_byte_by_byte(client: Client, order: MakeOrder) -> None:
@@ -193,9 +195,9 @@ def test_those_that_have_waited_longest_make_room_for_new_connections(client: Cl
         assert len(client.server.connections) <= 40
 
 
-def test_requests_that_wait_leave_threads_for_all_others(held: Client, gate: Gate, order: MakeOrder) -> None:
+def test_requests_that_wait_leave_threads_for_all_others(held: Client, gate: Held, order: MakeOrder) -> None:
     held.post("/orders", order())
-    gate.wait_until_entered()
+    gate.begun()
     with ThreadPoolExecutor(5 * THREADS) as pool:
         waiting = [pool.submit(held.get, "/orders/o-1?wait=30") for _ in range(5 * THREADS)]
         # As many as may wait do; whoever comes beyond that is told at once where the order is.
@@ -204,17 +206,17 @@ def test_requests_that_wait_leave_threads_for_all_others(held: Client, gate: Gat
         assert [future.result().json["status"] for future in at_once] == ["Processing"] * len(at_once)
         assert held.post("/orders", order("o-2")).status == 201
         assert held.get("/orders/o-2").status == 200
-        gate.open()
+        gate.release()
         assert {future.result(30).json["status"] for future in set(waiting) - set(at_once)} == {"Completed"}
 
 
 @pytest.mark.parametrize("how", ["leaves", "sends nothing more"])
 def test_a_client_that_leaves_while_it_waits_gives_its_place_back_at_once(
-    start_server: Callable[..., Client], gate: Gate, order: MakeOrder, how: str
+    start_server: Callable[..., Client], gate: Held, order: MakeOrder, how: str
 ) -> None:
     held = start_server(gate, max_waiting=1)
     held.post("/orders", order())
-    gate.wait_until_entered()
+    gate.begun()
     places = held.application._router.find("GET", "/orders/o-1").route.handler.__self__._waiting
 
     def wait_until_taken(places_left: int) -> None:
@@ -222,7 +224,7 @@ def test_a_client_that_leaves_while_it_waits_gives_its_place_back_at_once(
             assert held.get("/healthz").status == 200
 
     with held.raw() as first:
-        first.sendall(b"GET /orders/o-1?wait=30 HTTP/1.1\r\nHost: test\r\n\r\n")
+        first.sendall(b"GET /orders/o-1?wait=30 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         wait_until_taken(0)
         if how == "leaves":
             first.close()
@@ -234,18 +236,18 @@ def test_a_client_that_leaves_while_it_waits_gives_its_place_back_at_once(
     with ThreadPoolExecutor(1) as pool:
         second = pool.submit(held.get, "/orders/o-1?wait=30")
         wait_until_taken(0)
-        gate.open()
+        gate.release()
         assert second.result(20).json["status"] == "Completed"
 
 
 def test_a_client_that_sends_on_while_it_is_answered_is_not_read_without_bound(
-    held: Client, gate: Gate, order: MakeOrder
+    held: Client, gate: Held, order: MakeOrder
 ) -> None:
     held.post("/orders", order())
-    gate.wait_until_entered()
+    gate.begun()
     with held.raw() as eager:
         eager.settimeout(0.5)
-        eager.sendall(b"GET /orders/o-1?wait=30 HTTP/1.1\r\nHost: test\r\n\r\n")
+        eager.sendall(b"GET /orders/o-1?wait=30 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         sent = 0
         with suppress(TimeoutError):  # it is read no more
             while sent < 100_000_000:
@@ -253,7 +255,7 @@ def test_a_client_that_sends_on_while_it_is_answered_is_not_read_without_bound(
         (its_end,) = (it for it in held.server.connections if it._is_answering)
         assert its_end._reader.held < 1_000_000 < sent < 100_000_000
 
-        gate.open()
+        gate.release()
         eager.settimeout(20)
         assert json.loads(read_answer(eager)[1])["status"] == "Completed"
         for _ in range(100):

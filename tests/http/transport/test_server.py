@@ -76,10 +76,11 @@ def test_a_connection_is_closed_when_the_client_wants_that(connection: http.clie
 
 def test_requests_may_be_sent_before_their_answers_come(client: Client, order: MakeOrder) -> None:
     body = json.dumps(order()).encode()
-    head = b"POST /orders HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(
-        body
+    head = (
+        b"POST /orders HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+        % len(body)
     )
-    last = b"GET /orders/o-1 HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"
+    last = b"GET /orders/o-1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     with client.raw() as raw:
         raw.sendall((head + body) * 2 + last)
 
@@ -102,7 +103,7 @@ def test_a_client_that_asks_before_it_sends_a_body_is_told_to_go_on(client: Clie
     body = json.dumps(order()).encode()
     with client.raw() as raw:
         raw.sendall(
-            b"POST /orders HTTP/1.1\r\nHost: test\r\nExpect: 100-continue\r\nContent-Type: application/json\r\n"
+            b"POST /orders HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Type: application/json\r\n"
             b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
         )
         assert raw.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -124,7 +125,7 @@ def test_connections_on_which_nothing_is_sent_do_not_hold_up_others(client: Clie
             busy.settimeout(
                 client.server.socket_seconds / 2
             )  # that long a silent connection would hold a thread, and longer
-            busy.sendall(b"GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n")
+            busy.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
 
             assert busy.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
 
@@ -193,7 +194,7 @@ def test_an_error_in_accepting_is_logged_at_a_bounded_rate_and_does_not_end_the_
         for _ in range(20):
             assert tried.acquire(timeout=20)
         broken.fails = False
-        patient.sendall(b"GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n")
+        patient.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
 
         assert patient.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
     lines = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
@@ -214,7 +215,7 @@ def test_an_error_in_the_loop_is_logged_and_does_not_end_the_server(
 def test_a_forked_child_keeps_no_connection_open(start_server: Callable[..., Client]) -> None:
     client = start_server(socket_seconds=1)
     with client.raw() as kept:
-        kept.sendall(b"GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n")
+        kept.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         kept.recv(65536)
         reading, writing = os.pipe()
         with warnings.catch_warnings():

@@ -85,10 +85,11 @@ def test_bodies_larger_than_any_record_go_through(connection: http.client.HTTPSC
 
 def test_requests_that_come_in_one_record_are_all_answered(secure: Client, files: Files, order: MakeOrder) -> None:
     body = json.dumps(order()).encode()
-    post = b"POST /orders HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(
-        body
+    post = (
+        b"POST /orders HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+        % len(body)
     )
-    get = b"GET /healthz HTTP/1.1\r\nHost: h\r\n%b\r\n"
+    get = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n%b\r\n"
     padded = get % (b"X-Padding: " + b"x" * 7_900 + b"\r\n")
     with secure.raw() as bare, files.trust.wrap_socket(bare, server_hostname="127.0.0.1") as connection:
         connection.sendall(post + body + padded + padded + get % b"Connection: close\r\n")
@@ -102,12 +103,12 @@ def test_a_request_in_the_record_of_the_body_before_it_is_answered(
     secure: Client, files: Files, order: MakeOrder
 ) -> None:
     body = json.dumps(order()).encode()
-    head = b"POST /orders HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nExpect: 100-continue\r\n"
+    head = b"POST /orders HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nExpect: 100-continue\r\n"
     head += b"Content-Length: %d\r\n\r\n" % len(body)
     with secure.raw() as bare, files.trust.wrap_socket(bare, server_hostname="127.0.0.1") as connection:
         connection.sendall(head)
         assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
-        connection.sendall(body + b"GET /healthz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        connection.sendall(body + b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         answers = b"".join(iter(lambda: connection.recv(65536), b""))
 
     assert answers.count(b"HTTP/1.1 201 Created\r\n") == 1
@@ -128,7 +129,7 @@ def test_clients_that_do_not_shake_hands_hold_up_nobody(
 
 def test_plain_http_gets_no_answer_and_harms_nobody(secure: Client, connection: http.client.HTTPSConnection) -> None:
     with secure.raw() as plain:
-        plain.sendall(b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n")
+        plain.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         answer = b"".join(iter(lambda: plain.recv(65536), b""))
 
     assert b"HTTP/1.1 200" not in answer

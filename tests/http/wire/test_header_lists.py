@@ -64,7 +64,7 @@ def test_whatever_is_sent_is_read_at_once(run: str) -> None:
 
     by_weight(field)
     matches(field, 'W/"a"')
-    preferred_wait({"Prefer": field})
+    preferred_wait(field)
     compress(b"", field)
 
     assert time.thread_time() - began < 0.25  # what is quadratic takes minutes

@@ -1,13 +1,15 @@
-"""What users get for tests of their own: a clock to move, and orders with defaults."""
+"""The clocks that users get for tests of their own."""
 
 from __future__ import annotations
 
-from decimal import Decimal
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 
-from ordermill.engine import InvalidOrder, OrderEngine, OrderStatus
-from ordermill.engine.testing import START_US, ManualClock, make_order
+from ordermill.engine import Order, OrderEngine, OrderStatus
+from ordermill.engine.actors.messages import CheckFiles
+from ordermill.engine.testing import START_US, ManualClock, WatchedClock, make_order
 
 
 @pytest.fixture
@@ -100,11 +102,33 @@ def test_an_engine_does_not_close_a_clock_that_it_was_given(
     assert called == [1]
 
 
-def test_an_order_is_made_with_defaults() -> None:
-    order = make_order("o-7", total_amount=Decimal("5"))
+def test_a_watched_clock_tells_for_which_time_the_engine_asks(start_engine: Callable[..., OrderEngine]) -> None:
+    clock, tried = WatchedClock(), []
 
-    assert (order.order_id, order.user_id, order.total_cents) == ("o-7", "u-1", 500)
-    with pytest.raises(InvalidOrder):
-        make_order("")
-    with pytest.raises(TypeError):
-        make_order(status=OrderStatus.COMPLETED)
+    def fail_once(order: Order) -> None:
+        tried.append(order.order_id)
+        if len(tried) == 1:
+            raise ConnectionError
+
+    receipt = start_engine(fail_once, clock=clock).submit(make_order())
+
+    at_us = clock.next_call()
+    assert (at_us > clock.now_us(), tried, clock.calls_to_come()) == (True, ["o-1"], 1)
+    clock.advance_to(at_us)
+    assert clock.now_us() == at_us
+    assert receipt.wait(timeout=5) is OrderStatus.COMPLETED
+
+
+def test_a_watched_clock_passes_over_what_is_asked_for_too_soon_and_the_looks_at_the_files() -> None:
+    clock = WatchedClock(7)
+    clock.call_after(9, partial(print, CheckFiles()))
+    clock.call_after(1, print)
+    clock.call_after(2, print)
+
+    assert clock.next_call(at_least=1.5) == 2_000_007
+    assert clock.calls_to_come() == 2
+
+
+def test_a_watched_clock_says_that_nobody_asks() -> None:
+    with pytest.raises(TimeoutError, match="no further call"):
+        WatchedClock().next_call(timeout=0)

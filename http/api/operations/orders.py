@@ -1,4 +1,4 @@
-"""What each call of the API takes and gives, with examples that the tests send and compare."""
+"""Sending, reading and moving orders."""
 
 from __future__ import annotations
 
@@ -9,34 +9,44 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from ...engine import (
+from ....engine import (
     BacklogFull,
-    EngineStopped,
     FieldFault,
     IdempotencyKeyReused,
     InvalidOrder,
-    MetricsSnapshot,
     OrderConflict,
     OrderNotFound,
     OrderStatus,
-    StoreUnavailable,
     SubmissionTooLarge,
     TransitionRefused,
     UserBacklogFull,
     UserSubmissionTooLarge,
 )
-from ...store.domain.lifecycle import ACCEPT, ASSIGN, COMPLETE, SETTLED_RULE, Edge
-from ...store.domain.order import find_faults
-from ...store.domain.reason import reason_faults
-from ..framework.route import Content, Operation, Result, Tag
-from ..wire.errors import IdempotencyKeyBusy, TooManyOrders
-from ..wire.headers import JSON
-from .health import HealthPayload
-from .metrics import SCRAPER_TYPES
-from .orders import NDJSON
-from .parameters import OrderPath, OrderQuery, PageQuery, ReadHeaders, SubmitHeaders
-from .requests import MAX_BULK, MAX_ORDER_BYTES, MoveRequest, OrderRequest, SettleRequest
-from .responses import (
+from ....store.domain.lifecycle import ACCEPT, ASSIGN, COMPLETE, SETTLED_RULE, Edge
+from ....store.domain.order import find_faults
+from ....store.domain.reason import reason_faults
+from ...framework.body import NO_BODY, Body, BodyFormat
+from ...framework.parameters import NoParameters
+from ...framework.request import NOTHING, Inputs
+from ...framework.request_headers import RequestHeaders
+from ...framework.route import Operation, Result, Tag
+from ...wire.errors import IdempotencyKeyBusy, TooManyOrders
+from ...wire.headers import JSON
+from ..parameters import OrderPath, OrderQuery, PageQuery, ReadHeaders, SubmitHeaders
+from ..requests import (
+    MAX_BULK,
+    MAX_ORDER_BYTES,
+    NDJSON,
+    MoveRequest,
+    OrderRequest,
+    SettleRequest,
+    decode_move,
+    decode_order,
+    decode_settlement,
+    split_array,
+    split_lines,
+)
+from ..responses import (
     REJECTED,
     BulkPayload,
     BulkResult,
@@ -47,6 +57,7 @@ from .responses import (
     TransitionPayload,
     encode,
 )
+from .common import ASKING, asked, in_json, json_body, ok
 
 _CREATED, _ASSIGNED, _UPDATED = (f"2026-11-23T06:39:00.{part}Z" for part in ("090788", "092502", "145536"))
 _REQUEST: dict[str, object] = {
@@ -67,24 +78,6 @@ _RETRIED = msgspec.structs.replace(
 )
 _SETTLED = msgspec.structs.replace(_COMPLETED, failures=1, last_error="the engine died while the order was in hand")
 _BULK: list[dict[str, object]] = [_REQUEST | {"order_id": "o-2"}, {"order_id": "o-3"}]
-_METRICS = MetricsSnapshot(
-    total_orders_processed=2,
-    average_processing_time_seconds=0.053034,
-    orders_by_status=dict.fromkeys(OrderStatus, 0) | {OrderStatus.COMPLETED: 2},
-    processing_seconds_total=0.106068,
-    processing_seconds_count=2,
-    simulated=False,
-    backlog=0,
-    processors=8,
-    abandoned_handlers=0,
-    incidents=0,
-    uptime_seconds=60.806889,
-)
-_SCRAPED = """# HELP ordermill_orders_processed_total Orders that are Completed.
-# TYPE ordermill_orders_processed_total counter
-ordermill_orders_processed_total 2.0
-"""
-
 _RATE = {"RateLimit-Policy": '"user";q=10;w=2', "RateLimit": '"user";r=0;t=1'}
 _RATED = dict.fromkeys(_RATE, False)
 _TAGGED = {"ETag": True}
@@ -93,15 +86,14 @@ _READ = _TAGGED | {"Preference-Applied": False}
 _FAULTY = InvalidOrder(find_faults(_REQUEST | {"item_ids": []}))
 _NO_REASON = InvalidOrder(tuple(reason_faults("")))
 _INCOMPLETE = str(InvalidOrder(find_faults(_BULK[1])))
-_ASKING = (EngineStopped(), StoreUnavailable(OSError("database or disk is full")))
-_ABOUT_AN_ORDER = (OrderNotFound("o-1"), *_ASKING)
+_ABOUT_AN_ORDER = (OrderNotFound("o-1"), *ASKING)
 _SENDING = (
     IdempotencyKeyBusy(),
     IdempotencyKeyReused("8e03978e-40d5-43e8-bc93-6894a57f9324"),
     TooManyOrders("User 'u-1' sends orders too fast: try again later.", 1, tuple(_RATE.items())),
     UserBacklogFull("u-1", 1_000, 1, 1_000, 1),
     BacklogFull(100_000, 1, 100_000),
-    *_ASKING,
+    *ASKING,
 )
 
 BulkRequest = Annotated[
@@ -120,45 +112,50 @@ BulkLines = Annotated[
     Meta(description=f"An order on each line, {MAX_BULK} at the most. A line that is none is taken as well."),
 ]
 
+_BULK_BODY = Body(
+    {
+        JSON: BodyFormat(BulkRequest, _BULK, split_array),
+        NDJSON: BodyFormat(BulkLines, "".join(f"{encode(order).decode()}\n" for order in _BULK), split_lines),
+    }
+)
+_SETTLEMENT = SettleRequest(OrderStatus.COMPLETED, "found paid")
+
+
+def _moving(reason: str) -> Inputs[NoParameters, RequestHeaders, MoveRequest]:
+    body = json_body(MoveRequest, MoveRequest(reason), decode_move, is_optional=True)
+    return Inputs(NoParameters, RequestHeaders, body)
+
 
 def _step(edge: Edge, at: str, attempt: int, request_id: str | None = None) -> TransitionPayload:
     return TransitionPayload(edge.source, edge.target, at, attempt, edge.why, request_id)
 
 
-def _json(kind: object, example: object) -> dict[str, Content]:
-    return {JSON: Content(kind, example)}
-
-
-def _ok(description: str, kind: object, example: object, headers: Mapping[str, bool] = {}) -> Result:
-    return Result(HTTPStatus.OK, description, _json(kind, example), headers)
-
-
 def _order(description: str, example: OrderPayload, headers: Mapping[str, bool] = _TAGGED) -> Result:
-    return _ok(description, OrderPayload, example, headers)
+    return ok(description, OrderPayload, example, headers)
 
 
 SUBMIT = Operation(
     "submitOrder",
     Tag.ORDERS,
+    Inputs(NoParameters, SubmitHeaders, json_body(OrderRequest, _REQUEST, decode_order)),
     results=(
         Result(
             HTTPStatus.CREATED,
             "The order is new, and safely on disk.",
-            _json(OrderPayload, _PENDING),
+            in_json(OrderPayload, _PENDING),
             {"Location": True} | _TAGGED | _RATED,
         ),
         _order("The very same order was sent before: the order as it is by now.", _COMPLETED, _TAGGED | _RATED),
     ),
     problems=(_FAULTY, OrderConflict("o-1"), *_SENDING),
-    headers=SubmitHeaders,
-    bodies=_json(OrderRequest, _REQUEST),
     remark=f"A body has {MAX_ORDER_BYTES // 1024**2} MiB at the most.",
 )
 SUBMIT_BULK = Operation(
     "submitOrders",
     Tag.ORDERS,
+    Inputs(NoParameters, SubmitHeaders, _BULK_BODY),
     results=(
-        _ok(
+        ok(
             "What became of each, in the sequence that they were sent in.",
             BulkPayload,
             BulkPayload(1, 0, 1, [BulkResult("o-2", "accepted"), BulkResult("o-3", REJECTED, _INCOMPLETE)]),
@@ -166,43 +163,39 @@ SUBMIT_BULK = Operation(
         ),
     ),
     problems=(SubmissionTooLarge(10_000, 5_000), UserSubmissionTooLarge("u-1", 1_001, 1_000), *_SENDING),
-    headers=SubmitHeaders,
-    bodies={
-        JSON: Content(BulkRequest, _BULK),
-        NDJSON: Content(BulkLines, "".join(f"{encode(order).decode()}\n" for order in _BULK)),
-    },
 )
 LIST = Operation(
     "listOrders",
     Tag.ORDERS,
-    results=(_ok("A page.", PagePayload, PagePayload([_COMPLETED], "2")),),
-    problems=_ASKING,
-    query=PageQuery,
+    asked(PageQuery),
+    results=(ok("A page.", PagePayload, PagePayload([_COMPLETED], "2")),),
+    problems=ASKING,
 )
 READ = Operation(
     "readOrder",
     Tag.ORDERS,
+    Inputs(OrderQuery, ReadHeaders, NO_BODY),
     results=(
         _order("The order.", _COMPLETED, _READ),
         Result(HTTPStatus.NOT_MODIFIED, "The order has not changed.", headers=_READ),
     ),
     problems=_ABOUT_AN_ORDER,
     path=OrderPath,
-    query=OrderQuery,
-    headers=ReadHeaders,
 )
 READ_STATUS = Operation(
     "readStatus",
     Tag.ORDERS,
-    results=(_ok("Where it is.", StatusPayload, StatusPayload("o-1", OrderStatus.COMPLETED)),),
+    NOTHING,
+    results=(ok("Where it is.", StatusPayload, StatusPayload("o-1", OrderStatus.COMPLETED)),),
     problems=_ABOUT_AN_ORDER,
     path=OrderPath,
 )
 READ_HISTORY = Operation(
     "readHistory",
     Tag.ORDERS,
+    NOTHING,
     results=(
-        _ok(
+        ok(
             "Its steps, oldest first.",
             HistoryPayload,
             HistoryPayload(
@@ -221,24 +214,23 @@ READ_HISTORY = Operation(
 CANCEL_ORDER = Operation(
     "cancelOrder",
     Tag.ORDERS,
+    _moving("ordered twice"),
     results=(_order("The order is Cancelled.", _CANCELLED),),
     problems=(_NO_REASON, TransitionRefused("o-1", OrderStatus.COMPLETED, OrderStatus.CANCELLED), *_ABOUT_AN_ORDER),
     path=OrderPath,
-    bodies=_json(MoveRequest, MoveRequest("ordered twice")),
-    is_body_optional=True,
 )
 RETRY = Operation(
     "retryOrder",
     Tag.OPERATORS,
+    _moving("the payment service is back"),
     results=(_order("The order is Pending, and ready at once.", _RETRIED),),
     problems=(_NO_REASON, TransitionRefused("o-1", OrderStatus.COMPLETED, OrderStatus.PENDING), *_ABOUT_AN_ORDER),
     path=OrderPath,
-    bodies=_json(MoveRequest, MoveRequest("the payment service is back")),
-    is_body_optional=True,
 )
 SETTLE = Operation(
     "settleOrder",
     Tag.OPERATORS,
+    Inputs(NoParameters, RequestHeaders, json_body(SettleRequest, _SETTLEMENT, decode_settlement)),
     results=(_order("The order is settled.", _SETTLED),),
     problems=(
         InvalidOrder((FieldFault("/status", f"must be {SETTLED_RULE}"),)),
@@ -246,32 +238,4 @@ SETTLE = Operation(
         *_ABOUT_AN_ORDER,
     ),
     path=OrderPath,
-    bodies=_json(SettleRequest, SettleRequest(OrderStatus.COMPLETED, "found paid")),
-)
-METRICS = Operation(
-    "readMetrics",
-    Tag.OBSERVERS,
-    results=(
-        Result(
-            HTTPStatus.OK,
-            "The metrics; in a format of Prometheus where `Accept` prefers one.",
-            _json(MetricsSnapshot, _METRICS) | dict.fromkeys(SCRAPER_TYPES, Content(str, _SCRAPED)),
-        ),
-    ),
-    problems=(_ASKING[0],),
-)
-LIVE, READY = (
-    Operation(
-        name,
-        Tag.OBSERVERS,
-        results=(
-            _ok("All is well.", HealthPayload, HealthPayload("ok", ())),
-            Result(
-                HTTPStatus.SERVICE_UNAVAILABLE,
-                "Something is wrong; the answer says what.",
-                _json(HealthPayload, HealthPayload("unavailable", (reason,))),
-            ),
-        ),
-    )
-    for name, reason in (("readLiveness", "the pool actor has died"), ("readReadiness", "the engine is not running"))
 )

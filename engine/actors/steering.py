@@ -1,0 +1,129 @@
+"""Steering: what operators set about the engine, recorded first and obeyed afterwards."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from pykka import ActorRef
+
+from ...store.control import write_control
+from ...store.domain.act import Act, Action
+from ...store.domain.control import Control
+from ...store.domain.errors import StoreUnavailable
+from ...store.domain.record import rfc3339
+from ...store.sqlite.connection import Writer
+from ..clock import Timer
+from ..logger import EngineLogger
+from ..reply import Reply, answer, fail
+from ..requests import PauseEngine, ReadControl, ResumeEngine, SetProcessors
+from .context import EngineContext
+from .messages import ControlChanged, EndPause
+
+_AGAIN_SECONDS = 1.0
+
+Command = PauseEngine | ResumeEngine | SetProcessors | ReadControl
+
+
+class Steering:
+    """Has the engine paused, resumed and resized.
+
+    Args:
+        context: the engine's settings and clock, and what is set by now.
+        database: the connection that writes.
+        tell: tells an actor a message.
+        tell_after: tells the recorder a message after some seconds.
+        log: for what is done.
+    """
+
+    def __init__(
+        self,
+        context: EngineContext,
+        database: Writer,
+        tell: Callable[[ActorRef[Any], object], None],
+        tell_after: Callable[[float, object], Timer],
+        log: EngineLogger,
+    ) -> None:
+        self._context = context
+        self._tell = tell
+        self._tell_after = tell_after
+        self._log = log
+        self._commands: list[Command | EndPause] = []
+        self._end: Timer | None = None
+        self.use(database)
+
+    def use(self, database: Writer) -> None:
+        """From now on, this connection is the one that writes."""
+        self._database = database
+
+    def note(self, command: Command | EndPause) -> None:
+        """The recorder was told this: it is done between two of its transactions."""
+        self._commands.append(command)
+
+    def work(self) -> None:
+        """Do what was noted."""
+        commands, self._commands = self._commands, []
+        for command in commands:
+            match command:
+                case EndPause():
+                    self._end_pause()
+                case ReadControl(reply):
+                    answer(reply, self._context.control_snapshot())
+                case _:
+                    self._obey(command)
+
+    def _obey(self, command: PauseEngine | ResumeEngine | SetProcessors) -> None:
+        control = self._context.control
+        match command:
+            case PauseEngine(seconds=seconds, reason=reason):
+                until_us = None if seconds is None else self._context.clock.now_us() + round(seconds * 1e6)
+                control = control.pause(until_us, reason)
+                act = Act(Action.PAUSE, None if until_us is None else f"until {rfc3339(until_us)}", reason)
+            case ResumeEngine(reason=reason):
+                control = control.resume()
+                act = Act(Action.RESUME, None, reason)
+            case SetProcessors(processors=processors, reason=reason):
+                control = control.resize(processors)
+                act = Act(Action.SET_PROCESSORS, "as configured" if processors is None else str(processors), reason)
+        try:
+            self._set(control, act._replace(cause=command.cause), command.reply)
+        except StoreUnavailable as error:
+            fail(command.reply, error)
+
+    def _end_pause(self) -> None:
+        until_us = self._context.control.paused_until_us
+        if until_us is None:
+            return
+        if until_us > self._context.clock.now_us():
+            self._end_later()
+            return
+        try:
+            self._set(
+                self._context.control.resume(), Act(Action.RESUME, None, "the time of the pause is over"), Reply()
+            )
+        except StoreUnavailable as error:
+            self._log.log_seldom(logging.ERROR, "the pause is over, which could not be recorded: %s", error)
+            self._tell_after(_AGAIN_SECONDS, EndPause())
+
+    def _set(self, control: Control, act: Act, reply: Any) -> None:
+        write_control(self._database, control, act, self._context.clock.now_us())
+        self._context.control = control
+        self._end_later()
+        self._log.warning("%s", _told(act))
+        # The pool answers, once it obeys.
+        self._tell(self._context.pool, ControlChanged(reply, self._context.control_snapshot()))
+
+    def _end_later(self) -> None:
+        if self._end is not None:
+            self._context.clock.cancel(self._end)
+        until_us = self._context.control.paused_until_us
+        seconds = None if until_us is None else max(0.0, (until_us - self._context.clock.now_us()) / 1e6)
+        self._end = None if seconds is None else self._tell_after(seconds, EndPause())
+
+
+def _told(act: Act) -> str:
+    what = act.action if act.target is None else f"{act.action} {act.target}"
+    who = "" if act.cause.acted_by is None else f" by {act.cause.acted_by}"
+    why = "" if act.reason is None else f": {act.reason}"
+    return f"{what}{who}{why}"

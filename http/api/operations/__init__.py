@@ -1,0 +1,1 @@
+"""What each call of the API takes and gives, with examples that the tests send and compare."""

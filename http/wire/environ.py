@@ -1,0 +1,69 @@
+"""Requests as WSGI has them (PEP 3333)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+from .message import WireRequest
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+
+def environ_of(request: WireRequest, mounted_at: str, host: str, port: int, scheme: str) -> WSGIEnvironment:
+    """A request as PEP 3333 has it.
+
+    Args:
+        request: it.
+        mounted_at: the path that the application is mounted at.
+        host: of the server.
+        port: likewise.
+        scheme: `http` or `https`.
+    """
+    body = request.body
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": request.method,
+        "SCRIPT_NAME": mounted_at,
+        "PATH_INFO": request.path[len(mounted_at) :],
+        "QUERY_STRING": request.query,
+        "SERVER_NAME": host,
+        "SERVER_PORT": str(port),
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scheme,
+        "wsgi.input": BytesIO(body or b""),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+    }
+    if body is not None:
+        environ["CONTENT_LENGTH"] = str(len(body))
+    for name, value in request.fields.items():
+        if name == "Content-Type":
+            environ["CONTENT_TYPE"] = value
+        # HTTP has no encoded words. CherryPy reads them, and has no answer to one in a charset that there is not.
+        elif name not in ("Content-Length", "Transfer-Encoding") and "=?" not in value:
+            environ["HTTP_" + name.upper().replace("-", "_")] = value
+    return environ
+
+
+def request_of(environ: Mapping[str, Any]) -> WireRequest:
+    """A request that some WSGI server took in.
+
+    Args:
+        environ: as PEP 3333 has it.
+    """
+    fields = {name[5:].replace("_", "-").title(): value for name, value in environ.items() if name.startswith("HTTP_")}
+    if content_type := environ.get("CONTENT_TYPE"):
+        fields["Content-Type"] = content_type
+    body: bytes | None = None
+    if length := environ.get("CONTENT_LENGTH"):
+        body = environ["wsgi.input"].read(int(length))
+    elif "HTTP_TRANSFER_ENCODING" in environ and environ.get("wsgi.input_terminated"):
+        body = environ["wsgi.input"].read(-1)
+    path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+    return WireRequest(environ["REQUEST_METHOD"], path, environ.get("QUERY_STRING", ""), fields, body)

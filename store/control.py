@@ -1,0 +1,38 @@
+"""Reading and writing what operators have set about an engine."""
+
+from __future__ import annotations
+
+from peewee import Database
+
+from .audit_log import write_acts
+from .domain.act import Act
+from .domain.control import Control
+from .statements import write_transaction
+from .tables import ControlModel
+from .translation import translated_errors
+
+_COLUMNS = (ControlModel.is_paused, ControlModel.paused_until, ControlModel.reason, ControlModel.processors)
+
+
+def read_control(database: Database) -> Control:
+    """What is set now."""
+    ((is_paused, *more),) = ControlModel.select(*_COLUMNS).tuples().execute(database)
+    return Control(bool(is_paused), *more)
+
+
+def write_control(database: Database, control: Control, act: Act, at_us: int) -> None:
+    """Set it, and write down who did.
+
+    Args:
+        database: a connection that may write.
+        control: what holds from now on.
+        act: what was done, for the audit log.
+        at_us: when, microseconds since 1970-01-01T00:00:00Z.
+
+    Raises:
+        StoreUnavailable: the database did not take it; what was set before holds.
+    """
+    values = (int(control.is_paused), control.paused_until_us, control.reason, control.processors)
+    with translated_errors(), write_transaction(database):
+        ControlModel.update(dict(zip(_COLUMNS, values, strict=True))).execute(database)
+        write_acts(database, (act,), at_us)

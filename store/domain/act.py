@@ -1,0 +1,65 @@
+"""What people do to an engine and its orders, as the audit log has it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple
+
+import msgspec
+
+from .record import ENGINE, Cause, utc
+
+
+class Action(StrEnum):
+    """What somebody has done."""
+
+    PAUSE = "pause"
+    """No order is started any more."""
+    RESUME = "resume"
+    """Orders are started again."""
+    SET_PROCESSORS = "set processors"
+    """There are so many from now on."""
+    CANCEL = "cancel"
+    RETRY = "retry"
+    SETTLE = "settle"
+
+
+class Act(NamedTuple):
+    """Something that was done, not recorded yet."""
+
+    action: Action
+    target: str | None = None
+    """What to: the order's id, or what was set; None for the engine as a whole."""
+    reason: str | None = None
+    """Why, in the words of whoever did it; None where nothing was said."""
+    orders: int | None = None
+    """How many orders it moved; None where it is not about orders."""
+    cause: Cause = ENGINE
+    """Who did it."""
+
+
+class AuditEntry(msgspec.Struct, frozen=True):
+    """Something that was done, as it is recorded."""
+
+    id: int
+    """Rises in the order of recording."""
+    at_us: int
+    """When, in microseconds since 1970-01-01T00:00:00Z."""
+    action: str
+    """A member of `Action`."""
+    target: str | None
+    """What to: the order's id, or what was set; None for the engine as a whole."""
+    reason: str | None
+    """Why, in the words of whoever did it; None where nothing was said."""
+    orders: int | None
+    """How many orders it moved; None where it is not about orders."""
+    request_id: str | None
+    """The request that it came with; None where none did."""
+    acted_by: str | None
+    """The name of the key that the request was sent with; None for the engine itself, and without a key."""
+
+    @property
+    def at(self) -> datetime:
+        """When, in UTC."""
+        return utc(self.at_us)
