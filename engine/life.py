@@ -15,8 +15,8 @@ from weakref import WeakSet
 from pykka import ThreadingActor
 
 from ..store.domain.errors import EngineStopped
+from ..store.reader import Reader
 from ..store.sqlite.descriptor import keep_for_ever
-from ..store.sqlite.reader import Reader
 from .logger import EngineLogger
 from .startup import RunningEngine, stop_actors
 

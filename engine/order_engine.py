@@ -12,8 +12,8 @@ from typing import Any, Self, TypeVar
 
 from pykka import ActorDeadError
 
+from ..store.connect import connect
 from ..store.domain.errors import EngineStopped, InvalidArgument, StoreUnavailable
-from ..store.sqlite.address import locate
 from ..store.sqlite.connection import FilesGone
 from ..store.statements import Database
 from .actors.context import EngineContext
@@ -92,7 +92,8 @@ class OrderEngine(Engine):
         """The settings in force."""
         self._handler = Simulated(self.config.simulate_seconds) if handler is None else handler
         check_callable(self._handler, "handler")
-        self.path = locate(database)
+        self._backend = connect(database)
+        self.path = self._backend.path
         """The database file."""
         self.recovered = Recovered()
         """What the last start found in hand of an engine that had died, and did with it."""
@@ -130,7 +131,7 @@ class OrderEngine(Engine):
     def _start_actors(self) -> RunningEngine:
         is_simulated = isinstance(self._handler, Simulated)
         running = start_actors(
-            self.path, self.config, self._make_runner, self._probe, self._given_clock, is_simulated=is_simulated
+            self._backend, self.config, self._make_runner, self._probe, self._given_clock, is_simulated=is_simulated
         )
         self.recovered = running.recovered
         return running

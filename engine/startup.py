@@ -14,13 +14,12 @@ from typing import NamedTuple
 from pykka import Timeout
 
 from ..store import engines, queries
+from ..store.backend import Backend, Lock
 from ..store.control import read_control
 from ..store.domain import lifecycle
 from ..store.domain.errors import InvalidConfiguration
-from ..store.sqlite import database as store
+from ..store.reader import Reader
 from ..store.sqlite.connection import Writer
-from ..store.sqlite.lock import EngineLock
-from ..store.sqlite.reader import Reader
 from ..store.translation import translated_errors
 from .actors import messages
 from .actors.backlog import Backlog
@@ -54,7 +53,7 @@ class RunningEngine(NamedTuple):
     """For whoever calls the engine."""
     own_reader: Reader
     """For the actors, who wait for nobody else's reading."""
-    lock: EngineLock
+    lock: Lock
     """Keeps other engines from the database."""
     owns_clock: bool
     """Whether the clock ends with the engine."""
@@ -63,7 +62,7 @@ class RunningEngine(NamedTuple):
 
 
 def start_actors(
-    path: Path,
+    backend: Backend[Writer],
     config: EngineConfig,
     make_runner: Callable[[], Runner],
     probe: Probe | None,
@@ -74,7 +73,7 @@ def start_actors(
     """Open the database, settle what an earlier engine left in hand, and start the actors.
 
     Args:
-        path: the database file.
+        backend: the database.
         config: the settings.
         make_runner: gives each processor a place to run the handler at.
         probe: asked about orders whose handler was cut short.
@@ -92,9 +91,9 @@ def start_actors(
         if (trouble := first.check()) is not None:
             raise InvalidConfiguration(f"The engine cannot start: {trouble}.")
         make_runner = chain([first], iter(make_runner, None)).__next__
-        lock = EngineLock(path)
+        lock = backend.lock()
         undo.callback(lock.release)
-        open_database = partial(_open_writer, lock, path, config)
+        open_database = partial(_open_writer, lock, backend, config)
         database = open_database()
         undo.callback(database.close)
         with translated_errors():
@@ -112,13 +111,13 @@ def start_actors(
             )
             for warning in context.warnings():
                 _log.warning("%s", warning)
-            recovered = recover(database, context, begun.read(path, engines.last(database)))
+            recovered = recover(database, context, begun.read(backend.path, engines.last(database)))
             # What the last run has left behind is settled: only now may the notes of this one take its place.
             context.engine_id = engines.register(database, clock.now_us())
-            context.begun = _note_begun(path, context.engine_id, context.processors)
+            context.begun = _note_begun(backend.path, context.engine_id, context.processors)
             totals = queries.totals(database)
             users = Counter() if config.user_backlog is None else queries.backlog_by_user(database)
-            reader, own_reader = Reader(path, MAX_READERS), Reader(path, _READING_ACTORS)
+            reader, own_reader = Reader(backend, MAX_READERS), Reader(backend, _READING_ACTORS)
             # It reads as well, so it is the first: where that fails, no actor is left behind.
             context.recorder = RecorderActor.start(context, open_database, database)
             undo.callback(context.recorder.stop)
@@ -136,9 +135,9 @@ def start_actors(
     return RunningEngine(context, reader, own_reader, lock, given_clock is None, recovered)
 
 
-def _open_writer(lock: EngineLock, path: Path, config: EngineConfig) -> Writer:
+def _open_writer(lock: Lock, backend: Backend[Writer], config: EngineConfig) -> Writer:
     lock.check()
-    return store.open_writer(path, config.durability, skip_upgrade_copy=config.skip_upgrade_copy)
+    return backend.open_writer(config.durability, skip_upgrade_copy=config.skip_upgrade_copy)
 
 
 def _note_begun(path: Path, run_id: int, processors: int) -> begun.BegunFile | None:

@@ -7,15 +7,16 @@ from collections.abc import Callable
 from ..engine import Engine
 from .api.health import HealthCalls
 from .api.metrics import MetricsCalls
-from .api.operations import health, metrics, orders
+from .api.operations import health, metrics, orders, steering
 from .api.orders import OrderCalls
 from .api.problems import PROBLEM_KINDS
 from .api.responses import encode
+from .api.steering import SteeringCalls
 from .framework.route import AnyRoute, Route
 from .framework.router import words_beside
 from .framework.static_resource import StaticResource
 from .openapi.describe import describe
-from .security.access import OPERATING, OVERVIEW, PUBLIC, READING, SUBMITTING
+from .security.access import OPERATING, OVERVIEW, PUBLIC, READING, STEERING, SUBMITTING
 from .security.protection import Protection
 from .wire.headers import NO_PAGE
 
@@ -36,6 +37,7 @@ def routes(
     """
     order_calls = OrderCalls(engine, max_waiting, protection.user_rate)
     metrics_calls = MetricsCalls(engine)
+    steering_calls = SteeringCalls(engine)
     health_calls = HealthCalls(engine, lambda: (*protection.authenticator.trouble(), *warnings()))
     api = (
         Route("POST", "/orders", order_calls.submit, SUBMITTING, orders.SUBMIT),
@@ -49,6 +51,11 @@ def routes(
         Route("POST", "/orders/{order_id}/cancel", order_calls.cancel, SUBMITTING, orders.CANCEL_ORDER),
         Route("POST", "/orders/{order_id}/retry", order_calls.retry, OPERATING, orders.RETRY),
         Route("POST", "/orders/{order_id}/settle", order_calls.settle, OPERATING, orders.SETTLE),
+        Route("GET", "/control", steering_calls.read, OVERVIEW, steering.READ_CONTROL),
+        Route("POST", "/control/pause", steering_calls.pause, STEERING, steering.PAUSE),
+        Route("POST", "/control/resume", steering_calls.resume, STEERING, steering.RESUME),
+        Route("PUT", "/control/processors", steering_calls.set_processors, STEERING, steering.SET_PROCESSORS),
+        Route("GET", "/audit", steering_calls.audit, OVERVIEW, steering.READ_AUDIT, may_block=True),
         Route("GET", "/metrics", metrics_calls.read, OVERVIEW, metrics.READ),
         Route("GET", "/healthz", health_calls.live, PUBLIC, health.LIVE),
         Route("GET", "/readyz", health_calls.ready, PUBLIC, health.READY),

@@ -8,7 +8,7 @@ from functools import partial
 from ...store import queries
 from ...store.domain.errors import BacklogFull, EngineStopped, StoreUnavailable, UserBacklogFull
 from ...store.domain.order import Order
-from ...store.sqlite.reader import Reader
+from ...store.reader import Reader
 from ..reply import fail
 from ..requests import SubmitOrders
 from .backlog import Backlog

@@ -11,7 +11,7 @@ from functools import partial
 from ...store import queries
 from ...store.domain.errors import StoreUnavailable
 from ...store.domain.record import OrderRecord
-from ...store.sqlite.reader import Reader
+from ...store.reader import Reader
 from ...store.statements import Database
 from ..clock import Timer
 from ..logger import EngineLogger

@@ -14,7 +14,7 @@ from ...store.domain import lifecycle
 from ...store.domain.errors import EngineStopped, StoreUnavailable, TransitionRefused
 from ...store.domain.lifecycle import OrderStatus
 from ...store.domain.record import Attempt, Move, OrderRecord, move
-from ...store.sqlite.reader import Reader
+from ...store.reader import Reader
 from ..clock import Timer
 from ..config import OnInterrupted
 from ..execution.attempt import describe_overrun

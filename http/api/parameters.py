@@ -47,6 +47,16 @@ PageLimit = Annotated[
         examples=[1],
     ),
 ]
+EntryLimit = Annotated[
+    int,
+    Meta(
+        ge=1,
+        le=MAX_PAGE,
+        description="Entries on a page at the most.",
+        extra=told_rule(f"must be a whole number from 1 to {MAX_PAGE}"),
+        examples=[1],
+    ),
+]
 WaitSeconds = Annotated[
     float,
     Meta(
@@ -103,6 +113,13 @@ class PageQuery(msgspec.Struct, frozen=True):
     status: Status | UnsetType = UNSET
     user_id: UserId | UnsetType = UNSET
     limit: PageLimit = DEFAULT_PAGE
+    cursor: PageCursor | UnsetType = UNSET
+
+
+class AuditQuery(msgspec.Struct, frozen=True):
+    """The parameters of reading the audit log."""
+
+    limit: EntryLimit = DEFAULT_PAGE
     cursor: PageCursor | UnsetType = UNSET
 
 

@@ -130,7 +130,7 @@ def decode_settlement(body: bytes) -> SettleRequest:
 
 
 def _decode_operation(body: bytes, kind: type[T]) -> T:
-    fields, faults = _decode_object(body)
+    fields, faults = decode_object(body)
     known = kind.__struct_fields__
     faults += [FieldFault(pointer_to(name), "unknown field") for name in fields if name not in known]
     if "status" in known and fields.get("status") not in tuple(SETTLE):
@@ -195,14 +195,20 @@ def _amount(value: object) -> Decimal | None:
 
 
 def _explain(body: bytes) -> tuple[FieldFault, ...]:
-    fields, faults = _decode_object(body)
+    fields, faults = decode_object(body)
     if "total_amount" in fields:
         fields["total_amount"] = _amount(fields["total_amount"])
     return (*faults, *find_faults(fields)) or (FieldFault("", "is no order"),)
 
 
-def _decode_object(body: bytes) -> tuple[dict[str, Any], list[FieldFault]]:
-    # Also the faults of fields that are given twice: the decoder keeps the last of them and says nothing.
+def decode_object(body: bytes) -> tuple[dict[str, Any], list[FieldFault]]:
+    """The fields of a JSON object, and what is wrong with their names.
+
+    Raises:
+        NotJson: it is no JSON.
+        InvalidOrder: it is no object.
+    """
+    # The decoder keeps the last of fields that are given twice and says nothing.
     try:
         check_depth(body)
         fields = _decode_anything(body)

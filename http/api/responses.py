@@ -86,6 +86,48 @@ class PagePayload(msgspec.Struct):
     """Send it as `cursor` for the next page; null on the last."""
 
 
+class ControlPayload(msgspec.Struct):
+    """What operators have set about the engine."""
+
+    paused: bool
+    """Whether no order is started."""
+    paused_until: Timestamp | None
+    """When the pause ends by itself; null where somebody has to end it, or where there is none."""
+    reason: str | None
+    """Why it is paused; null where nobody said, or where it is not."""
+    processors: Count
+    """How many processors there are."""
+
+
+class AuditEntryPayload(msgspec.Struct):
+    """Something that somebody has done."""
+
+    id: Count
+    """Rises in the order of recording."""
+    at: Timestamp
+    """When."""
+    action: str
+    """What: pause, resume, set processors, cancel, retry, settle."""
+    target: str | None
+    """What to: the order's id, or what was set; null for the engine as a whole."""
+    reason: str | None
+    """Why; null where nothing was said."""
+    orders: Count | None
+    """How many orders it moved; null where it is not about orders."""
+    by: str | None
+    """Who: the name of the key that the request came with; null for the engine itself, and without a key."""
+    request_id: str | None
+    """The request; null where none did it."""
+
+
+class AuditPagePayload(msgspec.Struct):
+    """What people have done, newest first."""
+
+    entries: list[AuditEntryPayload]
+    next_cursor: Cursor | None
+    """Send it as `cursor` for the next page; null on the last."""
+
+
 REJECTED = "rejected"
 BULK_OUTCOMES: tuple[str, ...] = (Outcome.ACCEPTED, Outcome.DUPLICATE, REJECTED)
 """What may become of one order of many."""

@@ -15,12 +15,11 @@ from ... import sql
 from ...engine import Durability
 from ...store import queries
 from ...store.audit import audit
-from ...store.sqlite import database as store
-from ...store.sqlite.address import locate
+from ...store.backend import Backend
+from ...store.connect import connect
+from ...store.reader import Reader
 from ...store.sqlite.backup import back_up
 from ...store.sqlite.connection import Writer
-from ...store.sqlite.lock import EngineLock
-from ...store.sqlite.reader import Reader
 from ...store.statements import run_script
 from .console import DEFAULT_DATABASE, DatabaseOption, JsonOption, err, print_json, print_line, stop
 
@@ -35,20 +34,20 @@ def init_command(
     ] = False,
 ) -> None:
     """Create an empty database, or upgrade the schema of an older one; nothing happens to one that is up to date."""
-    path = locate(db)
-    with _writer(path, skip_upgrade_copy=skip_upgrade_copy):
-        print_line(f"{path} is ready.")
+    backend = connect(db)
+    with _writer(backend, skip_upgrade_copy=skip_upgrade_copy):
+        print_line(f"{backend.path} is ready.")
 
 
 @app.command("seed")
 def seed_command(db: DatabaseOption = DEFAULT_DATABASE) -> None:
     """Fill an empty database with sample orders."""
-    path = locate(db)
-    with _writer(path) as database:
+    backend = connect(db)
+    with _writer(backend) as database:
         if queries.last_sequence(database):
-            stop(f"{path} has orders already: sample orders go into an empty database only.")
+            stop(f"{backend.path} has orders already: sample orders go into an empty database only.")
         run_script(database, sql.read("sample_data.sql"))
-        print_line(f"{path} has {queries.last_sequence(database)} sample orders.")
+        print_line(f"{backend.path} has {queries.last_sequence(database)} sample orders.")
 
 
 @app.command("verify")
@@ -80,14 +79,14 @@ def backup_command(
     ):
         task = progress.add_task("Pages", total=None)
         reader.read(partial(back_up, target=target, progress=partial(_show, progress, task)))
-    print_line(f"{target} is a copy of {locate(db)}; check it with `ordermill verify`.")
+    print_line(f"{target} is a copy of {connect(db).path}; check it with `ordermill verify`.")
 
 
 @contextmanager
-def _writer(path: Path, *, skip_upgrade_copy: bool = False) -> Iterator[Writer]:
-    lock = EngineLock(path)
+def _writer(backend: Backend[Writer], *, skip_upgrade_copy: bool = False) -> Iterator[Writer]:
+    lock = backend.lock()
     try:
-        database = store.open_writer(path, Durability.FULL, skip_upgrade_copy=skip_upgrade_copy)
+        database = backend.open_writer(Durability.FULL, skip_upgrade_copy=skip_upgrade_copy)
         try:
             yield database
         finally:
@@ -106,7 +105,7 @@ def open_reader(address: str, *, any_version: bool = False) -> Reader:
     Raises:
         DatabaseRefused: there is none, or it is not usable.
     """
-    return Reader(locate(address), max_connections=1, any_version=any_version)
+    return Reader(connect(address), max_connections=1, any_version=any_version)
 
 
 def _show(progress: Progress, task: TaskID, done: int, total: int) -> None:

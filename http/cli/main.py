@@ -16,7 +16,7 @@ from ...engine import EngineConfig, InvalidConfiguration, Order, OrderEngine, Or
 from ...engine.output import outlive_output
 from ..config import ServerConfig
 from ..serve import serve
-from . import database, keys, logs, measure, orders
+from . import database, keys, logs, measure, orders, steering
 from .console import DEFAULT_DATABASE, DatabaseOption, print_line, show_any_text, stop
 from .environment import check_variables
 from .logs import LogFormat, LogLevel
@@ -108,6 +108,7 @@ def _set_up_process(log_level: LogLevel, log_format: LogFormat) -> None:
 
 
 app.add_typer(orders.app)
+app.add_typer(steering.app)
 app.add_typer(measure.app)
 app.add_typer(database.app)
 app.add_typer(keys.app, name="keys")

@@ -39,7 +39,6 @@ from .options import argument, option
 from .remote import Server
 
 _SENT_AT_ONCE = 1_000
-_PAGE = 1_000
 _Settled: Any = Literal[tuple(status.value for status in SETTLE)]
 
 app = typer.Typer()
@@ -107,7 +106,7 @@ def list_command(
             found = reader.read(partial(queries.page, status=status, user_id=user, limit=limit))
         orders: list[Order] = msgspec.to_builtins([order_payload(record) for record in found])
     else:
-        orders = _pages(Server(url, key, ca), status, user, limit)
+        orders = Server(url, key, ca).pages("orders", "orders", limit, status=status, user_id=user)
     if as_json:
         print_json({"orders": orders})
         return
@@ -242,18 +241,6 @@ def _submit_all(server: Server, orders: list[bytes], as_json: bool) -> None:
         print_line(f"{accepted} accepted, {duplicates} were there already, {rejected} rejected.")
     if rejected:
         raise typer.Exit(1)
-
-
-def _pages(server: Server, status: OrderStatus | None, user: str | None, limit: int) -> list[Order]:
-    orders: list[Order] = []
-    cursor: str | None = None
-    while True:
-        size = min(_PAGE, limit - len(orders))
-        page = server.get("orders", status=status, user_id=user, limit=size, cursor=cursor)
-        orders += page["orders"]
-        cursor = page["next_cursor"]
-        if cursor is None or len(orders) == limit:
-            return orders
 
 
 def _read(db: str, order_id: str) -> tuple[Order, list[dict[str, Any]]]:

@@ -16,6 +16,7 @@ import msgspec
 from ...engine import InvalidConfiguration, OrdermillError
 from ..wire.headers import JSON
 
+_PAGE = 1_000
 _TIMEOUT_SECONDS = 60
 
 
@@ -52,6 +53,33 @@ class Server(NamedTuple):
             media_type: of the body.
         """
         return self._call("POST", path, body, media_type)
+
+    def put(self, *path: str, body: bytes) -> Any:
+        """Have something set.
+
+        Args:
+            path: its parts, without slashes.
+            body: what to, as JSON.
+        """
+        return self._call("PUT", path, body, JSON)
+
+    def pages(self, path: str, name: str, limit: int, **parameters: str | int | None) -> list[Any]:
+        """What a list has, page by page.
+
+        Args:
+            path: of the list.
+            name: of the field that has what is on a page.
+            limit: how many at the most.
+            parameters: of the query; those that are None are left out.
+        """
+        found: list[Any] = []
+        cursor: str | None = None
+        while True:
+            page = self.get(path, **parameters, limit=min(_PAGE, limit - len(found)), cursor=cursor)
+            found += page[name]
+            cursor = page["next_cursor"]
+            if cursor is None or len(found) == limit:
+                return found
 
     def trust(self) -> ssl.SSLContext:
         """The certificates that are trusted.

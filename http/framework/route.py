@@ -33,7 +33,7 @@ class Tag(Enum):
 
 _ABOUT = {
     Tag.ORDERS: "Send orders, and ask where they are and how they got there.",
-    Tag.OPERATORS: "Move orders that the engine cannot move by itself.",
+    Tag.OPERATORS: "Move orders that the engine cannot move by itself, steer the engine, and see who did.",
     Tag.OBSERVERS: "How the engine is doing, for people, monitoring and orchestrators.",
 }
 

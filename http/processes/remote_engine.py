@@ -16,7 +16,8 @@ from ...engine import Engine, EngineStopped, Reply
 from ...engine.reply import answer, fail
 from ...engine.requests import Request, Wait
 from ...engine.startup import MAX_READERS
-from ...store.sqlite.reader import Reader
+from ...store.connect import connect
+from ...store.reader import Reader
 from ...store.statements import Database
 from .channel import AnnounceFacade, Answer, Asked, EngineHealth, Forgotten, Sender, Sent
 
@@ -35,7 +36,7 @@ class RemoteEngine(Engine):
 
     def __init__(self, connection: Connection, path: Path) -> None:
         self._connection = connection
-        self._reader = Reader(path, MAX_READERS)
+        self._reader = Reader(connect(path), MAX_READERS)
         self._numbers = itertools.count()
         self._asked: dict[int, Asked] = {}
         self._is_closed = False

@@ -48,6 +48,7 @@ PUBLIC = Permission()
 SUBMITTING = Permission(frozenset({Role.SUBMIT, Role.OPERATE}))
 READING = Permission(frozenset({Role.READ, Role.OPERATE}))
 OPERATING = Permission(frozenset({Role.OPERATE}))
+STEERING = Permission(frozenset({Role.OPERATE}), of_all_users=True)
 OVERVIEW = Permission(frozenset({Role.READ, Role.OPERATE}), of_all_users=True)
 
 

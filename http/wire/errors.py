@@ -155,6 +155,18 @@ class UnsupportedMediaType(HttpError):
     title = "The media type is not supported"
 
 
+class InvalidBody(HttpError):
+    """The body is JSON, and a field of it is unknown, missing, or has a bad value."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    slug = "invalid-body"
+    title = "The body is not valid"
+
+    def __init__(self, faults: tuple[FieldFault, ...]) -> None:
+        self.faults = faults
+        super().__init__("; ".join(f"{fault.pointer or 'body'}: {fault.detail}" for fault in faults))
+
+
 class InvalidParameter(HttpError):
     """A parameter of the query is unknown or has a bad value."""
 

@@ -13,6 +13,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from ordermill.engine import Engine, Order, OrderEngine, Reject, StoreUnavailable
+from ordermill.engine.actors import steering
 from ordermill.http.api.problems import PROBLEM_KINDS
 from ordermill.http.api.responses import encode
 from ordermill.http.loop_engine import LoopEngine
@@ -23,7 +24,7 @@ from ordermill.http.security.api_keys import Role, create_key
 from ordermill.http.security.protection import UNPROTECTED
 from ordermill.http.transport.buffer_budget import BufferBudget
 from ordermill.http.wire.request_head import MAX_FIELDS, MAX_TARGET_BYTES
-from ordermill.store import queries
+from ordermill.store import audit_log, queries
 from ordermill.store.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -111,6 +112,14 @@ def begin(start_server: Start, gate: Held, request: pytest.FixtureRequest) -> Ca
                 return client
             case "retryOrder":
                 return completed(start_server(reject), "o-1")
+            case "readAudit":
+                client = start_server()
+                client.post("/control/pause", {})
+                client.post("/orders", ORDER)
+                client.send_json(
+                    "POST", "/orders/o-1/cancel", {"reason": "ordered twice"}, {"X-Request-ID": REQUEST_ID}
+                )
+                return client
             case "settleOrder":
                 reviewed: Client = request.getfixturevalue("reviewed")
                 return reviewed
@@ -295,6 +304,8 @@ def provoke(start_server: Start, gate: Held, monkeypatch: pytest.MonkeyPatch, tm
                 return client.send(call.method, call.path, b"x", {"Content-Type": "text/csv"})
             case "not-json":
                 return call.talk(client, "Content-Length: 1", body=b"{")
+            case "invalid-body":
+                return call.talk(client, "Content-Length: 7", body=b'{"a":1}')
             case "invalid-order":
                 return call.talk(client, "Content-Length: 7", body=b'{"a":1}')
             case "idempotency-key-reused":
@@ -320,12 +331,15 @@ def provoke(start_server: Start, gate: Held, monkeypatch: pytest.MonkeyPatch, tm
             case "store-unavailable":
                 fail_with(StoreUnavailable(OSError("database or disk is full")), monkeypatch, Ledger, "record")
                 fail_with(StoreUnavailable(OSError("disk I/O error")), monkeypatch, queries, "find", "history", "page")
+                fail_with(StoreUnavailable(OSError("disk I/O error")), monkeypatch, audit_log, "page")
+                fail_with(StoreUnavailable(OSError("disk full")), monkeypatch, steering, "write_control")
             case _:
                 assert kind == "blank"
-                calls = ("submit", "wait", "cancel", "retry", "settle", "metrics")
+                calls = ["submit", "wait", "cancel", "retry", "settle", "metrics"]
+                calls += ["control", "pause", "resume", "set_processors"]
                 for engine_type in (Engine, LoopEngine):
                     fail_with(RuntimeError(), monkeypatch, engine_type, *(f"begin_{name}" for name in calls))
-                fail_with(RuntimeError(), monkeypatch, Engine, "order", "history", "orders")
+                fail_with(RuntimeError(), monkeypatch, Engine, "order", "history", "orders", "audit")
                 for engine_type in (OrderEngine, RemoteEngine):
                     fail_with(RuntimeError(), monkeypatch, engine_type, "unready_reasons", "dead_actors")
         return call.send(client)

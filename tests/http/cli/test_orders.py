@@ -140,7 +140,7 @@ def sources(shop: Client) -> list[list[str]]:
 def test_orders_are_listed_from_a_database_and_from_a_server(
     shop: Client, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ordermill.http.cli.orders._PAGE", 2)
+    monkeypatch.setattr("ordermill.http.cli.remote._PAGE", 2)
 
     def listed(*filters: str) -> list[str]:
         """The orders, which both must list."""

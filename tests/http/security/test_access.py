@@ -32,6 +32,11 @@ ALLOWED = {
     ("POST", "/orders/{order_id}/cancel"): {SUBMIT, OPERATE},
     ("POST", "/orders/{order_id}/retry"): {OPERATE},
     ("POST", "/orders/{order_id}/settle"): {OPERATE},
+    ("GET", "/control"): {READ, OPERATE},
+    ("POST", "/control/pause"): {OPERATE},
+    ("POST", "/control/resume"): {OPERATE},
+    ("PUT", "/control/processors"): {OPERATE},
+    ("GET", "/audit"): {READ, OPERATE},
     ("GET", "/metrics"): {READ, OPERATE},
 }
 PUBLIC = [
@@ -78,7 +83,12 @@ def guarded(start_server: Callable[..., Client], tmp_path: Path) -> Guarded:
 
 def body_for(path: str, order: MakeOrder) -> object:
     """A body that the call takes."""
-    return {"/orders": order(), "/orders/bulk": [order()], "/orders/{order_id}/settle": SETTLEMENT}.get(path)
+    return {
+        "/orders": order(),
+        "/orders/bulk": [order()],
+        "/orders/{order_id}/settle": SETTLEMENT,
+        "/control/processors": {"processors": 2},
+    }.get(path)
 
 
 def as_sent(reply: Reply) -> tuple[int, bytes]:
@@ -95,7 +105,7 @@ def test_every_route_is_here(start_engine: Callable[..., OrderEngine]) -> None:
 
 @pytest.mark.parametrize(("method", "path"), ALLOWED)
 def test_without_a_key_nothing_is_done(guarded: Guarded, order: MakeOrder, method: str, path: str) -> None:
-    reply = guarded.send(None, method, path.format(order_id="o-1"), body_for(path, order) if method == "POST" else None)
+    reply = guarded.send(None, method, path.format(order_id="o-1"), body_for(path, order) if method != "GET" else None)
 
     assert (reply.status, reply.json["type"]) == (401, "urn:ordermill:problem:key-required")
     assert reply.headers["WWW-Authenticate"] == 'Bearer realm="ordermill"'
@@ -107,7 +117,7 @@ def test_without_a_key_nothing_is_done(guarded: Guarded, order: MakeOrder, metho
 def test_a_key_is_good_for_what_its_roles_allow(
     guarded: Guarded, order: MakeOrder, method: str, path: str, roles: set[Role]
 ) -> None:
-    content = body_for(path, order) if method == "POST" else None
+    content = body_for(path, order) if method != "GET" else None
 
     reply = guarded.send(guarded.key(*roles), method, path.format(order_id="o-1"), content)
 
@@ -183,6 +193,17 @@ class TestBoundKey:
             guarded.send(operator, "GET", f"/orders/of-{user}?wait=30")
         return guarded.key(*Role, user="u-1")
 
+    @pytest.mark.parametrize(
+        ("method", "path"), [(method, path) for method, path in ALLOWED if path.startswith(("/control", "/audit"))]
+    )
+    def test_what_concerns_all_users_needs_a_key_that_is_bound_to_none(
+        self, guarded: Guarded, all_roles: str, order: MakeOrder, method: str, path: str
+    ) -> None:
+        reply = guarded.send(all_roles, method, path, body_for(path, order) if method != "GET" else None)
+
+        assert reply.status == 403
+        assert not guarded.client.engine.control().paused
+
     @pytest.mark.parametrize(("method", "path"), [(method, path) for method, path in ALLOWED if "{order_id}" in path])
     @pytest.mark.parametrize("query", ["", "?wait=1"])
     def test_the_order_of_another_user_is_as_if_it_were_not_there(
@@ -190,7 +211,7 @@ class TestBoundKey:
     ) -> None:
         if query and path != "/orders/{order_id}":
             query = ""
-        content = body_for(path, order) if method == "POST" else None
+        content = body_for(path, order) if method != "GET" else None
         other = guarded.send(all_roles, method, path.format(order_id="of-u-2") + query, content)
         none = guarded.send(all_roles, method, path.format(order_id="of-u-3") + query, content)
 

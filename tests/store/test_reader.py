@@ -15,8 +15,9 @@ from peewee import Database, OperationalError
 from ordermill.engine import OrderEngine, StoreUnavailable
 from ordermill.engine.testing import make_order
 from ordermill.store import queries
-from ordermill.store.sqlite import reader as reader_module
-from ordermill.store.sqlite.reader import Reader, Turns
+from ordermill.store import reader as reader_module
+from ordermill.store.connect import connect
+from ordermill.store.reader import Reader, Turns
 from ordermill.store.statements import run
 
 
@@ -26,7 +27,7 @@ def reader(start_engine: Callable[..., OrderEngine], database: Path) -> Reader:
     engine = start_engine()
     engine.submit(make_order()).wait(timeout=5)
     engine.stop()
-    return Reader(database, 2)
+    return Reader(connect(database), 2)
 
 
 def test_many_threads_read_over_few_connections(reader: Reader) -> None:

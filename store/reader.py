@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from threading import Lock
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
-from peewee import Database
-
-from ..translation import translated_errors
-from .database import open_readers
+from .backend import Backend
+from .statements import Database
+from .translation import translated_errors
 
 T = TypeVar("T")
 
@@ -26,16 +24,16 @@ class Reader:
     Close it, or use it in a `with` block.
 
     Args:
-        path: a database that exists.
+        backend: a database that exists.
         max_connections: how many read at the same time.
         any_version: whether a database of an older schema will do, for whoever does not look into its tables.
 
     Raises:
-        DatabaseRefused: there is no such file, it is not ours, or it was made by a newer version.
+        DatabaseRefused: there is none, it is not ours, or it was made by a newer version.
     """
 
-    def __init__(self, path: Path, max_connections: int, *, any_version: bool = False) -> None:
-        self._database = open_readers(path, max_connections, any_version=any_version)
+    def __init__(self, backend: Backend[Any], max_connections: int, *, any_version: bool = False) -> None:
+        self._database = backend.open_readers(max_connections, any_version=any_version)
         self._turns = Turns(max_connections)
         self._is_closed = False
 

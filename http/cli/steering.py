@@ -1,0 +1,134 @@
+"""Commands that steer a running server, and that say who did."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from msgspec import Meta
+from rich.table import Column, Table
+
+from ...engine.config import MAX_PROCESSORS
+from ...store import audit_log
+from ..api.steering import audit_entry_payload
+from .console import (
+    DEFAULT_DATABASE,
+    DEFAULT_URL,
+    AskedUrlOption,
+    CaOption,
+    DatabaseOption,
+    JsonOption,
+    KeyOption,
+    UrlOption,
+    out,
+    print_json,
+    print_line,
+)
+from .database import open_reader
+from .duration import duration_option
+from .options import argument, option
+from .remote import Server
+
+app = typer.Typer()
+
+ReasonOption = Annotated[str | None, typer.Option("--reason", help="Why; it goes into the audit log.")]
+
+
+@app.command("control")
+def control_command(
+    url: UrlOption = DEFAULT_URL, key: KeyOption = None, ca: CaOption = None, as_json: JsonOption = False
+) -> None:
+    """Show whether a running server is paused, and how many processors it has."""
+    _show(Server(url, key, ca).get("control"), as_json)
+
+
+@app.command("pause")
+def pause_command(
+    duration: Annotated[float | None, duration_option("--for", "How long; until `resume` without it.")] = None,
+    reason: ReasonOption = None,
+    url: UrlOption = DEFAULT_URL,
+    key: KeyOption = None,
+    ca: CaOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Have a running server take orders and start none. Handlers that run go on; a restart does not end it."""
+    _show(_post(Server(url, key, ca), "pause", seconds=duration, reason=reason), as_json)
+
+
+@app.command("resume")
+def resume_command(
+    reason: ReasonOption = None,
+    url: UrlOption = DEFAULT_URL,
+    key: KeyOption = None,
+    ca: CaOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Have a running server start orders again."""
+    _show(_post(Server(url, key, ca), "resume", reason=reason), as_json)
+
+
+@app.command("processors")
+def processors_command(
+    count: Annotated[
+        int | None,
+        argument(
+            "COUNT", Annotated[int, Meta(ge=1, le=MAX_PROCESSORS)], "How many; as many as are configured without it."
+        ),
+    ] = None,
+    reason: ReasonOption = None,
+    url: UrlOption = DEFAULT_URL,
+    key: KeyOption = None,
+    ca: CaOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Set how many processors a running server has, after a restart too."""
+    body = {"processors": count} | ({} if reason is None else {"reason": reason})
+    _show(Server(url, key, ca).put("control", "processors", body=msgspec.json.encode(body)), as_json)
+
+
+@app.command("audit")
+def audit_command(
+    limit: Annotated[int, option("--limit", Annotated[int, Meta(ge=1)], "How many at the most.")] = 20,
+    db: DatabaseOption = DEFAULT_DATABASE,
+    url: AskedUrlOption = None,
+    key: KeyOption = None,
+    ca: CaOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what people have done, newest first: from a database, or from a running server with --url."""
+    if url is None:
+        with open_reader(db) as reader:
+            found = reader.read(partial(audit_log.page, limit=limit))
+        entries: list[dict[str, Any]] = msgspec.to_builtins([audit_entry_payload(entry) for entry in found])
+    else:
+        entries = Server(url, key, ca).pages("audit", "entries", limit)
+    if as_json:
+        print_json({"entries": entries})
+        return
+    table = Table(Column("At", no_wrap=True), "By", "Action", Column("Target", overflow="fold"))
+    table.add_column("Orders", justify="right")
+    table.add_column("Reason", overflow="fold")
+    for entry in entries:
+        orders = "" if entry["orders"] is None else str(entry["orders"])
+        table.add_row(
+            entry["at"], entry["by"] or "", entry["action"], entry["target"] or "", orders, entry["reason"] or ""
+        )
+    out.print(table)
+
+
+def _post(server: Server, act: str, **given: object) -> dict[str, Any]:
+    body = {name: value for name, value in given.items() if value is not None}
+    control: dict[str, Any] = server.post("control", act, body=msgspec.json.encode(body))
+    return control
+
+
+def _show(control: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(control)
+        return
+    until = f" until {control['paused_until']}" if control["paused_until"] else ""
+    why = f": {control['reason']}" if control["reason"] else ""
+    state = f"Paused{until}{why}" if control["paused"] else "Running"
+    print_line(f"{state}, {control['processors']} processors.")
