@@ -60,6 +60,7 @@ setup(
         "ordermill.engine": ["py.typed"],
         "ordermill.http": ["py.typed"],
         "ordermill.http.openapi": ["static/*"],
+        "ordermill.http.dashboard": ["static/*", "static/vendored/*", "templates/*"],
         "ordermill.store": ["py.typed"],
         "ordermill.sql": ["py.typed", "*.sql"],
     },

@@ -8,6 +8,7 @@ import executors
 import http_bulk
 import http_orders
 import table_size
+import watchers
 from command import run
 
 if __name__ == "__main__":
@@ -19,5 +20,6 @@ if __name__ == "__main__":
             *table_size.BENCHMARKS,
             *backlog_size.BENCHMARKS,
             *executors.BENCHMARKS,
+            *watchers.BENCHMARKS,
         )
     )

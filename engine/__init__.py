@@ -24,9 +24,11 @@ from ..store.domain.errors import (
     UserSubmissionTooLarge,
 )
 from ..store.domain.event import Event
+from ..store.domain.failure import FailureGroup
 from ..store.domain.idempotency_key import IdempotencyKey
 from ..store.domain.lifecycle import OrderStatus
 from ..store.domain.order import Order
+from ..store.domain.order_filter import OrderFilter, OrderPage
 from ..store.domain.outcome import Outcome
 from ..store.domain.record import Cause, OrderRecord, Transition
 from .config import EngineConfig, OnInterrupted, Settings
@@ -54,6 +56,7 @@ __all__ = [
     "Event",
     "EventStream",
     "EventsGone",
+    "FailureGroup",
     "FieldFault",
     "Handler",
     "IdempotencyKey",
@@ -66,7 +69,9 @@ __all__ = [
     "Order",
     "OrderConflict",
     "OrderEngine",
+    "OrderFilter",
     "OrderNotFound",
+    "OrderPage",
     "OrderRecord",
     "OrderStatus",
     "OrdermillError",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 
 from ..store.domain.errors import InvalidArgument, OrderNotFound
 from ..store.domain.event import EventFilter
 from ..store.domain.idempotency_key import IdempotencyKey
 from ..store.domain.lifecycle import OrderStatus
 from ..store.domain.order import FIELDS, IDENTIFIER, Order
+from ..store.domain.order_filter import PREFIX, PREFIX_RULE, OrderFilter
 from ..store.domain.reason import REASON_RULE, reason_faults
 from ..store.domain.record import ENGINE, Cause
 from .config import MAX_PROCESSORS
@@ -21,6 +23,7 @@ MAX_PAGE = 1_000_000
 MAX_SECONDS = 1e9
 """Thirty years: infinity, and what no timeout of the platform can be, are mistakes."""
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_SEQUENCE = 2**63 - 1
 _is_name = re.compile(rf"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{{1,{MAX_NAME}}}").fullmatch
 _is_text = re.compile(r"[^\ud800-\udfff]*").fullmatch  # halves of characters cannot be stored
@@ -31,7 +34,7 @@ def checked_orders(orders: object) -> tuple[Order, ...]:
     """A copy of the orders, each an `Order` and nothing more; what the caller does with its own is nobody's business.
 
     Raises:
-        InvalidArgument: they cannot be listed, or one is no order.
+        InvalidArgument: they cannot be listed, or one is not an order.
         InvalidOrder: one of a subclass breaks the rules for its fields.
     """
     if not isinstance(orders, Iterable):
@@ -43,8 +46,8 @@ def checked_order_id(order_id: object) -> str:
     """An order's id.
 
     Raises:
-        InvalidArgument: it is no string.
-        OrderNotFound: it is none that an order can have.
+        InvalidArgument: it is not a string.
+        OrderNotFound: no order can have this id.
     """
     if not isinstance(order_id, str):
         raise InvalidArgument(f"An order's id must be a string; {_kind(order_id)}.")
@@ -61,7 +64,7 @@ def checked_status(status: object, *, among: Iterable[OrderStatus] = OrderStatus
         among: those that are taken.
 
     Raises:
-        InvalidArgument: it is none of them.
+        InvalidArgument: it is not one of them.
     """
     for known in among:
         if isinstance(status, str) and status == known:
@@ -73,7 +76,7 @@ def checked_seconds(timeout: object) -> float | None:
     """How long somebody waits at the most, in seconds; None for ever.
 
     Raises:
-        InvalidArgument: it is no number of seconds.
+        InvalidArgument: it is not a valid number of seconds.
     """
     if timeout is None or (isinstance(timeout, int | float) and not isinstance(timeout, bool) and _is_span(timeout)):
         return timeout
@@ -87,7 +90,7 @@ def checked_pause(seconds: object) -> float | None:
     """How long a pause lasts at the most, in seconds; None until somebody ends it.
 
     Raises:
-        InvalidArgument: it is no such time.
+        InvalidArgument: it is not a valid time.
     """
     if seconds is None or (
         isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 < seconds <= MAX_SECONDS
@@ -103,7 +106,7 @@ def checked_processors(processors: object) -> int | None:
     """How many processors there are to be; None for as many as are configured.
 
     Raises:
-        InvalidArgument: it is no such number.
+        InvalidArgument: it is not a valid number.
     """
     return None if processors is None else _checked_number("number of processors", processors, 1, MAX_PROCESSORS)
 
@@ -112,7 +115,7 @@ def checked_limit(limit: object) -> int:
     """How many orders are read at the most.
 
     Raises:
-        InvalidArgument: it is no such number.
+        InvalidArgument: it is not a valid number.
     """
     return _checked_number("limit", limit, 1, MAX_PAGE)
 
@@ -121,7 +124,7 @@ def checked_sequence(before: object) -> int | None:
     """The sequence that a page goes on below; None for the first page.
 
     Raises:
-        InvalidArgument: it is no sequence.
+        InvalidArgument: it is not a sequence.
     """
     return None if before is None else _checked_number("sequence `before`", before, 0, _MAX_SEQUENCE)
 
@@ -130,7 +133,7 @@ def checked_event_id(after: object) -> int:
     """The id of the last event that somebody knows; 0 before the first.
 
     Raises:
-        InvalidArgument: it is no such id.
+        InvalidArgument: it is not a valid id.
     """
     return _checked_number("event's id `after`", after, 0, _MAX_SEQUENCE)
 
@@ -139,7 +142,7 @@ def checked_filter(user_id: object, status: object, order_id: object) -> EventFi
     """Which events somebody follows.
 
     Raises:
-        InvalidArgument: a user's id, a status or an order's id is none.
+        InvalidArgument: a user's id, a status or an order's id is not valid.
         OrderNotFound: no order can have that id.
     """
     return EventFilter(
@@ -149,11 +152,59 @@ def checked_filter(user_id: object, status: object, order_id: object) -> EventFi
     )
 
 
+def checked_time(name: str, at: object) -> int | None:
+    """A time, in microseconds since 1970-01-01T00:00:00Z; None for none.
+
+    Args:
+        name: of the argument.
+        at: what was passed.
+
+    Raises:
+        InvalidArgument: it is no datetime with a time zone, or one before 1970.
+    """
+    if at is None:
+        return None
+    if isinstance(at, datetime) and at.utcoffset() is not None and at >= _EPOCH:
+        return (at - _EPOCH) // timedelta(microseconds=1)
+    raise InvalidArgument(f"The time `{name}` must be a datetime with a time zone, from 1970 on; {_shown(at)} is not.")
+
+
+def checked_order_filter(
+    *,
+    status: object = None,
+    user_id: object = None,
+    order_id_prefix: object = None,
+    error: object = None,
+    **times: object,
+) -> OrderFilter:
+    """Which orders are meant.
+
+    Args:
+        status: a member of `OrderStatus`, or its name.
+        user_id: whose.
+        order_id_prefix: what their ids begin with.
+        error: what they have failed with.
+        times: datetimes by the names of the filters.
+
+    Raises:
+        InvalidArgument: one of them is of the wrong type, or out of its range.
+    """
+    if order_id_prefix is not None and not (isinstance(order_id_prefix, str) and PREFIX.fullmatch(order_id_prefix)):
+        raise InvalidArgument(f"The prefix of ids must be {PREFIX_RULE}; {_shown(order_id_prefix)} is not.")
+    return OrderFilter(
+        status=None if status is None else checked_status(status),
+        user_id=checked_user_id(user_id),
+        order_id_prefix=order_id_prefix,
+        error=None if error is None else _checked_name("error", error),
+        **{f"{name}_us": checked_time(name, at) for name, at in times.items()},
+    )
+
+
 def checked_user_id(user_id: object) -> str | None:
     """The user whose orders are read; None for all.
 
     Raises:
-        InvalidArgument: it is no string that a user's id could be.
+        InvalidArgument: it is not a string that can be a user's id.
     """
     return None if user_id is None else _checked_name("user's id", user_id)
 

@@ -29,7 +29,13 @@ class ExecutorKind(StrEnum):
 
 
 class OnInterrupted(StrEnum):
-    """What becomes of an order whose handler was cut short, where no probe is given."""
+    """What becomes of an order whose handler was cut short, where no probe is given.
+
+    Example:
+        >>> with OrderEngine("orders.db", handler=lambda order: None, on_interrupted="review") as engine:
+        ...     engine.config.on_interrupted
+        <OnInterrupted.REVIEW: 'review'>
+    """
 
     RETRY = "retry"
     """It is handled again: for handlers that may safely run twice."""
@@ -126,7 +132,15 @@ def _without_limits(kind: Any) -> tuple[Any, dict[str, float]]:
 
 
 class EngineConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Settings of an `OrderEngine`; each is a keyword argument of it and an option of `ordermill serve`."""
+    """Settings of an `OrderEngine`; each is a keyword argument of it and an option of `ordermill serve`.
+
+    Example:
+        >>> with OrderEngine("orders.db", handler=lambda order: None, processors=2, max_attempts=3) as engine:
+        ...     engine.config.processors, engine.config.max_attempts
+        (2, 3)
+        >>> EngineConfig().processors
+        8
+    """
 
     files = ("export_path",)
 

@@ -6,20 +6,23 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from datetime import datetime
 from functools import partial
 from time import monotonic
 from typing import TypeVar
 
 from pykka import Timeout
 
-from ..store import audit_log, event_log, queries
+from ..store import audit_log, event_log, failures, queries, search
 from ..store.domain import lifecycle
 from ..store.domain.act import AuditEntry
 from ..store.domain.errors import OrderConflict, OrderNotFound
 from ..store.domain.event import EVERYTHING, EventFilter, EventPage
+from ..store.domain.failure import FailureGroup
 from ..store.domain.idempotency_key import IdempotencyKey
 from ..store.domain.lifecycle import OrderStatus
 from ..store.domain.order import Order
+from ..store.domain.order_filter import OrderFilter, OrderPage
 from ..store.domain.outcome import Acceptance, Outcome
 from ..store.domain.record import Cause, OrderRecord, Transition
 from ..store.statements import Database
@@ -30,6 +33,7 @@ from .arguments import (
     checked_filter,
     checked_idempotency,
     checked_limit,
+    checked_order_filter,
     checked_order_id,
     checked_orders,
     checked_pause,
@@ -38,7 +42,6 @@ from .arguments import (
     checked_seconds,
     checked_sequence,
     checked_status,
-    checked_user_id,
 )
 from .event_stream import EventStream
 from .receipt import Receipt
@@ -121,7 +124,7 @@ class Engine(ABC):
             The order as it is afterwards.
 
         Raises:
-            OrderNotFound: there is none of that id.
+            OrderNotFound: no order has this id.
             TransitionRefused: it is not Pending.
             InvalidArgument: the reason breaks its rule.
             StoreUnavailable: the database did not take it.
@@ -193,7 +196,7 @@ class Engine(ABC):
         """An order and where it is.
 
         Raises:
-            OrderNotFound: there is none of that id.
+            OrderNotFound: no order has this id.
             StoreUnavailable: the database did not answer.
             EngineStopped: the engine is not running.
         """
@@ -220,6 +223,12 @@ class Engine(ABC):
         *,
         status: OrderStatus | str | None = None,
         user_id: str | None = None,
+        order_id_prefix: str | None = None,
+        error: str | None = None,
+        created_from: datetime | None = None,
+        created_to: datetime | None = None,
+        updated_from: datetime | None = None,
+        updated_to: datetime | None = None,
         before: int | None = None,
         limit: int = 100,
     ) -> list[OrderRecord]:
@@ -228,6 +237,13 @@ class Engine(ABC):
         Args:
             status: only these: a member of `OrderStatus`, or its name.
             user_id: only this user's.
+            order_id_prefix: only those whose ids begin with this.
+            error: only those that have failed with it, or wait for their next attempt or a review after it: the class
+                of an error, or its name as `failures` has it.
+            created_from: only those that were accepted at this time or later; with a time zone, as all times.
+            created_to: only those that were accepted before this time.
+            updated_from: only those that changed last at this time or later.
+            updated_to: only those that changed last before this time.
             before: only those with a `sequence` below this one: the last of a page leads to the next page.
             limit: how many at the most, 1 to 1,000,000.
 
@@ -235,14 +251,50 @@ class Engine(ABC):
             StoreUnavailable: the database did not answer.
             EngineStopped: the engine is not running.
         """
-        query = partial(
-            queries.page,
-            status=None if status is None else checked_status(status),
-            user_id=checked_user_id(user_id),
-            before=checked_sequence(before),
-            limit=checked_limit(limit),
+        wanted = checked_order_filter(
+            status=status,
+            user_id=user_id,
+            order_id_prefix=order_id_prefix,
+            error=error,
+            created_from=created_from,
+            created_to=created_to,
+            updated_from=updated_from,
+            updated_to=updated_to,
         )
-        return self._read(query)
+        limit = checked_limit(limit)
+        page = self.order_page(wanted, before, limit)
+        found = page.orders
+        while page.before is not None and len(found) < limit:
+            page = self.order_page(wanted, page.before, limit - len(found))
+            found += page.orders
+        return found
+
+    def order_page(self, wanted: OrderFilter, before: int | None = None, limit: int = 100) -> OrderPage:
+        """Some of the orders that a filter means, newest first, in milliseconds however many there are.
+
+        Args:
+            wanted: which orders.
+            before: only those with a `sequence` below this one: the `before` of the last page.
+            limit: how many at the most, 1 to 1,000,000; there may be fewer although more follow.
+
+        Raises:
+            As `orders`.
+        """
+        return self._read(
+            partial(search.page, wanted=wanted, before=checked_sequence(before), limit=checked_limit(limit))
+        )
+
+    def failures(self, limit: int = 100) -> list[FailureGroup]:
+        """What orders have failed with, or wait for their next attempt after: the error of most of them first.
+
+        Args:
+            limit: how many errors at the most, 1 to 1,000,000.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+            EngineStopped: the engine is not running.
+        """
+        return self._read(partial(failures.groups, limit=checked_limit(limit)))
 
     def events(
         self,
@@ -315,7 +367,7 @@ class Engine(ABC):
 
         Raises:
             TimeoutError: it was not over in time.
-            OrderNotFound: there is no order of that id.
+            OrderNotFound: no order has this id.
             EngineStopped: the engine is not running, or stopped meanwhile.
         """
         seconds = checked_seconds(timeout)
@@ -363,6 +415,15 @@ class Engine(ABC):
             late = TimeoutError(f"{self.metrics().backlog} orders are unfinished after {timeout} s.")
             fail(drained, late)  # nobody waits for it any more
             raise late from None
+
+    def session_secret(self) -> bytes:
+        """What a server signs the sessions of its pages with: the same for all engines over this database.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+            EngineStopped: the engine is not running.
+        """
+        return self._read(queries.session_secret)
 
     def metrics(self) -> MetricsSnapshot:
         """How the engine is doing. Whatever was acknowledged before is in it.
@@ -488,7 +549,7 @@ class Engine(ABC):
 
     @abstractmethod
     def interrupt_waits(self) -> None:
-        """Have every wait end with EngineStopped, now and from now on: for a door that is about to close."""
+        """Have every wait end with EngineStopped, now and from now on: for a server that is about to stop."""
 
     @abstractmethod
     def send(self, request: Request) -> None:

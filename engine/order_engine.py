@@ -147,7 +147,7 @@ class OrderEngine(Engine):
         self._life.stop()
 
     def interrupt_waits(self) -> None:
-        """Have every `wait` end with EngineStopped, now and from now on: for a door that is about to close."""
+        """Have every `wait` end with EngineStopped, now and from now on: for a server that is about to stop."""
         running = self._life.running
         if running is not None:
             running.context.waiters.close()
@@ -233,7 +233,7 @@ class OrderEngine(Engine):
                 case PauseEngine() | ResumeEngine() | SetProcessors() | ReadControl():
                     actor = context.recorder
                 case _:
-                    raise InvalidArgument(f"{type(request).__name__} is no request that an engine takes.")
+                    raise InvalidArgument(f"{type(request).__name__} is not a request that an engine takes.")
             try:
                 actor.tell(request)
             except ActorDeadError:  # a signal's handler has stopped the engine in this thread, gate or not

@@ -26,7 +26,13 @@ _log = EngineLogger("ordermill.engine.recovery")
 
 
 class Recovered(NamedTuple):
-    """What recovery did with the orders that were Processing."""
+    """What recovery did with the orders that were Processing.
+
+    Example:
+        >>> with OrderEngine("orders.db", handler=lambda order: None) as engine:
+        ...     engine.recovered
+        Recovered(returned=0, completed=0, failed=0, parked=0)
+    """
 
     returned: int = 0
     """Back to Pending, to be handled again."""

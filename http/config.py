@@ -35,6 +35,9 @@ class ServerConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_waiting: Annotated[
         int, Meta(ge=0, description="Requests with ?wait= that wait at the same time; more are answered at once.")
     ] = 1_000
+    max_watchers: Annotated[
+        int, Meta(ge=0, description="Requests to /events that are served at the same time; more are refused.")
+    ] = 2_000
     max_body_bytes: Annotated[int, Meta(ge=1024, description="Largest body that is taken, in bytes.")] = (
         16 * 1024 * 1024
     )

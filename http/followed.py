@@ -42,8 +42,11 @@ class Followed(Generic[T]):
         self._content = read()
         self._look_at = now() + _LOOK_EVERY_SECONDS
         _all.add(self)
+        self._told = ""
         self.trouble: tuple[str, ...] = ()
         """Why it does not follow the files at present, in words for people; empty while it does."""
+        self.failing_since: float | None = None
+        """Since when it does not; None while it does."""
 
     def get(self) -> T:
         """The content."""
@@ -55,18 +58,22 @@ class Followed(Generic[T]):
         """See now whether the files have changed, and not within the next second."""
         self._look_at = self._now() + _LOOK_EVERY_SECONDS
         state = self._state()
-        if state == self._seen:
+        if state == self._seen and self.failing_since is None:
             return
         self._seen = state
         try:
             self._content = self._read()
-            self.trouble = ()
+            self.trouble, self.failing_since, self._told = (), None, ""
             _log.info("read %s again", self._name)
         except OrdermillError as error:
-            # Nobody is locked out by a slip of an editor, and nobody let in. Of two files one may be there before the
-            # other: the next look finds both.
+            # Nobody is locked out at once by a slip of an editor, and nobody let in. Of two files one may be there
+            # before the other: the next look finds both.
             self.trouble = (f"{self._name} cannot be read again, what was read before holds: the log says why",)
-            _log.error("%s cannot be read again, what was read before holds: %s", self._name, error)
+            if self.failing_since is None:
+                self.failing_since = self._now()
+            if str(error) != self._told:
+                self._told = str(error)
+                _log.error("%s cannot be read again, what was read before holds: %s", self._name, error)
 
     def _state(self) -> list[tuple[int, ...]]:
         return [_state(path) for path in self._paths]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
+
+import msgspec
 
 from ..engine import Engine, EngineStopped, IdempotencyKey, Order, Reply, StoreUnavailable
 from ..engine.execution.handler import describe
@@ -81,7 +83,7 @@ class LoopEngine(Engine):
         return self._engine.incidents()
 
     def interrupt_waits(self) -> None:
-        """Have every wait end with EngineStopped, now and from now on: for a door that is about to close."""
+        """Have every wait end with EngineStopped, now and from now on: for a server that is about to stop."""
         self._engine.interrupt_waits()
 
     def _read(self, query: Callable[[Database], T]) -> T:
@@ -92,7 +94,8 @@ class LoopEngine(Engine):
         batch = [self._gathered.popleft() for _ in range(len(self._gathered))]
         together: Reply[Any] = Reply()
         together.when_done(lambda: self._call_in_loop(partial(self._share_out, batch, together)))
-        orders, causes, _ = zip(*batch, strict=True)
+        orders = tuple([single.order for single in batch])
+        causes = tuple([single.cause for single in batch])
         try:
             self._engine.send(SubmitOrders(orders, together, causes))
         except Exception as error:
@@ -107,7 +110,7 @@ class LoopEngine(Engine):
                 for single in batch:
                     fail(single.reply, _harmless(error))
                 return
-            # There is no room for all of them, or one cannot be stored: each for itself.
+            # There is no room for all of them, or one cannot be stored: now each by itself.
             for single in batch:
                 try:
                     self.send(SubmitOrders((single.order,), single.reply, (single.cause,)))
@@ -118,7 +121,7 @@ class LoopEngine(Engine):
             single.reply.set([acceptance])
 
 
-class _Single(NamedTuple):
+class _Single(msgspec.Struct, frozen=True):
     """An order that is submitted by itself."""
 
     order: Order

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..engine import Engine
+from .api.event_feed import EventFeed
+from .api.events import EventCalls
 from .api.health import HealthCalls
+from .api.home import HomeCalls
 from .api.metrics import MetricsCalls
-from .api.operations import health, metrics, orders, steering
+from .api.operations import events, health, metrics, orders, steering
 from .api.orders import OrderCalls
 from .api.problems import PROBLEM_KINDS
 from .api.responses import encode
@@ -23,6 +26,7 @@ from .wire.headers import NO_PAGE
 
 def routes(
     engine: Engine,
+    feed: EventFeed,
     max_waiting: int,
     protection: Protection,
     warnings: Callable[[], tuple[str, ...]] = tuple,
@@ -31,14 +35,16 @@ def routes(
 
     Args:
         engine: answers them.
+        feed: of the engine's events.
         max_waiting: requests that may wait for an order at the same time.
         protection: what stands between it and its callers.
         warnings: asked what an operator should mend, besides the keys.
     """
     order_calls = OrderCalls(engine, max_waiting, protection.user_rate)
     metrics_calls = MetricsCalls(engine)
+    event_calls = EventCalls(feed)
     steering_calls = SteeringCalls(engine)
-    health_calls = HealthCalls(engine, lambda: (*protection.authenticator.trouble(), *warnings()))
+    health_calls = HealthCalls(engine, warnings, protection.authenticator.trouble)
     api = (
         Route("POST", "/orders", order_calls.submit, SUBMITTING, orders.SUBMIT),
         Route("GET", "/orders", order_calls.list, READING, orders.LIST, may_block=True),
@@ -51,6 +57,8 @@ def routes(
         Route("POST", "/orders/{order_id}/cancel", order_calls.cancel, SUBMITTING, orders.CANCEL_ORDER),
         Route("POST", "/orders/{order_id}/retry", order_calls.retry, OPERATING, orders.RETRY),
         Route("POST", "/orders/{order_id}/settle", order_calls.settle, OPERATING, orders.SETTLE),
+        Route("GET", "/failures", order_calls.list_failures, OVERVIEW, orders.LIST_FAILURES, may_block=True),
+        Route("GET", "/events", event_calls.follow, READING, events.FOLLOW),
         Route("GET", "/control", steering_calls.read, OVERVIEW, steering.READ_CONTROL),
         Route("POST", "/control/pause", steering_calls.pause, STEERING, steering.PAUSE),
         Route("POST", "/control/resume", steering_calls.resume, STEERING, steering.RESUME),
@@ -63,4 +71,8 @@ def routes(
     order_calls.reserve(words_beside("order_id", api))
     needs_keys = protection.authenticator.needs_keys
     description = StaticResource(lambda: encode(describe(api, PROBLEM_KINDS, needs_keys=needs_keys)), NO_PAGE)
-    return (*api, Route("GET", "/openapi.json", description.read, PUBLIC, may_block=True))
+    return (
+        *api,
+        Route("GET", "/", HomeCalls().read, PUBLIC),
+        Route("GET", "/openapi.json", description.read, PUBLIC, may_block=True),
+    )

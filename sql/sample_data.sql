@@ -36,6 +36,14 @@ INSERT INTO transitions (sequence, order_id, from_status, to_status, at, attempt
   (4, 'sample-4', 'Pending',    'Cancelled',  1767225609000000, 0, 'cancelled before work began'),
   (5, 'sample-5', 'Processing', 'Review',     1767225660000000, 1, 'the engine died while the order was in hand');
 
+INSERT INTO errors (id, name, kind) VALUES
+  (1, 'rejected: the card was declined', 'rejected'),
+  (2, 'the engine died while the order was in hand', 'the engine died while the order was in hand');
+
+INSERT INTO failures (sequence, error_id, status, at) VALUES
+  (3, 1, 'Failed', 1767225602120000),
+  (5, 2, 'Review', 1767225660000000);
+
 UPDATE totals SET value = (SELECT count(*) FROM orders WHERE status = name)
 WHERE name IN ('Pending', 'Processing', 'Completed', 'Failed', 'Cancelled', 'Review');
 UPDATE totals SET value = 2 WHERE name = 'timed_orders';

@@ -76,6 +76,34 @@ CREATE TABLE transitions (
 CREATE UNIQUE INDEX transitions_once ON transitions
   (sequence, attempt, CASE from_status WHEN to_status THEN id ELSE to_status END);
 
+-- Orders that were stamped earlier than the one before, since the machine's clock was set back: all others are in the
+-- sequence of their times, so that no index over these is needed.
+CREATE TABLE clock_steps (
+  sequence    INTEGER PRIMARY KEY
+) STRICT;
+
+-- The errors that orders have failed with, without what varies from order to order.
+CREATE TABLE errors (
+  id          INTEGER PRIMARY KEY,
+  name        TEXT    NOT NULL UNIQUE,          -- the class and the text
+  kind        TEXT    NOT NULL                  -- the class
+) STRICT;
+
+CREATE INDEX errors_by_kind ON errors (kind);
+
+-- Orders that have failed, or have failed attempts behind them and are not over: kept apart, since most orders have not.
+CREATE TABLE failures (
+  sequence    INTEGER PRIMARY KEY               -- the order
+              REFERENCES orders (sequence),
+  error_id    INTEGER NOT NULL                  -- of its last failed attempt
+              REFERENCES errors (id),
+  status      TEXT    NOT NULL                  -- where the failure has left it; while it is tried again it is Pending here
+              CHECK (status = 'Pending' OR status = 'Failed' OR status = 'Review'),
+  at          INTEGER NOT NULL                  -- when it failed
+) STRICT;
+
+CREATE INDEX failures_by_error ON failures (error_id, sequence, status, at);  -- lists by error, and counts
+
 -- What clients call their requests (Idempotency-Key), for a day: the same name for another request is a mistake.
 CREATE TABLE idempotency_keys (
   id          INTEGER PRIMARY KEY,
@@ -95,6 +123,15 @@ CREATE TABLE engines (
   process_id  INTEGER NOT NULL,                 -- on that machine
   started_at  INTEGER NOT NULL
 ) STRICT;
+
+-- What only engines over this database know. Whoever has a key signs in to the pages with it; what their browsers send
+-- instead is signed with this and with the hash of that key.
+CREATE TABLE secrets (
+  name        TEXT    PRIMARY KEY,
+  value       BLOB    NOT NULL
+) STRICT;
+
+INSERT INTO secrets (name, value) VALUES ('sessions', randomblob(32));
 
 -- What operators have set: the one row that every engine over this database obeys.
 CREATE TABLE control (

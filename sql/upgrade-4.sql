@@ -4,6 +4,46 @@ BEGIN IMMEDIATE;
 
 CREATE INDEX orders_pending_by_user ON orders (user_id, sequence) WHERE status = 'Pending';
 
+CREATE TABLE clock_steps (
+  sequence    INTEGER PRIMARY KEY
+) STRICT;
+
+CREATE TABLE errors (
+  id          INTEGER PRIMARY KEY,
+  name        TEXT    NOT NULL UNIQUE,
+  kind        TEXT    NOT NULL
+) STRICT;
+
+CREATE INDEX errors_by_kind ON errors (kind);
+
+CREATE TABLE failures (
+  sequence    INTEGER PRIMARY KEY
+              REFERENCES orders (sequence),
+  error_id    INTEGER NOT NULL
+              REFERENCES errors (id),
+  status      TEXT    NOT NULL
+              CHECK (status = 'Pending' OR status = 'Failed' OR status = 'Review'),
+  at          INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX failures_by_error ON failures (error_id, sequence, status, at);
+
+INSERT INTO clock_steps
+SELECT sequence FROM (SELECT sequence, created_at, lag(created_at) OVER (ORDER BY sequence) AS before FROM orders)
+WHERE created_at < before;
+
+-- The functions are of the program that runs this.
+INSERT INTO errors (name, kind)
+SELECT DISTINCT error_name(last_error, order_id, user_id), error_kind(last_error, order_id, user_id) FROM orders
+WHERE last_error IS NOT NULL
+  AND (status IN ('Failed', 'Review') OR (failures > 0 AND status IN ('Pending', 'Processing')));
+
+INSERT INTO failures
+SELECT sequence, errors.id, CASE status WHEN 'Processing' THEN 'Pending' ELSE status END, updated_at
+FROM orders JOIN errors ON name = error_name(last_error, order_id, user_id)
+WHERE last_error IS NOT NULL
+  AND (status IN ('Failed', 'Review') OR (failures > 0 AND status IN ('Pending', 'Processing')));
+
 CREATE TABLE control (
   id          INTEGER PRIMARY KEY CHECK (id = 1),
   is_paused   INTEGER NOT NULL
@@ -31,6 +71,13 @@ CREATE TABLE audit_log (
 ) STRICT;
 
 INSERT INTO totals (name, value) VALUES ('removed_events_through', 0);
+
+CREATE TABLE secrets (
+  name        TEXT    PRIMARY KEY,
+  value       BLOB    NOT NULL
+) STRICT;
+
+INSERT INTO secrets (name, value) VALUES ('sessions', randomblob(32));
 
 PRAGMA user_version = 4;
 

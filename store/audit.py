@@ -11,9 +11,10 @@ from peewee import SQL, Database, fn
 
 from . import queries
 from .domain import lifecycle
+from .domain.failure import is_failed
 from .domain.lifecycle import OrderStatus
 from .statements import run
-from .tables import OrderModel, TransitionModel
+from .tables import ClockStepModel, FailureModel, OrderModel, TransitionModel
 
 _PAGE = 2_000
 _LEGAL = {(edge.source, edge.target) for edge in lifecycle.EDGES}
@@ -63,7 +64,7 @@ def audit(database: Database, progress: Callable[[int, int], None] = lambda _don
 
 
 def _histories(database: Database) -> Iterator[tuple[list[str], int]]:
-    after = 0
+    after = created_us = 0
     while True:
         orders = list(
             OrderModel.select(
@@ -74,6 +75,7 @@ def _histories(database: Database) -> Iterator[tuple[list[str], int]]:
                 OrderModel.failures,
                 OrderModel.created_at,
                 OrderModel.updated_at,
+                OrderModel.last_error,
             )
             .where(OrderModel.sequence > after)
             .order_by(OrderModel.sequence)
@@ -99,17 +101,24 @@ def _histories(database: Database) -> Iterator[tuple[list[str], int]]:
             .execute(database)
         )
         by_order = {sequence: list(group) for sequence, group in groupby(steps, itemgetter(0))}
+        noted, stepped = _noted(database, after, last)
         faults = [
             f"order {order[1]!r}: {fault}"
             for order in orders
-            for fault in _path_faults(order, by_order.get(order[0], []))
+            for fault in (*_path_faults(order, by_order.get(order[0], [])), *_failure_faults(order, noted))
         ]
+        for order in orders:
+            if order[5] < created_us and order[0] not in stepped:
+                faults.append(
+                    f"order {order[1]!r}: was accepted before the order that came before it, which is not noted"
+                )
+            created_us = order[5]
         yield faults, len(orders)
         after = last
 
 
 def _path_faults(order: tuple[Any, ...], steps: list[tuple[Any, ...]]) -> Iterator[str]:
-    _, order_id, status, attempts, failures, created_at, updated_at = order
+    _, order_id, status, attempts, failures, created_at, updated_at, _ = order
     at, attempt, where = created_at, 0, None
     fewest = most = 0  # attempts that have failed since the last retry: one that was returned may have, or not
     for _, step_order_id, source, target, step_at, step_attempt in steps:
@@ -137,6 +146,21 @@ def _path_faults(order: tuple[Any, ...], steps: list[tuple[Any, ...]]) -> Iterat
         yield f"has {failures} failures, but its history {fewest if fewest == most else f'{fewest} to {most}'}"
     if at != updated_at:
         yield "did not change last when its history says so"
+
+
+def _noted(database: Database, after: int, last: int) -> tuple[set[int], set[int]]:
+    """The orders among these that are noted as failures, and those that are noted as stamped too early."""
+    failures = FailureModel.select(FailureModel.sequence).where(FailureModel.sequence.between(after + 1, last))
+    steps = ClockStepModel.select(ClockStepModel.sequence).where(ClockStepModel.sequence.between(after + 1, last))
+    found, stepped = ({sequence for (sequence,) in query.tuples().execute(database)} for query in (failures, steps))
+    return found, stepped
+
+
+def _failure_faults(order: tuple[Any, ...], noted: set[int]) -> Iterator[str]:
+    sequence, _, status, _, failures, *_, last_error = order
+    is_expected = last_error is not None and is_failed(OrderStatus(status), failures)
+    if is_expected != (sequence in noted):
+        yield f"is {status}, but is {'not ' if is_expected else ''}noted among the failures"
 
 
 def _orphans(database: Database) -> list[str]:

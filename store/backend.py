@@ -58,5 +58,5 @@ class Backend(Protocol[W_co]):
             any_version: whether a database of an older schema will do, for whoever does not look into its tables.
 
         Raises:
-            DatabaseRefused: there is none, it is not ours, or it was made by a newer version.
+            DatabaseRefused: it does not exist, is not ours, or it was made by a newer version.
         """

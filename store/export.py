@@ -11,7 +11,7 @@ import msgspec
 
 from .domain.order import format_cents
 from .domain.record import OrderRecord, Transition, rfc3339
-from .files import sync
+from .files import OWNER_ONLY, sync
 
 _BLOCK = 64 * 1024
 _encode = msgspec.json.Encoder().encode
@@ -36,7 +36,7 @@ def append(path: Path, removed: Iterable[tuple[OrderRecord, Sequence[Transition]
     """
     is_new = not path.exists()
     # Without a buffer: what was not written when an error came is not written afterwards.
-    with path.open("ab", buffering=0) as file:
+    with open(path, "ab", buffering=0, opener=_open_as_owner) as file:  # Path.open takes no opener
         for record, history in removed:
             _write(file, _encode(_exported(record, history)) + b"\n")
         os.fsync(file.fileno())
@@ -51,7 +51,7 @@ def mend(path: Path, most: int, is_stored: Callable[[str, str, str], bool]) -> N
     lacks its end gets it.
 
     Args:
-        path: the file; nothing happens where there is none.
+        path: the file; nothing happens where it does not exist.
         most: how many lines are removed at the most: as many as are appended at once.
         is_stored: whether the database has an order, by its id, `created_at` and `updated_at`.
 
@@ -76,6 +76,10 @@ def mend(path: Path, most: int, is_stored: Callable[[str, str, str], bool]) -> N
         elif end == size:
             return
         os.fsync(file.fileno())
+
+
+def _open_as_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, OWNER_ONLY)
 
 
 def _is_void(line: bytes, is_stored: Callable[[str, str, str], bool]) -> bool:

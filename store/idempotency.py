@@ -1,4 +1,4 @@
-"""Idempotency keys: a client's names for its requests, kept so that none is used for a second one."""
+"""Idempotency keys: a client's names for its requests, kept so that no name is used for a second request."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from functools import partial
 from peewee import JOIN, SQL, Database, Field, IntegrityError, Select
 
 from . import queries
+from .arrival import latest_us, note_clock_step
 from .audit_log import write_acts
 from .domain import lifecycle
 from .domain.act import Act
@@ -19,6 +20,7 @@ from .domain.metrics import PROCESSING_MICROSECONDS, TIMED_ORDERS
 from .domain.order import Order
 from .domain.outcome import Acceptance, Outcome, Recorded
 from .domain.record import ENGINE, Cause, Move, OrderRecord
+from .failures import Failures
 from .idempotency import remember
 from .rows import TRANSITION_COLUMNS, items_text
 from .statements import ManyRows, given_values, run, run_for_each, to_sql, write_transaction
@@ -155,6 +157,8 @@ class Ledger:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._next_sequence = queries.last_sequence(database) + 1
+        self._latest_us = latest_us(database)  # the last order's
+        self._failures = Failures(database)
 
     def record(
         self,
@@ -240,6 +244,12 @@ class Ledger:
                 taken[lifecycle.ACCEPT] = accepted
             changes = _changes(taken, moved)
             add_to_totals(self._database, changes)
+            self._failures.note(moved)
+            if accepted and at_us < self._latest_us:
+                first = next(record.sequence for outcome, record in acceptances if outcome is Outcome.ACCEPTED)
+                note_clock_step(self._database, first)
+        if accepted:
+            self._latest_us = at_us
         return Recorded(acceptances, moved, refused, changes, taken)
 
     def _note_accepted(self, acceptances: Sequence[Acceptance], causes: Sequence[Cause]) -> int:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
-from peewee import SQL, Database, fn
+from peewee import SQL, Database, ModelSelect, fn
 
 from .domain import lifecycle
 from .domain.lifecycle import OrderStatus
@@ -21,7 +21,7 @@ from .domain.metrics import (
 from .domain.record import Attempt, OrderRecord, Transition
 from .rows import ORDER_COLUMNS, TRANSITION_COLUMNS, order_of, transition_of
 from .statements import run, to_sql
-from .tables import OrderModel, TotalModel, TransitionModel
+from .tables import OrderModel, SecretModel, TotalModel, TransitionModel
 
 _FIND = to_sql(OrderModel.select(*ORDER_COLUMNS).where(OrderModel.order_id == ""))
 _STORED = to_sql(
@@ -99,7 +99,20 @@ def page(
         before: only those with a sequence below this one, to go on where the last page ended.
         limit: how many at the most.
     """
-    query = OrderModel.select(*ORDER_COLUMNS).order_by(OrderModel.sequence.desc()).limit(limit)
+    query = listing(status, user_id).limit(limit)
+    if before is not None:
+        query = query.where(OrderModel.sequence < before)
+    return [order_of(row) for row in query.tuples().execute(database)]
+
+
+def listing(status: OrderStatus | None, user_id: str | None) -> ModelSelect[OrderModel]:
+    """The query for orders, newest first, in the sequence of the index of the status, the user or both.
+
+    Args:
+        status: only these.
+        user_id: only this user's.
+    """
+    query = OrderModel.select(*ORDER_COLUMNS).order_by(OrderModel.sequence.desc())
     if status is not None:
         query = query.where(OrderModel.status == status.value)
     if user_id is not None:
@@ -112,9 +125,7 @@ def page(
             query = query.from_(_ORDERS_BY_STATUS)  # of all users, but never more than what is in hand
         else:
             query = query.where(_NOT_IN_BACKLOG)
-    if before is not None:
-        query = query.where(OrderModel.sequence < before)
-    return [order_of(row) for row in query.tuples().execute(database)]
+    return query
 
 
 def ready(database: Database, now_us: int, limit: int) -> list[OrderRecord]:
@@ -194,6 +205,12 @@ def last_transition_us(database: Database) -> int:
     # Batches are recorded in order, and times differ by moments within one: the newest thousand hold the latest.
     newest = TransitionModel.select(TransitionModel.at).order_by(TransitionModel.id.desc()).limit(1000)
     return max((at for (at,) in newest.tuples().execute(database)), default=0)
+
+
+def session_secret(database: Database) -> bytes:
+    """What the sessions of the pages are signed with."""
+    ((value,),) = SecretModel.select(SecretModel.value).where(SecretModel.name == "sessions").tuples().execute(database)
+    return bytes(value)
 
 
 def totals(database: Database) -> Counter[str]:

@@ -29,7 +29,7 @@ class Reader:
         any_version: whether a database of an older schema will do, for whoever does not look into its tables.
 
     Raises:
-        DatabaseRefused: there is none, it is not ours, or it was made by a newer version.
+        DatabaseRefused: it does not exist, is not ours, or it was made by a newer version.
     """
 
     def __init__(self, backend: Backend[Any], max_connections: int, *, any_version: bool = False) -> None:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from peewee import Database, DatabaseError
 
-from . import event_log, queries
+from . import event_log, failures, queries
 from .domain import lifecycle
 from .domain.lifecycle import OrderStatus
 from .domain.metrics import PRUNED_COMPLETED, PRUNED_PROCESSING_MICROSECONDS, PRUNED_TIMED_ORDERS
@@ -69,6 +69,7 @@ def _remove(database: Database, records: Sequence[OrderRecord], export: Path | N
         histories = [queries.history(database, record.order_id) for record in records]
         sequences = [(record.sequence,) for record in records]
         event_log.note_removal(database, [record.sequence for record in records])
+        failures.forget(database, [record.sequence for record in records])
         run_for_each(database, _DELETE_TRANSITIONS, sequences)
         run_for_each(database, _DELETE_ORDER, sequences)
         changes = _changes(records, histories)

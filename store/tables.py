@@ -6,7 +6,7 @@ runs on.
 
 from __future__ import annotations
 
-from peewee import AutoField, IntegerField, Model, TextField
+from peewee import AutoField, BlobField, IntegerField, Model, TextField
 
 
 class OrderModel(Model):
@@ -71,6 +71,48 @@ class EngineModel(Model):
 
     class Meta:
         table_name = "engines"
+
+
+class ErrorModel(Model):
+    """A row of `errors`."""
+
+    id = AutoField()
+    name = TextField(unique=True)
+    kind = TextField()
+
+    class Meta:
+        table_name = "errors"
+
+
+class FailureModel(Model):
+    """A row of `failures`."""
+
+    sequence = IntegerField(primary_key=True)
+    error = IntegerField(column_name="error_id")
+    status = TextField()
+    at = IntegerField()
+
+    class Meta:
+        table_name = "failures"
+
+
+class ClockStepModel(Model):
+    """A row of `clock_steps`."""
+
+    sequence = IntegerField(primary_key=True)
+
+    class Meta:
+        table_name = "clock_steps"
+
+
+class SecretModel(Model):
+    """A row of `secrets`."""
+
+    name = TextField(primary_key=True)
+    value = BlobField()
+
+    class Meta:
+        table_name = "secrets"
 
 
 class ControlModel(Model):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -57,3 +58,16 @@ def start_engine(database: Path) -> Iterator[Callable[..., OrderEngine]]:
             return engines.enter_context(OrderEngine(database, handler=handler, **settings))
 
         yield start
+
+
+@pytest.fixture
+def wait_until() -> Callable[[Callable[[], object]], None]:
+    """Waits for something that nobody tells of."""
+
+    def wait(condition: Callable[[], object]) -> None:
+        deadline = time.monotonic() + 20
+        while not condition():
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+
+    return wait

@@ -41,8 +41,8 @@ class Backlog:
         """Whether there is room for all of these orders.
 
         Raises:
-            BacklogFull: there is none; SubmissionTooLarge where there never will be.
-            UserBacklogFull: there is none for a user's; UserSubmissionTooLarge where there never will be.
+            BacklogFull: there is no place now; SubmissionTooLarge where there never will be.
+            UserBacklogFull: there is no place now for a user's; UserSubmissionTooLarge where there never will be.
         """
         if not orders:
             return

@@ -55,7 +55,7 @@ class Lost(NamedTuple):
 
 
 class NotBegun(NamedTuple):
-    """The handler was not called, so this was no attempt."""
+    """The handler was not called, so this does not count as an attempt."""
 
     trouble: str | None = None
     """What kept it from being called, in words for people; None where the order was taken back."""

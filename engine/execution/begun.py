@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...store.domain.record import Attempt, OrderRecord
+from ...store.files import create
 
 _MAGIC = b"ORMLBGN1"
 _HEADER = struct.Struct("=8s36sqqqqB")
@@ -67,6 +68,8 @@ class BegunFile:
         self._slots: dict[int, int] = {}  # by sequence
         self._is_complete = True
         new = self._path.with_name(f"{self._path.name}.new")
+        new.unlink(missing_ok=True)
+        create(new)
         new.write_bytes(bytes(_HEADER_SIZE + size * _SLOT.size))  # all of it: a full disk is found out here, not later
         with new.open("r+b") as file:
             self._map = mmap.mmap(file.fileno(), 0)

@@ -29,7 +29,7 @@ class PickledHandler:
             ) from error
 
     def load(self) -> Handler | NotBegun:
-        """The handler; or why there is none, which is nothing that an order could do about."""
+        """The handler; or why it cannot be loaded, for which no order is to blame."""
         try:
             return _load(self._pickle)
         except BaseException as error:

@@ -45,7 +45,7 @@ class ManualClock:
         return self._monotonic_us
 
     def call_after(self, seconds: float, callback: Callable[[], None]) -> Timer:
-        """Call once the test has moved it on so far; at once where that is no time."""
+        """Call once the test has moved it on so far; at once where that is zero or less."""
         timer = Timer(self._monotonic_us + round(seconds * 1e6), callback)
         with self._lock:
             self._calls.add(timer)

@@ -20,6 +20,8 @@ MONEY_TEXT = re.compile(rf"[0-9]{{1,{len(str(int(MAX_TOTAL_AMOUNT)))}}}(\.[0-9]{
 """An amount as a string: a plain decimal number. Whatever matches is in range."""
 CURSOR = re.compile(r"[1-9a-f][0-9a-f]{0,14}")
 """A cursor: the sequence of an order, in hexadecimal. Whatever matches fits into the database's integers."""
+EVENT_ID = re.compile(r"(0|[1-9][0-9]{0,17})")
+"""The id of an event, or 0. Whatever matches fits into the database's integers."""
 
 Identifier = Annotated[str, Meta(extra_json_schema={"pattern": whole(IDENTIFIER)})]
 UserIdentifier = Annotated[str, Meta(extra_json_schema={"pattern": whole(USER)})]

@@ -32,11 +32,18 @@ class HealthCalls:
     Args:
         engine: the one behind the facade.
         warnings: asked what an operator should mend at the facade.
+        reasons: asked why no caller may be let in there.
     """
 
-    def __init__(self, engine: Engine, warnings: Callable[[], tuple[str, ...]] = tuple) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        warnings: Callable[[], tuple[str, ...]] = tuple,
+        reasons: Callable[[], tuple[str, ...]] = tuple,
+    ) -> None:
         self._engine = engine
         self._warnings = warnings
+        self._reasons = reasons
 
     def live(self, _request: PlainRequest) -> Response:
         """200 while the process answers and its actors live; 503 tells an orchestrator to start it anew."""
@@ -44,7 +51,8 @@ class HealthCalls:
 
     def ready(self, _request: PlainRequest) -> Response:
         """200 while orders are taken; 503 with the reasons otherwise."""
-        return _answer(self._engine, self._engine.unready_reasons(), (*self._engine.warnings(), *self._warnings()))
+        reasons = (*self._engine.unready_reasons(), *self._reasons())
+        return _answer(self._engine, reasons, (*self._engine.warnings(), *self._warnings()))
 
 
 def _answer(engine: Engine, reasons: tuple[str, ...], warnings: tuple[str, ...] = ()) -> Response:

@@ -23,8 +23,10 @@ from ...engine import (
     OrderConflict,
     OrderNotFound,
     OrderRecord,
+    OrderStatus,
     Outcome,
     Reply,
+    TransitionRefused,
 )
 from ...engine.reply import answer
 from ...store.domain.outcome import Acceptance
@@ -41,9 +43,27 @@ from ..wire.errors import ContentTooLarge, IdempotencyKeyBusy, KeyNotEnough, Not
 from ..wire.headers import ASK_AGAIN, Headers
 from ..wire.idempotency_key import read_idempotency_key
 from . import requests, responses
-from .parameters import MAX_WAIT_SECONDS, OrderQuery, PageQuery, ReadHeaders, SubmitHeaders
+from .parameters import (
+    MAX_WAIT_SECONDS,
+    FailuresQuery,
+    OrderQuery,
+    PageQuery,
+    ReadHeaders,
+    SubmitHeaders,
+    order_filter,
+)
 from .requests import MAX_BULK, MoveRequest, SettleRequest
-from .responses import REJECTED, BulkResult, PagePayload, StatusPayload, encode, entity_tag, order_payload
+from .responses import (
+    REJECTED,
+    BulkResult,
+    FailuresPayload,
+    PagePayload,
+    StatusPayload,
+    encode,
+    entity_tag,
+    failure_group_payload,
+    order_payload,
+)
 
 Submission: TypeAlias = Request[NoParameters, SubmitHeaders, B]
 Reading: TypeAlias = Request[OrderQuery, ReadHeaders, None]
@@ -79,7 +99,7 @@ class OrderCalls:
             raise KeyNotEnough(f"This key is good for the orders of user {request.principal.user_id!r} only.")
         headers = self._user_rate.consume({order.user_id: 1})
         accepted = self._begin_submit(request, (order,))
-        return Deferred(accepted, lambda: _submitted(accepted.get(), headers))
+        return Deferred(accepted, lambda: _submitted(accepted.get(), request.principal, headers))
 
     def submit_bulk(self, request: Submission[list[bytes | msgspec.Raw]]) -> Deferred[Response]:
         """Accept many orders in one transaction; a bad one does not keep the others out."""
@@ -90,7 +110,7 @@ class OrderCalls:
         orders = [order for order in read if isinstance(order, Order)]
         headers = self._user_rate.consume(Counter(order.user_id for order in orders))
         accepted = self._begin_submit(request, orders)
-        return Deferred(accepted, lambda: _submitted_bulk(read, accepted.get(), headers))
+        return Deferred(accepted, lambda: _submitted_bulk(read, accepted.get(), request.principal, headers))
 
     def _checked(self, order: Order) -> Order:
         if order.order_id in self._reserved_ids:
@@ -175,20 +195,24 @@ class OrderCalls:
         user_id = query.user_id or request.principal.user_id
         if user_id is not None and not request.principal.may_see(user_id):
             return Response(encode(PagePayload([], None)))
-        records = self._engine.orders(
-            status=query.status or None,
-            user_id=user_id,
-            before=requests.decode_cursor(query.cursor) if query.cursor else None,
-            limit=query.limit + 1,
-        )
-        page = records[: query.limit]
-        cursor = responses.encode_cursor(page[-1].sequence) if len(records) > query.limit else None
-        return Response(encode(PagePayload([order_payload(record) for record in page], cursor)))
+        wanted = msgspec.structs.replace(order_filter(query), user_id=user_id)
+        before = requests.decode_cursor(query.cursor) if query.cursor else None
+        page = self._engine.order_page(wanted, before, query.limit)
+        cursor = None if page.before is None else responses.encode_cursor(page.before)
+        return Response(encode(PagePayload([order_payload(record) for record in page.orders], cursor)))
+
+    def list_failures(self, request: Request[FailuresQuery, RequestHeaders, None]) -> Response:
+        """What orders have failed with, or wait for their next attempt after: the error of most of them first."""
+        groups = self._engine.failures(request.query.limit)
+        return Response(encode(FailuresPayload([failure_group_payload(group) for group in groups])))
 
     def cancel(self, request: Moving[MoveRequest]) -> Deferred[Response]:
         """Cancel an order that is Pending."""
         wanted = request.body
-        return _moved(self._engine.begin_cancel(self._visible(request), wanted.reason or None, request.cause))
+        cancelled = self._engine.begin_cancel(self._visible(request), wanted.reason or None, request.cause)
+        if request.principal.may_read:
+            return _moved(cancelled)
+        return Deferred(cancelled, lambda: _cancelled_unseen(cancelled))
 
     def retry(self, request: Moving[MoveRequest]) -> Deferred[Response]:
         """Have an order that is Failed, in Review, or waits for its next attempt handled at once."""
@@ -231,27 +255,49 @@ def _show(
     return Response(encode(order_payload(record)), status, headers, policy=ASK_AGAIN)
 
 
-def _submitted(acceptances: Sequence[Acceptance], headers: Headers) -> Response:
+def _submitted(acceptances: Sequence[Acceptance], principal: Principal, headers: Headers) -> Response:
     ((outcome, record),) = acceptances
     match outcome:
         case Outcome.ACCEPTED:
             return _show(record, (*headers, ("Location", f"/orders/{record.order_id}")), HTTPStatus.CREATED)
         case Outcome.DUPLICATE:
-            return _show(record, headers)
+            return _show(record if principal.may_read else _as_accepted(record), headers)
         case Outcome.CONFLICT:
-            raise OrderConflict(record.order_id)
+            raise OrderConflict(record.order_id, is_visible=principal.may_see(record.order.user_id))
 
 
-def _submitted_bulk(read: list[Order | BulkResult], acceptances: Iterable[Acceptance], headers: Headers) -> Response:
+def _as_accepted(record: OrderRecord) -> OrderRecord:
+    """What whoever has sent an order knows of it: as it was at first, wherever it is by now."""
+    at_us = record.created_us
+    return OrderRecord(record.order, record.sequence, OrderStatus.PENDING, 0, 0, at_us, at_us, at_us)
+
+
+def _cancelled_unseen(reply: Reply[OrderRecord]) -> Response:
+    """The answer to whoever may cancel an order, and not know where it is otherwise."""
+    try:
+        record = reply.get()
+    except TransitionRefused as error:
+        raise TransitionRefused(error.order_id, None, OrderStatus.CANCELLED) from None
+    known = msgspec.structs.replace(
+        _as_accepted(record), status=OrderStatus.CANCELLED, updated_us=record.updated_us, ready_us=None
+    )
+    return _show(known)
+
+
+def _submitted_bulk(
+    read: list[Order | BulkResult], acceptances: Iterable[Acceptance], principal: Principal, headers: Headers
+) -> Response:
     remaining = iter(acceptances)
     results = []
     for entry in read:
         if isinstance(entry, BulkResult):
             results.append(entry)
             continue
-        outcome, _ = next(remaining)
+        outcome, record = next(remaining)
         if outcome is Outcome.CONFLICT:
-            results.append(BulkResult(entry.order_id, REJECTED, "an order of this id exists with other content"))
+            is_visible = principal.may_see(record.order.user_id)
+            detail = "an order of this id exists with other content" if is_visible else "the id is taken"
+            results.append(BulkResult(entry.order_id, REJECTED, detail))
         else:
             results.append(BulkResult(entry.order_id, outcome))
     return Response(encode(responses.bulk_payload(results)), headers=headers)

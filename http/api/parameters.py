@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from ...engine import OrderStatus
+from ...engine import OrderFilter, OrderStatus
+from ...store.domain.failure import MAX_ERROR
 from ...store.domain.order import IDENTIFIER, IDENTIFIER_RULE, USER, USER_RULE
+from ...store.domain.order_filter import PREFIX, PREFIX_RULE
+from ...store.domain.record import RFC3339, parse_rfc3339
 from ..framework.parameters import matching, told_rule, whole
 from ..framework.request_headers import RequestHeaders
 from ..wire import idempotency_key as idempotency
-from .fields import CURSOR
+from .fields import CURSOR, EVENT_ID
 
+ERROR = re.compile(rf"[^\x00-\x1f\x7f-\x9f]{{1,{MAX_ERROR}}}")
+"""The name of an error, or its class."""
 MAX_WAIT_SECONDS = 30
 MAX_PAGE = 1_000
 DEFAULT_PAGE = 100
+MAX_TIMEOUT_SECONDS = 86_400
+EVENT_ID_RULE = "must be the id of an event, or 0"
 
 OrderId = Annotated[str, matching(IDENTIFIER, "The order.", f"must be {IDENTIFIER_RULE}", "o-1")]
+OnlyOrderId = Annotated[str, matching(IDENTIFIER, "Only this order.", f"must be {IDENTIFIER_RULE}", "o-1")]
 UserId = Annotated[str, matching(USER, "Only orders of this user.", f"must be {USER_RULE}", "u-1")]
 Status = Annotated[
     OrderStatus,
@@ -28,12 +37,36 @@ Status = Annotated[
         examples=[OrderStatus.COMPLETED],
     ),
 ]
+FilteredStatus = Annotated[Status, Meta(examples=[OrderStatus.FAILED])]
+OrderIdPrefix = Annotated[
+    str, matching(PREFIX, "Only orders whose ids begin with this.", f"must be {PREFIX_RULE}", "o-")
+]
+Error = Annotated[
+    str,
+    matching(
+        ERROR,
+        "Only orders that have failed with this error, or wait for their next attempt or a review after it: by its "
+        "class, or by its name as `/failures` has it.",
+        f"must be a string of 1 to {MAX_ERROR} characters, none of them a control",
+        "rejected",
+    ),
+]
+
+
+def _time(description: str, example: str) -> Meta:
+    return matching(RFC3339, f"{description} RFC 3339.", "must be a time such as 2026-11-23T06:39:00Z", example)
+
+
+CreatedFrom = Annotated[str, _time("Only orders that were accepted at this time or later.", "2026-11-23T06:39:00Z")]
+CreatedTo = Annotated[str, _time("Only orders that were accepted before this time.", "2100-01-01T00:00:00Z")]
+UpdatedFrom = Annotated[str, _time("Only orders that changed last at this time or later.", "2026-11-23T06:39:00Z")]
+UpdatedTo = Annotated[str, _time("Only orders that changed last before this time.", "2100-01-01T00:00:00Z")]
 PageCursor = Annotated[
     str,
     matching(
         CURSOR,
         "Where the page begins: `next_cursor` of the page before.",
-        "is none that a page has given: start without one",
+        "was not given by any page: start without one",
         "3",
     ),
 ]
@@ -55,6 +88,16 @@ EntryLimit = Annotated[
         description="Entries on a page at the most.",
         extra=told_rule(f"must be a whole number from 1 to {MAX_PAGE}"),
         examples=[1],
+    ),
+]
+GroupLimit = Annotated[
+    int,
+    Meta(
+        ge=1,
+        le=MAX_PAGE,
+        description="Errors at the most.",
+        extra=told_rule(f"must be a whole number from 1 to {MAX_PAGE}"),
+        examples=[100],
     ),
 ]
 WaitSeconds = Annotated[
@@ -94,6 +137,36 @@ Prefer = Annotated[
     ),
 ]
 
+AfterEvent = Annotated[
+    str,
+    matching(
+        EVENT_ID,
+        "The last event that you know; 0 begins with the oldest. For whoever cannot send `Last-Event-ID`, which counts "
+        "where both are given.",
+        EVENT_ID_RULE,
+        "0",
+    ),
+]
+EventTimeout = Annotated[
+    float,
+    Meta(
+        ge=0,
+        le=MAX_TIMEOUT_SECONDS,
+        description="End after so many seconds without an event; 0 gives what is there. Without it, it does not end.",
+        extra=told_rule(f"must be a number of seconds from 0 to {MAX_TIMEOUT_SECONDS}"),
+        examples=[0],
+    ),
+]
+LastEventId = Annotated[
+    str,
+    Meta(
+        extra_json_schema={"pattern": whole(EVENT_ID)},
+        description="The last event that you know, as browsers send it by themselves: what has happened since comes "
+        "first. 0 begins with the oldest; without it, with the next one.",
+        examples=["0"],
+    ),
+]
+
 
 class OrderPath(msgspec.Struct, frozen=True):
     """What stands for `{order_id}` in a path."""
@@ -107,13 +180,46 @@ class OrderQuery(msgspec.Struct, frozen=True):
     wait: WaitSeconds | UnsetType = UNSET
 
 
-class PageQuery(msgspec.Struct, frozen=True):
+class FilterQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Which orders are meant: those for which all of this is true."""
+
+    status: FilteredStatus | UnsetType = UNSET
+    user_id: UserId | UnsetType = UNSET
+    order_id_prefix: OrderIdPrefix | UnsetType = UNSET
+    error: Error | UnsetType = UNSET
+    created_from: CreatedFrom | UnsetType = UNSET
+    created_to: CreatedTo | UnsetType = UNSET
+    updated_from: UpdatedFrom | UnsetType = UNSET
+    updated_to: UpdatedTo | UnsetType = UNSET
+
+
+class PageQuery(FilterQuery, frozen=True):
     """The parameters of listing orders."""
 
-    status: Status | UnsetType = UNSET
-    user_id: UserId | UnsetType = UNSET
     limit: PageLimit = DEFAULT_PAGE
     cursor: PageCursor | UnsetType = UNSET
+
+
+class FailuresQuery(msgspec.Struct, frozen=True):
+    """The parameters of reading what orders have failed with."""
+
+    limit: GroupLimit = DEFAULT_PAGE
+
+
+class EventQuery(msgspec.Struct, frozen=True):
+    """The parameters of watching."""
+
+    user_id: UserId | UnsetType = UNSET
+    status: Status | UnsetType = UNSET
+    order_id: OnlyOrderId | UnsetType = UNSET
+    after: AfterEvent | UnsetType = UNSET
+    timeout: EventTimeout | UnsetType = UNSET
+
+
+class EventHeaders(RequestHeaders, frozen=True, rename={"last_event_id": "Last-Event-Id"}):
+    """What a request to watch may say as well."""
+
+    last_event_id: LastEventId | UnsetType = UNSET
 
 
 class AuditQuery(msgspec.Struct, frozen=True):
@@ -134,3 +240,17 @@ class ReadHeaders(RequestHeaders, frozen=True, rename={"if_none_match": "If-None
 
     if_none_match: IfNoneMatch | UnsetType = UNSET
     prefer: Prefer | UnsetType = UNSET
+
+
+def order_filter(query: FilterQuery) -> OrderFilter:
+    """Which orders a query means."""
+    return OrderFilter(
+        status=query.status or None,
+        user_id=query.user_id or None,
+        order_id_prefix=query.order_id_prefix or None,
+        error=query.error or None,
+        created_from_us=parse_rfc3339(query.created_from or ""),
+        created_to_us=parse_rfc3339(query.created_to or ""),
+        updated_from_us=parse_rfc3339(query.updated_from or ""),
+        updated_to_us=parse_rfc3339(query.updated_to or ""),
+    )

@@ -55,7 +55,7 @@ class OrderRequest(msgspec.Struct, forbid_unknown_fields=True):
 def _decimal(text: str) -> Decimal:
     try:
         return Decimal(text)
-    except InvalidOperation:  # an exponent that no decimal has: no amount either
+    except InvalidOperation:  # an exponent that no Decimal can have: not an amount either
         return Decimal("NaN")
 
 
@@ -82,8 +82,8 @@ def decode_order(body: bytes | msgspec.Raw) -> Order:
     """The order that a JSON object describes; money may be a number or a string.
 
     Raises:
-        NotJson: it is no JSON.
-        InvalidOrder: it is no order; the error names every fault.
+        NotJson: it is not JSON.
+        InvalidOrder: it is not a valid order; the error names every fault.
     """
     text = bytes(body)
     try:
@@ -113,7 +113,7 @@ def decode_move(body: bytes) -> MoveRequest:
     """What is told of a cancellation or a retry; an empty body tells nothing.
 
     Raises:
-        NotJson: it is no JSON.
+        NotJson: it is not JSON.
         InvalidOrder: a field is wrong; the error names every fault.
     """
     return _decode_operation(body or b"{}", MoveRequest)
@@ -123,7 +123,7 @@ def decode_settlement(body: bytes) -> SettleRequest:
     """How an order is to be settled.
 
     Raises:
-        NotJson: it is no JSON.
+        NotJson: it is not JSON.
         InvalidOrder: a field is wrong; the error names every fault.
     """
     return _decode_operation(body, SettleRequest)
@@ -146,7 +146,7 @@ def split_array(body: bytes) -> list[bytes | msgspec.Raw]:
     """The elements of a JSON array, not decoded yet.
 
     Raises:
-        NotJson: it is no JSON array.
+        NotJson: it is not a JSON array.
         ContentTooLarge: they are many more than a bulk has.
     """
     # Counted before millions of elements are made of it.
@@ -205,8 +205,8 @@ def decode_object(body: bytes) -> tuple[dict[str, Any], list[FieldFault]]:
     """The fields of a JSON object, and what is wrong with their names.
 
     Raises:
-        NotJson: it is no JSON.
-        InvalidOrder: it is no object.
+        NotJson: it is not JSON.
+        InvalidOrder: it is not a JSON object.
     """
     # The decoder keeps the last of fields that are given twice and says nothing.
     try:

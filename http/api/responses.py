@@ -7,7 +7,7 @@ from typing import Annotated
 
 import msgspec
 
-from ...engine import OrderRecord, OrderStatus, Outcome, Transition
+from ...engine import Event, FailureGroup, OrderRecord, OrderStatus, Outcome, Transition
 from ...store.domain.order import format_cents
 from ...store.domain.record import rfc3339
 from .fields import (
@@ -71,6 +71,19 @@ class TransitionPayload(msgspec.Struct, rename={"source": "from", "target": "to"
     """Who wanted it: the name of the key that the request came with; left out where none did."""
 
 
+class EventPayload(msgspec.Struct, rename={"source": "from", "target": "to"}):
+    """A step of some order, for whoever watches all of them."""
+
+    order_id: Identifier
+    user_id: UserIdentifier
+    source: OrderStatus | None
+    """null where the order was accepted."""
+    target: OrderStatus
+    at: Timestamp
+    attempt: Count
+    reason: str
+
+
 class HistoryPayload(msgspec.Struct):
     """How an order got where it is, oldest step first."""
 
@@ -82,8 +95,32 @@ class PagePayload(msgspec.Struct):
     """Some orders, newest first."""
 
     orders: list[OrderPayload]
+    """There may be fewer than `limit` on a page, even none, although there are more: no more are looked at for it."""
     next_cursor: Cursor | None
     """Send it as `cursor` for the next page; null on the last."""
+
+
+class FailureGroupPayload(msgspec.Struct):
+    """The orders that have failed with one error, or wait for their next attempt after it."""
+
+    error: str
+    """The error without what varies from order to order. Send it as `error` to list these orders."""
+    count: Count
+    """How many orders."""
+    waiting: Count
+    """How many of these wait for their next attempt, or are at it; the others are Failed."""
+    first_at: Timestamp
+    """When the one that failed first did."""
+    last_at: Timestamp
+    """When the one that failed last did."""
+    example: Identifier
+    """The newest of them."""
+
+
+class FailuresPayload(msgspec.Struct):
+    """What orders have failed with: the error of most of them first."""
+
+    groups: list[FailureGroupPayload]
 
 
 class ControlPayload(msgspec.Struct):
@@ -170,6 +207,13 @@ def order_payload(record: OrderRecord) -> OrderPayload:
     )
 
 
+def failure_group_payload(group: FailureGroup) -> FailureGroupPayload:
+    """Failures with one error, as clients see them."""
+    return FailureGroupPayload(
+        group.error, group.count, group.waiting, rfc3339(group.first_us), rfc3339(group.last_us), group.example
+    )
+
+
 def entity_tag(record: OrderRecord) -> str:
     """What changes whenever the order does.
 
@@ -194,6 +238,19 @@ def history_payload(order_id: str, transitions: Iterable[Transition]) -> History
             )
             for step in transitions
         ],
+    )
+
+
+def event_payload(event: Event) -> EventPayload:
+    """An event as clients see it."""
+    return EventPayload(
+        event.order_id,
+        event.user_id,
+        event.from_status,
+        event.to_status,
+        rfc3339(event.at_us),
+        event.attempt,
+        event.reason,
     )
 
 

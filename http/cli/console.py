@@ -69,7 +69,7 @@ err = _console(stderr=True)
 
 
 def show_any_text() -> None:
-    """Have what the encoding of the output has no character for written as an escape, in place of an error."""
+    """Write what the encoding of the output cannot express as an escape, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -103,7 +103,7 @@ def open_reader(address: str, *, any_version: bool = False) -> Reader:
         any_version: whether it may have an older schema.
 
     Raises:
-        DatabaseRefused: there is none, or it is not usable.
+        DatabaseRefused: there is no database, or it is not usable.
     """
     return Reader(connect(address), max_connections=1, any_version=any_version)
 

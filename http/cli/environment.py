@@ -38,7 +38,7 @@ def check_variables(context: typer.Context) -> None:
         if _SERVICE.fullmatch(name) or _OTHERS.fullmatch(name):
             continue
         if _SERVICE_ADDRESS.fullmatch(os.environ[name]) and name.endswith("PORT"):
-            del os.environ[name]  # of a service: it is no port to listen on
+            del os.environ[name]  # set for a service: it is not a port to listen on
         elif name not in flags:
             raise InvalidConfiguration(f"{name} sets nothing{_nearest(name, flags)}")
         elif flags[name]:

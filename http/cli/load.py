@@ -89,7 +89,7 @@ def run_load(
 
     Raises:
         LoadError: the server goes away, or it takes too long.
-        ServerRefused: the address is none, or the server cannot be reached.
+        ServerRefused: the address is not valid, or the server cannot be reached.
     """
     server.check_address()
     allow_connections(concurrency)
@@ -197,7 +197,7 @@ class _Load:
         while True:
             began = time.perf_counter()
             try:
-                async with session.post("/orders", json=order) as answer:
+                async with session.post("/orders", json=order, allow_redirects=False) as answer:
                     body = await answer.read()
             except aiohttp.ClientError as error:
                 self.failed[f"{type(error).__name__}: {error}"] += 1
@@ -299,7 +299,7 @@ async def _run_together(work: Callable[[], Coroutine[Any, Any, None]], workers: 
 
 
 async def _metrics(session: aiohttp.ClientSession) -> _Metrics:
-    async with session.get("/metrics", headers={"Accept": "application/json"}) as answer:
+    async with session.get("/metrics", headers={"Accept": "application/json"}, allow_redirects=False) as answer:
         body = await answer.read()
         if answer.status != 200:
             raise LoadError(f"GET /metrics answers {_describe(answer.status, body)}.")
@@ -312,7 +312,7 @@ async def _metrics(session: aiohttp.ClientSession) -> _Metrics:
 async def _follow(session: aiohttp.ClientSession, order_id: str) -> OrderStatus:
     pause = 0.05
     while True:
-        async with session.get(f"/orders/{order_id}", params={"wait": _WAIT_SECONDS}) as answer:
+        async with session.get(f"/orders/{order_id}", params={"wait": _WAIT_SECONDS}, allow_redirects=False) as answer:
             body = await answer.read()
         if answer.status != 200:
             raise LoadError(f"Order {order_id} was accepted, and is gone: {_describe(answer.status, body)}.")
@@ -325,7 +325,7 @@ async def _follow(session: aiohttp.ClientSession, order_id: str) -> OrderStatus:
 
 
 async def _processing_seconds(session: aiohttp.ClientSession, order_id: str) -> float:
-    async with session.get(f"/orders/{order_id}/history") as answer:
+    async with session.get(f"/orders/{order_id}/history", allow_redirects=False) as answer:
         body = await answer.read()
     if answer.status != 200:
         raise LoadError(f"The history of {order_id} cannot be read: {_describe(answer.status, body)}.")

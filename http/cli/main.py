@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -15,12 +16,15 @@ import typer
 from ...engine import EngineConfig, InvalidConfiguration, Order, OrderEngine, OrdermillError
 from ...engine.output import outlive_output
 from ..config import ServerConfig
+from ..security.protection import sends_keys_in_the_clear
 from ..serve import serve
 from . import database, keys, logs, measure, orders, steering
 from .console import DEFAULT_DATABASE, DatabaseOption, print_line, show_any_text, stop
 from .environment import check_variables
 from .logs import LogFormat, LogLevel
 from .options import option, settings_of, with_options
+
+_log = logging.getLogger("ordermill.http")
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -92,6 +96,13 @@ def serve_command(
     )
     config = ServerConfig.of(settings_of(ServerConfig, settings))
 
+    if sends_keys_in_the_clear(config):
+        _log.warning(
+            "keys come to %s over plain HTTP: whoever is on the way can read and use them. Give --tls-cert and "
+            "--tls-key, unless a proxy on this machine or in a network of its own speaks TLS",
+            config.host or "all addresses",
+        )
+
     def announce(url: str) -> None:
         recovered = sum(engine.recovered)
         line = f"Ordermill serves {url} with database {engine.path}, {recovered} orders recovered."
@@ -122,7 +133,7 @@ def load_function(name: str, role: str) -> Callable[[Order], Any]:
         role: what it is for, in one word.
 
     Raises:
-        InvalidConfiguration: there is no such module or function, or the module is no Python.
+        InvalidConfiguration: there is no such module or function, or the module is not Python.
     """
     module_name, separator, attribute = name.partition(":")
     if not (module_name and separator and attribute):

@@ -15,11 +15,18 @@ import typer
 from msgspec import Meta
 from rich.table import Column, Table
 
-from ...engine import FieldFault, InvalidConfiguration, InvalidOrder, OrderNotFound, OrderStatus
-from ...store import queries
+from ...engine import FieldFault, InvalidConfiguration, InvalidOrder, OrderFilter, OrderNotFound
+from ...store import failures, queries, search
 from ...store.domain.lifecycle import SETTLE, SETTLED_RULE
 from ..api.requests import decode_order
-from ..api.responses import BULK_OUTCOMES, REJECTED, history_payload, order_payload
+from ..api.responses import (
+    BULK_OUTCOMES,
+    REJECTED,
+    OrderPayload,
+    failure_group_payload,
+    history_payload,
+    order_payload,
+)
 from .console import (
     DEFAULT_DATABASE,
     DEFAULT_URL,
@@ -35,6 +42,7 @@ from .console import (
     print_line,
 )
 from .database import open_reader
+from .filters import as_parameters, wanted, with_filters
 from .options import argument, option
 from .remote import Server
 
@@ -90,23 +98,21 @@ def submit_command(
 
 
 @app.command("list")
+@with_filters
 def list_command(
-    status: Annotated[OrderStatus | None, option("--status", OrderStatus, "Only orders that are there.")] = None,
-    user: Annotated[str | None, typer.Option("--user", metavar="<user id>", help="Only this user's.")] = None,
     limit: Annotated[int, option("--limit", Annotated[int, Meta(ge=1)], "How many at the most.")] = 20,
     db: DatabaseOption = DEFAULT_DATABASE,
     url: AskedUrlOption = None,
     key: KeyOption = None,
     ca: CaOption = None,
     as_json: JsonOption = False,
+    **filters: Any,
 ) -> None:
     """List orders, newest first: from a database, or from a running server with --url."""
     if url is None:
-        with open_reader(db) as reader:
-            found = reader.read(partial(queries.page, status=status, user_id=user, limit=limit))
-        orders: list[Order] = msgspec.to_builtins([order_payload(record) for record in found])
+        orders: list[Order] = msgspec.to_builtins(_stored(db, wanted(filters), limit))
     else:
-        orders = Server(url, key, ca).pages("orders", "orders", limit, status=status, user_id=user)
+        orders = Server(url, key, ca).pages("orders", "orders", limit, **as_parameters(wanted(filters)))
     if as_json:
         print_json({"orders": orders})
         return
@@ -118,6 +124,34 @@ def list_command(
     for order in orders:
         cells = (order[name] for name in ("order_id", "user_id", "status", "attempts", "total_amount", "updated_at"))
         table.add_row(*map(str, cells), order["last_error"] or "")
+    out.print(table)
+
+
+@app.command("failures")
+def failures_command(
+    limit: Annotated[int, option("--limit", Annotated[int, Meta(ge=1)], "How many at the most.")] = 20,
+    db: DatabaseOption = DEFAULT_DATABASE,
+    url: AskedUrlOption = None,
+    key: KeyOption = None,
+    ca: CaOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what orders have failed with: from a database, or from a running server with --url."""
+    if url is None:
+        with open_reader(db) as reader:
+            found = reader.read(partial(failures.groups, limit=limit))
+        groups: list[dict[str, Any]] = msgspec.to_builtins([failure_group_payload(group) for group in found])
+    else:
+        groups = Server(url, key, ca).get("failures", limit=limit)["groups"]
+    if as_json:
+        print_json({"groups": groups})
+        return
+    table = Table(Column("Orders", justify="right"), Column("Waiting", justify="right"))
+    for name in ("First", "Last", "Example", "Error"):
+        table.add_column(name, overflow="fold")
+    for group in groups:
+        cells = (group[name] for name in ("count", "waiting", "first_at", "last_at", "example", "error"))
+        table.add_row(*map(str, cells))
     out.print(table)
 
 
@@ -241,6 +275,18 @@ def _submit_all(server: Server, orders: list[bytes], as_json: bool) -> None:
         print_line(f"{accepted} accepted, {duplicates} were there already, {rejected} rejected.")
     if rejected:
         raise typer.Exit(1)
+
+
+def _stored(db: str, orders: OrderFilter, limit: int) -> list[OrderPayload]:
+    found: list[OrderPayload] = []
+    before: int | None = None
+    with open_reader(db) as reader:
+        while True:
+            page = reader.read(partial(search.page, wanted=orders, before=before, limit=limit - len(found)))
+            found += map(order_payload, page.orders)
+            before = page.before
+            if before is None or len(found) == limit:
+                return found
 
 
 def _read(db: str, order_id: str) -> tuple[Order, list[dict[str, Any]]]:

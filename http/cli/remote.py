@@ -7,6 +7,7 @@ import socket
 import ssl
 import urllib.error
 import urllib.request
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
@@ -14,7 +15,9 @@ from urllib.parse import quote, urlencode, urlsplit
 import msgspec
 
 from ...engine import InvalidConfiguration, OrdermillError
+from ..security.cross_origin import is_of_this_machine
 from ..wire.headers import JSON
+from .console import err
 
 _PAGE = 1_000
 _TIMEOUT_SECONDS = 60
@@ -97,10 +100,10 @@ class Server(NamedTuple):
         return context
 
     def check_address(self) -> None:
-        """Refuse what is no address, before anything is sent.
+        """Refuse what is not an address, and warn where the key can be read on its way, before anything is sent.
 
         Raises:
-            ServerRefused: it is none.
+            ServerRefused: it is not an address.
         """
         try:
             parts = urlsplit(self.url)
@@ -110,6 +113,8 @@ class Server(NamedTuple):
             is_address = False
         if not is_address:
             raise ServerRefused(f"{self.url!r} is not the address of a server: write it like http://127.0.0.1:8080.")
+        if self.key is not None and parts.scheme == "http" and not is_of_this_machine(parts.netloc.rpartition("@")[2]):
+            _warn_of_plain_http(self.url)
 
     def unreachable(self, error: BaseException) -> ServerRefused:
         """The error for a call that was not answered.
@@ -139,16 +144,33 @@ class Server(NamedTuple):
         headers = {"Content-Type": media_type, "Accept": JSON, **authorization(self.key)}
         request = urllib.request.Request(address, body, headers, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS, context=self.trust()) as answer:
+            opener = urllib.request.build_opener(_NoRedirects, urllib.request.HTTPSHandler(context=self.trust()))
+            with opener.open(request, timeout=_TIMEOUT_SECONDS) as answer:
                 return msgspec.json.decode(answer.read())
         except urllib.error.HTTPError as error:
             with error:
                 said = _detail(error.read()) or f"{self.url} answers {error.code} {error.reason}."
+            if location := error.headers.get("Location"):
+                said = f"{self.url} sends on to {location}, where nothing is sent: name that with --url if it is right."
             raise ServerRefused(said) from None
         except msgspec.DecodeError as error:
             raise ServerRefused(f"{self.url} does not answer as an Ordermill server does: {error}.") from error
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise self.unreachable(error) from error
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows none: the key and the orders are for the server that was named, and no server of ours sends on."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Give up, which is an error for the caller."""
+
+
+@cache
+def _warn_of_plain_http(url: str) -> None:
+    # Once: a command may send many requests.
+    text = f"ordermill: {url} is not https: whoever is on the way there can read the key and use it."
+    err.print(text, style="yellow", highlight=False, soft_wrap=True)
 
 
 def authorization(key: str | None) -> dict[str, str]:

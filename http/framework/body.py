@@ -50,7 +50,7 @@ def read_body(request: WireRequest, body: Body[B]) -> tuple[bytes, B]:
 
     Raises:
         UnsupportedMediaType: it has none of the media types, or is not in UTF-8, or is encoded once more.
-        LengthRequired: there is none.
+        LengthRequired: there is no body, and no length of one.
         ContentTooLarge: it is too large.
         NotJson: it is UTF-16.
         Exception: what the format's `decode` raises.

@@ -6,7 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
 from threading import Event
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
+
+import msgspec
 
 from ...engine import Reply
 from ..wire.application import RunAside
@@ -17,7 +19,7 @@ T_co = TypeVar("T_co", covariant=True)
 R = TypeVar("R")
 
 
-class Deferred(NamedTuple, Generic[T_co]):
+class Deferred(msgspec.Struct, Generic[T_co], frozen=True):
     """Something that is not there yet. No thread has to wait for it."""
 
     reply: Reply[Any]

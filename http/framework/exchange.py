@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ...store.domain.errors import OrdermillError
+from ..security.access import key_is_none
 from ..security.protection import Protection
 from ..wire.application import RunAside
 from ..wire.message import WireRequest, WireResponse
@@ -87,12 +88,30 @@ class Exchange(Steps[Response, WireResponse]):
         self._respond = _ignore
         self.hurry()
 
+    def check(self) -> None:
+        """See whether its caller may still have the answer: who waits with a key that was revoked waits no longer."""
+        if self._deferred is not None and self._deferred.hurry is not None and not self._is_admitted():
+            self._deferred.hurry()
+
+    def _is_admitted(self) -> bool:
+        return self._request is None or self._protection.authenticator.still_admits(self._request.principal)
+
+    def _go_on(self) -> None:
+        # What was to be done is done, and told, whatever has become of the key. What was only waited for is not.
+        if self._deferred is not None and self._deferred.hurry is not None and not self._is_admitted():
+            self._deferred = None
+            self._arrive(self._finish(self._explain(key_is_none())))
+        else:
+            super()._go_on()
+
     def _handler(self) -> Callable[[], Response | Deferred[Response]]:
         request = self._wire_request
         try:
             self._protection.check_origin(request.method, request.fields)
             route, parameters = self._router.find(request.method, request.path)
-            principal = self._protection.authenticator.admit(route.permission, request.fields)
+            principal = self._protection.authenticator.admit(
+                route.permission, request.fields, is_safe=request.method in ("GET", "HEAD")
+            )
         except Exception as error:
             return partial(self._explain, error)
         self._may_block = route.may_block
@@ -108,7 +127,7 @@ class Exchange(Steps[Response, WireResponse]):
         return finalize(given, self._wire_request, self._request_id, self._protection.cors, self._run)
 
     def _run(self, stream: Stream) -> RunningStream:
-        return RunningStream(stream, self._explain, self._aside)
+        return RunningStream(stream, self._explain, self._aside, self._is_admitted)
 
     def _explain(self, error: Exception) -> Response:
         if not isinstance(error, OrdermillError):

@@ -46,8 +46,9 @@ class Facade(cherrypy.Application):  # type: ignore[misc]  # CherryPy has no typ
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request, as PEP 3333 has it; the thread waits for the engine."""
-        status, headers, body = self._exchange(request_of(environ)).wait()
-        start_response(_STATUS_LINES[status], list(headers))
+        response = self._exchange(request_of(environ)).wait()
+        start_response(_STATUS_LINES[response.status], list(response.headers))
+        body = response.body
         if not isinstance(body, bytes):
             return body
         return [body] if body else []

@@ -27,14 +27,14 @@ def finalize(
         cors: which origins may call.
         run: has a stream sent.
     """
-    body, status, own, content_type, policy, ready = answer
-    headers = [*own, *policy, (request_id.HEADER, name)]
+    body, status, own = answer.body, answer.status, answer.headers
+    headers = [*own, *answer.policy, (request_id.HEADER, name)]
     if cors.is_on:
         headers += cors.headers(request.fields)
         if request.method == "OPTIONS":
             headers += cors.preflight_headers(request.fields, dict(own).get("Allow", ""))
     if not isinstance(body, bytes):
-        headers.append(("Content-Type", content_type))
+        headers.append(("Content-Type", answer.content_type))
         if request.method != "HEAD":
             return WireResponse(status, headers, run(body))
         body.close()
@@ -43,9 +43,9 @@ def finalize(
         return WireResponse(status, headers, b"")
     if len(body) >= COMPRESSED_FROM:
         headers.append(("Vary", "Accept-Encoding"))
-        packed = compress(body, request.fields.get("Accept-Encoding", ""), ready)
+        packed = compress(body, request.fields.get("Accept-Encoding", ""), answer.packed)
         if packed is not None:
             headers.append(("Content-Encoding", "gzip"))
             body = packed
-    headers += (("Content-Type", content_type), ("Content-Length", str(len(body))))
+    headers += (("Content-Type", answer.content_type), ("Content-Length", str(len(body))))
     return WireResponse(status, headers, b"" if request.method == "HEAD" else body)

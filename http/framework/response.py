@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import msgspec
 
 from ..wire.headers import FORGET, JSON, Headers
 from .stream import Stream
 
 
-class Response(NamedTuple):
+class Response(msgspec.Struct, frozen=True, gc=False):
     """What a handler gives back."""
 
     body: bytes | Stream

@@ -35,7 +35,7 @@ class Stream(ABC):
     def next(self) -> bytes | Deferred[bytes | None] | None:
         """The next part: the client has taken nearly all of those before. None where that was all.
 
-        Where there is none yet, a `Deferred` says what to wait for. Its `hurry` is called where nobody waits any more:
+        Where it has yet to come, a `Deferred` says what to wait for. Its `hurry` is called where nobody waits any more:
         the client has gone, or sends nothing more, or the server stops, each of which ends a stream that would wait.
         What has to be read from a database first is read by a `go_on` that `may_block`, with a reply that is set.
 
@@ -53,12 +53,20 @@ class RunningStream(Steps[Part, Part]):
         stream: makes the parts.
         note: called with an error, before the answer is cut off.
         aside: runs what may block; None where threads wait, since there is no loop.
+        is_admitted: whether its client may still have it.
     """
 
-    __slots__ = ("_cut", "_is_at_work", "_is_hurried", "_is_over", "_note", "_stream", "_take")
+    __slots__ = ("_cut", "_is_admitted", "_is_at_work", "_is_hurried", "_is_over", "_note", "_stream", "_take")
 
-    def __init__(self, stream: Stream, note: Callable[[Exception], object], aside: RunAside | None) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        note: Callable[[Exception], object],
+        aside: RunAside | None,
+        is_admitted: Callable[[], bool],
+    ) -> None:
         self._stream = stream
+        self._is_admitted = is_admitted
         self._note = note
         self._aside = aside
         self._deferred = None
@@ -74,13 +82,18 @@ class RunningStream(Steps[Part, Part]):
         self._take = take
         self._cut = cut
         self._is_at_work = True
-        self._step(self._stream.next, may_block=False)
+        self._step(self._next, may_block=False)
 
     def hurry(self) -> None:
         """Wait for nothing any more: what is there is sent, and then it ends."""
         self._is_hurried = True
         if self._let_go():
             self._arrive(None)
+
+    def check(self) -> None:
+        """See whether its client may still have it."""
+        if not self._is_hurried and not self._is_admitted():
+            self.hurry()
 
     def abandon(self) -> None:
         """The client has gone."""
@@ -92,6 +105,9 @@ class RunningStream(Steps[Part, Part]):
         super()._proceed(result)
         if self._is_hurried:
             self.hurry()
+
+    def _next(self) -> bytes | Deferred[Part] | None:
+        return self._stream.next() if self._is_admitted() else None
 
     def _let_go(self) -> bool:
         deferred, self._deferred = self._deferred, None

@@ -72,7 +72,7 @@ def describe(routes: Iterable[AnyRoute], problem_kinds: ProblemKinds, *, needs_k
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": "/", "description": "The server that this description comes from."}],
-        # No key is the rule where there are none; where there are, each operation says which it needs.
+        # Without keys nothing needs one; with keys, each operation says which roles it needs.
         "security": [],
         "tags": [
             {"name": tag.value, "description": tag.about}

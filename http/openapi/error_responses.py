@@ -19,6 +19,7 @@ from ..wire.errors import (
     InvalidParameter,
     KeyNotEnough,
     KeyRequired,
+    KeysUnreadable,
     LengthRequired,
     MalformedRequest,
     MisdirectedRequest,
@@ -85,6 +86,7 @@ def _examples(route: AnyRoute, operation: AnyOperation, needs_keys: bool) -> Ite
             yield CrossOriginRefused()
     elif route.permission.roles:
         yield KeyRequired()
+        yield KeysUnreadable()
         yield KeyNotEnough(f"This needs a key with the role {route.permission.words}.")
     query: type[msgspec.Struct] = operation.inputs.query
     formats = operation.inputs.body.formats

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from enum import StrEnum
 from hashlib import sha256
@@ -42,7 +43,7 @@ class KeyEntry(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_f
     """What the file holds of a key: everything but the key itself."""
 
     id: Annotated[str, Meta(pattern=f"^[0-9a-f]{{{2 * _ID_BYTES}}}$")]
-    """The part of the key that is no secret."""
+    """The part of the key that is not secret."""
     sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
     """The hash of the whole key."""
     roles: Annotated[tuple[Role, ...], Meta(min_length=1)]
@@ -55,7 +56,7 @@ class KeyEntry(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_f
 
 
 class KeysUnusable(OrdermillError):
-    """The file of the keys cannot be read or written, or a line of it is no key."""
+    """The file of the keys cannot be read or written, or a line of it is not a key."""
 
 
 class NoSuchKey(OrdermillError):
@@ -76,7 +77,7 @@ def hash_key(key: str) -> str:
 
 
 def id_of(key: str) -> str:
-    """The part of a key that is no secret; the empty string where there is none."""
+    """The part of a key that is not secret; the empty string where there is no such part."""
     prefix, _, rest = key.partition("_")
     return rest.partition("_")[0] if prefix == _PREFIX else ""
 
@@ -85,10 +86,13 @@ def read_keys(path: Path) -> dict[str, KeyEntry]:
     """The keys of a file, by their ids.
 
     Raises:
-        KeysUnusable: it cannot be read, or a line of it is no key.
+        KeysUnusable: it cannot be read, everybody may write it, or a line of it is not a key.
     """
     try:
-        lines = path.read_bytes().splitlines()
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_mode & stat.S_IWOTH:
+                raise KeysUnusable(f"Everybody on this machine may write keys into {path}: forbid it with `chmod o-w`.")
+            lines = file.read().splitlines()
     except FileNotFoundError:
         raise KeysUnusable(f"There is no file {path}: make a key in it with `ordermill keys create`.") from None
     except OSError as error:
@@ -112,10 +116,10 @@ def read_keys(path: Path) -> dict[str, KeyEntry]:
 
 
 def create_key(path: Path, roles: Iterable[Role], user: str | None = None, name: str | None = None) -> str:
-    """Make a key and add it to a file, which is made where there is none.
+    """Make a key and add it to a file, which is made where it does not exist.
 
     Args:
-        path: the file; it is made readable for its owner only.
+        path: the file; a new one is made readable for its owner only, an old one stays whose it is.
         roles: what the key is good for; at least one.
         user: the only user whose orders it is good for; None for all.
         name: what people call it.
@@ -124,7 +128,7 @@ def create_key(path: Path, roles: Iterable[Role], user: str | None = None, name:
         The key. Nobody can tell it again.
 
     Raises:
-        KeysUnusable: the file cannot be read or written, the user is none, or the name cannot be shown.
+        KeysUnusable: the file cannot be read or written, the user is not valid, or the name cannot be shown.
     """
     if user is not None and USER.fullmatch(user) is None:
         raise KeysUnusable(f"A user is written with {USER_RULE}; {user!r} is not.")
@@ -134,9 +138,9 @@ def create_key(path: Path, roles: Iterable[Role], user: str | None = None, name:
     key = f"{_PREFIX}_{key_id}_{secrets.token_hex(_SECRET_BYTES)}"
     created_at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     entry = KeyEntry(key_id, hash_key(key), tuple(sorted(set(roles))), created_at, user, name)
-    with _lock(path):
-        entries = read_keys(path) if path.exists() else {}
-        _write(path, [*entries.values(), entry])
+    with _locked(path) as file:
+        entries = read_keys(path) if file.exists() else {}
+        _write(file, [*entries.values(), entry])
     return key
 
 
@@ -144,22 +148,24 @@ def revoke_key(path: Path, key_id: str) -> None:
     """Remove a key from a file.
 
     Raises:
-        NoSuchKey: there is none of that id.
+        NoSuchKey: no key has this id.
         KeysUnusable: the file cannot be read or written.
     """
-    with _lock(path):
+    with _locked(path) as file:
         entries = read_keys(path)
         if entries.pop(key_id, None) is None:
             raise NoSuchKey(f"There is no key {key_id!r} in {path}: see `ordermill keys list`.")
-        _write(path, entries.values())
+        _write(file, entries.values())
 
 
 @contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    # Two who change the file at once must not undo each other: a key that was revoked stays so.
+def _locked(path: Path) -> Iterator[Path]:
+    # Gives the file itself: where links were followed by the server and not here, it would keep the keys of before.
+    # Two who change it at once must not undo each other: a key that was revoked stays so.
+    file = Path(os.path.realpath(path))
     try:
-        with FileLock(path.with_name(f".{path.name}.lock"), timeout=_LOCK_SECONDS, mode=_OWNER_ONLY):
-            yield
+        with FileLock(file.with_name(f".{file.name}.lock"), timeout=_LOCK_SECONDS, mode=_OWNER_ONLY):
+            yield file
     except Timeout:
         raise KeysUnusable(f"Another process has been changing {path} for {_LOCK_SECONDS} s: try again.") from None
     except OSError as error:
@@ -172,9 +178,27 @@ def _write(path: Path, entries: Iterable[KeyEntry]) -> None:
     try:
         new.touch(_OWNER_ONLY, exist_ok=False)
         with new.open("wb") as file:
+            _make_like(path, file.fileno())
             file.writelines(_encode(entry) + b"\n" for entry in entries)
             file.flush()
             os.fsync(file.fileno())
         new.replace(path)
     finally:
         new.unlink(missing_ok=True)
+
+
+def _make_like(path: Path, new: int) -> None:
+    # A server that may read the old file has to be able to read the new one, or it would keep the keys of before.
+    with suppress(FileNotFoundError):
+        old = path.stat()
+        if old.st_nlink > 1:
+            raise KeysUnusable(
+                f"{path} has other names, by hard links, that would keep the keys of before: remove them."
+            )
+        try:
+            os.fchown(new, old.st_uid, old.st_gid)
+        except PermissionError:
+            raise KeysUnusable(
+                f"{path} belongs to another user or group, and would be yours afterwards: change it as its owner."
+            ) from None
+        os.fchmod(new, stat.S_IMODE(old.st_mode))

@@ -22,7 +22,7 @@ class Cors:
         origins: `https://shop.example`, several with commas between them, or `*` for all; None for none.
 
     Raises:
-        InvalidConfiguration: one of them is no origin.
+        InvalidConfiguration: one of them is not an origin.
     """
 
     def __init__(self, origins: str | None) -> None:

@@ -66,12 +66,15 @@ class CrossOriginProtection:
             raise CrossOriginRefused
 
     def _is_own(self, host: str) -> bool:
-        return _is_of_this_machine(host) or (bool(self._name) and _name_of(host) == self._name)
+        return is_of_this_machine(host) or (bool(self._name) and _name_of(host) == self._name)
 
 
 @lru_cache(maxsize=64)  # nearly all requests have the same one
-def _is_of_this_machine(host: str) -> bool:
-    # RFC 6761 keeps localhost, and all names below it, for the loopback address: nobody else can have them.
+def is_of_this_machine(host: str) -> bool:
+    """Whether a host, with or without a port, can be nothing but the loopback address.
+
+    RFC 6761 keeps `localhost`, and all names below it, for that.
+    """
     name = _name_of(host)
     if name == "localhost" or name.endswith(".localhost"):
         return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,6 +14,7 @@ from .cors import Cors
 from .cross_origin import CrossOriginProtection
 from .keyring import Keyring
 from .rate_limit import UserRateLimiter
+from .sessions import Sessions
 
 if TYPE_CHECKING:
     from ..config import ServerConfig
@@ -26,6 +27,7 @@ class Protection(NamedTuple):
     cors: Cors = Cors(None)
     user_rate: UserRateLimiter = UserRateLimiter(None)
     cross_origin: CrossOriginProtection = CrossOriginProtection(Cors(None))
+    sessions: Sessions | None = None
 
     def check_origin(self, method: str, fields: Mapping[str, str]) -> None:
         """Refuse what a page of another site has sent, where no key protects from that.
@@ -45,8 +47,12 @@ class Protection(NamedTuple):
 UNPROTECTED = Protection()
 
 
-def protect(config: ServerConfig) -> Protection:
+def protect(config: ServerConfig, session_secret: Callable[[], bytes] | None = None) -> Protection:
     """What the settings ask for.
+
+    Args:
+        config: the settings.
+        session_secret: gives the secret that sessions are signed with; without it nobody can sign in.
 
     Raises:
         InvalidConfiguration: a setting is wrong, or others than this machine could call without a key.
@@ -69,12 +75,20 @@ def protect(config: ServerConfig) -> Protection:
         raise InvalidConfiguration("--user-burst limits nothing without --user-rate: set that too.")
     if config.user_rate is not None and config.http_processes > 1:
         raise InvalidConfiguration("--user-rate is counted by one process: leave out --http-processes, or the rate.")
+    keyring = None if config.keys_file is None else Keyring(Path(config.keys_file))
+    sessions = None if keyring is None or session_secret is None else Sessions(keyring, session_secret)
     return Protection(
-        Authenticator(None if config.keys_file is None else Keyring(Path(config.keys_file))),
+        Authenticator(keyring, sessions),
         cors,
         UserRateLimiter(config.user_rate, config.user_burst),
         CrossOriginProtection(cors, only_loopback=not config.allow_anonymous, name=config.host),
+        sessions,
     )
+
+
+def sends_keys_in_the_clear(config: ServerConfig) -> bool:
+    """Whether keys come over plain HTTP to an address that others reach."""
+    return config.keys_file is not None and config.tls_cert is None and not _is_loopback(config.host)
 
 
 def _is_loopback(host: str) -> bool:

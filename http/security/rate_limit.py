@@ -22,7 +22,7 @@ class UserRateLimiter:
 
     So that memory is bounded, the users who have been silent longest are forgotten where there are very many. A bucket
     is full by then, unless 100,000 other users have sent orders within the time in which it fills: a user who can send
-    in so many names is none that a limit for users could hold.
+    in so many names could not be held to a limit for users.
 
     Args:
         per_second: orders a second; None for no limit.

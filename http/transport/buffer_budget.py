@@ -36,7 +36,7 @@ class Reservation:
         self._taken = 0
 
     def hold(self, size: int) -> bool:
-        """Hold so many bytes in all, more or fewer than before; False, and as before, where there is no memory."""
+        """Hold so many bytes in all, more or fewer than before; False, and nothing changes, where memory is short."""
         wanted = max(0, size - OWN_BYTES)
         if wanted == self._taken:
             return True

@@ -163,6 +163,8 @@ class Connection(asyncio.Protocol):
         elif self._unsent and not self._is_ending:
             self._deadline = math.inf
         self._unsent = unsent
+        if self._pending is not None:
+            self._pending.check()
         if self._is_answering and not unsent:
             return
         if now <= self._deadline and now <= self.last_used + self._server.socket_seconds:
@@ -253,7 +255,7 @@ class Connection(asyncio.Protocol):
 
     def respond(self, response: WireResponse) -> None:
         """Send an answer as a whole."""
-        status, headers, body = response
+        status, body = response.status, response.body
         if self._transport.is_closing():
             if not isinstance(body, bytes):
                 body.abandon()
@@ -261,18 +263,19 @@ class Connection(asyncio.Protocol):
         if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
             self._is_kept = False
         if not isinstance(body, bytes):
-            self._begin_stream(status, headers, body)
+            self._begin_stream(response, body)
             return
-        head = self._head(status, headers)
+        head = self._head(status, response.headers)
         self._transport.write(head + body if body else head)
         self._end_answer()
 
-    def _begin_stream(self, status: int, headers: Iterable[tuple[str, str]], stream: WireStream) -> None:
+    def _begin_stream(self, response: WireResponse, stream: WireStream) -> None:
+        headers = response.headers
         if self._is_chunking:
             headers = (*headers, ("Transfer-Encoding", "chunked"))
         else:
             self._is_kept = False  # its end is the end of the body
-        self._transport.write(self._head(status, headers))
+        self._transport.write(self._head(response.status, headers))
         self._pending = self._stream = stream
         if self._is_ended_by_client:
             stream.hurry()

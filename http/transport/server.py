@@ -42,14 +42,14 @@ _ROOM = 16
 _ACCEPT_AGAIN_SECONDS = 0.1
 _CHECK_SECONDS = 0.25
 _CHECK_AT_THE_END_SECONDS = 0.02
-# There is no connection to be had at present, for anybody.
+# What says that no connection can be accepted at present, whoever it comes from.
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 _log = logging.getLogger("ordermill.http")
 
 
 class CannotListen(OrdermillError):
-    """The address is in use, or is none of this machine's."""
+    """The address is in use, or does not belong to this machine."""
 
 
 class HttpServer:
@@ -131,6 +131,7 @@ class HttpServer:
                 return
             self._has_begun = True
         self._mounts = sorted(map(self._mount, self._apps), key=lambda mount: -len(mount.path))
+        assert not self._mounts[-1].path, "mount one at the root: it answers what no other does"
         self._workers = Workers(self._config.threads, self.wake_ups)
         self.loop = loop = new_event_loop()
         try:
@@ -171,13 +172,10 @@ class HttpServer:
 
     def begin(self, request: WireRequest, respond: Callable[[WireResponse], object]) -> PendingAnswer:
         """Have a request answered; `respond` is called with the answer, be it before this returns."""
-        path = request.path
-        begin = next(
-            mount.begin
-            for mount in self._mounts
-            if not mount.path or path == mount.path or path.startswith(f"{mount.path}/")
-        )
-        return begin(request, respond, self._workers.run)
+        for mount in self._mounts:
+            if request.path.startswith(mount.path) and request.path[len(mount.path) :][:1] in ("", "/"):
+                break
+        return mount.begin(request, respond, self._workers.run)
 
     def _mount(self, path: str) -> _Mount:
         app = self._apps[path]

@@ -61,6 +61,9 @@ class WsgiCall:
         """Do not begin, if it has not begun."""
         self._has_gone = True
 
+    def check(self) -> None:
+        """Nothing: it is up to the application."""
+
     def _run(self) -> WireResponse:
         if self._has_gone:
             return WireResponse(HTTPStatus.SERVICE_UNAVAILABLE, (), b"")  # which nobody gets

@@ -9,7 +9,7 @@ from .request_head import MAX_HEAD_BYTES, read_fields
 
 _END_OF_LINE = b"\r\n"
 _MAX_LINE_BYTES = 256
-# More digits than these are no size of anything. What follows a semicolon is for nobody here.
+# A size of more digits than these is refused. What follows a semicolon (extensions) is not used.
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[\t -~\x80-\xff]*)?")
 
 
@@ -35,7 +35,7 @@ class ChunkedBody:
             Whether that is all of the body. What is left then belongs to the next request.
 
         Raises:
-            MalformedRequest: these are no chunks.
+            MalformedRequest: these are not chunks.
             ContentTooLarge: they are more than is taken.
             HeadTooLarge: what is around them is.
         """

@@ -127,6 +127,18 @@ class ServerBusy(HttpError):
         super().__init__("Too many large requests are being sent: try again later.")
 
 
+class TooManyWatchers(HttpError):
+    """As many watch what happens as may watch at the same time."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    slug = "too-many-watchers"
+    title = "Too many watch already"
+    retry_after_seconds = 5
+
+    def __init__(self, max_watchers: int) -> None:
+        super().__init__(f"{max_watchers} watch what happens, which are as many as may: try again later.")
+
+
 class TruncatedBody(HttpError):
     """The body ended before its announced length."""
 
@@ -180,7 +192,7 @@ class InvalidParameter(HttpError):
 
 
 class KeyRequired(HttpError):
-    """No key was sent, or one that is none.
+    """No key was sent, or one that is not valid.
 
     Args:
         detail: which of the two.
@@ -203,6 +215,18 @@ class KeyNotEnough(HttpError):
     slug = "key-not-enough"
     title = "The key is not good for this"
     headers = (("WWW-Authenticate", 'Bearer realm="ordermill", error="insufficient_scope"'),)
+
+
+class KeysUnreadable(HttpError):
+    """Nobody knows which keys are good: their file cannot be read."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    slug = "keys-unreadable"
+    title = "Keys cannot be checked"
+    retry_after_seconds = 5
+
+    def __init__(self) -> None:
+        super().__init__("The server cannot read its keys, and takes none until it can: its operator has to mend that.")
 
 
 class MisdirectedRequest(HttpError):

@@ -26,4 +26,4 @@ def read_idempotency_key(header: str) -> str:
         return _ESCAPE.sub(r"\1", string[1])
     if _WORD.fullmatch(header) is not None:
         return header
-    raise MalformedRequest("The idempotency key is no string of 1 to 255 visible characters.", "Idempotency-Key")
+    raise MalformedRequest("The idempotency key is not a string of 1 to 255 visible characters.", "Idempotency-Key")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+import msgspec
 
 
-class WireRequest(NamedTuple):
+class WireRequest(msgspec.Struct, frozen=True, gc=False):
     """A request that has come as a whole."""
 
     method: str
@@ -29,6 +31,9 @@ class PendingAnswer(Protocol):
     def abandon(self) -> None:
         """The client has gone: nobody wants the answer any more."""
 
+    def check(self) -> None:
+        """See whether the client may still have it; called several times a second."""
+
 
 class WireStream(PendingAnswer, Iterable[bytes], Protocol):
     """A body that goes on, part by part; hurried, it ends where it would wait. To iterate over it is to wait for it."""
@@ -42,7 +47,7 @@ class WireStream(PendingAnswer, Iterable[bytes], Protocol):
         """
 
 
-class WireResponse(NamedTuple):
+class WireResponse(msgspec.Struct, frozen=True, gc=False):
     """An answer."""
 
     status: int

@@ -32,7 +32,7 @@ _HOST = re.compile(f"{_AUTHORITY}*")
 _ABSOLUTE = re.compile(f"[Hh][Tt][Tt][Pp][Ss]?://{_AUTHORITY}+([/?].*)?")
 _BROKEN_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _SLASH = re.compile(r"(?i)(%2f)")
-_DIGITS = re.compile("[0-9]{1,18}")  # more of them are no length of anything
+_DIGITS = re.compile("[0-9]{1,18}")  # a length of more digits is refused
 _IGNORED = ""
 _SINGLE = frozenset({"Host", "Content-Length", "Content-Type", "Content-Encoding", "Transfer-Encoding"})
 
@@ -138,7 +138,7 @@ def read_fields(lines: bytes) -> dict[str, str]:
         lines: without the line end of the last one.
 
     Raises:
-        MalformedRequest: a line is no field, or a field is given twice that must not be.
+        MalformedRequest: a line is not a field, or a field is given twice that must not be.
         HeadTooLarge: there are too many.
     """
     _check_text(lines)

@@ -26,4 +26,4 @@ def request_id_of(fields: Mapping[str, str]) -> str:
 
 def sound_or_new(given: str) -> str:
     """This id, where it can be written down; a new one otherwise."""
-    return given if _is_sound(given) else f"{_prefix}-{next(_numbers):x}"
+    return given if given and _is_sound(given) else f"{_prefix}-{next(_numbers):x}"

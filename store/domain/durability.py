@@ -6,7 +6,13 @@ from enum import StrEnum
 
 
 class Durability(StrEnum):
-    """What a commit waits for."""
+    """What a commit waits for.
+
+    Example:
+        >>> with OrderEngine("orders.db", handler=lambda order: None, durability="normal") as engine:
+        ...     engine.config.durability
+        <Durability.NORMAL: 'normal'>
+    """
 
     FULL = "full"
     """The disk: an acknowledged order survives a power failure (PRAGMA synchronous=FULL)."""

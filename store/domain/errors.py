@@ -6,7 +6,15 @@ from typing import Any, NamedTuple
 
 
 class OrdermillError(Exception):
-    """The base of all errors of this package. They may be pickled: an error may happen in another process."""
+    """The base of all errors of this package. They may be pickled: an error may happen in another process.
+
+    Example:
+        >>> try:
+        ...     OrderEngine("orders.db").status("o-1")
+        ... except OrdermillError as error:
+        ...     print(error)
+        The engine is not running: use it in a `with` block, or call start() first.
+    """
 
     def __reduce__(self) -> tuple[Any, ...]:
         # An exception is pickled with its message as the only argument; ours are made of other ones.
@@ -14,7 +22,15 @@ class OrdermillError(Exception):
 
 
 class FieldFault(NamedTuple):
-    """One thing that is wrong with an input."""
+    """One thing that is wrong with an input.
+
+    Example:
+        >>> try:
+        ...     make_order(item_ids=())
+        ... except InvalidOrder as error:
+        ...     error.faults[0].pointer
+        '/item_ids'
+    """
 
     pointer: str
     """Where, as a JSON pointer (RFC 6901): `/item_ids/2`; the empty string is the whole."""
@@ -32,7 +48,14 @@ def pointer_to(name: str) -> str:
 
 
 class InvalidOrder(OrdermillError):
-    """An order breaks the rules for its fields. `faults` names every fault, not only the first."""
+    """An order breaks the rules for its fields. `faults` names every fault, not only the first.
+
+    Example:
+        >>> Order(order_id="o 1", user_id="u-1", item_ids=("sku-1",), total_amount=Decimal("-1"))
+        Traceback (most recent call last):
+            ...
+        ordermill.store.domain.errors.InvalidOrder: /order_id: must be ...; /total_amount: must be ...
+    """
 
     def __init__(self, faults: tuple[FieldFault, ...]) -> None:
         self.faults = faults
@@ -40,15 +63,38 @@ class InvalidOrder(OrdermillError):
 
 
 class InvalidConfiguration(OrdermillError):
-    """A setting is out of its range or names something that does not exist."""
+    """A setting is out of its range or names something that does not exist.
+
+    Example:
+        >>> OrderEngine("orders.db", procesors=8)
+        Traceback (most recent call last):
+            ...
+        ordermill.store.domain.errors.InvalidConfiguration: There is no setting `procesors`: ...
+    """
 
 
 class InvalidArgument(OrdermillError):
-    """An argument of a call is of the wrong type, or out of its range; nothing was done."""
+    """An argument of a call is of the wrong type, or out of its range; nothing was done.
+
+    Example:
+        >>> with OrderEngine("orders.db", handler=lambda order: None) as engine:
+        ...     engine.submit("o-1")
+        Traceback (most recent call last):
+            ...
+        ordermill.store.domain.errors.InvalidArgument: ...
+    """
 
 
 class OrderNotFound(OrdermillError):
-    """No order has this id."""
+    """No order has this id.
+
+    Example:
+        >>> with OrderEngine("orders.db", handler=lambda order: None) as engine:
+        ...     engine.status("o-1")
+        Traceback (most recent call last):
+            ...
+        ordermill.store.domain.errors.OrderNotFound: There is no order 'o-1'.
+    """
 
     def __init__(self, order_id: str) -> None:
         self.order_id = order_id
@@ -56,11 +102,26 @@ class OrderNotFound(OrdermillError):
 
 
 class OrderConflict(OrdermillError):
-    """The order id is taken by an order with other content."""
+    """The order id is taken by an order with other content.
 
-    def __init__(self, order_id: str) -> None:
+    Args:
+        order_id: the id.
+        is_visible: whether the caller may know anything of the other order.
+
+    Example:
+        >>> with OrderEngine("orders.db", handler=lambda order: None) as engine:
+        ...     receipt = engine.submit(make_order("o-1"))
+        ...     same = engine.submit(make_order("o-1"))
+        ...     other = engine.submit(make_order("o-1", user_id="u-2"))
+        Traceback (most recent call last):
+            ...
+        ordermill.store.domain.errors.OrderConflict: Order 'o-1' exists with other content: ...
+    """
+
+    def __init__(self, order_id: str, *, is_visible: bool = True) -> None:
         self.order_id = order_id
-        super().__init__(f"Order {order_id!r} exists with other content: send it under an id of its own.")
+        what = f"Order {order_id!r} exists with other content" if is_visible else f"The id {order_id!r} is taken"
+        super().__init__(f"{what}: send it under an id of its own.")
 
 
 class EventsGone(OrdermillError):
@@ -78,11 +139,28 @@ class EventsGone(OrdermillError):
 
 
 class TransitionRefused(OrdermillError):
-    """The order's status does not allow what was asked."""
+    """The order's status does not allow what was asked.
 
-    def __init__(self, order_id: str, status: str, wanted: str) -> None:
+    Args:
+        order_id: the order.
+        status: where it is; None where the caller is not to know.
+        wanted: where it was to go.
+
+    Example:
+        >>> with OrderEngine("orders.db", handler=lambda order: None) as engine:
+        ...     status = engine.submit(make_order("o-1")).wait(timeout=5)
+        ...     engine.cancel("o-1")
+        Traceback (most recent call last):
+            ...
+        ordermill.store.domain.errors.TransitionRefused: Order 'o-1' is Completed, which does not allow ...
+    """
+
+    def __init__(self, order_id: str, status: str | None, wanted: str) -> None:
         self.order_id = order_id
         self.status = status
+        if status is None:
+            super().__init__(f"Order {order_id!r} cannot become {wanted} any more.")
+            return
         why = " already" if wanted == status else f", which does not allow it to become {wanted}"
         super().__init__(f"Order {order_id!r} is {status}{why}.")
 
@@ -97,7 +175,19 @@ class IdempotencyKeyReused(OrdermillError):
 
 
 class BacklogFull(OrdermillError):
-    """Too many accepted orders are unfinished; nothing of the submission was stored."""
+    """Too many accepted orders are unfinished; nothing of the submission was stored.
+
+    Example:
+        >>> handler = Held()
+        >>> with OrderEngine("orders.db", handler=handler, max_backlog=1) as engine:
+        ...     receipt = engine.submit(make_order("o-1"))
+        ...     try:
+        ...         engine.submit(make_order("o-2"))
+        ...     except BacklogFull as error:
+        ...         print(error)
+        ...     handler.release()
+        1 orders are unfinished and 1 more would pass the limit of 1: try again later.
+    """
 
     def __init__(self, backlog: int, wanted: int, max_backlog: int, retry_after_seconds: int = 1) -> None:
         self.retry_after_seconds: int | None = retry_after_seconds
@@ -120,7 +210,15 @@ class UserBacklogFull(OrdermillError):
 
 
 class SubmissionTooLarge(BacklogFull):
-    """More new orders at once than may ever be unfinished: no waiting helps. Nothing of the submission was stored."""
+    """More new orders at once than may ever be unfinished: no waiting helps. Nothing of the submission was stored.
+
+    Example:
+        >>> with OrderEngine("orders.db", handler=lambda order: None, max_backlog=1) as engine:
+        ...     engine.submit_many([make_order("o-1"), make_order("o-2")])
+        Traceback (most recent call last):
+            ...
+        ordermill.store.domain.errors.SubmissionTooLarge: 2 new orders at once are more than the 1 that ...
+    """
 
     def __init__(self, wanted: int, max_backlog: int) -> None:
         self.retry_after_seconds = None
@@ -144,7 +242,15 @@ class UserSubmissionTooLarge(UserBacklogFull):
 
 
 class EngineStopped(OrdermillError):
-    """The engine is not running: not started yet, stopping, or stopped."""
+    """The engine is not running: not started yet, stopping, or stopped.
+
+    Example:
+        >>> engine = OrderEngine("orders.db", handler=lambda order: None)
+        >>> engine.submit(make_order())
+        Traceback (most recent call last):
+            ...
+        ordermill.store.domain.errors.EngineStopped: The engine is not running: ...
+    """
 
     retry_after_seconds = 5
 
@@ -153,7 +259,15 @@ class EngineStopped(OrdermillError):
 
 
 class DatabaseRefused(OrdermillError):
-    """The database cannot be used: not ours, from a newer version, or in use by another engine."""
+    """The database cannot be used: not ours, from a newer version, or in use by another engine.
+
+    Example:
+        >>> with OrderEngine("orders.db", handler=lambda order: None):
+        ...     OrderEngine("orders.db", handler=lambda order: None).start()
+        Traceback (most recent call last):
+            ...
+        ordermill.store.domain.errors.DatabaseRefused: ...
+    """
 
 
 class BackupFailed(OrdermillError):

@@ -12,7 +12,15 @@ from .record import utc
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
-    """One step of some order, as the log of all transitions has it."""
+    """One step of some order, as the log of all transitions has it.
+
+    Example:
+        >>> with OrderEngine("orders.db", handler=lambda order: None) as engine:
+        ...     status = engine.submit(make_order("o-1")).wait(timeout=5)
+        ...     first = next(engine.events(after=0))
+        >>> first.order_id, first.to_status.value
+        ('o-1', 'Pending')
+    """
 
     id: int
     """Rises in the order of recording, with gaps; never given twice."""

@@ -154,7 +154,7 @@ def _is_sound_user(value: object) -> bool:
 
 
 def _is_sound_amount(value: object) -> bool:
-    # A float has already lost the cents that it was meant to carry, and a bool is no amount.
+    # A float has already lost the cents that it was meant to carry, and a bool is not an amount.
     if isinstance(value, bool) or not isinstance(value, Decimal | int):
         return False
     return _is_money(Decimal(value))

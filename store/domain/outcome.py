@@ -11,7 +11,13 @@ from .record import Move, OrderRecord
 
 
 class Outcome(StrEnum):
-    """What became of an order that was handed in."""
+    """What became of an order that was handed in.
+
+    Example:
+        >>> with OrderEngine("orders.db", handler=lambda order: None) as engine:
+        ...     [receipt.outcome.value for receipt in engine.submit_many([make_order("o-1"), make_order("o-1")])]
+        ['accepted', 'duplicate']
+    """
 
     ACCEPTED = "accepted"
     """New, and stored."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+import re
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -26,7 +27,15 @@ class Attempt(NamedTuple):
 
 
 class OrderRecord(msgspec.Struct, frozen=True, gc=False):
-    """An order and where it is. Times are microseconds since 1970-01-01T00:00:00Z."""
+    """An order and where it is. Times are microseconds since 1970-01-01T00:00:00Z.
+
+    Example:
+        >>> with OrderEngine("orders.db", handler=lambda order: None) as engine:
+        ...     status = engine.submit(make_order("o-1")).wait(timeout=5)
+        ...     record = engine.order("o-1")
+        >>> record.status.value, record.attempts, record.order.user_id
+        ('Completed', 1, 'u-1')
+    """
 
     order: Order
     sequence: int
@@ -84,7 +93,17 @@ ENGINE = Cause()
 
 
 class Transition(msgspec.Struct, frozen=True):
-    """One step of an order's history."""
+    """One step of an order's history.
+
+    Example:
+        >>> with OrderEngine("orders.db", handler=lambda order: None) as engine:
+        ...     status = engine.submit(make_order("o-1")).wait(timeout=5)
+        ...     for step in engine.history("o-1"):
+        ...         print(step.to_status.value, step.attempt)
+        Pending 0
+        Processing 1
+        Completed 1
+    """
 
     from_status: OrderStatus | None
     """None where the order was accepted."""
@@ -172,6 +191,28 @@ def rfc3339(microseconds: int) -> str:
         microseconds: since 1970-01-01T00:00:00Z.
     """
     return utc(microseconds).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+RFC3339 = re.compile(
+    r"(19[7-9][0-9]|[2-9][0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+    r"T([01][0-9]|2[0-3]):([0-5][0-9]):([0-5][0-9])(?:\.([0-9]{1,6}))?(?:Z|([+-])([01][0-9]|2[0-3]):([0-5][0-9]))"
+)
+"""A time as clients write it: RFC 3339, from 1970 on."""
+
+
+def parse_rfc3339(text: str) -> int | None:
+    """A time as clients write it, in microseconds since 1970-01-01T00:00:00Z; None where it is none.
+
+    A month may be given more days than it has: these are of the next one.
+    """
+    found = RFC3339.fullmatch(text)
+    if found is None:
+        return None
+    year, month, day, hour, minute, second = (int(part) for part in found.group(1, 2, 3, 4, 5, 6))
+    days = date(year, month, 1).toordinal() - _EPOCH.toordinal() + day - 1
+    offset = 0 if found[8] is None else (int(found[9]) * 60 + int(found[10])) * (1 if found[8] == "+" else -1)
+    seconds = days * 86_400 + hour * 3_600 + (minute - offset) * 60 + second
+    return seconds * 1_000_000 + int((found[7] or "").ljust(6, "0"))
 
 
 def utc(microseconds: int) -> datetime:

@@ -12,7 +12,7 @@ from typing import Any
 from peewee import Database
 
 from ..domain.errors import BackupFailed
-from ..files import sync
+from ..files import create, sync
 from ..statements import run
 
 _PAGES_A_STEP = 4_000
@@ -22,7 +22,7 @@ def back_up(database: Database, target: Path, progress: Callable[[int, int], Non
     """Copy a database as it is at this moment.
 
     The copy is made beside the target, and gets its name once it is whole and on disk. What an earlier run has left
-    there, since it was killed, is overwritten.
+    there, since it was killed, is overwritten. It is for its owner only.
 
     Args:
         database: connected in this thread; it may be written to meanwhile.
@@ -37,9 +37,11 @@ def back_up(database: Database, target: Path, progress: Callable[[int, int], Non
     partial = target.with_name(f"{target.name}.partial")
     try:
         try:
+            partial.unlink(missing_ok=True)
+            create(partial)
             _copy(database, partial, progress)
             sync(partial)
-            target.touch(exist_ok=False)  # whoever else makes a file of this name has been first, or fails
+            create(target)  # whoever else makes a file of this name has been first, or fails
             partial.replace(target)
             sync(target.parent)
         finally:

@@ -25,7 +25,7 @@ class Identity(NamedTuple):
 
 
 def identify(path: Path | str) -> Identity | None:
-    """The file that has a name at this moment; None where there is none."""
+    """The file that has a name at this moment; None where no file has it."""
     try:
         found = os.stat(path)  # noqa: PTH116  # thrice as quick as by a Path, six times a transaction
     except OSError:

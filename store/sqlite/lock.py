@@ -12,6 +12,7 @@ from pathlib import Path
 from weakref import WeakSet
 
 from ..domain.errors import DatabaseRefused
+from ..files import OWNER_ONLY, create
 from .address import check_place
 from .descriptor import Descriptor, Identity, identify
 
@@ -30,7 +31,7 @@ class EngineLock:
     A forked child does not have it.
 
     Args:
-        path: the file, as `locate` gives it; it is made, empty, where there is none.
+        path: the file, as `locate` gives it; it is made, empty, where it does not exist.
 
     Raises:
         DatabaseRefused: another engine has it, or no database can be there; nothing was made.
@@ -46,7 +47,7 @@ class EngineLock:
             try:
                 if not exists:
                     # The new file is ours until something is in it.
-                    sqlite3.connect(path).close()
+                    create(path)
                     undo.callback(_remove_empty, path)
                 descriptor = Descriptor(path)
                 undo.callback(descriptor.close)
@@ -119,7 +120,7 @@ class _NameLock:
 
     def _take(self) -> int:
         while True:
-            number = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+            number = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, OWNER_ONLY)
             try:
                 fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BaseException:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import itertools
 import logging
 import shutil
+from functools import partial
 from pathlib import Path
 
 from peewee import SqliteDatabase
 
 from ... import sql
 from ..domain.errors import BackupFailed, DatabaseRefused
+from ..domain.failure import error_name
+from ..domain.order import Order
 from ..statements import run_script
 from .backup import back_up
 
@@ -42,6 +45,8 @@ def upgrade(database: SqliteDatabase, path: Path, version: int, *, keep_copy: bo
     copy = _copy(database, path, version) if keep_copy else None
     kept = "no copy of it was kept" if copy is None else f"as it was it is kept as {copy}"
     _log.warning("upgrading %s from schema version %d to %d; %s", path, found, version, kept)
+    for name, attribute in (("error_name", "name"), ("error_kind", "kind")):
+        database.register_function(partial(_error, attribute), name, 3)
     reached = found
     try:
         for reached in range(found + 1, version + 1):
@@ -51,6 +56,13 @@ def upgrade(database: SqliteDatabase, path: Path, version: int, *, keep_copy: bo
             copy.unlink()
         raise
     _log.warning("%s has schema version %d now", path, version)
+
+
+def _error(attribute: str, error: str | None, order_id: str, user_id: str) -> str | None:
+    if error is None:
+        return None
+    name: str = getattr(error_name(error, Order.stored(order_id, user_id, (), 0)), attribute)
+    return name
 
 
 def _check_room(database: SqliteDatabase, path: Path, *, keep_copy: bool) -> None:

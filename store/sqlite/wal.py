@@ -19,10 +19,10 @@ class WriteAheadLog:
     """The log of the one connection that writes.
 
     SQLite's own checkpoints copy the log, but begin it anew only at a moment when nobody reads from it. Where reads
-    overlap all the time there is none, and the log grows for ever. So, once it is twice as large as it should be, one
-    checkpoint waits for the readers of that moment; those that come meanwhile read the copied pages, and do not hold
-    it up. A reader of long (a verification, a backup) costs that patience each time that the log has grown again, and
-    once in a while; when it has gone, the log becomes as small as it was.
+    overlap all the time there is no such moment, and the log grows for ever. So, once it is twice as large as it should
+    be, one checkpoint waits for the readers of that moment; those that come meanwhile read the copied pages, and do not
+    hold it up. A reader that takes long (a verification, a backup) makes a checkpoint wait in vain each time that the
+    log has grown again, and every few seconds; when it has gone, the log becomes as small as it was.
 
     Args:
         database: the connection that writes.

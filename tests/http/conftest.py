@@ -24,6 +24,7 @@ from jsonschema import Draft202012Validator
 
 from ordermill.engine import Engine, Order, OrderEngine
 from ordermill.engine.testing import Held
+from ordermill.http.api.event_feed import EventFeed
 from ordermill.http.api.problems import PROBLEM_KINDS
 from ordermill.http.api.responses import encode
 from ordermill.http.application import http_server
@@ -49,7 +50,16 @@ def at_hand(request: pytest.FixtureRequest) -> None:
 
 
 JSON_HEADERS = {"Content-Type": "application/json"}
-PROTOCOL = {"connection", "content-encoding", "content-length", "content-type", "date", "server", "vary"}
+PROTOCOL = {
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "date",
+    "server",
+    "transfer-encoding",
+    "vary",
+}
 """Headers of HTTP itself, which a description says nothing about."""
 POLICY = {"cache-control", "content-security-policy", "x-content-type-options"}
 POLICY |= {f"access-control-{name}" for name in ("allow-origin", "expose-headers")}
@@ -60,7 +70,8 @@ REQUEST_LINE = re.compile(rb"([A-Z]+) (/[!-~]*) HTTP/1\.[01]\r\n")
 @cache
 def document(needs_keys: bool) -> dict[str, Any]:
     """The description of the API, of a server with keys or without."""
-    table = routes(OrderEngine("never-opened.db"), 1, UNPROTECTED)
+    engine = OrderEngine("never-opened.db")
+    table = routes(engine, EventFeed(engine, 1), 1, UNPROTECTED)
     tree: dict[str, Any] = json.loads(encode(describe(table, PROBLEM_KINDS, needs_keys=needs_keys)))
     return tree
 

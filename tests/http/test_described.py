@@ -14,6 +14,7 @@ from jsonschema import Draft202012Validator
 
 from ordermill.engine import Engine, Order, OrderEngine, Reject, StoreUnavailable
 from ordermill.engine.actors import steering
+from ordermill.http.api.event_feed import EventFeed
 from ordermill.http.api.problems import PROBLEM_KINDS
 from ordermill.http.api.responses import encode
 from ordermill.http.loop_engine import LoopEngine
@@ -21,10 +22,11 @@ from ordermill.http.openapi.describe import describe
 from ordermill.http.processes.remote_engine import RemoteEngine
 from ordermill.http.routes import routes
 from ordermill.http.security.api_keys import Role, create_key
+from ordermill.http.security.keyring import Keyring
 from ordermill.http.security.protection import UNPROTECTED
 from ordermill.http.transport.buffer_budget import BufferBudget
 from ordermill.http.wire.request_head import MAX_FIELDS, MAX_TARGET_BYTES
-from ordermill.store import audit_log, queries
+from ordermill.store import audit_log, event_log, failures, queries, search
 from ordermill.store.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -37,12 +39,14 @@ if TYPE_CHECKING:
 
 Tree = dict[str, Any]
 
-TABLE = routes(OrderEngine("never-opened.db"), 1, UNPROTECTED)
+ENGINE = OrderEngine("never-opened.db")
+TABLE = routes(ENGINE, EventFeed(ENGINE, 1), 1, UNPROTECTED)
 DOCUMENT, GUARDED = (json.loads(encode(describe(TABLE, PROBLEM_KINDS, needs_keys=needed))) for needed in (False, True))
 OPERATIONS = {tree["operationId"]: (p, m, tree) for p, item in DOCUMENT["paths"].items() for m, tree in item.items()}
 ORDER = OPERATIONS["submitOrder"][2]["requestBody"]["content"]["application/json"]["example"]
 REQUEST_ID = OPERATIONS["submitOrder"][2]["parameters"][0]["schema"]["examples"][0]
 PROBLEM = "application/problem+json"
+METRICS = re.compile(r"event: metrics\n.*\n\n")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
 
@@ -67,6 +71,8 @@ class Request:
 
     def send(self, client: Client, query: str = "", media_type: str = "application/json", **headers: str) -> Reply:
         """Send it; with a body where the call takes one."""
+        if self.path == "/events" and "timeout" not in query:  # or it would not end
+            query = f"{query}&timeout=0"
         path = f"{self.path}?{query}" if query else self.path
         if not self.bodies:
             return client.send(self.method, path, headers=headers)
@@ -112,6 +118,8 @@ def begin(start_server: Start, gate: Held, request: pytest.FixtureRequest) -> Ca
                 return client
             case "retryOrder":
                 return completed(start_server(reject), "o-1")
+            case "listOrders" | "listFailures":
+                return completed(start_server(reject), "o-0", "o-1")
             case "readAudit":
                 client = start_server()
                 client.post("/control/pause", {})
@@ -142,8 +150,13 @@ def test_the_example_of_a_call_is_answered_as_described(begin: Callable[[str], C
 
     assert reply.status < 300
     assert reply.headers["X-Request-ID"] == request.headers["X-Request-ID"]
-    answer = reply.json
-    example = request.operation["responses"][str(reply.status)]["content"]["application/json"]["example"]
+    ((media_type, content),) = [
+        (kind, content)
+        for kind, content in request.operation["responses"][str(reply.status)]["content"].items()
+        if kind == reply.headers.get_content_type()
+    ]
+    answer = reply.json if media_type == "application/json" else METRICS.sub("", reply.body.decode())
+    example = content["example"]
     if name == "readMetrics":  # whose numbers are of the moment
         assert answer.keys() == example.keys()
     else:
@@ -209,7 +222,11 @@ def test_a_parameter_is_checked_as_described(client: Client, name: str, paramete
         number = json.loads(value) if re.fullmatch(r"-?[0-9]+", value) else value
         is_number = {"integer", "number"} & {schema.get("type")}
 
-        reply = Request(name).send(client, urlencode({parameter: value}))
+        request = Request(name)
+        if name == "followEvents":
+            request.method = "HEAD"  # which ends, whatever `timeout` says
+
+        reply = request.send(client, urlencode({parameter: value}))
 
         expected = Draft202012Validator(schema).is_valid(number if is_number else value)
         assert (reply.status != 422) == expected, value
@@ -315,6 +332,8 @@ def provoke(start_server: Start, gate: Held, monkeypatch: pytest.MonkeyPatch, tm
                 orders = client.application._router.find("POST", "/orders").route.handler.__self__
                 orders._in_flight["", "k-1"] = object()
                 return call.send(client, **keyed)
+            case "too-many-watchers":
+                client.application._router.find("GET", "/events").route.handler.__self__._feed._max_watchers = 0
             case "order-conflict":
                 client.post("/orders", ORDER | {"item_ids": ["sku-3"]})
             case "transition-refused":
@@ -330,7 +349,10 @@ def provoke(start_server: Start, gate: Held, monkeypatch: pytest.MonkeyPatch, tm
                 client.engine.stop()
             case "store-unavailable":
                 fail_with(StoreUnavailable(OSError("database or disk is full")), monkeypatch, Ledger, "record")
-                fail_with(StoreUnavailable(OSError("disk I/O error")), monkeypatch, queries, "find", "history", "page")
+                fail_with(StoreUnavailable(OSError("disk I/O error")), monkeypatch, queries, "find", "history")
+                fail_with(StoreUnavailable(OSError("disk I/O error")), monkeypatch, search, "page")
+                fail_with(StoreUnavailable(OSError("disk I/O error")), monkeypatch, failures, "groups")
+                fail_with(StoreUnavailable(OSError("disk I/O error")), monkeypatch, event_log, "last_id")
                 fail_with(StoreUnavailable(OSError("disk I/O error")), monkeypatch, audit_log, "page")
                 fail_with(StoreUnavailable(OSError("disk full")), monkeypatch, steering, "write_control")
             case _:
@@ -339,7 +361,8 @@ def provoke(start_server: Start, gate: Held, monkeypatch: pytest.MonkeyPatch, tm
                 calls += ["control", "pause", "resume", "set_processors"]
                 for engine_type in (Engine, LoopEngine):
                     fail_with(RuntimeError(), monkeypatch, engine_type, *(f"begin_{name}" for name in calls))
-                fail_with(RuntimeError(), monkeypatch, Engine, "order", "history", "orders", "audit")
+                reads = ("order", "history", "order_page", "failures", "audit", "last_event_id")
+                fail_with(RuntimeError(), monkeypatch, Engine, *reads)
                 for engine_type in (OrderEngine, RemoteEngine):
                     fail_with(RuntimeError(), monkeypatch, engine_type, "unready_reasons", "dead_actors")
         return call.send(client)
@@ -348,6 +371,9 @@ def provoke(start_server: Start, gate: Held, monkeypatch: pytest.MonkeyPatch, tm
         match kind:
             case "key-required":
                 return with_key(call, None)
+            case "keys-unreadable":
+                monkeypatch.setattr(Keyring, "_has_been_unreadable_for_long", lambda _: True)
+                return with_key(call, Role.OPERATE)
             case "key-not-enough":
                 return with_key(call, Role.READ if call.method == "POST" else Role.SUBMIT)
             case "too-many-orders":

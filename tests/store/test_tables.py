@@ -10,20 +10,28 @@ from peewee import Model, SqliteDatabase
 from ordermill.store.statements import run
 from ordermill.store.tables import (
     AuditLogModel,
+    ClockStepModel,
     ControlModel,
     EngineModel,
+    ErrorModel,
+    FailureModel,
     IdempotencyKeyModel,
     OrderModel,
+    SecretModel,
     TotalModel,
     TransitionModel,
 )
 
 MODELS: list[Any] = [
     AuditLogModel,
+    ClockStepModel,
     ControlModel,
     EngineModel,
+    ErrorModel,
+    FailureModel,
     IdempotencyKeyModel,
     OrderModel,
+    SecretModel,
     TransitionModel,
     TotalModel,
 ]

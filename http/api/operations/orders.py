@@ -32,7 +32,7 @@ from ...framework.request_headers import RequestHeaders
 from ...framework.route import Operation, Result, Tag
 from ...wire.errors import IdempotencyKeyBusy, TooManyOrders
 from ...wire.headers import JSON
-from ..parameters import OrderPath, OrderQuery, PageQuery, ReadHeaders, SubmitHeaders
+from ..parameters import FailuresQuery, OrderPath, OrderQuery, PageQuery, ReadHeaders, SubmitHeaders
 from ..requests import (
     MAX_BULK,
     MAX_ORDER_BYTES,
@@ -50,6 +50,8 @@ from ..responses import (
     REJECTED,
     BulkPayload,
     BulkResult,
+    FailureGroupPayload,
+    FailuresPayload,
     HistoryPayload,
     OrderPayload,
     PagePayload,
@@ -71,6 +73,15 @@ _PENDING = OrderPayload(
 )
 _COMPLETED = msgspec.structs.replace(
     _PENDING, status=OrderStatus.COMPLETED, attempts=1, ready_at=None, updated_at=_UPDATED
+)
+_FAILED = msgspec.structs.replace(
+    _PENDING,
+    status=OrderStatus.FAILED,
+    attempts=1,
+    failures=1,
+    last_error="rejected: nothing to pay",
+    ready_at=None,
+    updated_at=_UPDATED,
 )
 _CANCELLED = msgspec.structs.replace(_PENDING, status=OrderStatus.CANCELLED, ready_at=None, updated_at=_UPDATED)
 _RETRIED = msgspec.structs.replace(
@@ -102,14 +113,16 @@ BulkRequest = Annotated[
         extra_json_schema={
             "items": {"anyOf": [{"$ref": "#/components/schemas/OrderRequest"}, {}]},
             # Not as maxItems: whatever breaks a schema is answered with 422, and this with 413.
-            "description": f"Orders, {MAX_BULK} at the most. An element that is none is taken as well: "
+            "description": f"Orders, {MAX_BULK} at the most. An element that is not a valid order is taken as well: "
             "its result says what is wrong with it.",
         }
     ),
 ]
 BulkLines = Annotated[
     msgspec.Raw,
-    Meta(description=f"An order on each line, {MAX_BULK} at the most. A line that is none is taken as well."),
+    Meta(
+        description=f"An order on each line, {MAX_BULK} at the most. A line that is not a valid order is taken as well."
+    ),
 ]
 
 _BULK_BODY = Body(
@@ -145,7 +158,12 @@ SUBMIT = Operation(
             in_json(OrderPayload, _PENDING),
             {"Location": True} | _TAGGED | _RATED,
         ),
-        _order("The very same order was sent before: the order as it is by now.", _COMPLETED, _TAGGED | _RATED),
+        _order(
+            "The very same order was sent before: the order as it is by now, or where the key must not read, as it was "
+            "accepted.",
+            _COMPLETED,
+            _TAGGED | _RATED,
+        ),
     ),
     problems=(_FAULTY, OrderConflict("o-1"), *_SENDING),
     remark=f"A body has {MAX_ORDER_BYTES // 1024**2} MiB at the most.",
@@ -168,7 +186,20 @@ LIST = Operation(
     "listOrders",
     Tag.ORDERS,
     asked(PageQuery),
-    results=(ok("A page.", PagePayload, PagePayload([_COMPLETED], "2")),),
+    results=(ok("A page.", PagePayload, PagePayload([_FAILED], "2")),),
+    problems=ASKING,
+)
+LIST_FAILURES = Operation(
+    "listFailures",
+    Tag.OPERATORS,
+    asked(FailuresQuery),
+    results=(
+        ok(
+            "The errors.",
+            FailuresPayload,
+            FailuresPayload([FailureGroupPayload("rejected: nothing to pay", 2, 0, _UPDATED, _UPDATED, "o-1")]),
+        ),
+    ),
     problems=ASKING,
 )
 READ = Operation(

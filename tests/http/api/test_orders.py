@@ -429,6 +429,9 @@ def test_the_filters_hold_on_every_page(many: Client) -> None:
     assert second.json["next_cursor"] is None
 
 
+KNOWN = "status, user_id, order_id_prefix, error, created_from, created_to, updated_from, updated_to, limit, cursor"
+
+
 @pytest.mark.parametrize("status", list(OrderStatus))
 def test_every_status_may_be_asked_for(client: Client, status: OrderStatus) -> None:
     assert ids(client.get(f"/orders?status={status}")) == []
@@ -437,12 +440,16 @@ def test_every_status_may_be_asked_for(client: Client, status: OrderStatus) -> N
 @pytest.mark.parametrize(
     ("query", "name", "detail"),
     [
-        ("page=2", "page", "is unknown here; known: status, user_id, limit, cursor"),
-        ("Status=Failed", "Status", "is unknown here; known: status, user_id, limit, cursor"),
+        ("page=2", "page", f"is unknown here; known: {KNOWN}"),
+        ("Status=Failed", "Status", f"is unknown here; known: {KNOWN}"),
         ("limit=5&limit=5", "limit", "is given more than once"),
         ("status=Failed&user_id=a&status=Pending", "status", "is given more than once"),
         ("status=pending", "status", "must be one of Pending, Processing, Completed, Failed, Cancelled, Review"),
         ("status=", "status", "must be one of Pending, Processing, Completed, Failed, Cancelled, Review"),
+        ("order_id_prefix=", "order_id_prefix", "must be 1 to 64 characters of A-Z a-z 0-9 . _ : -"),
+        ("error=", "error", "must be a string of 1 to 200 characters, none of them a control"),
+        ("created_from=yesterday", "created_from", "must be a time such as 2026-11-23T06:39:00Z"),
+        ("updated_to=2026-11-23", "updated_to", "must be a time such as 2026-11-23T06:39:00Z"),
         ("limit=0", "limit", "must be a whole number from 1 to 1000"),
         ("limit=1001", "limit", "must be a whole number from 1 to 1000"),
         ("limit=-5", "limit", "must be a whole number from 1 to 1000"),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +16,8 @@ from rich.console import Console
 
 from ordermill.engine import InvalidConfiguration, OrdermillError, OrderStatus, Reject
 from ordermill.engine.testing import make_order
-from ordermill.http.cli.load import run_load
+from ordermill.http.cli import remote
+from ordermill.http.cli.load import LoadError, run_load
 from ordermill.http.cli.main import main
 from ordermill.http.cli.remote import Server, ServerRefused
 from ordermill.http.security.api_keys import Role, create_key
@@ -85,6 +88,74 @@ def test_a_server_that_cannot_be_reached_is_a_clear_error() -> None:
 def test_an_address_that_is_none_is_a_clear_error(url: str) -> None:
     with pytest.raises(ServerRefused, match=r"is not the address of a server: write it like http://127\.0\.0\.1:8080"):
         Server(url).get("orders", "o-1")
+
+
+class _Redirecting(BaseHTTPRequestHandler):
+    """Sends whoever comes on to another server."""
+
+    def do_GET(self) -> None:
+        self.send_response(self.server.status)  # type: ignore[attr-defined]  # see `elsewhere`
+        self.send_header("Location", f"{self.server.target}{self.path}")  # type: ignore[attr-defined]  # likewise
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_POST = do_GET  # noqa: N815  # the library's name
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def redirecting(client: Any) -> Iterator[ThreadingHTTPServer]:
+    """A server that sends on to the client's, which is none that was named."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Redirecting) as server:
+        server.target = client.server.url.replace("127.0.0.1", "localhost")  # type: ignore[attr-defined]  # ours
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_neither_key_nor_order_is_sent_on_to_another_server(
+    client: Any, redirecting: ThreadingHTTPServer, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    redirecting.status = status  # type: ignore[attr-defined]  # ours
+    server = Server(f"http://127.0.0.1:{redirecting.server_port}", "om_1_secret")
+    came: list[object] = []
+    monkeypatch.setattr(client.server, "begin", lambda request, _: came.append(request))
+
+    for ask in (lambda: server.get("orders"), lambda: server.post("orders", body=b"{}")):
+        with pytest.raises(ServerRefused, match=r"sends on to http://localhost:.*, where nothing is sent"):
+            ask()
+    with pytest.raises(LoadError, match=f"GET /metrics answers {status}"):
+        run_load(server, 1, 1, Console(quiet=True))
+
+    assert came == []
+
+
+@pytest.mark.parametrize(
+    ("url", "key", "is_warned"),
+    [
+        ("http://shop.example:8080", "om_1_secret", True),
+        ("http://192.0.2.1", "om_1_secret", True),
+        ("http://localhost.evil.example", "om_1_secret", True),
+        ("https://shop.example", "om_1_secret", False),
+        ("http://127.0.0.1:8080", "om_1_secret", False),
+        ("http://[::1]:8080", "om_1_secret", False),
+        ("http://shop.example", None, False),
+    ],
+)
+def test_a_key_that_can_be_read_on_its_way_is_warned_of_once(
+    url: str, key: str | None, is_warned: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    remote._warn_of_plain_http.cache_clear()
+
+    for _ in range(3):
+        Server(url, key).check_address()
+
+    assert capsys.readouterr().err.count("is not https: whoever is on the way there can read the key") == is_warned
 
 
 class Certificates(NamedTuple):

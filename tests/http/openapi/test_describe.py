@@ -14,6 +14,7 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from ordermill.engine import OrderEngine, OrderStatus
+from ordermill.http.api.event_feed import EventFeed
 from ordermill.http.api.problems import PROBLEM_KINDS
 from ordermill.http.api.responses import encode
 from ordermill.http.framework.body import NO_BODY
@@ -40,7 +41,8 @@ def read(body: bytes) -> Any:
     return json.loads(body, parse_float=Decimal)
 
 
-TABLE = routes(OrderEngine("never-opened.db"), 1, UNPROTECTED)
+ENGINE = OrderEngine("never-opened.db")
+TABLE = routes(ENGINE, EventFeed(ENGINE, 1), 1, UNPROTECTED)
 DOCUMENT = read(encode(describe(TABLE, PROBLEM_KINDS)))
 GUARDED = read(encode(describe(TABLE, PROBLEM_KINDS, needs_keys=True)))
 OPERATIONS = [(path, method, tree) for path, item in DOCUMENT["paths"].items() for method, tree in item.items()]
@@ -112,7 +114,7 @@ def test_a_server_without_keys_describes_none() -> None:
 
 
 def test_every_route_but_the_pages_about_the_api_is_described_and_nothing_else() -> None:
-    about = {"/openapi.json", "/docs", "/docs/docs.js", "/docs/docs.css", "/docs/swagger.js", "/docs/swagger.css"}
+    about = {"/", "/openapi.json", "/docs", "/docs/docs.js", "/docs/docs.css", "/docs/swagger.js", "/docs/swagger.css"}
 
     served = {(route.path, route.method.lower()) for route in TABLE if route.path not in about}
 

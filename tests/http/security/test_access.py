@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from ordermill.engine import OrderEngine, Reject
+from ordermill.engine import Order, OrderEngine, Reject
+from ordermill.http.api.event_feed import EventFeed
 from ordermill.http.openapi import viewer as docs
 from ordermill.http.routes import routes
 from ordermill.http.security.api_keys import Role, create_key, id_of, revoke_key
+from ordermill.http.security.keyring import GRACE_SECONDS
 from ordermill.http.security.protection import UNPROTECTED
 
 if TYPE_CHECKING:
@@ -32,6 +36,8 @@ ALLOWED = {
     ("POST", "/orders/{order_id}/cancel"): {SUBMIT, OPERATE},
     ("POST", "/orders/{order_id}/retry"): {OPERATE},
     ("POST", "/orders/{order_id}/settle"): {OPERATE},
+    ("GET", "/failures"): {READ, OPERATE},
+    ("GET", "/events?timeout=0"): {READ, OPERATE},
     ("GET", "/control"): {READ, OPERATE},
     ("POST", "/control/pause"): {OPERATE},
     ("POST", "/control/resume"): {OPERATE},
@@ -42,7 +48,7 @@ ALLOWED = {
 PUBLIC = [
     ("GET", path)
     for path in (
-        *("/healthz", "/readyz", "/openapi.json"),
+        *("/", "/healthz", "/readyz", "/openapi.json"),
         *("/docs", "/docs/docs.js", "/docs/docs.css", "/docs/swagger.js", "/docs/swagger.css"),
     )
 ]
@@ -97,10 +103,11 @@ def as_sent(reply: Reply) -> tuple[int, bytes]:
 
 
 def test_every_route_is_here(start_engine: Callable[..., OrderEngine]) -> None:
-    table = {(route.method, route.path) for route in routes(start_engine(), 1, UNPROTECTED)}
+    engine = start_engine()
+    table = {(route.method, route.path) for route in routes(engine, EventFeed(engine, 1), 1, UNPROTECTED)}
     pages = {("GET", docs.MOUNTED_AT), *(("GET", f"{docs.MOUNTED_AT}/{name}") for name in docs._FILES)}
 
-    assert table | pages == {*ALLOWED, *PUBLIC}
+    assert table | pages == {(method, path.partition("?")[0]) for method, path in (*ALLOWED, *PUBLIC)}
 
 
 @pytest.mark.parametrize(("method", "path"), ALLOWED)
@@ -194,7 +201,8 @@ class TestBoundKey:
         return guarded.key(*Role, user="u-1")
 
     @pytest.mark.parametrize(
-        ("method", "path"), [(method, path) for method, path in ALLOWED if path.startswith(("/control", "/audit"))]
+        ("method", "path"),
+        [(method, path) for method, path in ALLOWED if path.startswith(("/control", "/audit", "/failures"))],
     )
     def test_what_concerns_all_users_needs_a_key_that_is_bound_to_none(
         self, guarded: Guarded, all_roles: str, order: MakeOrder, method: str, path: str
@@ -252,6 +260,7 @@ class TestBoundKey:
         reply = guarded.send(all_roles, "POST", "/orders", order("of-u-2", user_id="u-1", item_ids=["bad"]))
 
         assert (reply.status, reply.json["type"]) == (409, "urn:ordermill:problem:order-conflict")
+        assert reply.json["detail"] == "The id 'of-u-2' is taken: send it under an id of its own."
         assert b"u-2'" not in reply.body.replace(b"of-u-2", b"")
         assert b"bad" not in reply.body
 
@@ -267,7 +276,7 @@ class TestBoundKey:
         ]
         foreign = "the key is good for the orders of its own user only"
         assert reply.json["results"][1] == {"order_id": "b", "outcome": "rejected", "detail": foreign}
-        assert reply.json["results"][2]["detail"] == "an order of this id exists with other content"
+        assert reply.json["results"][2]["detail"] == "the id is taken"
         assert reply.json["results"][3]["detail"] == foreign
         assert guarded.send(guarded.key(), "GET", "/orders/b").status == 404
 
@@ -277,19 +286,96 @@ class TestBoundKey:
         assert (reply.status, reply.json["detail"]) == (403, "This needs a key that is not bound to a user.")
 
 
-def test_readiness_warns_of_a_broken_file_without_a_word_about_its_inside(guarded: Guarded) -> None:
+class TestSubmitOnly:
+    """A key that may send orders and cancel them, and is not to know where they are."""
+
+    UNKNOWN = ("attempts", "failures", "last_error", "ready_at", "status", "updated_at")
+
+    @pytest.mark.parametrize("user", [None, "u-1"])
+    def test_it_learns_nothing_by_sending_an_order_again(
+        self, guarded: Guarded, order: MakeOrder, user: str | None
+    ) -> None:
+        key, operator = guarded.key(SUBMIT, user=user), guarded.key()
+        first = guarded.send(key, "POST", "/orders", order(item_ids=["bad"]))
+        assert guarded.send(operator, "GET", "/orders/o-1?wait=30").json["status"] == "Failed"
+
+        again = guarded.send(key, "POST", "/orders", order(item_ids=["bad"]))
+
+        assert (first.status, again.status) == (201, 200)
+        assert {name: again.json[name] for name in self.UNKNOWN if name != "ready_at"} == {
+            name: first.json[name] for name in self.UNKNOWN if name != "ready_at"
+        }
+        assert "Failed" not in str(again.headers)
+        assert guarded.send(operator, "POST", "/orders", order(item_ids=["bad"])).json["status"] == "Failed"
+
+    def test_it_learns_nothing_by_a_cancel_that_is_refused(self, guarded: Guarded, order: MakeOrder) -> None:
+        key, operator = guarded.key(SUBMIT), guarded.key()
+        replies = []
+        for item in ("bad", "good"):
+            guarded.send(key, "POST", "/orders", order(item, item_ids=[item]))
+            guarded.send(operator, "GET", f"/orders/{item}?wait=30")
+            replies.append(guarded.send(key, "POST", f"/orders/{item}/cancel"))
+
+        assert [reply.status for reply in replies] == [409, 409]
+        assert replies[0].body.replace(b"'bad'", b"'good'") == replies[1].body
+        assert replies[1].json["detail"] == "Order 'good' cannot become Cancelled any more."
+        known = guarded.send(operator, "POST", "/orders/bad/cancel").json["detail"]
+        assert known == "Order 'bad' is Failed, which does not allow it to become Cancelled."
+
+    def test_it_sees_that_an_order_is_cancelled_and_not_what_was_before(
+        self, start_server: Callable[..., Client], order: MakeOrder, tmp_path: Path
+    ) -> None:
+        keys = tmp_path / "keys"
+        key, operator = create_key(keys, [SUBMIT]), create_key(keys, [OPERATE])
+        failed = threading.Event()
+
+        def fail(_: Order) -> None:
+            failed.set()
+            raise ValueError("secret")
+
+        client = start_server(fail, keys_file=str(keys), retry_seconds=900, retry_max_seconds=900)
+        guarded = Guarded(client, keys)
+        guarded.send(key, "POST", "/orders", order())
+        assert failed.wait(timeout=20)
+        while guarded.send(operator, "GET", "/orders/o-1").json["last_error"] is None:
+            time.sleep(0.01)
+
+        reply = guarded.send(key, "POST", "/orders/o-1/cancel")
+
+        assert (reply.status, reply.json["status"]) == (200, "Cancelled")
+        assert (reply.json["attempts"], reply.json["failures"], reply.json["last_error"]) == (0, 0, None)
+        assert guarded.send(operator, "GET", "/orders/o-1").json["last_error"] == "ValueError: secret"
+
+
+def test_a_server_is_not_ready_while_its_keys_cannot_be_read_and_tells_nothing_of_them(guarded: Guarded) -> None:
     key = guarded.key()
-    assert "warnings" not in guarded.client.get("/readyz").json
+    assert guarded.client.get("/readyz").json["reasons"] == []
     guarded.keys.write_text("nonsense\n")
     guarded.client.application._protection.authenticator._keyring._entries._look_at = 0.0
 
     reply = guarded.client.get("/readyz")
 
-    assert (reply.status, reply.json["status"]) == (200, "ok")
-    assert reply.json["warnings"] == [
+    assert (reply.status, reply.json["status"]) == (503, "unavailable")
+    assert reply.json["reasons"] == [
         "the file of the keys cannot be read again, what was read before holds: the log says why"
     ]
     assert guarded.send(key, "GET", "/orders").status == 200
+
+
+def test_nobody_gets_in_once_the_keys_were_unreadable_for_long(guarded: Guarded) -> None:
+    key = guarded.key()
+    assert guarded.send(key, "GET", "/orders").status == 200
+    guarded.keys.write_text("nonsense\n")
+    entries = guarded.client.application._protection.authenticator._keyring._entries
+    entries._look_at = 0.0
+    assert guarded.send(key, "GET", "/orders").status == 200
+    entries.failing_since -= GRACE_SECONDS
+
+    for sent in (key, "om_000000000000_0"):
+        reply = guarded.send(sent, "GET", "/orders")
+        assert (reply.status, reply.json["type"]) == (503, "urn:ordermill:problem:keys-unreadable")
+    assert guarded.client.get("/healthz").status == 200
+    assert "no key is taken" in guarded.client.get("/readyz").json["reasons"][0]
 
 
 def test_without_a_file_of_keys_whoever_calls_may_do_everything(client: Client, order: MakeOrder) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import stat
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from filelock import FileLock
@@ -49,6 +52,71 @@ def test_a_name_that_cannot_be_shown_is_refused_and_none_from_the_file_is_shown(
     assert read_keys(path)[id_of(key)].name == ascii(name)[1:-1]
 
 
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644, 0o400])
+@pytest.mark.parametrize("change", ["create", "revoke"])
+def test_a_file_that_is_changed_stays_as_readable_as_it_was(path: Path, mode: int, change: str) -> None:
+    key = create_key(path, [Role.READ])
+    path.chmod(mode)
+
+    create_key(path, [Role.READ]) if change == "create" else revoke_key(path, id_of(key))
+
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_file_that_is_changed_by_root_stays_its_owners(path: Path) -> None:
+    key = create_key(path, [Role.READ])
+    os.chown(path, 65534, 65533)
+
+    revoke_key(path, id_of(key))
+
+    assert (path.stat().st_uid, path.stat().st_gid) == (65534, 65533)
+
+
+@pytest.fixture
+def shared_folder() -> Iterator[Path]:
+    """A folder that every user may write, unlike those of pytest."""
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        yield Path(folder)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs a program as somebody else")
+def test_a_file_of_another_user_is_not_replaced_by_one_that_its_server_cannot_read(shared_folder: Path) -> None:
+    path = shared_folder / "keys"
+    key = create_key(path, [Role.READ])
+    path.chmod(0o644)
+    (lock,) = path.parent.glob(".keys.lock")
+    lock.chmod(0o666)
+    before = path.read_bytes()
+    read, write = os.pipe()
+    if (child := os.fork()) == 0:  # nothing of pytest's is run in it
+        os.setgid(65534)
+        os.setuid(65534)
+        try:
+            revoke_key(path, id_of(key))
+        except BaseException as error:
+            os.write(write, f"{type(error).__name__}: {error}".encode())
+        os._exit(0)
+    os.close(write)
+    os.waitpid(child, 0)
+    with os.fdopen(read, "rb") as said:
+        assert b"KeysUnusable: " in (told := said.read()), told
+    assert b"belongs to another user or group" in told
+    assert (path.read_bytes(), path.stat().st_uid) == (before, 0)
+    assert not list(path.parent.glob(".keys.[0-9]*"))
+
+
+def test_a_file_with_another_name_is_refused_since_that_would_keep_the_keys(path: Path) -> None:
+    key = create_key(path, [Role.READ])
+    path.with_name("other").hardlink_to(path)
+
+    with pytest.raises(KeysUnusable, match="has other names, by hard links"):
+        revoke_key(path, id_of(key))
+
+    assert id_of(key) in read_keys(path)
+
+
 def test_the_file_holds_the_hash_and_never_the_key(path: Path) -> None:
     key = create_key(path, [Role.SUBMIT, Role.READ], "u-1", "shop")
     entry = read_keys(path)[id_of(key)]
@@ -61,8 +129,6 @@ def test_the_file_holds_the_hash_and_never_the_key(path: Path) -> None:
 
 
 def test_only_the_owner_may_read_the_file(path: Path) -> None:
-    path.touch(0o666)
-
     create_key(path, [Role.READ])
 
     assert stat.S_IMODE(path.stat().st_mode) == 0o600

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from ordermill.http.security.api_keys import KeysUnusable, Role, create_key, id_of, revoke_key
-from ordermill.http.security.keyring import Keyring
+from ordermill.http.security.keyring import GRACE_SECONDS, Keyring
+from ordermill.http.wire.errors import KeysUnreadable
 
 
 class Seconds:
@@ -83,6 +84,80 @@ def test_a_broken_file_keeps_the_keys_of_before_and_says_so(
     path.write_bytes(good)
     seconds.now = 2.0
     assert keyring.trouble() == ()
+
+
+def test_after_a_while_without_its_file_nobody_is_let_in(path: Path, seconds: Seconds) -> None:
+    key = create_key(path, [Role.READ])
+    good = path.read_bytes()
+    keyring = Keyring(path, seconds)
+    path.write_bytes(good + b"nonsense\n")
+    seconds.now = 1.0
+    assert keyring.find(key) is not None
+    seconds.now = GRACE_SECONDS + 0.9
+    assert keyring.find(key) is not None
+
+    seconds.now = GRACE_SECONDS + 1.0
+    for sent in (key, "om_000000000000_00"):
+        with pytest.raises(KeysUnreadable):
+            keyring.find(sent)
+    assert keyring.trouble() == (
+        "the file of the keys has been unreadable for 60 s, no key is taken: the log says why",
+    )
+
+    path.write_bytes(good)
+    seconds.now += 1.0
+    assert keyring.find(key) is not None
+    assert keyring.trouble() == ()
+
+
+def test_a_file_that_cannot_be_read_is_tried_again_though_it_has_not_changed(
+    path: Path, seconds: Seconds, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = create_key(path, [Role.READ])
+    keyring = Keyring(path, seconds)
+    second = create_key(path, [Role.READ])
+    revoke_key(path, id_of(first))
+    with monkeypatch.context() as broken:
+        broken.setattr(keyring._entries, "_read", fail)
+        for seconds.now in (1.0, 2.0, 3.0):
+            assert keyring.find(first) is not None
+    assert len([record for record in caplog.records if record.levelname == "ERROR"]) == 1
+
+    seconds.now = 4.0
+
+    assert keyring.find(first) is None
+    assert keyring.find(second) is not None
+
+
+def fail() -> None:
+    """There is no descriptor to be had, say."""
+    raise KeysUnusable("too many open files")
+
+
+@pytest.mark.parametrize("mode", [0o602, 0o666, 0o777])
+def test_a_file_that_everybody_may_write_is_refused(path: Path, seconds: Seconds, mode: int) -> None:
+    key = create_key(path, [Role.READ])
+    keyring = Keyring(path, seconds)
+    path.chmod(mode)
+
+    for change in (lambda: Keyring(path), lambda: create_key(path, [Role.READ]), lambda: revoke_key(path, id_of(key))):
+        with pytest.raises(KeysUnusable, match="Everybody on this machine may write keys into"):
+            change()
+    seconds.now = 1.0
+    assert len(keyring.trouble()) == 1
+
+
+def test_a_key_that_is_revoked_through_a_link_is_revoked(path: Path, seconds: Seconds) -> None:
+    key = create_key(path, [Role.READ])
+    link = path.with_name("link")
+    link.symlink_to(path)
+    direct, through_link = Keyring(path, seconds), Keyring(link, seconds)
+
+    revoke_key(link, id_of(key))
+
+    assert link.is_symlink()
+    seconds.now = 1.0
+    assert direct.find(key) is through_link.find(key) is None
 
 
 def test_a_file_that_went_away_keeps_the_keys_of_before(path: Path, seconds: Seconds) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ordermill.engine import InvalidConfiguration
+from ordermill.http.cli import main
 from ordermill.http.config import ServerConfig
 from ordermill.http.security.api_keys import KeysUnusable, Role, create_key
-from ordermill.http.security.protection import protect
+from ordermill.http.security.protection import protect, sends_keys_in_the_clear
 
 OPEN = ["0.0.0.0", "::", "", "192.0.2.1", "2001:db8::1", "::ffff:192.0.2.1", "no-such-host.invalid"]
 
@@ -57,3 +59,35 @@ def test_a_burst_without_a_rate_is_a_mistake() -> None:
 def test_a_file_of_keys_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(KeysUnusable, match="There is no file"):
         protect(ServerConfig(keys_file=str(tmp_path / "keys")))
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_exposed"),
+    [
+        ({"host": "0.0.0.0", "keys_file": "keys"}, True),
+        ({"host": "", "keys_file": "keys"}, True),
+        ({"host": "0.0.0.0", "keys_file": "keys", "tls_cert": "a", "tls_key": "b"}, False),
+        ({"keys_file": "keys"}, False),
+        ({"host": "0.0.0.0", "allow_anonymous": True}, False),
+    ],
+)
+def test_keys_over_plain_http_to_an_address_that_others_reach_are_in_the_clear(
+    settings: dict[str, Any], is_exposed: bool
+) -> None:
+    assert sends_keys_in_the_clear(ServerConfig(**settings)) == is_exposed
+
+
+def test_a_server_that_gets_keys_in_the_clear_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    served: list[object] = []
+    monkeypatch.setattr(main, "serve", lambda *given: served.append(given))
+    monkeypatch.setattr(main.logs, "configure", lambda *_: None)
+
+    arguments = ["serve", "--db", str(tmp_path / "orders.db"), "--host", "0.0.0.0", "--keys-file", "keys"]
+    monkeypatch.setattr(sys, "argv", ["ordermill", *arguments])
+    with pytest.raises(SystemExit, match="0"):
+        main.main()
+
+    assert len(served) == 1
+    assert "keys come to 0.0.0.0 over plain HTTP" in caplog.text

@@ -242,12 +242,19 @@ def media() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
+def readable_for_all(media: Path) -> None:
+    """As a medium that cannot be written, with files that were made for their owner only."""
+    for path in media.iterdir():
+        path.chmod(0o444)
+    media.chmod(0o555)
+
+
 def test_a_database_is_read_where_nothing_can_be_written(writer: SqliteDatabase, database: Path, media: Path) -> None:
     Ledger(writer).record([make_order()], [], 5)
     back_up(writer, media / "backup.db")
     writer.close()
     shutil.copy(database, media / "copy.db")
-    media.chmod(0o555)
+    readable_for_all(media)
 
     assert read_without_rights(media / "backup.db") == "1 orders"
     assert read_without_rights(media / "copy.db") == "1 orders"
@@ -259,7 +266,7 @@ def test_where_a_log_cannot_be_read_the_error_says_what_to_do(
     Ledger(writer).record([make_order()], [], 5)
     for suffix in ("", "-wal"):
         shutil.copy(f"{database}{suffix}", f"{media}/crashed.db{suffix}")
-    media.chmod(0o555)
+    readable_for_all(media)
 
     said = read_without_rights(media / "crashed.db")
 

@@ -1,0 +1,62 @@
+"""Controls: pausing the engine, and how many processors it has."""
+
+from __future__ import annotations
+
+import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
+
+from ..wire.errors import InvalidParameter
+from .section import Section, go_to
+
+_NOTICES = {
+    "pause": "The engine is paused: orders are taken, and none is started.",
+    "resume": "Orders are started again.",
+    "processors": "The number of processors is changed.",
+}
+
+
+class Controls(Section):
+    """What operators set."""
+
+    path = "controls/"
+
+    @cherrypy.expose  # type: ignore[untyped-decorator]  # CherryPy has no types
+    def index(self, done: str = "") -> bytes:
+        """The page."""
+        visitor = self.overseer()
+        return self.page(
+            "controls.html",
+            visitor,
+            control=self.engine.control(),
+            metrics=self.engine.metrics(),
+            notice=_NOTICES.get(done),
+        )
+
+    @cherrypy.expose  # type: ignore[untyped-decorator]  # likewise
+    def pause(self, token: str = "", minutes: str = "", reason: str = "") -> bytes:
+        """Start no orders."""
+        cause = self.steering(token)
+        seconds = None if not minutes.strip() else 60 * _number("minutes", minutes)
+        self.engine.begin_pause(seconds, reason.strip() or None, cause).get()
+        go_to("/controls/", done="pause")
+
+    @cherrypy.expose  # type: ignore[untyped-decorator]  # likewise
+    def resume(self, token: str = "", reason: str = "") -> bytes:
+        """Start orders again."""
+        cause = self.steering(token)
+        self.engine.begin_resume(reason.strip() or None, cause).get()
+        go_to("/controls/", done="resume")
+
+    @cherrypy.expose  # type: ignore[untyped-decorator]  # likewise
+    def processors(self, token: str = "", processors: str = "", reason: str = "") -> bytes:
+        """Have so many processors; as many as are configured where the field is empty."""
+        cause = self.steering(token)
+        wanted = int(_number("processors", processors)) if processors.strip() else None
+        self.engine.begin_set_processors(wanted, reason.strip() or None, cause).get()
+        go_to("/controls/", done="processors")
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InvalidParameter(name, "must be a number") from None

@@ -1,0 +1,87 @@
+"""Orders: the list of them, each with its history, and what can be done with one."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, NoReturn
+from urllib.parse import quote, urlencode
+
+import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
+
+from ...engine import Cause, OrderNotFound, OrderRecord, Transition
+from ..wire.errors import KeyNotEnough, NoSuchResource
+from .section import PAGE, Section, go_to, page_end
+from .sign_in import Visitor
+
+_NOTICES = {
+    "cancel": "The order is cancelled.",
+    "retry": "The order will be processed again.",
+    "settle": "The order is settled.",
+}
+
+
+class Step(NamedTuple):
+    """One line of an order's timeline."""
+
+    transition: Transition
+    seconds: float | None
+    """How long the order stayed where the step led it; None while it is there."""
+
+
+class Orders(Section):
+    """The list of orders, and each of them."""
+
+    path = "orders/"
+
+    @cherrypy.expose  # type: ignore[untyped-decorator]  # CherryPy has no types
+    def index(self, **given: str) -> bytes:
+        """Orders, newest first."""
+        visitor = self.visitor()
+        given = {name: value.strip() for name, value in given.items()}
+        filters = {name: given.get(name, "") for name in ("status", "user_id")}
+        before = page_end(given)
+        found = self.engine.orders(
+            status=filters["status"] or None,
+            user_id=filters["user_id"] or None if visitor.sees_all else visitor.principal.user_id,
+            before=before,
+            limit=PAGE + 1,
+        )
+        query = urlencode({name: value for name, value in filters.items() if value})
+        older = f"{query}&before={found[PAGE - 1].sequence}" if len(found) > PAGE else None
+        return self.page(
+            "orders.html", visitor, orders=found[:PAGE], filters=filters, query=query, older=older, before=before
+        )
+
+    @cherrypy.expose  # type: ignore[untyped-decorator]  # likewise
+    def default(self, order_id: str, action: str = "", **given: str) -> bytes:
+        """One order, or what is done with it."""
+        visitor = self.visitor()
+        record = self.engine.order(order_id)
+        if not visitor.principal.may_see(record.order.user_id):
+            raise OrderNotFound(order_id)
+        if action:
+            self._act(visitor, record, action, **given)
+        history = self.engine.history(order_id)
+        ends = [step.at_us for step in history[1:]]
+        steps = [Step(step, (end - step.at_us) / 1e6) for step, end in zip(history, ends, strict=False)]
+        steps.append(Step(history[-1], None))
+        return self.page(
+            "order.html", visitor, record=record, steps=steps[::-1], notice=_NOTICES.get(given.get("done", ""))
+        )
+
+    def _act(
+        self, visitor: Visitor, record: OrderRecord, action: str, token: str = "", reason: str = "", status: str = ""
+    ) -> NoReturn:
+        if action not in _NOTICES:
+            raise NoSuchResource
+        self.check_form(visitor, token)
+        if not (visitor.may_cancel if action == "cancel" else visitor.may_operate):
+            raise KeyNotEnough("Your key is not good for this.")
+        order_id, why, cause = record.order_id, reason.strip() or None, Cause(None, visitor.principal.name)
+        match action:
+            case "cancel":
+                self.engine.begin_cancel(order_id, why, cause).get()
+            case "retry":
+                self.engine.begin_retry(order_id, why, cause).get()
+            case _:
+                self.engine.begin_settle(order_id, status, why, cause).get()
+        go_to(f"/orders/{quote(order_id, safe='')}", done=action)

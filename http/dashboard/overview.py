@@ -1,0 +1,50 @@
+"""Overview: how all is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
+
+from ...engine import Engine, OrderStatus
+from .section import Section, go_to, show
+from .sign_in import SignIn
+
+_FEW = 8
+
+
+class Overview(Section):
+    """How all is, and what moves on that page.
+
+    Args:
+        engine: what is shown.
+        sign_in: tells who looks.
+        warnings: asked what an operator should mend at the server.
+    """
+
+    def __init__(self, engine: Engine, sign_in: SignIn, warnings: Callable[[], tuple[str, ...]]) -> None:
+        super().__init__(engine, sign_in)
+        self._warnings = warnings
+
+    @cherrypy.expose  # type: ignore[untyped-decorator]  # CherryPy has no types
+    def index(self) -> bytes:
+        """The page."""
+        visitor = self.visitor()
+        if not visitor.sees_all:
+            go_to("/orders/")
+        return self.page("overview.html", visitor, **self._values())
+
+    @cherrypy.expose  # type: ignore[untyped-decorator]  # likewise
+    def live(self) -> bytes:
+        """What moves on it."""
+        return show("overview_live.html", visitor=self.overseer(), **self._values())
+
+    def _values(self) -> dict[str, object]:
+        return {
+            "metrics": self.engine.metrics(),
+            "control": self.engine.control(),
+            "unready": self.engine.unready_reasons(),
+            "warnings": (*self.engine.warnings(), *self._warnings()),
+            "failed": self.engine.orders(status=OrderStatus.FAILED, limit=_FEW),
+            "review": self.engine.orders(status=OrderStatus.REVIEW, limit=_FEW),
+        }

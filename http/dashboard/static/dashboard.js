@@ -1,0 +1,122 @@
+"use strict";
+
+// What moves on a page: parts of it ask for themselves anew when the engine has done something, and charts are drawn.
+
+const root = document.body.dataset.root;
+
+function followEngine() {
+  // One event a second at the most, however much happens. Without it, parts still refresh by their own slow timers.
+  if (!document.querySelector("[hx-get], [data-chart]")) return;
+  const source = new EventSource(`${root}/moves`);
+  source.addEventListener("moved", () => {
+    if (document.visibilityState === "visible") document.body.dispatchEvent(new CustomEvent("moved"));
+  });
+  window.addEventListener("pagehide", () => source.close());
+}
+
+function color(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
+
+function seconds(value) {
+  if (value === null || value === undefined) return "–";
+  if (value < 0.001) return `${Math.round(value * 1e6)} µs`;
+  if (value < 1) return `${Number((value * 1e3).toPrecision(3))} ms`;
+  return value < 120 ? `${Number(value.toPrecision(3))} s` : `${Math.round(value / 60)} min`;
+}
+
+function perSecond(value) {
+  return value === null || value === undefined ? "–" : `${Number(value.toPrecision(3))}/s`;
+}
+
+const CHARTS = {
+  rate: {
+    lines: [["Accepted", "--muted"], ["Completed", "--accent"], ["Failed", "--bad"]],
+    text: perSecond,
+    columns: (points) => [2, 3, 4].map((place) => points.map((point) => (point[1] > 0.5 ? point[place] / point[1] : null))),
+  },
+  time: {
+    lines: [["Half under", "--accent"], ["95 % under", "--warn"]],
+    text: seconds,
+    columns: (points) => [5, 6].map((place) => points.map((point) => point[place])),
+  },
+};
+
+class Chart {
+  constructor(element) {
+    this.element = element;
+    this.kind = CHARTS[element.dataset.chart];
+    this.window = "15m";
+    this.plot = new uPlot(this.options(), [[], ...this.kind.lines.map(() => [])], element);
+    new ResizeObserver(() => this.plot.setSize(this.size())).observe(element);
+  }
+
+  size() {
+    return { width: this.element.clientWidth, height: 190 };
+  }
+
+  options() {
+    const axis = { stroke: color("--muted"), grid: { stroke: color("--line"), width: 1 }, ticks: { show: false } };
+    return {
+      ...this.size(),
+      tzDate: (stamp) => uPlot.tzDate(new Date(stamp * 1e3), "Etc/UTC"),
+      cursor: { y: false, points: { size: 6 } },
+      series: [
+        { value: (_, stamp) => (stamp === null ? "–" : new Date(stamp * 1e3).toISOString().slice(11, 19)), label: "Time" },
+        ...this.kind.lines.map(([label, name]) => ({
+          label,
+          stroke: color(name),
+          width: 1.5,
+          points: { show: false },
+          spanGaps: true,
+          value: (_, value) => this.kind.text(value),
+        })),
+      ],
+      axes: [axis, { ...axis, size: 62, values: (_, values) => values.map(this.kind.text) }],
+      scales: { y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
+    };
+  }
+
+  show(points) {
+    this.plot.setData([points.map((point) => point[0]), ...this.kind.columns(points)]);
+  }
+}
+
+async function drawCharts() {
+  const elements = [...document.querySelectorAll("[data-chart]")];
+  if (!elements.length) return;
+  const charts = elements.map((element) => new Chart(element));
+  let shown = "15m";
+  let isAsking = false;
+
+  async function refresh() {
+    if (isAsking) return;
+    isAsking = true;
+    try {
+      const answer = await fetch(`${root}/series?window=${shown}`);
+      if (answer.ok) {
+        const points = await answer.json();
+        charts.forEach((chart) => chart.show(points));
+      }
+    } catch {
+      // The server is away: what is drawn stays, and the next refresh tries again.
+    } finally {
+      isAsking = false;
+    }
+  }
+
+  for (const button of document.querySelectorAll("[data-window]")) {
+    button.addEventListener("click", () => {
+      shown = button.dataset.window;
+      for (const other of document.querySelectorAll("[data-window]")) {
+        other.setAttribute("aria-pressed", String(other === button));
+      }
+      refresh();
+    });
+  }
+  document.body.addEventListener("moved", refresh);
+  setInterval(refresh, 10_000);
+  await refresh();
+}
+
+drawCharts();
