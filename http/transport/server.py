@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...store.domain.errors import InvalidConfiguration, OrdermillError
 from ..config import ServerConfig
-from ..wire.application import LoopApplication, RunAside
-from ..wire.message import PendingAnswer, WireRequest, WireResponse
+from ..wire.application import LoopApplication, OpenRequest, RunAside
+from ..wire.message import WireRequest
 from .bounded_log import BoundedLog
-from .buffer_budget import BufferBudget
+from .buffer_budget import Buffers
 from .connection import Connection
 from .forks import keep_from_children
 from .tls import Tls
@@ -34,7 +34,6 @@ try:
 except ImportError:  # not installed: asyncio's own loop does the same, more slowly
     from asyncio import new_event_loop  # type: ignore[assignment]  # of a wider type
 
-_BODIES_AT_ONCE = 16
 _CONNECTION_BACKLOG = 4096
 _SEND_BUFFER_BYTES = 64 * 1024
 _ACCEPTED_AT_ONCE = 256
@@ -74,7 +73,7 @@ class HttpServer:
         self.request_seconds = config.request_seconds
         self.max_connections = connections_allowed()
         """Beyond that, those that were silent longest make room."""
-        self.buffer_budget = BufferBudget(_BODIES_AT_ONCE * config.max_body_bytes)
+        self.buffers = Buffers.of(config.max_body_bytes)
         self.connections: set[Connection] = set()
         """Those that are open."""
         self.wake_ups = WakeUps()
@@ -170,17 +169,22 @@ class HttpServer:
         """Whether a connection may stay open after its answer."""
         return not self._is_stopping and len(self.connections) <= self._config.max_idle_connections
 
-    def begin(self, request: WireRequest, respond: Callable[[WireResponse], object]) -> PendingAnswer:
-        """Have a request answered; `respond` is called with the answer, be it before this returns."""
+    @property
+    def run_aside(self) -> RunAside:
+        """Runs in a thread what may block."""
+        return self._workers.run
+
+    def open(self, request: WireRequest) -> OpenRequest:
+        """Have a request judged by its head, before anything is done about its body."""
         for mount in self._mounts:
             if request.path.startswith(mount.path) and request.path[len(mount.path) :][:1] in ("", "/"):
                 break
-        return mount.begin(request, respond, self._workers.run)
+        return mount.open(request)
 
     def _mount(self, path: str) -> _Mount:
         app = self._apps[path]
         if isinstance(app, LoopApplication):
-            return _Mount(path, app.begin)
+            return _Mount(path, app.open)
         return _Mount(path, partial(WsgiCall, app, path, (*self.address, "http" if self.tls is None else "https")))
 
     # In the loop.
@@ -271,7 +275,7 @@ class _Mount(NamedTuple):
     """An application, and where it is."""
 
     path: str
-    begin: Callable[[WireRequest, Callable[[WireResponse], object], RunAside], PendingAnswer]
+    open: Callable[[WireRequest], OpenRequest]
     """See `LoopApplication`."""
 
 

@@ -133,7 +133,8 @@ def test_a_call_is_described_whole(path: str, method: str, operation: Tree) -> N
     assert operation["summary"]
     assert operation["tags"][0] in {tag["name"] for tag in DOCUMENT["tags"]}
     assert any(status.startswith("2") for status in operation["responses"])
-    assert {"400", "408", "411", "413", "414", "422", "431", "500", "503"} <= operation["responses"].keys()
+    assert {"400", "408", "411", "414", "422", "431", "500", "503"} <= operation["responses"].keys()
+    assert ("413" in operation["responses"]) is ("requestBody" in operation)
     assert NAME in {parameter["name"] for parameter in operation["parameters"]}
     assert all(NAME in response["headers"] for response in operation["responses"].values())
     assert ("404" in operation["responses"]) == ("{order_id}" in path)
