@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from peewee import JOIN, SQL, Database, Field, IntegrityError, Select
+from peewee import JOIN, SQL, Database, Field, IntegrityError, Query, Select
 
 from . import queries
 from .arrival import latest_us, note_clock_step
@@ -36,7 +36,7 @@ def _given(width: int) -> list[SQL]:
     return [SQL(f"given.column{number + 1}") for number in range(width)]
 
 
-def _insert(size: int) -> str:
+def _insert() -> Query:
     # In a row: sequence, order_id, user_id, item_ids, total_cents, keyed_at; shared: created_at, updated_at, ready_at.
     columns = (
         OrderModel.sequence,
@@ -53,25 +53,24 @@ def _insert(size: int) -> str:
         OrderModel.ready_at,
     )
     new = (_text(lifecycle.ACCEPT.target), SQL("0"), SQL("0"), _SHARED, _SHARED, _SHARED)
-    values = Select([given_values(size, 6)], [*_given(6), *new]).where(SQL("given.column1 IS NOT NULL"))
-    return to_sql(OrderModel.insert_from(values, columns).on_conflict(action="ignore"))
+    values = Select([given_values(6)], [*_given(6), *new]).where(SQL("given.column1 IS NOT NULL"))
+    return OrderModel.insert_from(values, columns).on_conflict(action="ignore")
 
 
-def _update(size: int) -> str:
+def _update() -> Query:
     # In a row: what changes, then sequence and guards.
     value = _given(10)
-    return to_sql(
-        OrderModel.update(
-            {
-                OrderModel.status: value[0],
-                OrderModel.attempts: value[1],
-                OrderModel.failures: value[2],
-                OrderModel.updated_at: value[3],
-                OrderModel.ready_at: value[4],
-                OrderModel.last_error: value[5],
-            }
-        )
-        .from_(given_values(size, 10))
+    changes = {
+        OrderModel.status: value[0],
+        OrderModel.attempts: value[1],
+        OrderModel.failures: value[2],
+        OrderModel.updated_at: value[3],
+        OrderModel.ready_at: value[4],
+        OrderModel.last_error: value[5],
+    }
+    return (
+        OrderModel.update(changes)
+        .from_(given_values(10))
         .where(
             (OrderModel.sequence == value[6])
             & (OrderModel.status == value[7])
@@ -81,12 +80,12 @@ def _update(size: int) -> str:
     )
 
 
-def _update_plainly(edge: Edge, changes: Mapping[Field, object], size: int) -> str:
+def _update_plainly(edge: Edge, changes: Mapping[Field, object]) -> Query:
     # In a row: sequence, guards, then updated_at.
     sequence, attempts, failures, updated_at = _given(4)
-    return to_sql(
+    return (
         OrderModel.update({OrderModel.status: _text(edge.target), OrderModel.updated_at: updated_at, **changes})
-        .from_(given_values(size, 4))
+        .from_(given_values(4))
         .where(
             (OrderModel.sequence == sequence)
             & (OrderModel.status == _text(edge.source))
@@ -96,9 +95,9 @@ def _update_plainly(edge: Edge, changes: Mapping[Field, object], size: int) -> s
     )
 
 
-def _insert_steps(from_status: SQL, why: Sequence[SQL], width: int, size: int) -> str:
+def _insert_steps(from_status: SQL, why: Sequence[SQL], width: int) -> Query:
     # In a row: sequence, then those of the others that are not shared. What the step led to, the order itself says.
-    given, orders = given_values(size, width), OrderModel.alias("stored")
+    given, orders = given_values(width), OrderModel.alias("stored")
     step = (
         orders.sequence,
         orders.order_id,
@@ -109,28 +108,26 @@ def _insert_steps(from_status: SQL, why: Sequence[SQL], width: int, size: int) -
         *why,
     )
     steps = Select([given.join(orders, JOIN.CROSS)], step).where(orders.sequence == SQL("given.column1"))
-    return to_sql(TransitionModel.insert_from(steps, _STEP_COLUMNS))
+    return TransitionModel.insert_from(steps, _STEP_COLUMNS)
 
 
 def _text(status: OrderStatus | None) -> SQL:
     return SQL(f"'{status}'")
 
 
-_insert_orders = ManyRows(_insert, 6)
-_update_orders = ManyRows(_update, 10)
-_UPDATE_ORDER = _update(1)
-_insert_any_steps = ManyRows(partial(_insert_steps, _given(2)[1], _given(5)[2:], 5), 5)
-_insert_equal_steps = ManyRows(partial(_insert_steps, _SHARED, (_SHARED, _NULL, _NULL), 1), 1)
+_insert_orders = ManyRows(_insert(), 6)
+_update_orders = ManyRows(_update(), 10)
+_UPDATE_ORDER = to_sql(_update())
+_insert_any_steps = ManyRows(_insert_steps(_given(2)[1], _given(5)[2:], 5), 5)
+_insert_equal_steps = ManyRows(_insert_steps(_SHARED, (_SHARED, _NULL, _NULL), 1), 1)
 _update_plain: dict[Edge, ManyRows] = {
     lifecycle.ASSIGN: ManyRows(
-        partial(
-            _update_plainly,
-            lifecycle.ASSIGN,
-            {OrderModel.attempts: OrderModel.attempts + SQL("1"), OrderModel.ready_at: _NULL},
+        _update_plainly(
+            lifecycle.ASSIGN, {OrderModel.attempts: OrderModel.attempts + SQL("1"), OrderModel.ready_at: _NULL}
         ),
         4,
     ),
-    lifecycle.COMPLETE: ManyRows(partial(_update_plainly, lifecycle.COMPLETE, {}), 4),
+    lifecycle.COMPLETE: ManyRows(_update_plainly(lifecycle.COMPLETE, {}), 4),
 }
 """The steps that every order takes, nearly all alike but for the order and the time: so each costs a third less."""
 _NOTE_KEY = to_sql(OrderModel.update({OrderModel.keyed_at: 0}).where(OrderModel.sequence == 0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import chain
 from typing import Any
@@ -65,10 +65,10 @@ def run_for_each(database: Database, statement: str, rows: Iterable[Sequence[obj
     return changed
 
 
-def given_values(size: int, width: int) -> ValuesList:
-    """A table of so many rows of parameters, for a query of `ManyRows`: it is called "given"."""
+def given_values(width: int) -> ValuesList:
+    """The rows of parameters in a query of `ManyRows`, so many in each: a table that is called "given"."""
     # SQLite itself names the columns of a list of values: column1, column2, …
-    return ValuesList([(0,) * width] * size, alias="given")
+    return ValuesList([(0,) * width], alias="given")
 
 
 class ManyRows:
@@ -79,12 +79,13 @@ class ManyRows:
     common is not in the rows: each value that is bound costs about as much as a field of a tuple.
 
     Args:
-        build: gives the text of the statement for so many rows; it must do nothing for a row of NULLs.
+        query: the statement, with `given_values`; it must do nothing for a row of NULLs.
         width: values in a row.
     """
 
-    def __init__(self, build: Callable[[int], str], width: int) -> None:
-        self._build = build
+    def __init__(self, query: Query, width: int) -> None:
+        self._row = f"({', '.join('?' * width)})"
+        self._before, self._after = to_sql(query).split(f"VALUES {self._row}")
         self._width = width
         self._statements: dict[int, str] = {}
 
@@ -116,7 +117,8 @@ class ManyRows:
 
     def _statement(self, size: int) -> str:
         if (statement := self._statements.get(size)) is None:
-            statement = self._statements[size] = self._build(size)
+            rows = ", ".join([self._row] * size)
+            statement = self._statements[size] = f"{self._before}VALUES {rows}{self._after}"
         return statement
 
 

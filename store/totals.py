@@ -6,15 +6,13 @@ from collections.abc import Mapping
 
 from peewee import SQL, Database
 
-from .statements import ManyRows, given_values, to_sql
+from .statements import ManyRows, given_values
 from .tables import TotalModel
 
 _add = ManyRows(
-    lambda size: to_sql(
-        TotalModel.update({TotalModel.value: TotalModel.value + SQL("given.column1")})
-        .from_(given_values(size, 2))
-        .where(TotalModel.name == SQL("given.column2"))
-    ),
+    TotalModel.update({TotalModel.value: TotalModel.value + SQL("given.column1")})
+    .from_(given_values(2))
+    .where(TotalModel.name == SQL("given.column2")),
     2,
 )
 

@@ -38,6 +38,7 @@ class Announcements:
     Args:
         context: whom to tell.
         tell: tells an actor a message.
+        tell_unhurried: likewise, and does not wake it up for that.
         find: looks an order up in the database, by its id; raises StoreUnavailable.
         log: for what is worth a line.
     """
@@ -46,11 +47,14 @@ class Announcements:
         self,
         context: EngineContext,
         tell: Callable[[ActorRef[Any], object], None],
+        tell_unhurried: Callable[[ActorRef[Any], object], None],
         find: Callable[[str], OrderRecord | None],
         log: EngineLogger,
     ) -> None:
         self._context = context
         self._tell = tell
+        # All that intake and the metrics actor hear from here, so that they hear it in sequence.
+        self._tell_unhurried = tell_unhurried
         self._find = find
         self._log = log
         self._counts_users = context.config.user_backlog is not None
@@ -87,8 +91,17 @@ class Announcements:
         # Intake before the metrics: whoever learns from them that an order is over finds its room in the backlog free.
         users = users_released(orders, recorded) if self._counts_users else None
         if released or worked_off or users:
-            self._tell(self._context.intake, BacklogReleased(released, worked_off, users, self.received))
-        self._tell(self._context.metrics, LedgerCommitted(recorded.changes))
+            self._tell_intake(released, worked_off, users)
+        self.tell_metrics(recorded.changes)
+
+    def tell_metrics(self, changes: Counter[str]) -> None:
+        """Tell the metrics actor what a transaction added to each of the running totals."""
+        self._tell_unhurried(self._context.metrics, LedgerCommitted(changes))
+
+    def _tell_intake(self, released: int, worked_off: int, users: Counter[str] | None) -> None:
+        now_us = self._context.clock.monotonic_us()
+        message = BacklogReleased(released, now_us, worked_off, users, self.received)
+        self._tell_unhurried(self._context.intake, message)
 
     def wake(self, recorded: Recorded) -> None:
         """Wake those who wait for these orders, and those who follow all of them."""
@@ -108,7 +121,7 @@ class Announcements:
     def release(self, orders: Sequence[Order]) -> None:
         """Tell intake of orders that were not stored."""
         users = Counter(order.user_id for order in orders) if self._counts_users else None
-        self._tell(self._context.intake, BacklogReleased(len(orders), 0, users, self.received))
+        self._tell_intake(len(orders), 0, users)
 
     def begin_anew(self, totals: Counter[str], users: Counter[str] | None) -> None:
         """Tell all how things are, whatever they were told before.
@@ -118,8 +131,8 @@ class Announcements:
             users: the unfinished orders of each user; None where they are not limited.
         """
         backlog = sum(totals[status] for status in lifecycle.BACKLOG)
-        self._tell(self._context.intake, BacklogRead(backlog, self.received, users))
-        self._tell(self._context.metrics, TotalsRead(totals))
+        self._tell_unhurried(self._context.intake, BacklogRead(backlog, self.received, users))
+        self._tell_unhurried(self._context.metrics, TotalsRead(totals))
         self._tell(self._context.pool, WakeUp())
 
     def _sort_out(

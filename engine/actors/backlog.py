@@ -77,7 +77,7 @@ class Backlog:
         """Count orders no more."""
         self._orders -= released.orders
         if released.finished:
-            self._drain.note(released.finished)
+            self._drain.note(released.finished, released.at_us)
         if released.users is not None:
             self._forget_received(released.received)
             self._users.subtract(released.users)
@@ -111,14 +111,13 @@ class DrainRate:
         self._since_us = clock.monotonic_us()
         self._by_second: deque[tuple[int, int]] = deque()
 
-    def note(self, orders: int) -> None:
-        """So many orders are finished."""
-        now_us = self._clock.monotonic_us()
-        second = now_us // 1_000_000
+    def note(self, orders: int, at_us: int) -> None:
+        """So many orders were finished, at that moment on the monotonic clock."""
+        second = at_us // 1_000_000
         if self._by_second and self._by_second[-1][0] == second:
             orders += self._by_second.pop()[1]
         self._by_second.append((second, orders))
-        self._forget_before(now_us)
+        self._forget_before(at_us)
 
     def seconds_for(self, orders: float) -> int:
         """After how many seconds so many orders will be finished if it goes on like this: 1 to 60."""

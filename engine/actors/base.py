@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import islice
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self, cast
 
 from pykka import ActorDeadError, ActorRef, Future, ThreadingActor
 
@@ -25,8 +25,24 @@ class _Flush(NamedTuple):
     """An actor's message to itself: everything that waited in the mailbox before it is in the batch now."""
 
 
+class _Look(NamedTuple):
+    """To an actor: what is unhurried has waited long enough."""
+
+
 _FLUSH = _Flush()
+_LOOK = _Look()
+_UNHURRIED_AT_MOST = 64
 _LOGGED_AT_MOST = 10
+
+
+class Mailbox(queue.SimpleQueue[Any]):
+    """What waits for an actor. Pykka's own is a queue.Queue, whose lock is Python code that runs for each message."""
+
+    def __init__(self) -> None:
+        self.unhurried: deque[Any] = deque()
+        """Messages that nobody wakes the actor up for; it handles them before any other."""
+        self.is_in_a_hurry = False
+        """Whether the actor wants to be woken up for these too."""
 
 
 class EngineActor(ThreadingActor):
@@ -43,9 +59,8 @@ class EngineActor(ThreadingActor):
     use_daemon_thread: ClassVar[bool] = True
 
     @staticmethod
-    def _create_actor_inbox() -> Any:
-        # Pykka's own is a queue.Queue, whose lock and condition are Python code that runs for each message.
-        return queue.SimpleQueue()
+    def _create_actor_inbox() -> Mailbox:
+        return Mailbox()
 
     @classmethod
     def start(cls, *args: Any, **kwargs: Any) -> ActorRef[Self]:
@@ -57,10 +72,23 @@ class EngineActor(ThreadingActor):
     def __init__(self, context: EngineContext) -> None:
         super().__init__()
         self._context = context
+        self._mailbox = cast(Mailbox, self.actor_inbox)
         self._in_hand: Sequence[Any] = ()
         self._log = EngineLogger(f"ordermill.engine.{type(self).__name__}")
 
     def on_receive(self, message: Any) -> None:
+        """Handle what is unhurried, then a message."""
+        self.catch_up()
+        if message is not _LOOK:
+            self._handle(message)
+
+    def catch_up(self) -> None:
+        """Handle what is unhurried."""
+        unhurried = self._mailbox.unhurried
+        while unhurried:
+            self._handle(unhurried.popleft())
+
+    def _handle(self, message: Any) -> None:
         """Handle one message, whatever happens; see the class."""
         self._in_hand = (message,)
         try:
@@ -97,6 +125,16 @@ class EngineActor(ThreadingActor):
         """Tell another actor a message; nothing happens where that one has ended."""
         with suppress(ActorDeadError):
             actor.tell(message)
+
+    def tell_unhurried(self, actor: ActorRef[Any], message: object) -> None:
+        """Tell another actor something that it need not know before it gets its next message.
+
+        To wake an actor up costs more than most messages do. Of those that may wait there are so many at the most.
+        """
+        mailbox = cast(Mailbox, actor.actor_inbox)
+        mailbox.unhurried.append(message)
+        if mailbox.is_in_a_hurry or len(mailbox.unhurried) >= _UNHURRIED_AT_MOST:
+            self.tell(actor, _LOOK)
 
     def tell_self(self, message: object) -> None:
         """Tell oneself a message, to be handled after what waits in the mailbox; nothing happens at the end of life."""

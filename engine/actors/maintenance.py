@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ...store.domain.errors import StoreUnavailable
 from ...store.domain.idempotency_key import LIFETIME_US
+from ...store.domain.outcome import Recorded
 from ...store.retention import Pruned, prune
 from ...store.sqlite.connection import Writer
 from ...store.sqlite.wal import WriteAheadLog
@@ -19,6 +20,7 @@ from .messages import BoundLog, CheckFiles, PruneOrders
 
 _PRUNE_EVERY_SECONDS = 10.0
 _BOUND_LOG_AGAIN_SECONDS = 10.0
+_STEPS_BETWEEN_LOOKS = 500
 _CHECK_FILES_EVERY_SECONDS = 1.0
 _PRUNED_AT_ONCE = 200
 
@@ -48,6 +50,7 @@ class Maintenance:
         self._log = log
         self._will_prune = False
         self._will_bound_log = False
+        self._steps = _STEPS_BETWEEN_LOOKS  # that were recorded since the log was looked at
         self.use(database)
 
     def use(self, database: Writer) -> None:
@@ -71,12 +74,22 @@ class Maintenance:
         files = self._database.files
         return files is not None and files.gone() is not None
 
+    def count_steps(self, recorded: Recorded) -> None:
+        """The log has grown by what a transaction recorded."""
+        self._steps += recorded.taken.total()
+
     def bound_log(self, *, again: bool) -> None:
         """Begin the write-ahead log anew if it has grown too large.
+
+        It is not looked at each time: that lets go of the interpreter's lock, just when those have been woken up who
+        waited for a commit.
 
         Args:
             again: as for `WriteAheadLog.keep_bounded`.
         """
+        if not again and self._steps < _STEPS_BETWEEN_LOOKS:
+            return
+        self._steps = 0
         try:
             is_too_large = self._log_file.keep_bounded(again=again)
         except StoreUnavailable as error:

@@ -168,6 +168,8 @@ class BacklogReleased(NamedTuple):
 
     orders: int
     """By how many."""
+    at_us: int
+    """When, on the monotonic clock: the message is unhurried."""
     finished: int = 0
     """How many orders were worked off; the others were not new."""
     users: Counter[str] | None = None

@@ -51,17 +51,18 @@ class MetricsActor(EngineActor):
             case TakeSnapshot(reply):
                 answer(reply, self._snapshot())
             case Drain(reply):
-                if self._backlog():
-                    self._draining = [waiting for waiting in self._draining if not _has_left(waiting)]
-                    self._draining.append(reply)
-                else:
-                    answer(reply, self._snapshot())
+                self._draining = [waiting for waiting in self._draining if not _has_left(waiting)]
+                self._draining.append(reply)
+                self._mailbox.is_in_a_hurry = True
+                self.catch_up()  # with what came before that, which wakes nobody up
+                self._answer_drained()
 
     def _answer_drained(self) -> None:
         if self._draining and not self._backlog():
             for reply in self._draining:
                 answer(reply, self._snapshot())
             self._draining.clear()
+            self._mailbox.is_in_a_hurry = False
 
     def _backlog(self) -> int:
         return sum(self._totals[status] for status in lifecycle.BACKLOG)

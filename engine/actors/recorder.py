@@ -49,7 +49,6 @@ from .messages import (
     CheckFiles,
     EndBy,
     EndPause,
-    LedgerCommitted,
     OrdersHandled,
     PruneOrders,
     ReadTotals,
@@ -102,7 +101,7 @@ class RecorderActor(BatchActor):
         self._ledger = Ledger(database)
         self._maintenance = Maintenance(context, database, self.tell_self, self.tell_self_after, self._log)
         self._steering = Steering(context, database, self.tell, self.tell_self_after, self._log)
-        self._announcements = Announcements(context, self.tell, self._find, self._log)
+        self._announcements = Announcements(context, self.tell, self.tell_unhurried, self._find, self._log)
         self._unsettled: list[Batch] = []  # what is being recorded at this moment, the next one last
         self._unrecorded: list[Move] = []  # results that the database did not take
         self._is_in_doubt = False  # a transaction has failed: what the others know of the totals may be wrong
@@ -289,6 +288,7 @@ class RecorderActor(BatchActor):
             self._context.store_trouble = None
             self._log.log_seldom(logging.INFO, "the database takes writes again")
         self._write_again_seconds = _WRITE_AGAIN_SECONDS
+        self._maintenance.count_steps(recorded)
         self._guard(partial(self._announcements.forget_begun, recorded))
         if self._guard(partial(self._announcements.tell_pool, recorded)) is not None and batch.assignments:
             self.tell(self._context.pool, AssignmentsFailed(batch.assignments))
@@ -379,7 +379,7 @@ class RecorderActor(BatchActor):
     def _prune(self) -> None:
         try:
             if changes := self._maintenance.prune():
-                self.tell(self._context.metrics, LedgerCommitted(changes))
+                self._announcements.tell_metrics(changes)
         except StoreUnavailable as error:
             self._log.log_seldom(logging.ERROR, "old orders were not removed: %s", error)
             self._is_in_doubt = True  # or they were, and the answer was lost

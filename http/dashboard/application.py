@@ -10,10 +10,12 @@ from typing import Any
 import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
 from cherrypy._cptools import HandlerWrapperTool, Toolbox  # type: ignore[import-untyped]  # likewise
 
+from ...engine import InvalidArgument
 from ...store.domain.errors import OrdermillError
 from ..framework.problems import ProblemKinds, answer_for
 from ..wire import request_id
 from ..wire.errors import MethodNotAllowed, NoSuchResource
+from ..wire.problem_details import ProblemKind
 from .pages import Pages
 from .section import ROOT
 from .sign_in import SignIn
@@ -29,6 +31,8 @@ _POLICY = [
     ("X-Frame-Options", "DENY"),
     ("Referrer-Policy", "same-origin"),
 ]
+# Over REST every argument is checked before the engine gets it; the fields of forms are left to the engine.
+_INVALID = ProblemKind(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-field", "A field is not valid")
 _MAX_FORM_BYTES = 64 * 1024
 
 _log = logging.getLogger("ordermill.http")
@@ -83,7 +87,7 @@ def _with_errors(handler: Callable[[], bytes], root: Pages, sign_in: SignIn, kin
     except Exception as error:
         if not isinstance(error, OrdermillError):
             _log.error("unexpected error on a page", exc_info=error)
-        problem = answer_for(error, kinds)
+        problem = answer_for(error, {**kinds, InvalidArgument: _INVALID})
         response.status = problem.status.value
         response.headers.update(problem.headers)
         response.headers["Content-Type"] = "text/html; charset=utf-8"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
 
-from .section import PAGE, Section, page_end
+from .section import PAGE, Place, Section
 
 
 class Audit(Section):
@@ -13,10 +13,15 @@ class Audit(Section):
     path = "audit/"
 
     @cherrypy.expose  # type: ignore[untyped-decorator]  # CherryPy has no types
-    def index(self, **given: str) -> bytes:
+    def index(self, after: str = "") -> bytes:
         """Its entries, newest first."""
         visitor = self.overseer()
-        before = page_end(given)
-        found = self.engine.audit(before=before, limit=PAGE + 1)
-        older = found[PAGE - 1].id if len(found) > PAGE else None
-        return self.page("audit.html", visitor, entries=found[:PAGE], older=older, before=before)
+        place = Place.of(after)
+        found = self.engine.audit(before=place.before, limit=PAGE + 1)
+        return self.page(
+            "audit.html",
+            visitor,
+            entries=found[:PAGE],
+            newer=place.newer(""),
+            older=place.older("", found[PAGE - 1].id) if len(found) > PAGE else None,
+        )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import NamedTuple, NoReturn
 from urllib.parse import quote, urlencode
 
 import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
 
 from ...engine import Cause, OrderNotFound, OrderRecord, Transition
-from ..wire.errors import KeyNotEnough, NoSuchResource
-from .section import PAGE, Section, go_to, page_end
+from ..wire.errors import InvalidParameter, KeyNotEnough, NoSuchResource
+from .section import PAGE, Place, Section, go_to
 from .sign_in import Visitor
 
 _NOTICES = {
@@ -17,6 +18,9 @@ _NOTICES = {
     "retry": "The order will be processed again.",
     "settle": "The order is settled.",
 }
+
+
+_FILTERS = ("status", "user_id", "order_id_prefix", "error", "created_from", "created_to")
 
 
 class Step(NamedTuple):
@@ -33,22 +37,32 @@ class Orders(Section):
     path = "orders/"
 
     @cherrypy.expose  # type: ignore[untyped-decorator]  # CherryPy has no types
-    def index(self, **given: str) -> bytes:
+    def index(self, after: str = "", **given: str) -> bytes:
         """Orders, newest first."""
         visitor = self.visitor()
-        given = {name: value.strip() for name, value in given.items()}
-        filters = {name: given.get(name, "") for name in ("status", "user_id")}
-        before = page_end(given)
+        place = Place.of(after)
+        filters = {name: given.get(name, "").strip() for name in _FILTERS}
+        if not visitor.sees_all:
+            filters["user_id"] = visitor.principal.user_id or ""
         found = self.engine.orders(
             status=filters["status"] or None,
-            user_id=filters["user_id"] or None if visitor.sees_all else visitor.principal.user_id,
-            before=before,
+            user_id=filters["user_id"] or None,
+            order_id_prefix=filters["order_id_prefix"] or None,
+            error=filters["error"] or None,
+            created_from=_time("created_from", filters["created_from"]),
+            created_to=_time("created_to", filters["created_to"]),
+            before=place.before,
             limit=PAGE + 1,
         )
         query = urlencode({name: value for name, value in filters.items() if value})
-        older = f"{query}&before={found[PAGE - 1].sequence}" if len(found) > PAGE else None
         return self.page(
-            "orders.html", visitor, orders=found[:PAGE], filters=filters, query=query, older=older, before=before
+            "orders.html",
+            visitor,
+            orders=found[:PAGE],
+            filters=filters,
+            query=query,
+            newer=place.newer(query),
+            older=place.older(query, found[PAGE - 1].sequence) if len(found) > PAGE else None,
         )
 
     @cherrypy.expose  # type: ignore[untyped-decorator]  # likewise
@@ -85,3 +99,14 @@ class Orders(Section):
             case _:
                 self.engine.begin_settle(order_id, status, why, cause).get()
         go_to(f"/orders/{quote(order_id, safe='')}", done=action)
+
+
+def _time(name: str, text: str) -> datetime | None:
+    """A time as a browser's field for one writes it; without a zone it is UTC, as all times on the pages are."""
+    if not text:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidParameter(name, "must be a time, such as 2026-11-27T06:30") from None
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)

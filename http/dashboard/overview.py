@@ -7,7 +7,7 @@ from collections.abc import Callable
 import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
 
 from ...engine import Engine, OrderStatus
-from .section import Section, go_to, show
+from .section import Section, go_to
 from .sign_in import SignIn
 
 _FEW = 8
@@ -34,17 +34,12 @@ class Overview(Section):
             go_to("/orders/")
         return self.page("overview.html", visitor, **self._values())
 
-    @cherrypy.expose  # type: ignore[untyped-decorator]  # likewise
-    def live(self) -> bytes:
-        """What moves on it."""
-        return show("overview_live.html", visitor=self.overseer(), **self._values())
-
     def _values(self) -> dict[str, object]:
         return {
             "metrics": self.engine.metrics(),
             "control": self.engine.control(),
             "unready": self.engine.unready_reasons(),
             "warnings": (*self.engine.warnings(), *self._warnings()),
-            "failed": self.engine.orders(status=OrderStatus.FAILED, limit=_FEW),
+            "failures": self.engine.failures(limit=_FEW),
             "review": self.engine.orders(status=OrderStatus.REVIEW, limit=_FEW),
         }

@@ -13,6 +13,7 @@ from ...engine import Engine
 from ..wire.errors import NoSuchResource
 from .audit import Audit
 from .controls import Controls
+from .failures import Failures
 from .orders import Orders
 from .overview import Overview
 from .section import go_to
@@ -34,6 +35,7 @@ class Pages(Overview):
     def __init__(self, engine: Engine, sign_in: SignIn, warnings: Callable[[], tuple[str, ...]]) -> None:
         super().__init__(engine, sign_in, warnings)
         self.orders = Orders(engine, sign_in)
+        self.failures = Failures(engine, sign_in)
         self.controls = Controls(engine, sign_in)
         self.audit = Audit(engine, sign_in)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 from importlib.metadata import version
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 from urllib.parse import urlencode
 
 import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
@@ -17,9 +18,16 @@ from .sign_in import SignIn, Visitor
 ROOT = "/dashboard"
 PAGE = 50
 
-SECTIONS = (("", "Overview"), ("orders/", "Orders"), ("controls/", "Controls"), ("audit/", "Audit"))
+SECTIONS = (
+    ("", "Overview"),
+    ("orders/", "Orders"),
+    ("failures/", "Failures"),
+    ("controls/", "Controls"),
+    ("audit/", "Audit"),
+)
 """The pages that the bar leads to, by their paths."""
 _OF_ONE_USER = SECTIONS[1:2]
+_KNOWN_PAGES = 100
 _VERSION = version("ordermill")
 
 
@@ -46,7 +54,7 @@ class Section:
         """
         visitor = self._sign_in.visitor()
         if visitor is None:
-            if cherrypy.request.headers.get("HX-Request"):  # a part of a page whose session is over: leave that page
+            if cherrypy.request.headers.get("HX-Request"):  # a page that has stayed open for longer than its session
                 cherrypy.response.headers["HX-Redirect"] = f"{ROOT}/sign_in"
                 raise KeyNotEnough("The session is over: sign in again.")
             go_to("/sign_in")
@@ -117,18 +125,44 @@ def go_to(path: str, **query: object) -> NoReturn:
     raise cherrypy.HTTPRedirect(f"{ROOT}{path}{parameters}", HTTPStatus.SEE_OTHER.value)
 
 
-def page_end(given: dict[str, str]) -> int | None:
-    """Where the page before ended; None for the first one.
+class Place(NamedTuple):
+    """A page of a list whose pages are found by where the one before ended, so that none moves while entries come."""
 
-    Args:
-        given: the parameters of the query.
+    ends: tuple[int, ...]
+    """Where each of the pages before ended, the first one first."""
 
-    Raises:
-        InvalidParameter: it is not such an end.
-    """
-    before = given.get("before", "")
-    if not before:
-        return None
-    if not (before.isascii() and before.isdecimal() and len(before) < 19):
-        raise InvalidParameter("before", "is not the end of a page: start without it")
-    return int(before)
+    @classmethod
+    def of(cls, given: str) -> Place:
+        """Where the query says that it is.
+
+        Args:
+            given: its parameter `after`; empty for the first page.
+
+        Raises:
+            InvalidParameter: it is not such a place.
+        """
+        if re.fullmatch(r"(?:[0-9]{1,18}(?:-[0-9]{1,18}){0,99})?", given) is None:
+            raise InvalidParameter("after", "is not the place of a page: start without it")
+        return cls(tuple(map(int, filter(None, given.split("-")))))
+
+    @property
+    def before(self) -> int | None:
+        """Only entries before this one are on the page."""
+        return self.ends[-1] if self.ends else None
+
+    def newer(self, query: str) -> str | None:
+        """The query of the page before; None where this is the first."""
+        return _join(query, self.ends[:-1]) if self.ends else None
+
+    def older(self, query: str, end: int) -> str:
+        """The query of the next page.
+
+        Args:
+            query: what is asked for besides.
+            end: the last entry of this page.
+        """
+        return _join(query, (*self.ends, end)[-_KNOWN_PAGES:])
+
+
+def _join(query: str, ends: tuple[int, ...]) -> str:
+    return "&".join(filter(None, (query, f"after={'-'.join(map(str, ends))}" if ends else "")))

@@ -4,14 +4,42 @@
 
 const root = document.body.dataset.root;
 
+const STEPS = ["pending", "processing", "completed", "failed", "cancelled", "review"].map((status) => `order.${status}`);
+
+// The element that follows the engine says what of it: only steps that fit this query are sent. Whatever shows more than
+// these goes by the metrics, which come once a second, and asks for itself anew where they have changed.
 function followEngine() {
-  // One event a second at the most, however much happens. Without it, parts still refresh by their own slow timers.
-  if (!document.querySelector("[hx-get], [data-chart]")) return;
-  const source = new EventSource(`${root}/moves`);
-  source.addEventListener("moved", () => {
-    if (document.visibilityState === "visible") document.body.dispatchEvent(new CustomEvent("moved"));
+  const follower = document.querySelector("[data-follow]");
+  if (!follower) return;
+  const source = new EventSource(`/events?${follower.dataset.follow}`);
+  const tellMoved = atMostEachSecond(() => document.body.dispatchEvent(new CustomEvent("moved")));
+  let known = null;
+  source.addEventListener("metrics", (event) => {
+    const counts = JSON.stringify(JSON.parse(event.data).orders_by_status);
+    if (known !== null && counts !== known && "metrics" in follower.dataset) tellMoved();
+    known = counts;
   });
+  for (const step of STEPS) source.addEventListener(step, tellMoved);
   window.addEventListener("pagehide", () => source.close());
+}
+
+function atMostEachSecond(tell) {
+  let timer = null;
+  let isWaiting = false;
+  return function call() {
+    if (timer !== null) {
+      isWaiting = true;
+      return;
+    }
+    if (document.visibilityState === "visible") tell();
+    timer = setTimeout(() => {
+      timer = null;
+      if (isWaiting) {
+        isWaiting = false;
+        call();
+      }
+    }, 1_000);
+  };
 }
 
 function color(name) {
@@ -119,4 +147,5 @@ async function drawCharts() {
   await refresh();
 }
 
+followEngine();
 drawCharts();

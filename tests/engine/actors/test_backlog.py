@@ -183,7 +183,7 @@ def test_users_without_orders_take_no_memory() -> None:
     for number in range(50):
         orders = of_user(f"u-{number}", "a", "b")
         backlog.add(orders)
-        backlog.release(BacklogReleased(2, 2, Counter({f"u-{number}": 2}), 2 * number + 2))
+        backlog.release(BacklogReleased(2, 0, 2, Counter({f"u-{number}": 2}), 2 * number + 2))
 
     assert (len(backlog._users), len(backlog._under_way)) == (0, 0)
 
@@ -206,8 +206,8 @@ def test_the_wait_follows_from_how_fast_orders_go(finished: int, seconds: int, w
     rate = DrainRate(clock)
     clock.advance(seconds)
     if finished:
-        rate.note(finished - 1)
-        rate.note(1)
+        rate.note(finished - 1, clock.monotonic_us())
+        rate.note(1, clock.monotonic_us())
 
     assert rate.seconds_for(wanted) == expected
 
@@ -216,7 +216,7 @@ def test_only_the_last_ten_seconds_count() -> None:
     clock = ManualClock()
     rate = DrainRate(clock)
     for _ in range(100):
-        rate.note(50)
+        rate.note(50, clock.monotonic_us())
         clock.advance(1)
     assert rate.seconds_for(500) == 10
 

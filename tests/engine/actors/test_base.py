@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pytest
-from pykka import ActorRef, Future, ThreadingFuture
+from pykka import ActorRef, Future, ThreadingFuture, Timeout
 
 from ordermill.engine import Cause, EngineConfig, OrderEngine
-from ordermill.engine.actors.base import BatchActor, EngineActor, fail
+from ordermill.engine.actors.base import BatchActor, EngineActor, Mailbox, fail
 from ordermill.engine.actors.context import EngineContext
 from ordermill.engine.actors.intake import IntakeActor
 from ordermill.engine.actors.messages import BacklogRead, BacklogReleased
@@ -106,6 +106,40 @@ def test_an_actor_lives_on_when_its_state_cannot_be_rebuilt(divider: ActorRef[Di
     assert divider.proxy().rebuilt.get(timeout=5) == 3
 
 
+def unhurried(context: EngineContext, divider: ActorRef[Divider], by: int | BaseException = 1) -> Future[float]:
+    reply: Future[float] = ThreadingFuture()
+    EngineActor(context).tell_unhurried(divider, Divide(1, by, reply))
+    return reply
+
+
+def test_what_is_unhurried_is_handled_before_the_next_message_and_wakes_nobody_up(
+    context: EngineContext, divider: ActorRef[Divider]
+) -> None:
+    first, poison, last = unhurried(context, divider), unhurried(context, divider, 0), unhurried(context, divider)
+    with pytest.raises(Timeout):
+        first.get(timeout=0.05)
+
+    assert ask(divider, 6, 3) == 2
+
+    assert (first.get(timeout=0), last.get(timeout=0)) == (1, 1)
+    with pytest.raises(ZeroDivisionError):
+        poison.get(timeout=0)
+
+
+def test_so_many_unhurried_messages_wait_at_the_most(context: EngineContext, divider: ActorRef[Divider]) -> None:
+    replies = [unhurried(context, divider) for _ in range(64)]
+
+    assert [reply.get(timeout=5) for reply in replies] == [1] * 64
+
+
+def test_an_actor_in_a_hurry_is_woken_up_for_what_is_unhurried(
+    context: EngineContext, divider: ActorRef[Divider]
+) -> None:
+    cast(Mailbox, divider.actor_inbox).is_in_a_hurry = True
+
+    assert unhurried(context, divider).get(timeout=5) == 1
+
+
 class Unreadable(Exception):
     """An error whose text cannot be read."""
 
@@ -116,7 +150,7 @@ class Unreadable(Exception):
 @pytest.mark.parametrize(
     "message",
     [
-        BacklogReleased(3),
+        BacklogReleased(3, 0),
         BacklogRead(3, 3),
         CancelOrder(10**30, None),  # type: ignore[arg-type]  # what a caller may have passed
         SubmitOrders([None, {"order_id": "o-1"}, "\ud800"], None),  # type: ignore[list-item, arg-type]  # likewise

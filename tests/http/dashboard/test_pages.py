@@ -54,17 +54,57 @@ def test_an_order_in_review_is_settled(reviewed: Any, window: Callable[..., Any]
     assert reviewed.get("/orders/o-1").json["status"] == "Completed"
 
 
-def test_pages_of_orders_follow_each_other_while_orders_come(
+def test_pages_of_orders_follow_each_other_there_and_back_while_orders_come(
     client: Any, order: Callable[..., dict[str, Any]], window: Callable[..., Any]
 ) -> None:
     client.post("/orders/bulk", [order(f"o-{number}") for number in range(120)])
     page = window(client).open("/orders/")
-    seen = page.locator("tbody a").all_inner_texts()
+    pages = [page.locator("tbody a").all_inner_texts()]
     client.post("/orders/bulk", [order(f"later-{number}") for number in range(30)])
     while (older := page.get_by_role("link", name="Older")).is_visible():
         older.click()
-        seen += page.locator("tbody a").all_inner_texts()
-    assert seen == [f"o-{number}" for number in reversed(range(120))]
+        pages.append(page.locator("tbody a").all_inner_texts())
+    assert [order_id for shown in pages for order_id in shown] == [f"o-{number}" for number in reversed(range(120))]
+    page.get_by_role("link", name="Newer").click()
+    assert page.locator("tbody a").all_inner_texts() == pages[1]
+    page.get_by_role("link", name="Newer").click()
+    assert page.locator("tbody a").first.inner_text() == "later-29"
+
+
+def test_orders_are_found_by_what_they_failed_with(
+    start_server: Callable[..., Any], order: Callable[..., dict[str, Any]], window: Callable[..., Any]
+) -> None:
+    client = start_server(refuse)
+    client.post("/orders/bulk", [order(f"o-{number}") for number in range(3)])
+    client.engine.drain(timeout=20)
+    page = window(client).open("/failures/")
+    row = page.get_by_role("row").filter(has_text="the card was declined")
+    expect(row).to_contain_text("3")
+    row.get_by_role("link").first.click()
+    assert page.locator("tbody a").all_inner_texts() == ["o-2", "o-1", "o-0"]
+    page.get_by_label("Id begins with").fill("o-1")
+    page.get_by_role("button", name="Show").click()
+    assert page.locator("tbody a").all_inner_texts() == ["o-1"]
+    page.get_by_label("Created before").fill("2020-01-01T00:00")
+    page.get_by_role("button", name="Show").click()
+    expect(page.get_by_text("No order is like that.")).to_be_visible()
+
+
+def test_a_new_failure_appears_by_itself(
+    start_server: Callable[..., Any], order: Callable[..., dict[str, Any]], window: Callable[..., Any]
+) -> None:
+    client = start_server(refuse)
+    page = window(client).open("/failures/")
+    expect(page.get_by_text("No order has failed")).to_be_visible()
+    client.post("/orders", order())
+    expect(page.get_by_role("row").filter(has_text="the card was declined")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    "path", ["/orders/?after=x", "/orders/?created_from=soon", "/orders/?status=Lost", "/audit/?after=1--2"]
+)
+def test_what_a_query_cannot_mean_is_told(client: Any, path: str) -> None:
+    assert client.get(f"/dashboard{path}").status == 422
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -80,7 +120,7 @@ def test_all_people_can_use_the_pages_on_any_screen(
     client.post("/orders", order())
     client.get("/orders/o-1?wait=30")
     look = window(client, viewport={"width": width, "height": 900}, color_scheme=scheme)
-    for path in ("/", "/orders/", "/orders/?status=Review", "/orders/o-1"):
+    for path in ("/", "/orders/", "/orders/?status=Review", "/orders/o-1", "/failures/", "/controls/", "/audit/"):
         page = look.open(path)
         assert look.troubles_of_reach() == []
         assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -91,3 +131,14 @@ def test_what_is_not_there_is_told_on_a_page(client: Any) -> None:
         reply = client.get(path)
         assert reply.status == 404
         assert reply.headers.get_content_type() == "text/html"
+
+
+def test_an_order_that_is_looked_at_tells_its_next_step_by_itself(
+    held: Any, gate: Any, order: Callable[..., dict[str, Any]], window: Callable[..., Any]
+) -> None:
+    held.post("/orders", order())
+    gate.begun()
+    page = window(held).open("/orders/o-1")
+    expect(page.get_by_role("listitem").first).to_contain_text("Processing")
+    gate.release()
+    expect(page.get_by_role("listitem").first).to_contain_text("Completed")

@@ -56,7 +56,7 @@ def sign_in(look: Any, key: str) -> Any:
     return page
 
 
-@pytest.mark.parametrize("path", ["/", "/orders/", "/orders/o-1", "/live"])
+@pytest.mark.parametrize("path", ["/", "/orders/", "/orders/o-1", "/controls/", "/audit/"])
 def test_who_is_not_signed_in_is_asked_for_a_key(keyed: Keyed, path: str) -> None:
     for cookie in (
         "",
@@ -106,7 +106,7 @@ def test_a_key_that_may_not_read_finds_no_order(keyed: Keyed) -> None:
 def test_a_key_of_one_user_finds_nothing_of_others(keyed: Keyed) -> None:
     session = keyed.session(keyed.other_user)
     assert keyed.client.get("/dashboard/orders/o-1", Cookie=session).status == 404
-    assert keyed.client.get("/dashboard/live", Cookie=session).status == 403
+    assert keyed.client.get("/dashboard/controls/", Cookie=session).status == 403
     listed = keyed.client.get("/dashboard/orders/?user_id=u-1", Cookie=session)
     assert listed.status == 200
     assert b"o-1" not in listed.body
