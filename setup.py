@@ -59,7 +59,7 @@ setup(
     package_data={
         "ordermill.engine": ["py.typed"],
         "ordermill.http": ["py.typed"],
-        "ordermill.http.openapi": ["static/*"],
+        "ordermill.http.openapi": ["static/*", "static/vendored/*"],
         "ordermill.http.dashboard": ["static/*", "static/vendored/*", "templates/*"],
         "ordermill.store": ["py.typed"],
         "ordermill.sql": ["py.typed", "*.sql"],

@@ -47,6 +47,19 @@ PACKAGES = (
         {"dist/uPlot.iife.min.js": "uplot.js", "dist/uPlot.min.css": "uplot.css", "LICENSE": "uplot.LICENSE"},
     ),
     Package(
+        "swagger-ui-dist",
+        "5.35.0",
+        "U06rpMtW9V3XPGOBeamTUSr0Z09jMX4IJuANpE/EZbAhw0G8CgwrzU4YmXkn/h0wCDNsXdGarTNNHC3sU8yVUQ==",
+        "http/openapi/static/vendored",
+        {
+            "swagger-ui-bundle.js": "swagger-ui.js",
+            "swagger-ui.css": "swagger-ui.css",
+            "LICENSE": "swagger-ui.LICENSE",
+            "NOTICE": "swagger-ui.NOTICE",
+            "swagger-ui-bundle.js.LICENSE.txt": "swagger-ui.LICENSES-OF-PARTS",
+        },
+    ),
+    Package(
         "axe-core",
         "4.14.1",
         "FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ==",

@@ -11,7 +11,7 @@ import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
 from ..security.access import ANYBODY, OPERATING, READING, SUBMITTING, Permission, Principal, principal_of
 from ..security.protection import Protection
 from ..security.sessions import session_of, set_cookie
-from ..wire.errors import HttpError
+from ..wire.errors import HttpError, KeysUnreadable
 
 
 class FormTooOld(HttpError):
@@ -86,7 +86,10 @@ class SignIn:
         if sessions is None:
             return Visitor(ANYBODY)
         session = session_of(cherrypy.request.headers.get("Cookie", ""))
-        entry = sessions.find(session)
+        try:
+            entry = sessions.find(session)
+        except KeysUnreadable:
+            entry = None
         return None if entry is None else Visitor(principal_of(entry), sessions.form_token(session), signed_in=True)
 
     def begin(self, key: str) -> bool:
@@ -102,9 +105,9 @@ class SignIn:
         self._set_cookie("")
 
     def check_origin(self) -> None:
-        """Refuse what a page of another site has sent; raises as `Protection.check_origin`."""
+        """Refuse what a page of another site has sent; raises as `Protection.check_page_origin`."""
         request = cherrypy.request
-        self._protection.check_origin(request.method, request.headers)
+        self._protection.check_page_origin(request.method, request.headers)
 
     def check_form(self, visitor: Visitor, token: str) -> None:
         """Refuse a form that is not of this visitor.

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from functools import cache, partial
 from hashlib import sha256
 from http import HTTPStatus
-from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,8 +25,7 @@ from ..wire.problem_details import MEDIA_TYPE, answer_for_http_error, answer_for
 MOUNTED_AT = "/docs"
 
 _STATIC = Path(__file__).with_name("static")
-# Not by `importlib.resources`: to import that package is to read all of its viewers into memory.
-_VIEWER = Path(str(distribution("offapi").locate_file("offapi")))
+_VENDORED = _STATIC / "vendored"
 _ALLOW = "GET, HEAD, OPTIONS"
 _HTML, _CSS, _SCRIPT = (f"text/{kind}; charset=utf-8" for kind in ("html", "css", "javascript"))
 _POLICY = [
@@ -58,8 +56,8 @@ _PAGE = _File(_STATIC / "docs.html", _HTML)
 _FILES = {
     "docs.js": _File(_STATIC / "docs.js", _SCRIPT),
     "docs.css": _File(_STATIC / "docs.css", _CSS),
-    "swagger.js": _File(_VIEWER / "swagger_bundle.js", _SCRIPT),
-    "swagger.css": _File(_VIEWER / "swagger_style.css", _CSS),
+    "swagger.js": _File(_VENDORED / "swagger-ui.js", _SCRIPT),
+    "swagger.css": _File(_VENDORED / "swagger-ui.css", _CSS),
 }
 
 

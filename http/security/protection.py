@@ -27,10 +27,13 @@ class Protection(NamedTuple):
     cors: Cors = Cors(None)
     user_rate: UserRateLimiter = UserRateLimiter(None)
     cross_origin: CrossOriginProtection = CrossOriginProtection(Cors(None))
+    """For calls of the API, which other origins may be allowed to make."""
+    page_origin: CrossOriginProtection = CrossOriginProtection(Cors(None))
+    """For the server's own pages, whose forms come from nowhere else."""
     sessions: Sessions | None = None
 
     def check_origin(self, method: str, fields: Mapping[str, str]) -> None:
-        """Refuse what a page of another site has sent, where no key protects from that.
+        """Refuse a call of the API that a page of another site has sent, where no key protects from that.
 
         Args:
             method: of the request.
@@ -42,6 +45,17 @@ class Protection(NamedTuple):
         """
         if not self.authenticator.needs_keys:
             self.cross_origin.check(method, fields)
+
+    def check_page_origin(self, method: str, fields: Mapping[str, str]) -> None:
+        """Refuse what a page of another site has sent to a page; raises as `check_origin`.
+
+        With keys as well: the browser sends a session's cookie by itself, and a form to sign in needs no session.
+
+        Args:
+            method: of the request.
+            fields: its header.
+        """
+        self.page_origin.check(method, fields)
 
 
 UNPROTECTED = Protection()
@@ -77,11 +91,13 @@ def protect(config: ServerConfig, session_secret: Callable[[], bytes] | None = N
         raise InvalidConfiguration("--user-rate is counted by one process: leave out --http-processes, or the rate.")
     keyring = None if config.keys_file is None else Keyring(Path(config.keys_file))
     sessions = None if keyring is None or session_secret is None else Sessions(keyring, session_secret)
+    only_loopback = keyring is None and not config.allow_anonymous
     return Protection(
         Authenticator(keyring, sessions),
         cors,
         UserRateLimiter(config.user_rate, config.user_burst),
-        CrossOriginProtection(cors, only_loopback=not config.allow_anonymous, name=config.host),
+        CrossOriginProtection(cors, only_loopback=only_loopback, name=config.host),
+        CrossOriginProtection(Cors(None), only_loopback=only_loopback, name=config.host),
         sessions,
     )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ordermill.http.security.api_keys import Role, create_key
+from ordermill.http.security.keyring import Keyring
 
 if TYPE_CHECKING:
     from tests.http.conftest import Client
@@ -189,3 +190,33 @@ def test_a_key_is_proof_enough(start_server: Callable[..., Client], order: MakeO
     headers = {"Origin": "https://any.example", "Sec-Fetch-Site": "cross-site", "Authorization": f"Bearer {key}"}
 
     assert client.send_json("POST", "/orders", order(), headers).status == 201
+
+
+@pytest.mark.parametrize("origins", [None, "*", "https://evil.example"])
+@pytest.mark.parametrize("headers", [{"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}])
+def test_nobody_is_signed_in_by_a_foreign_page(
+    start_server: Callable[..., Client], tmp_path: Path, origins: str | None, headers: dict[str, str]
+) -> None:
+    key = create_key(tmp_path / "keys", [Role.READ])
+    client = start_server(keys_file=str(tmp_path / "keys"), cors_origins=origins)
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+
+    reply = client.send("POST", "/dashboard/sign_in", f"key={key}".encode(), form | headers)
+
+    assert reply.status == 403
+    assert "Set-Cookie" not in reply.headers
+    assert "Set-Cookie" in client.send("POST", "/dashboard/sign_in", f"key={key}".encode(), form).headers
+
+
+def test_pages_of_a_server_whose_keys_cannot_be_read_ask_for_one(
+    start_server: Callable[..., Client], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = create_key(tmp_path / "keys", [Role.READ])
+    client = start_server(keys_file=str(tmp_path / "keys"))
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    cookie = client.send("POST", "/dashboard/sign_in", f"key={key}".encode(), form).headers["Set-Cookie"]
+    monkeypatch.setattr(Keyring, "_has_been_unreadable_for_long", lambda _: True)
+
+    assert client.get("/dashboard/", Cookie=cookie.partition(";")[0]).status == 303
+    assert client.send("POST", "/dashboard/sign_in", f"key={key}".encode(), form).status == 503
+    assert client.get("/orders", Cookie=cookie.partition(";")[0]).status == 503
