@@ -20,6 +20,7 @@ from .bounded_log import BoundedLog
 from .buffer_budget import Buffers
 from .connection import Connection
 from .forks import keep_from_children
+from .handshakes import Handshakes
 from .tls import Tls
 from .tuning import GRACE_SECONDS, connections_allowed
 from .wake_ups import WakeUps
@@ -36,7 +37,7 @@ except ImportError:  # not installed: asyncio's own loop does the same, more slo
 
 _CONNECTION_BACKLOG = 4096
 _SEND_BUFFER_BYTES = 64 * 1024
-_ACCEPTED_AT_ONCE = 256
+_ACCEPTED_AT_ONCE = 64
 _ROOM = 16
 _ACCEPT_AGAIN_SECONDS = 0.1
 _CHECK_SECONDS = 0.25
@@ -133,6 +134,9 @@ class HttpServer:
         assert not self._mounts[-1].path, "mount one at the root: it answers what no other does"
         self._workers = Workers(self._config.threads, self.wake_ups)
         self.loop = loop = new_event_loop()
+        self._handshakes = Handshakes(loop, self._begin_opening, self.socket_seconds)
+        if self.tls is not None:
+            self.tls.may_say_hello = self._handshakes.may_say_hello
         try:
             loop.set_exception_handler(self._note_error)
             self.wake_ups.attach(loop)
@@ -142,6 +146,7 @@ class HttpServer:
             loop.run_forever()
         finally:
             self.ready = False
+            self._handshakes.close()
             self._workers.close()
             self._socket.close()
             loop.close()
@@ -194,7 +199,7 @@ class HttpServer:
             self.loop.add_reader(listening, self._accept_some, listening)
 
     def _accept_some(self, listening: socket.socket) -> None:
-        room = self.max_connections - len(self.connections) - len(self._opening)
+        room = self.max_connections - len(self.connections) - len(self._opening) - len(self._handshakes)
         if room < _ROOM:
             self._make_room()
         try:
@@ -204,9 +209,11 @@ class HttpServer:
                 except (BlockingIOError, ConnectionAbortedError, InterruptedError):
                     return
                 keep_from_children(accepted)
-                task = self.loop.create_task(self._open(accepted))
-                self._opening.add(task)
-                task.add_done_callback(self._opening.discard)
+                if self.tls is None:
+                    self._begin_opening(accepted)
+                else:
+                    accepted.setblocking(False)
+                    self._handshakes.add(accepted)
         except Exception as error:
             self._errors.error("cannot accept connections for a moment", error)
             if isinstance(error, OSError) and error.errno in _EXHAUSTED:
@@ -214,6 +221,11 @@ class HttpServer:
             # Whoever waits to be accepted makes the socket readable all the time.
             self.loop.remove_reader(listening)
             self.loop.call_later(_ACCEPT_AGAIN_SECONDS, self._accept, listening)
+
+    def _begin_opening(self, accepted: socket.socket) -> None:
+        task = self.loop.create_task(self._open(accepted))
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
 
     async def _open(self, accepted: socket.socket) -> None:
         secure: dict[str, Any] = {}
@@ -232,12 +244,14 @@ class HttpServer:
             self._errors.error("cannot open a connection", error)
 
     def _make_room(self) -> None:
+        self._handshakes.drop_oldest(_ROOM)
         waiting = [connection for connection in self.connections if connection.is_waiting]
         for connection in sorted(waiting, key=lambda connection: connection.last_used)[:_ROOM]:
             connection.abort()
 
     def _check(self) -> None:
         now = self.loop.time()
+        self._handshakes.drop_late(now)
         for connection in list(self.connections):
             try:
                 connection.check(now)
@@ -254,7 +268,9 @@ class HttpServer:
                 connection.close()
             else:
                 connection.end_stream()
-        if (not self.connections and not self._opening) or now >= self._ends_at + 1:
+        if now >= self._ends_at:
+            self._handshakes.drop_late(math.inf)
+        if not (self.connections or self._opening or len(self._handshakes)) or now >= self._ends_at + 1:
             self.loop.stop()
         else:
             self.loop.call_later(_CHECK_AT_THE_END_SECONDS, self._check)
