@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from ..store.domain.act import Action, AuditEntry
+from ..store.domain.bulk_action import ActionPreview, ActionState, BulkAction
 from ..store.domain.durability import Durability
 from ..store.domain.errors import (
+    ActionNotFound,
     BacklogFull,
     DatabaseRefused,
     EngineStopped,
@@ -43,8 +45,12 @@ from .snapshot import ControlSnapshot, MetricsSnapshot
 
 __all__ = [
     "Action",
+    "ActionNotFound",
+    "ActionPreview",
+    "ActionState",
     "AuditEntry",
     "BacklogFull",
+    "BulkAction",
     "Cause",
     "ControlSnapshot",
     "DatabaseRefused",

@@ -6,10 +6,12 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
+from ..store.domain.act import Action
+from ..store.domain.bulk_action import NAMED_STATUSES, STATUSES, BulkRequest
 from ..store.domain.errors import InvalidArgument, OrderNotFound
 from ..store.domain.event import EventFilter
 from ..store.domain.idempotency_key import IdempotencyKey
-from ..store.domain.lifecycle import OrderStatus
+from ..store.domain.lifecycle import SETTLE, OrderStatus
 from ..store.domain.order import FIELDS, IDENTIFIER, Order
 from ..store.domain.order_filter import PREFIX, PREFIX_RULE, OrderFilter
 from ..store.domain.reason import REASON_RULE, reason_faults
@@ -198,6 +200,43 @@ def checked_order_filter(
         error=None if error is None else _checked_name("error", error),
         **{f"{name}_us": checked_time(name, at) for name, at in times.items()},
     )
+
+
+def checked_action(action: object, wanted: object, status: object) -> BulkRequest:
+    """What is to be done to which orders.
+
+    Args:
+        action: a member of `Action`, or its name.
+        wanted: which orders.
+        status: what they are settled as; None where they are not.
+
+    Raises:
+        InvalidArgument: there is no such action on orders, or it is not for orders in the status of the filter.
+    """
+    known = next((one for one in STATUSES if isinstance(action, str) and action == one), None)
+    if known is None:
+        raise InvalidArgument(f"The action must be one of {', '.join(STATUSES)}; {_shown(action)} is not.")
+    if not isinstance(wanted, OrderFilter):
+        raise InvalidArgument(f"Which orders are meant must be an OrderFilter; {_kind(wanted)}.")
+    if wanted.status is not None and wanted.status not in NAMED_STATUSES[known]:
+        raise InvalidArgument(
+            f"A {known} is for orders that are {' or '.join(NAMED_STATUSES[known])}, not for those that are "
+            f"{wanted.status}."
+        )
+    if known is not Action.SETTLE:
+        if status is not None:
+            raise InvalidArgument(f"A {known} takes no status; {_shown(status)} was given.")
+        return BulkRequest(known, wanted)
+    return BulkRequest(known, wanted, checked_status(status, among=SETTLE))
+
+
+def checked_action_id(action_id: object) -> int:
+    """The number of a bulk action.
+
+    Raises:
+        InvalidArgument: it is none.
+    """
+    return _checked_number("number of the action", action_id, 1, _MAX_SEQUENCE)
 
 
 def checked_user_id(user_id: object) -> str | None:

@@ -13,10 +13,11 @@ from typing import TypeVar
 
 from pykka import Timeout
 
-from ..store import audit_log, event_log, failures, queries, search
+from ..store import audit_log, bulk_actions, event_log, failures, queries, search
 from ..store.domain import lifecycle
-from ..store.domain.act import AuditEntry
-from ..store.domain.errors import OrderConflict, OrderNotFound
+from ..store.domain.act import Action, AuditEntry
+from ..store.domain.bulk_action import ActionPreview, BulkAction, BulkRequest
+from ..store.domain.errors import ActionNotFound, OrderConflict, OrderNotFound
 from ..store.domain.event import EVERYTHING, EventFilter, EventPage
 from ..store.domain.failure import FailureGroup
 from ..store.domain.idempotency_key import IdempotencyKey
@@ -28,6 +29,8 @@ from ..store.domain.record import Cause, OrderRecord, Transition
 from ..store.statements import Database
 from . import requests
 from .arguments import (
+    checked_action,
+    checked_action_id,
     checked_cause,
     checked_event_id,
     checked_filter,
@@ -530,6 +533,118 @@ class Engine(ABC):
         """
         query = partial(audit_log.page, before=checked_sequence(before), limit=checked_limit(limit))
         return self._read(query)
+
+    def preview_action(
+        self, action: Action | str, wanted: OrderFilter, status: OrderStatus | str | None = None
+    ) -> ActionPreview:
+        """What `start_action` would do: how many orders it would move, and the newest of them. Nothing is changed.
+
+        Args:
+            action: cancel, retry or settle, as a member of `Action` or by its name.
+            wanted: which orders, of those that it is for: a cancel is for Pending ones, a settle for those in Review, a
+                retry for Failed ones and those that wait for their next attempt, or for those in Review where the
+                filter names that status.
+            status: what a settle settles them as: Completed or Failed.
+
+        Raises:
+            InvalidArgument: there is no such action, or it is not for orders in the status of the filter.
+            StoreUnavailable: the database did not answer.
+            EngineStopped: the engine is not running.
+        """
+        request = checked_action(action, wanted, status)
+        page = self._read(partial(bulk_actions.next_orders, request=request, before=None, limit=bulk_actions.EXAMPLES))
+        examples = page.orders
+        while page.before is not None and len(examples) < bulk_actions.EXAMPLES:
+            page = self._read(
+                partial(
+                    bulk_actions.next_orders,
+                    request=request,
+                    before=page.before,
+                    limit=bulk_actions.EXAMPLES - len(examples),
+                )
+            )
+            examples += page.orders
+        return ActionPreview(self._count(request), examples)
+
+    def start_action(
+        self,
+        action: Action | str,
+        wanted: OrderFilter,
+        reason: str | None = None,
+        status: OrderStatus | str | None = None,
+    ) -> BulkAction:
+        """Move all orders that a filter means, some between two commits: the engine goes on meanwhile.
+
+        It goes on after a restart, and touches no order that comes later. `action` tells how far it is.
+
+        Args:
+            action: as for `preview_action`.
+            wanted: likewise.
+            reason: why, in 1 to 500 characters without controls; it goes into the history of each order.
+            status: as for `preview_action`.
+
+        Raises:
+            As `preview_action`.
+        """
+        return self.begin_action(action, wanted, reason, status).get()
+
+    def begin_action(
+        self,
+        action: Action | str,
+        wanted: OrderFilter,
+        reason: str | None = None,
+        status: OrderStatus | str | None = None,
+        cause: Cause | None = None,
+    ) -> Reply[BulkAction]:
+        """As `start_action`, once the orders are counted; who wants it goes into their histories and the audit log."""
+        request = checked_action(action, wanted, status)
+        why, who = checked_reason(reason), checked_cause(cause)
+        return self._ask(partial(requests.StartAction, request, self._count(request), reason=why, cause=who))
+
+    def stop_action(self, action_id: int, reason: str | None = None) -> BulkAction:
+        """Carry a bulk action out no further; what it has moved stays moved. Nothing happens where it is over.
+
+        Args:
+            action_id: its number.
+            reason: why, in 1 to 500 characters without controls; it goes into the audit log.
+
+        Raises:
+            ActionNotFound: there is none of that number.
+            StoreUnavailable: the database did not take it.
+            EngineStopped: the engine is not running.
+        """
+        return self.begin_stop_action(action_id, reason).get()
+
+    def begin_stop_action(
+        self, action_id: int, reason: str | None = None, cause: Cause | None = None
+    ) -> Reply[BulkAction]:
+        """As `stop_action`; who wants it goes into the audit log."""
+        number = checked_action_id(action_id)
+        return self._ask(
+            partial(requests.StopAction, number, reason=checked_reason(reason), cause=checked_cause(cause))
+        )
+
+    def action(self, action_id: int) -> BulkAction:
+        """A bulk action, and how far it is.
+
+        Raises:
+            ActionNotFound: there is none of that number.
+            StoreUnavailable: the database did not answer.
+            EngineStopped: the engine is not running.
+        """
+        number = checked_action_id(action_id)
+        found = self._read(lambda database: bulk_actions.find(database, number))
+        if found is None:
+            raise ActionNotFound(number)
+        return found
+
+    def _count(self, request: BulkRequest) -> int:
+        # In many short reads: a long one would keep the log from being begun anew.
+        matched, before = self._read(partial(bulk_actions.count_orders, request=request, before=None))
+        while before is not None:
+            found, before = self._read(partial(bulk_actions.count_orders, request=request, before=before))
+            matched += found
+        return matched
 
     @abstractmethod
     def unready_reasons(self) -> tuple[str, ...]:

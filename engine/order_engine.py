@@ -37,6 +37,8 @@ from .requests import (
     RetryOrder,
     SetProcessors,
     SettleOrder,
+    StartAction,
+    StopAction,
     SubmitOrders,
     TakeSnapshot,
 )
@@ -230,7 +232,7 @@ class OrderEngine(Engine):
                     actor = context.metrics
                 case CancelOrder() | RetryOrder() | SettleOrder() | AwaitOrder():
                     actor = context.recorder
-                case PauseEngine() | ResumeEngine() | SetProcessors() | ReadControl():
+                case PauseEngine() | ResumeEngine() | SetProcessors() | ReadControl() | StartAction() | StopAction():
                     actor = context.recorder
                 case _:
                     raise InvalidArgument(f"{type(request).__name__} is not a request that an engine takes.")

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from pykka import Future
 
+from ..store.domain.bulk_action import BulkAction, BulkRequest
 from ..store.domain.idempotency_key import IdempotencyKey
 from ..store.domain.lifecycle import OrderStatus
 from ..store.domain.order import Order
@@ -145,6 +146,34 @@ class SetProcessors(NamedTuple):
     """Who wants it."""
 
 
+class StartAction(NamedTuple):
+    """To the recorder: do something to all orders that a filter means, some at a time."""
+
+    request: BulkRequest
+    """What, and to which orders."""
+    matched: int
+    """How many these are."""
+    reply: Future[BulkAction]
+    """Set once it is written down."""
+    reason: str | None = None
+    """Why, in words for people."""
+    cause: Cause = ENGINE
+    """Who wants it."""
+
+
+class StopAction(NamedTuple):
+    """To the recorder: carry a bulk action out no further."""
+
+    action_id: int
+    """Which one."""
+    reply: Future[BulkAction]
+    """Set with the action as it is then."""
+    reason: str | None = None
+    """Why, in words for people."""
+    cause: Cause = ENGINE
+    """Who wants it."""
+
+
 class ReadControl(NamedTuple):
     """To the recorder: say what operators have set."""
 
@@ -164,5 +193,7 @@ Request = (
     | ResumeEngine
     | SetProcessors
     | ReadControl
+    | StartAction
+    | StopAction
 )
 """Any of them."""

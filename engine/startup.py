@@ -132,6 +132,7 @@ def start_actors(
     context.recorder.tell(messages.PruneOrders())
     context.recorder.tell(messages.CheckFiles())
     context.recorder.tell(messages.EndPause())
+    context.recorder.tell(messages.AdvanceActions())
     return RunningEngine(context, reader, own_reader, lock, given_clock is None, recovered)
 
 

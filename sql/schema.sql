@@ -161,6 +161,31 @@ CREATE TABLE audit_log (
   acted_by    TEXT                              -- who: the key's name; NULL for the engine and without keys
 ) STRICT;
 
+-- What operators do to all orders that a filter means, in many transactions: each says how far it is.
+CREATE TABLE bulk_actions (
+  id          INTEGER PRIMARY KEY AUTOINCREMENT,  -- never given twice
+  action      TEXT    NOT NULL                  -- what is done to them
+              CHECK (action IN ('cancel', 'retry', 'settle')),
+  filters     TEXT    NOT NULL                  -- which orders: a JSON object
+              CHECK (json_valid(filters)),
+  settled     TEXT                              -- what they are settled as
+              CHECK ((settled IS NOT NULL) = (action = 'settle')),
+  reason      TEXT,                             -- why; it goes into their histories
+  request_id  TEXT,                             -- the request that it came with; NULL where none did
+  acted_by    TEXT,                             -- who: the key's name; NULL without keys
+  state       TEXT    NOT NULL
+              CHECK (state IN ('running', 'done', 'stopped')),
+  matched     INTEGER NOT NULL,                 -- orders that it was for when it began
+  moved       INTEGER NOT NULL,                 -- orders that it has moved
+  refused     INTEGER NOT NULL,                 -- orders that had moved on when it came to them
+  before      INTEGER NOT NULL,                 -- it goes on with orders below this sequence
+  created_at  INTEGER NOT NULL,
+  ended_at    INTEGER                           -- when it was done or stopped
+              CHECK ((ended_at IS NULL) = (state = 'running'))
+) STRICT;
+
+CREATE INDEX bulk_actions_running ON bulk_actions (id) WHERE state = 'running';
+
 -- Running counts, changed in the same transaction as the orders, so that nobody counts millions of rows to answer
 -- a metrics request. Each equals a recount at any moment.
 CREATE TABLE totals (

@@ -79,6 +79,30 @@ CREATE TABLE secrets (
 
 INSERT INTO secrets (name, value) VALUES ('sessions', randomblob(32));
 
+CREATE TABLE bulk_actions (
+  id          INTEGER PRIMARY KEY AUTOINCREMENT,
+  action      TEXT    NOT NULL
+              CHECK (action IN ('cancel', 'retry', 'settle')),
+  filters     TEXT    NOT NULL
+              CHECK (json_valid(filters)),
+  settled     TEXT
+              CHECK ((settled IS NOT NULL) = (action = 'settle')),
+  reason      TEXT,
+  request_id  TEXT,
+  acted_by    TEXT,
+  state       TEXT    NOT NULL
+              CHECK (state IN ('running', 'done', 'stopped')),
+  matched     INTEGER NOT NULL,
+  moved       INTEGER NOT NULL,
+  refused     INTEGER NOT NULL,
+  before      INTEGER NOT NULL,
+  created_at  INTEGER NOT NULL,
+  ended_at    INTEGER
+              CHECK ((ended_at IS NULL) = (state = 'running'))
+) STRICT;
+
+CREATE INDEX bulk_actions_running ON bulk_actions (id) WHERE state = 'running';
+
 PRAGMA user_version = 4;
 
 COMMIT;

@@ -9,11 +9,12 @@ from functools import partial
 
 from peewee import JOIN, SQL, Database, Field, IntegrityError, Query, Select
 
-from . import queries
+from . import bulk_actions, queries
 from .arrival import latest_us, note_clock_step
 from .audit_log import write_acts
 from .domain import lifecycle
 from .domain.act import Act
+from .domain.bulk_action import ActionProgress
 from .domain.idempotency_key import IdempotencyKey
 from .domain.lifecycle import Edge, OrderStatus
 from .domain.metrics import PROCESSING_MICROSECONDS, TIMED_ORDERS
@@ -167,6 +168,7 @@ class Ledger:
         keys: Sequence[IdempotencyKey | None] = (),
         ready_us: int | None = None,
         acts: Sequence[tuple[Move, Act]] = (),
+        progress: ActionProgress | None = None,
     ) -> Recorded:
         """Store everything in one transaction, or nothing.
 
@@ -179,13 +181,22 @@ class Ledger:
                 none did.
             ready_us: the place of the new orders in the queue, which runs on a clock of its own; `at_us` by default.
             acts: which of the steps people take, and what the audit log has of them where they are recorded.
+            progress: how far a bulk action is, whose steps these are; None where it is not about one.
 
         Raises:
             StoreUnavailable: the database did not take the transaction; nothing was stored.
             peewee.IntegrityError, sqlite3.IntegrityError: the schema refuses a row of it; nothing was stored.
         """
         transaction = partial(
-            self._transaction, orders, moves, at_us, at_us if ready_us is None else ready_us, causes, keys, acts
+            self._transaction,
+            orders,
+            moves,
+            at_us,
+            at_us if ready_us is None else ready_us,
+            causes,
+            keys,
+            acts,
+            progress,
         )
         try:
             with translated_errors(but=(IntegrityError, sqlite3.IntegrityError)):
@@ -225,6 +236,7 @@ class Ledger:
         causes: Sequence[Cause],
         keys: Sequence[IdempotencyKey | None],
         acts: Sequence[tuple[Move, Act]],
+        progress: ActionProgress | None,
         *,
         step_by_step: bool,
     ) -> Recorded:
@@ -235,6 +247,8 @@ class Ledger:
             if acts:
                 not_taken = set(map(id, refused))
                 write_acts(self._database, [act for step, act in acts if id(step) not in not_taken], at_us)
+            if progress is not None:
+                bulk_actions.advance(self._database, progress, len(moved), len(refused), at_us)
             if keys:
                 self._remember(keys, acceptances, at_us)
             taken = Counter([step.edge for step in moved])

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-from peewee import SQL, Database, ModelSelect
+from peewee import SQL, Database, ModelSelect, fn
 
 from . import queries
 from .arrival import Arrivals
+from .domain.lifecycle import OrderStatus
 from .domain.order_filter import ALL_ORDERS, OrderFilter, OrderPage
 from .domain.record import OrderRecord
 from .failures import error_ids
@@ -39,6 +40,8 @@ def page(
     before: int | None = None,
     limit: int,
     scanned: int = SCANNED,
+    among: Sequence[OrderStatus] = (),
+    has_failed: bool = False,
 ) -> OrderPage:
     """Orders, newest first.
 
@@ -48,8 +51,10 @@ def page(
         before: only those with a sequence below this one, to go on where the last page ended.
         limit: how many at the most.
         scanned: how many are looked at for it at the most, where an index does not tell all.
+        among: only those in one of these statuses; any, where there is none.
+        has_failed: whether only those are wanted that have failed, or have failed attempts behind them.
     """
-    plan = _Plan.of(database, wanted, before)
+    plan = _Plan.of(database, wanted, before, among, has_failed=has_failed)
     if plan.low >= plan.high:
         return OrderPage([], None)
     if wanted.order_id_prefix is not None:
@@ -58,6 +63,36 @@ def page(
             return _pick(database, plan, narrow, limit)
         plan.conditions.append(_begins_with(wanted.order_id_prefix))
     return _walk(database, plan, limit, scanned)
+
+
+def count(
+    database: Database,
+    wanted: OrderFilter = ALL_ORDERS,
+    *,
+    before: int | None = None,
+    scanned: int = SCANNED,
+    among: Sequence[OrderStatus] = (),
+    has_failed: bool = False,
+) -> tuple[int, int | None]:
+    """How many orders are wanted among those that are looked at; and the sequence below which to go on counting.
+
+    Args:
+        database: connected in this thread.
+        wanted: which ones.
+        before: only those with a sequence below this one.
+        scanned: how many are looked at.
+        among: only those in one of these statuses; any, where there is none.
+        has_failed: whether only those are wanted that have failed, or have failed attempts behind them.
+    """
+    plan = _Plan.of(database, wanted, before, among, has_failed=has_failed)
+    if plan.low >= plan.high:
+        return 0, None
+    if wanted.order_id_prefix is not None:
+        plan.conditions.append(_begins_with(wanted.order_id_prefix))
+    sources = plan.sources()
+    floor = max((source.floor(database, plan, scanned, is_exact=False) for source in sources), default=plan.low)
+    found = sum(source.count(database, floor, plan.high) for source in sources)
+    return found, floor if floor > plan.low else None
 
 
 @dataclass
@@ -71,12 +106,27 @@ class _Plan:
     """A sequence above all that they may have."""
     errors: list[int] | None = None
     """The numbers of their errors; None for any, or none at all."""
+    has_failed: bool = False
+    """Whether only failures are wanted, whatever their errors."""
     conditions: list[Any] = field(default_factory=list)
     """What has to be looked up in the orders themselves."""
 
     @classmethod
-    def of(cls, database: Database, wanted: OrderFilter, before: int | None) -> _Plan:
-        plan = cls(wanted, high=_END if before is None else before)
+    def of(
+        cls,
+        database: Database,
+        wanted: OrderFilter,
+        before: int | None,
+        among: Sequence[OrderStatus],
+        *,
+        has_failed: bool,
+    ) -> _Plan:
+        if len(among) == 1:
+            wanted = msgspec.structs.replace(wanted, status=among[0])
+        plan = cls(wanted, high=_END if before is None else before, has_failed=has_failed)
+        if len(among) > 1:
+            either = " OR ".join(["+t1.status = ?"] * len(among))
+            plan.conditions.append(SQL(f"({either})", tuple(status.value for status in among)))
         plan._bound(database)
         plan._look_up(updated_at=(wanted.updated_from_us, wanted.updated_to_us))
         if wanted.error is not None:
@@ -114,14 +164,19 @@ class _Plan:
             conditions.append(SQL("+t1.user_id = ?", (self.wanted.user_id,)))
         return conditions
 
+    def sources(self) -> list[_Source]:
+        """The indexes to follow."""
+        if self.errors is not None:
+            return [_failed_with(error_id, self.looked_up()) for error_id in self.errors]
+        if self.has_failed:
+            return [_failed_with(None, self.looked_up())]
+        query = queries.listing(self.wanted.status, self.wanted.user_id)
+        return [_Source(query, OrderModel.sequence, self.conditions)]
+
 
 def _walk(database: Database, plan: _Plan, limit: int, scanned: int) -> OrderPage:
     """Follow the index of the status, the user or the error from the newest order down."""
-    if plan.errors is None:
-        query = queries.listing(plan.wanted.status, plan.wanted.user_id)
-        sources = [_Source(query, OrderModel.sequence, plan.conditions)]
-    else:
-        sources = [_failed_with(error_id, plan.looked_up()) for error_id in plan.errors]
+    sources = plan.sources()
     floor = max((source.floor(database, plan, scanned) for source in sources), default=plan.low)
     found: list[OrderRecord] = []
     for source in sources:
@@ -141,13 +196,19 @@ class _Source:
     """The sequence as that index has it."""
     conditions: Sequence[Any]
 
-    def floor(self, database: Database, plan: _Plan, scanned: int) -> int:
-        """The lowest sequence that is looked at for this page."""
-        if not self.conditions:
+    def floor(self, database: Database, plan: _Plan, scanned: int, *, is_exact: bool = True) -> int:
+        """The lowest sequence that is looked at for this page; all, where the index tells everything."""
+        if is_exact and not self.conditions:
             return plan.low
         query = self.query.where((self.sequence >= plan.low) & (self.sequence < plan.high))
         (row,) = query.select(self.sequence).limit(1).offset(scanned - 1).tuples().execute(database) or [None]
         return plan.low if row is None else int(row[0])
+
+    def count(self, database: Database, low: int, high: int) -> int:
+        """How many there are within bounds."""
+        query = self.query.where((self.sequence >= low) & (self.sequence < high), *self.conditions)
+        ((found,),) = query.select(fn.COUNT(SQL("*"))).order_by().tuples().execute(database)
+        return int(found)
 
     def read(self, database: Database, low: int, high: int, limit: int) -> list[OrderRecord]:
         """The newest of them within bounds."""
@@ -155,14 +216,16 @@ class _Source:
         return [order_of(row) for row in query.tuples().execute(database)]
 
 
-def _failed_with(error_id: int, conditions: Sequence[Any]) -> _Source:
+def _failed_with(error_id: int | None, conditions: Sequence[Any]) -> _Source:
     sequence = SQL("f.sequence")
     query = (
         OrderModel.select(*ORDER_COLUMNS)
         .from_(SQL("failures AS f CROSS JOIN orders AS t1"))
-        .where(SQL("f.error_id = ?", (error_id,)) & (OrderModel.sequence == sequence))
+        .where(OrderModel.sequence == sequence)
         .order_by(sequence.desc())
     )
+    if error_id is not None:
+        query = query.where(SQL("f.error_id = ?", (error_id,)))
     return _Source(query, sequence, conditions)
 
 
@@ -179,6 +242,8 @@ def _pick(database: Database, plan: _Plan, sequences: Iterable[int], limit: int)
                 (errors,),
             )
         )
+    elif plan.has_failed:
+        conditions.append(SQL("EXISTS (SELECT 1 FROM failures AS f WHERE f.sequence = t1.sequence)"))
     found: list[OrderRecord] = []
     while left and len(found) <= limit:
         some, left = left[:_LOOKED_UP_AT_ONCE], left[_LOOKED_UP_AT_ONCE:]

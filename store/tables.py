@@ -115,6 +115,28 @@ class SecretModel(Model):
         table_name = "secrets"
 
 
+class BulkActionModel(Model):
+    """A row of `bulk_actions`."""
+
+    id = AutoField()
+    action = TextField()
+    filters = TextField()
+    settled = TextField(null=True)
+    reason = TextField(null=True)
+    request_id = TextField(null=True)
+    acted_by = TextField(null=True)
+    state = TextField()
+    matched = IntegerField()
+    moved = IntegerField()
+    refused = IntegerField()
+    before = IntegerField()
+    created_at = IntegerField()
+    ended_at = IntegerField(null=True)
+
+    class Meta:
+        table_name = "bulk_actions"
+
+
 class ControlModel(Model):
     """The row of `control`."""
 

@@ -62,7 +62,7 @@ class Batch:
     def acts(self) -> list[tuple[Move, Act]]:
         """What the audit log has of the commands, each with the step that does it."""
         return [
-            (step, Act(_ACTIONS[type(command)], command.order_id, command.reason, 1, command.cause))
+            (step, Act(ACTIONS[type(command)], command.order_id, command.reason, 1, command.cause))
             for command, step in self.commands
         ]
 
@@ -78,7 +78,7 @@ class Batch:
             yield Batch(handled=[result], is_part=True)
 
 
-_ACTIONS: dict[type[Command], Action] = {
+ACTIONS: dict[type[Command], Action] = {
     CancelOrder: Action.CANCEL,
     RetryOrder: Action.RETRY,
     SettleOrder: Action.SETTLE,

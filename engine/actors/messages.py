@@ -69,6 +69,10 @@ class EndPause(NamedTuple):
     """To the recorder, at the start and from the clock: the time of a pause may be over."""
 
 
+class AdvanceActions(NamedTuple):
+    """To the recorder, at the start, from itself and from the clock: go on with the bulk actions."""
+
+
 class OrderDue(NamedTuple):
     """From the pool to itself: an order that was left out may be claimed again."""
 

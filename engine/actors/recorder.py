@@ -10,6 +10,7 @@ from time import monotonic
 
 from ...store import queries
 from ...store.domain import lifecycle
+from ...store.domain.act import edge_of
 from ...store.domain.errors import (
     DatabaseRefused,
     IdempotencyKeyReused,
@@ -19,7 +20,7 @@ from ...store.domain.errors import (
     TransitionRefused,
 )
 from ...store.domain.idempotency_key import IdempotencyKey
-from ...store.domain.lifecycle import Edge, OrderStatus
+from ...store.domain.lifecycle import OrderStatus
 from ...store.domain.outcome import Recorded
 from ...store.domain.record import Move, OrderRecord, move
 from ...store.idempotency import is_reused
@@ -32,17 +33,19 @@ from ..requests import (
     PauseEngine,
     ReadControl,
     ResumeEngine,
-    RetryOrder,
     SetProcessors,
-    SettleOrder,
+    StartAction,
+    StopAction,
     SubmitOrders,
 )
 from .announcements import Announcements
 from .base import BatchActor, fail_message
-from .batch import Batch, Command
+from .batch import ACTIONS, Batch, Command
+from .bulk_work import BulkStep, BulkWork
 from .context import EngineContext
 from .maintenance import Maintenance
 from .messages import (
+    AdvanceActions,
     AssignmentsFailed,
     AssignOrders,
     BoundLog,
@@ -69,6 +72,9 @@ Message = (
     | Command
     | SteeringCommand
     | EndPause
+    | StartAction
+    | StopAction
+    | AdvanceActions
     | AssignOrders
     | OrdersHandled
     | AwaitOrder
@@ -101,6 +107,7 @@ class RecorderActor(BatchActor):
         self._ledger = Ledger(database)
         self._maintenance = Maintenance(context, database, self.tell_self, self.tell_self_after, self._log)
         self._steering = Steering(context, database, self.tell, self.tell_self_after, self._log)
+        self._bulk_work = BulkWork(context, database, self.tell_self, self.tell_self_after)
         self._announcements = Announcements(context, self.tell, self.tell_unhurried, self._find, self._log)
         self._unsettled: list[Batch] = []  # what is being recorded at this moment, the next one last
         self._unrecorded: list[Move] = []  # results that the database did not take
@@ -164,6 +171,8 @@ class RecorderActor(BatchActor):
         if any(isinstance(message, PruneOrders) for message in messages):
             self._guard(self._prune)
         self._guard(self._steering.work)
+        self._guard(self._bulk_work.obey)
+        self._guard(self._advance_actions)
         for message in messages:
             if isinstance(message, RecordRest):
                 answer(message.reply, len(self._unrecorded))
@@ -195,6 +204,8 @@ class RecorderActor(BatchActor):
                 self._maintenance.note(message)
             case PauseEngine() | ResumeEngine() | SetProcessors() | ReadControl() | EndPause():
                 self._steering.note(message)
+            case StartAction() | StopAction() | AdvanceActions():
+                self._bulk_work.note(message)
             case RecordRest():
                 pass
             case _:
@@ -231,7 +242,7 @@ class RecorderActor(BatchActor):
             if isinstance(command, CancelOrder) and record.status is OrderStatus.PROCESSING:
                 self._context.pool.tell(ReleaseOrder(record, command))
                 return None
-            edge = _edge(command, record, queue_us)
+            edge = edge_of(ACTIONS[type(command)], record, queue_us, getattr(command, "status", None))
             return move(record, edge, at_us, command.reason, ready_us=queue_us, cause=command.cause)
         except OrdermillError as error:
             fail(command.reply, error)
@@ -281,6 +292,7 @@ class RecorderActor(BatchActor):
         self._ledger = Ledger(self._database)
         self._maintenance.use(self._database)
         self._steering.use(self._database)
+        self._bulk_work.use(self._database)
 
     def _take_note(self, batch: Batch, recorded: Recorded) -> None:
         """Tell the others of a commit. Whatever goes wrong here, it stays a commit."""
@@ -384,23 +396,32 @@ class RecorderActor(BatchActor):
             self._log.log_seldom(logging.ERROR, "old orders were not removed: %s", error)
             self._is_in_doubt = True  # or they were, and the answer was lost
 
+    def _advance_actions(self) -> None:
+        try:
+            step = self._bulk_work.next_step()
+            if step is not None:
+                self._take_bulk_step(step)
+        except StoreUnavailable as error:
+            self._log.log_seldom(logging.ERROR, "a bulk action could not go on: %s", error)
+            self._is_in_doubt = True  # or it has, and the answer was lost
+            self._bulk_work.go_on_later()
+
+    def _take_bulk_step(self, step: BulkStep) -> None:
+        now = self._context.clock.now_us()
+        try:
+            recorded = self._ledger.record((), step.moves, now, progress=step.progress)
+        except StoreUnavailable:
+            raise
+        except BaseException as error:  # the others must not suffer
+            self._bulk_work.stop(step.progress.action_id, f"it cannot be recorded: {type(error).__name__}")
+            self._bulk_work.go_on()
+            raise
+        self._take_note(Batch(), recorded)
+        self._bulk_work.go_on()
+
     def _write_again_later(self) -> None:
         # One timer, however many transactions have failed; it comes less often the longer they do.
         if not self._will_write_again:
             self._will_write_again = True
             self.tell_self_after(self._write_again_seconds, WakeUp())
             self._write_again_seconds = min(2 * self._write_again_seconds, _WRITE_AGAIN_AT_THE_LATEST_SECONDS)
-
-
-def _edge(command: Command, record: OrderRecord, now_us: int) -> Edge:
-    match command:
-        case CancelOrder():
-            return lifecycle.CANCEL
-        case RetryOrder() if record.status is OrderStatus.REVIEW:
-            return lifecycle.RETRY_REVIEWED
-        case RetryOrder() if record.ready_us is not None and record.ready_us > now_us:
-            return lifecycle.HURRY
-        case RetryOrder():
-            return lifecycle.RETRY_FAILED
-        case SettleOrder(status=status):
-            return lifecycle.SETTLE[status]

@@ -38,6 +38,9 @@ AmountRequest = Annotated[
         }
     ),
 ]
+ACTION_ID = re.compile(r"[1-9][0-9]{0,17}")
+"""The number of an action on many orders."""
+ActionNumber = Annotated[str, Meta(extra_json_schema={"pattern": whole(ACTION_ID)})]
 Reason = Annotated[str, Meta(extra_json_schema={"pattern": whole(REASON)})]
 Amount = Annotated[str, Meta(extra_json_schema={"pattern": r"^[0-9]+\.[0-9]{2}$"})]
 Timestamp = Annotated[str, Meta(extra_json_schema={"format": "date-time", "pattern": r"\.[0-9]{6}Z$"})]

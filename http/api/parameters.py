@@ -16,7 +16,7 @@ from ...store.domain.record import RFC3339, parse_rfc3339
 from ..framework.parameters import matching, told_rule, whole
 from ..framework.request_headers import RequestHeaders
 from ..wire import idempotency_key as idempotency
-from .fields import CURSOR, EVENT_ID
+from .fields import ACTION_ID, CURSOR, EVENT_ID
 
 ERROR = re.compile(rf"[^\x00-\x1f\x7f-\x9f]{{1,{MAX_ERROR}}}")
 """The name of an error, or its class."""
@@ -37,6 +37,7 @@ Status = Annotated[
         examples=[OrderStatus.COMPLETED],
     ),
 ]
+ActionId = Annotated[str, matching(ACTION_ID, "The action.", "must be the number of an action", "1")]
 FilteredStatus = Annotated[Status, Meta(examples=[OrderStatus.FAILED])]
 OrderIdPrefix = Annotated[
     str, matching(PREFIX, "Only orders whose ids begin with this.", f"must be {PREFIX_RULE}", "o-")
@@ -172,6 +173,12 @@ class OrderPath(msgspec.Struct, frozen=True):
     """What stands for `{order_id}` in a path."""
 
     order_id: OrderId
+
+
+class ActionPath(msgspec.Struct, frozen=True):
+    """What stands for `{action_id}` in a path."""
+
+    action_id: ActionId
 
 
 class OrderQuery(msgspec.Struct, frozen=True):

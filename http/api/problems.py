@@ -5,6 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from ...engine import (
+    ActionNotFound,
     BacklogFull,
     EngineStopped,
     IdempotencyKeyReused,
@@ -22,6 +23,7 @@ from ..wire.problem_details import ProblemKind
 
 PROBLEM_KINDS: ProblemKinds = {
     OrderNotFound: ProblemKind(HTTPStatus.NOT_FOUND, "order-not-found", "There is no such order"),
+    ActionNotFound: ProblemKind(HTTPStatus.NOT_FOUND, "action-not-found", "There is no such action"),
     OrderConflict: ProblemKind(HTTPStatus.CONFLICT, "order-conflict", "The order id is taken by another order"),
     TransitionRefused: ProblemKind(HTTPStatus.CONFLICT, "transition-refused", "The order's status does not allow this"),
     SubmissionTooLarge: ProblemKind(

@@ -7,10 +7,11 @@ from typing import Annotated
 
 import msgspec
 
-from ...engine import Event, FailureGroup, OrderRecord, OrderStatus, Outcome, Transition
+from ...engine import ActionState, BulkAction, Event, FailureGroup, OrderRecord, OrderStatus, Outcome, Transition
 from ...store.domain.order import format_cents
 from ...store.domain.record import rfc3339
 from .fields import (
+    ActionNumber,
     Amount,
     Count,
     Cursor,
@@ -123,6 +124,47 @@ class FailuresPayload(msgspec.Struct):
     groups: list[FailureGroupPayload]
 
 
+class PreviewPayload(msgspec.Struct):
+    """What an action on many orders would do."""
+
+    matched: Count
+    """How many orders it would move."""
+    examples: list[OrderPayload]
+    """The newest of them, ten at the most."""
+
+
+class StartedActionPayload(msgspec.Struct):
+    """An action on many orders that has begun."""
+
+    action_id: ActionNumber
+    matched: Count
+    """How many orders it is to move."""
+
+
+class ActionPayload(msgspec.Struct):
+    """An action on many orders, and how far it is."""
+
+    action_id: ActionNumber
+    action: str
+    """cancel, retry or settle."""
+    orders: str
+    """Which ones, in words for people."""
+    state: ActionState
+    matched: Count
+    """How many orders it was to move when it began."""
+    moved: Count
+    """How many it has moved."""
+    refused: Count
+    """How many had moved on when it came to them."""
+    reason: str | None
+    """Why; null where nobody said."""
+    by: str | None
+    """Who wants it: the name of the key; null without one."""
+    created_at: Timestamp
+    ended_at: Timestamp | None
+    """When it was done or stopped; null before."""
+
+
 class ControlPayload(msgspec.Struct):
     """What operators have set about the engine."""
 
@@ -211,6 +253,23 @@ def failure_group_payload(group: FailureGroup) -> FailureGroupPayload:
     """Failures with one error, as clients see them."""
     return FailureGroupPayload(
         group.error, group.count, group.waiting, rfc3339(group.first_us), rfc3339(group.last_us), group.example
+    )
+
+
+def action_payload(action: BulkAction) -> ActionPayload:
+    """An action on many orders, as clients see it."""
+    return ActionPayload(
+        str(action.id),
+        action.request.action,
+        action.request.told,
+        action.state,
+        action.matched,
+        action.moved,
+        action.refused,
+        action.reason,
+        action.cause.acted_by,
+        rfc3339(action.created_us),
+        None if action.ended_us is None else rfc3339(action.ended_us),
     )
 
 

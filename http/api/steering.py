@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from http import HTTPStatus
+from typing import Any, TypeAlias
 
-from ...engine import AuditEntry, ControlSnapshot, Engine, Reply
+from ...engine import ActionNotFound, AuditEntry, BulkAction, ControlSnapshot, Engine, Reply
 from ...store.domain.record import rfc3339
 from ..framework.body import B
 from ..framework.deferred import Deferred
@@ -12,10 +13,21 @@ from ..framework.parameters import NoParameters
 from ..framework.request import PlainRequest, Request
 from ..framework.request_headers import RequestHeaders
 from ..framework.response import Response
-from .parameters import AuditQuery
+from .fields import ACTION_ID
+from .parameters import AuditQuery, order_filter
 from .requests import decode_cursor
-from .responses import AuditEntryPayload, AuditPagePayload, ControlPayload, encode, encode_cursor
-from .steering_requests import PauseRequest, ProcessorsRequest, ResumeRequest
+from .responses import (
+    AuditEntryPayload,
+    AuditPagePayload,
+    ControlPayload,
+    PreviewPayload,
+    StartedActionPayload,
+    action_payload,
+    encode,
+    encode_cursor,
+    order_payload,
+)
+from .steering_requests import ActionRequest, PauseRequest, ProcessorsRequest, ResumeRequest, StopRequest
 
 Act: TypeAlias = Request[NoParameters, RequestHeaders, B]
 
@@ -48,6 +60,25 @@ class SteeringCalls:
         wanted = request.body
         return _control(self._engine.begin_set_processors(wanted.processors, wanted.reason or None, request.cause))
 
+    def start_action(self, request: Act[ActionRequest]) -> Response | Deferred[Response]:
+        """Move all orders that a filter means, or tell how many these are."""
+        wanted = request.body
+        orders, status = order_filter(wanted.where), wanted.status or None
+        if wanted.dry_run:
+            preview = self._engine.preview_action(wanted.action, orders, status)
+            return Response(encode(PreviewPayload(preview.matched, [order_payload(one) for one in preview.examples])))
+        started = self._engine.begin_action(wanted.action, orders, wanted.reason or None, status, request.cause)
+        return Deferred(started, lambda: _started(started.get()))
+
+    def read_action(self, request: PlainRequest) -> Response:
+        """How far an action on many orders is."""
+        return Response(encode(action_payload(self._engine.action(_action_id(request)))))
+
+    def stop_action(self, request: Act[StopRequest]) -> Deferred[Response]:
+        """Carry an action out no further; what it has moved stays moved."""
+        stopped = self._engine.begin_stop_action(_action_id(request), request.body.reason or None, request.cause)
+        return Deferred(stopped, lambda: Response(encode(action_payload(stopped.get()))))
+
     def audit(self, request: Request[AuditQuery, RequestHeaders, None]) -> Response:
         """What people have done to the engine and its orders, newest first, a page at a time."""
         query = request.query
@@ -56,6 +87,18 @@ class SteeringCalls:
         page = entries[: query.limit]
         cursor = encode_cursor(page[-1].id) if len(entries) > query.limit else None
         return Response(encode(AuditPagePayload([audit_entry_payload(entry) for entry in page], cursor)))
+
+
+def _action_id(request: Request[Any, Any, Any]) -> int:
+    text = request.path["action_id"]
+    if ACTION_ID.fullmatch(text) is None:
+        raise ActionNotFound(text)
+    return int(text)
+
+
+def _started(action: BulkAction) -> Response:
+    body = encode(StartedActionPayload(str(action.id), action.matched))
+    return Response(body, HTTPStatus.ACCEPTED, (("Location", f"/orders/actions/{action.id}"),))
 
 
 def _control(reply: Reply[ControlSnapshot]) -> Deferred[Response]:

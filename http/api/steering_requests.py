@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import NODEFAULT, UNSET, Meta, UnsetType
 
 from ...engine import InvalidOrder
 from ...engine.config import MAX_PROCESSORS
+from ...store.domain.act import Action
+from ...store.domain.bulk_action import NAMED_STATUSES
 from ...store.domain.errors import FieldFault, pointer_to
+from ...store.domain.lifecycle import SETTLED_RULE
 from ...store.domain.reason import REASON, REASON_RULE
 from ..framework.parameters import Parameter, matching, parameters_of, told_rule
 from ..wire.errors import InvalidBody
+from .parameters import FilterQuery
 from .requests import decode_object
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -35,6 +39,22 @@ Processors = Annotated[
         description="How many there are to be; null for as many as are configured.",
         extra=told_rule(f"must be a whole number from 1 to {MAX_PROCESSORS}, or null"),
     ),
+]
+ActionName = Annotated[
+    Literal["cancel", "retry", "settle"],
+    Meta(
+        description="A cancel is for Pending orders, a settle for those in Review; a retry for Failed ones and those "
+        "that wait for their next attempt, and for those in Review where `where` names that status.",
+        extra=told_rule("must be cancel, retry or settle"),
+    ),
+]
+SettledAs = Annotated[
+    Literal["Completed", "Failed"],
+    Meta(description="What they are settled as; for a settle only.", extra=told_rule(f"must be {SETTLED_RULE}")),
+]
+DryRun = Annotated[
+    bool,
+    Meta(description="Whether to tell what it would do, and do nothing.", extra=told_rule("must be true or false")),
 ]
 ActReason = Annotated[
     str,
@@ -60,6 +80,44 @@ class ProcessorsRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
 
     processors: Processors
     reason: ActReason | UnsetType = UNSET
+
+
+class ActionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What is to be done to all orders that a filter means."""
+
+    action: ActionName
+    where: FilterQuery
+    """Which orders, of those that the action is for; `{}` means all of these."""
+    status: SettledAs | UnsetType = UNSET
+    reason: ActReason | UnsetType = UNSET
+    dry_run: DryRun = False
+
+
+class StopRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How an action is to be stopped."""
+
+    reason: ActReason | UnsetType = UNSET
+
+
+def decode_action(body: bytes) -> ActionRequest:
+    """What is to be done to many orders. Raises as `decode_fields`."""
+    request = decode_fields(body, ActionRequest)
+    faults = []
+    action = Action(request.action)
+    is_settled = action is Action.SETTLE
+    if is_settled != (request.status is not UNSET):
+        faults.append(FieldFault("/status", "missing" if is_settled else "is for a settle only"))
+    known = NAMED_STATUSES[action]
+    if request.where.status is not UNSET and request.where.status not in known:
+        faults.append(FieldFault("/where/status", f"must be {' or '.join(known)} for a {action}"))
+    if faults:
+        raise InvalidBody(tuple(faults))
+    return request
+
+
+def decode_stop(body: bytes) -> StopRequest:
+    """How an action is to be stopped; an empty body says nothing of it. Raises as `decode_fields`."""
+    return decode_fields(body or b"{}", StopRequest)
 
 
 def decode_pause(body: bytes) -> PauseRequest:
@@ -88,20 +146,35 @@ def decode_fields(body: bytes, kind: type[T]) -> T:
         fields, faults = decode_object(body)
     except InvalidOrder as error:
         raise InvalidBody(error.faults) from None
-    known = parameters_of(kind)
-    faults += [FieldFault(pointer_to(name), "unknown field") for name in fields if name not in known]
-    found = {}
-    for name, parameter in known.items():
-        if name in fields:
-            try:
-                found[name] = _converted(fields[name], parameter)
-            except msgspec.ValidationError:
-                faults.append(FieldFault(pointer_to(name), parameter.rule))
-        elif parameter.default is NODEFAULT:
-            faults.append(FieldFault(pointer_to(name), "missing"))
+    found = _converted_fields(fields, kind, "", faults)
     if faults:
         raise InvalidBody(tuple(faults))
     return kind(**found)
+
+
+def _converted_fields(
+    fields: dict[str, Any], kind: type[msgspec.Struct], place: str, faults: list[FieldFault]
+) -> dict[str, Any]:
+    known = parameters_of(kind)
+    faults += [FieldFault(place + pointer_to(name), "unknown field") for name in fields if name not in known]
+    found: dict[str, Any] = {}
+    for name, parameter in known.items():
+        pointer = place + pointer_to(name)
+        if name not in fields:
+            if parameter.default is NODEFAULT:
+                faults.append(FieldFault(pointer, "missing"))
+        elif isinstance(parameter.type, type) and issubclass(parameter.type, msgspec.Struct):
+            if isinstance(fields[name], dict):
+                inner = _converted_fields(fields[name], parameter.type, pointer, faults)
+                found[name] = parameter.type(**inner)
+            else:
+                faults.append(FieldFault(pointer, "must be a JSON object"))
+        else:
+            try:
+                found[name] = _converted(fields[name], parameter)
+            except msgspec.ValidationError:
+                faults.append(FieldFault(pointer, parameter.rule))
+    return found
 
 
 def _converted(value: object, parameter: Parameter) -> object:

@@ -54,9 +54,11 @@ def with_filters(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that say which orders it is about; its last parameter is `**filters: Any`."""
     own = inspect.signature(command, eval_str=True).parameters.values()
     parameters = [parameter for parameter in own if parameter.kind is not inspect.Parameter.VAR_KEYWORD]
+    names = {parameter.name for parameter in parameters}  # a settle has a status of its own
     parameters += [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
         for name, kind in _OPTIONS.items()
+        if name not in names
     ]
     # Typer reads the signature and the annotations of the function that it calls.
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # any function may have one
@@ -79,7 +81,7 @@ def wanted(filters: dict[str, Any]) -> OrderFilter:
         if filters[name] is not None and pattern.fullmatch(filters[name]) is None:
             raise InvalidConfiguration(f"--{name} is none that an order can have: {filters[name]!r}.")
     return OrderFilter(
-        status=filters["status"],
+        status=filters.get("status"),
         user_id=filters["user"],
         order_id_prefix=filters["prefix"],
         error=filters["error"],

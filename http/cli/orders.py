@@ -27,6 +27,7 @@ from ..api.responses import (
     history_payload,
     order_payload,
 )
+from .bulk import Bulk, DryRunOption, EverythingOption, NoWaitOption
 from .console import (
     DEFAULT_DATABASE,
     DEFAULT_URL,
@@ -53,6 +54,9 @@ app = typer.Typer()
 
 Order = dict[str, Any]
 """An order as REST has it."""
+OneOrderArgument = Annotated[
+    str | None, typer.Argument(metavar="ORDER_ID", help="The order; leave it out for all that the options mean.")
+]
 ReasonOption = Annotated[str | None, typer.Option("--reason", help="Why; it goes into the order's history.")]
 
 
@@ -187,43 +191,82 @@ def status_command(
 
 
 @app.command("cancel")
+@with_filters
 def cancel_command(
-    order_id: OrderArgument,
+    order_id: OneOrderArgument = None,
     reason: ReasonOption = None,
+    everything: EverythingOption = False,
+    dry_run: DryRunOption = False,
+    no_wait: NoWaitOption = False,
     url: UrlOption = DEFAULT_URL,
     key: KeyOption = None,
     ca: CaOption = None,
     as_json: JsonOption = False,
+    **filters: Any,
 ) -> None:
-    """Have a running server cancel an order that is Pending."""
-    _show(_move(Server(url, key, ca), order_id, "cancel", reason=reason), as_json)
+    """Have a running server cancel an order that is Pending, or all such orders that the options mean."""
+    bulk = Bulk("cancel", wanted(filters), reason, None, everything, dry_run, no_wait)
+    if order_id is None:
+        bulk.run(Server(url, key, ca), as_json)
+    else:
+        bulk.check_single()
+        _show(_move(Server(url, key, ca), order_id, "cancel", reason=reason), as_json)
 
 
 @app.command("retry")
+@with_filters
 def retry_command(
-    order_id: OrderArgument,
+    order_id: OneOrderArgument = None,
     reason: ReasonOption = None,
+    everything: EverythingOption = False,
+    dry_run: DryRunOption = False,
+    no_wait: NoWaitOption = False,
     url: UrlOption = DEFAULT_URL,
     key: KeyOption = None,
     ca: CaOption = None,
     as_json: JsonOption = False,
+    **filters: Any,
 ) -> None:
-    """Have a running server handle an order again at once that is Failed, in Review, or waits for its next attempt."""
-    _show(_move(Server(url, key, ca), order_id, "retry", reason=reason), as_json)
+    """Have a running server handle an order again at once that is Failed, in Review, or waits for its next attempt.
+
+    Without ORDER_ID, all orders that the options mean: those that are Failed or wait for their next attempt, or those
+    in Review with --status Review.
+    """
+    bulk = Bulk("retry", wanted(filters), reason, None, everything, dry_run, no_wait)
+    if order_id is None:
+        bulk.run(Server(url, key, ca), as_json)
+    else:
+        bulk.check_single()
+        _show(_move(Server(url, key, ca), order_id, "retry", reason=reason), as_json)
 
 
 @app.command("settle")
+@with_filters
 def settle_command(
-    order_id: OrderArgument,
-    status: Annotated[str, argument("STATUS", _Settled, f"{SETTLED_RULE}.")],
+    order_id: OneOrderArgument = None,
+    status: Annotated[str | None, argument("STATUS", _Settled, f"{SETTLED_RULE}.")] = None,
+    settled: Annotated[str | None, option("--as", _Settled, "What many orders are settled as.")] = None,
     reason: ReasonOption = None,
+    everything: EverythingOption = False,
+    dry_run: DryRunOption = False,
+    no_wait: NoWaitOption = False,
     url: UrlOption = DEFAULT_URL,
     key: KeyOption = None,
     ca: CaOption = None,
     as_json: JsonOption = False,
+    **filters: Any,
 ) -> None:
-    """Have a running server end the Review of an order."""
-    _show(_move(Server(url, key, ca), order_id, "settle", status=status, reason=reason), as_json)
+    """Have a running server end the Review of an order, or with --as of all orders that the options mean."""
+    bulk = Bulk("settle", wanted(filters), reason, settled, everything, dry_run, no_wait)
+    if order_id is None:
+        if settled is None:
+            raise InvalidConfiguration(f"Name an order and {SETTLED_RULE}; or give --as, and say which orders.")
+        bulk.run(Server(url, key, ca), as_json)
+    else:
+        if status is None or settled is not None:
+            raise InvalidConfiguration(f"Settle one order as `ordermill settle ORDER_ID STATUS`: {SETTLED_RULE}.")
+        bulk.check_single()
+        _show(_move(Server(url, key, ca), order_id, "settle", status=status, reason=reason), as_json)
 
 
 def _move(server: Server, order_id: str, action: str, **given: str | None) -> Order:

@@ -13,6 +13,7 @@ from rich.table import Column, Table
 from ...engine.config import MAX_PROCESSORS
 from ...store import audit_log
 from ..api.steering import audit_entry_payload
+from .bulk import show_action
 from .console import (
     DEFAULT_DATABASE,
     DEFAULT_URL,
@@ -86,6 +87,26 @@ def processors_command(
     """Set how many processors a running server has, after a restart too."""
     body = {"processors": count} | ({} if reason is None else {"reason": reason})
     _show(Server(url, key, ca).put("control", "processors", body=msgspec.json.encode(body)), as_json)
+
+
+@app.command("action")
+def action_command(
+    action_id: Annotated[str, typer.Argument(metavar="ACTION_ID", help="The number of an action on many orders.")],
+    stop: Annotated[bool, typer.Option("--stop", help="Carry it out no further.")] = False,
+    reason: ReasonOption = None,
+    url: UrlOption = DEFAULT_URL,
+    key: KeyOption = None,
+    ca: CaOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show how far an action on many orders is, or stop it; what it has moved stays moved."""
+    server = Server(url, key, ca)
+    if stop:
+        body = {} if reason is None else {"reason": reason}
+        action = server.post("orders", "actions", action_id, "stop", body=msgspec.json.encode(body))
+    else:
+        action = server.get("orders", "actions", action_id)
+    show_action(action, as_json)
 
 
 @app.command("audit")

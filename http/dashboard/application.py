@@ -12,6 +12,7 @@ from cherrypy._cptools import HandlerWrapperTool, Toolbox  # type: ignore[import
 
 from ...engine import InvalidArgument
 from ...store.domain.errors import OrdermillError
+from ..framework.page_request import PageRequest
 from ..framework.problems import ProblemKinds, answer_for
 from ..wire import request_id
 from ..wire.errors import MethodNotAllowed, NoSuchResource
@@ -49,6 +50,7 @@ def pages(root: Pages, sign_in: SignIn, kinds: ProblemKinds) -> Any:
     application = cherrypy.Application(root, ROOT)
     tools = Toolbox("dashboard")
     tools.errors = HandlerWrapperTool(lambda handler: _with_errors(handler, root, sign_in, kinds))
+    application.request_class = PageRequest
     application.toolboxes = {"tools": cherrypy.tools, "dashboard": tools}
     application.merge(
         {

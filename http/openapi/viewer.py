@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
 from cherrypy._cptools import HandlerWrapperTool, Toolbox  # type: ignore[import-untyped]  # likewise
 
+from ..framework.page_request import PageRequest
 from ..framework.parameters import NoParameters, parse_query
 from ..wire import request_id
 from ..wire.conditional import matches, pack, takes_gzip
@@ -89,6 +90,7 @@ def pages(check_origin: Callable[[str, Mapping[str, str]], object]) -> Any:
     application = cherrypy.Application(Pages(), MOUNTED_AT)
     tools = Toolbox("docs")
     tools.problems = HandlerWrapperTool(partial(_with_problems, check_origin))
+    application.request_class = PageRequest
     application.toolboxes = {"tools": cherrypy.tools, "docs": tools}
     application.merge(
         {

@@ -8,7 +8,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from .record import ENGINE, Cause, utc
+from . import lifecycle
+from .lifecycle import Edge, OrderStatus
+from .record import ENGINE, Cause, OrderRecord, utc
 
 
 class Action(StrEnum):
@@ -23,6 +25,28 @@ class Action(StrEnum):
     CANCEL = "cancel"
     RETRY = "retry"
     SETTLE = "settle"
+
+
+def edge_of(action: Action, record: OrderRecord, now_us: int, settled: OrderStatus | None = None) -> Edge:
+    """The edge that an act takes an order along; whether the order is where it begins is up to `move`.
+
+    Args:
+        action: CANCEL, RETRY or SETTLE.
+        record: the order.
+        now_us: the queue's time, microseconds since 1970-01-01T00:00:00Z.
+        settled: what a SETTLE settles it as.
+    """
+    match action:
+        case Action.CANCEL:
+            return lifecycle.CANCEL
+        case Action.SETTLE if settled is not None:
+            return lifecycle.SETTLE[settled]
+        case _ if record.status is OrderStatus.REVIEW:
+            return lifecycle.RETRY_REVIEWED
+        case _ if record.ready_us is not None and record.ready_us > now_us:
+            return lifecycle.HURRY
+        case _:
+            return lifecycle.RETRY_FAILED
 
 
 class Act(NamedTuple):

@@ -101,6 +101,14 @@ class OrderNotFound(OrdermillError):
         super().__init__(f"There is no order {order_id!r}.")
 
 
+class ActionNotFound(OrdermillError):
+    """No bulk action has this number."""
+
+    def __init__(self, action_id: int | str) -> None:
+        self.action_id = action_id
+        super().__init__(f"There is no action {action_id}.")
+
+
 class OrderConflict(OrdermillError):
     """The order id is taken by an order with other content.
 

@@ -34,12 +34,14 @@ class HeldLedger:
     def hold(self, when: Callable[[Sequence[Order], Sequence[Move]], bool]) -> None:
         """Hold up each transaction of these orders and moves until the release."""
 
-        def record(ledger: Ledger, orders: Sequence[Order], moves: Sequence[Move], *more: Any) -> Recorded:
+        def record(
+            ledger: Ledger, orders: Sequence[Order], moves: Sequence[Move], *more: Any, **named: Any
+        ) -> Recorded:
             self.transactions.append((len(orders), len(moves)))
             if when(orders, moves) and not self._released.is_set():
                 self._reached.set()
                 assert self._released.wait(20), "the test has not released the ledger"
-            return self._original(ledger, orders, moves, *more)
+            return self._original(ledger, orders, moves, *more, **named)
 
         self._patch.setattr(Ledger, "record", record)
 
@@ -55,10 +57,12 @@ class HeldLedger:
         """Have the first transaction of such orders and moves fail."""
         errors = [error]
 
-        def record(ledger: Ledger, orders: Sequence[Order], moves: Sequence[Move], *more: Any) -> Recorded:
+        def record(
+            ledger: Ledger, orders: Sequence[Order], moves: Sequence[Move], *more: Any, **named: Any
+        ) -> Recorded:
             if errors and when(orders, moves):
                 raise errors.pop()
-            return self._original(ledger, orders, moves, *more)
+            return self._original(ledger, orders, moves, *more, **named)
 
         self._patch.setattr(Ledger, "record", record)
 

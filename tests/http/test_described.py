@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from urllib.parse import urlencode
 import pytest
 from jsonschema import Draft202012Validator
 
-from ordermill.engine import Engine, Order, OrderEngine, Reject, StoreUnavailable
+from ordermill.engine import ActionState, Engine, Order, OrderEngine, Reject, StoreUnavailable
 from ordermill.engine.actors import steering
 from ordermill.http.api.event_feed import EventFeed
 from ordermill.http.api.problems import PROBLEM_KINDS
@@ -26,7 +27,7 @@ from ordermill.http.security.keyring import Keyring
 from ordermill.http.security.protection import UNPROTECTED
 from ordermill.http.transport.buffer_budget import BufferBudget
 from ordermill.http.wire.request_head import MAX_FIELDS, MAX_TARGET_BYTES
-from ordermill.store import audit_log, event_log, failures, queries, search
+from ordermill.store import audit_log, bulk_actions, event_log, failures, queries, search
 from ordermill.store.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -106,6 +107,15 @@ def completed(client: Client, *order_ids: str) -> Client:
     return client
 
 
+AS_JSON = {"Content-Type": "application/json"}
+
+
+def finished(client: Client, action_id: int) -> None:
+    """Wait until an action on many orders is over."""
+    while client.engine.action(action_id).state is ActionState.RUNNING:
+        time.sleep(0.002)
+
+
 def reject(_: Order) -> None:
     """A handler."""
     raise Reject("nothing to pay")
@@ -129,6 +139,13 @@ def begin(start_server: Start, gate: Held, request: pytest.FixtureRequest) -> Ca
                 return completed(start_server(reject), "o-1")
             case "listOrders" | "listFailures":
                 return completed(start_server(reject), "o-0", "o-1")
+            case "startAction" | "readAction" | "stopAction":
+                client = completed(start_server(reject), "o-0", "o-1")
+                client.post("/control/pause", {})
+                if name != "startAction":
+                    client.send("POST", "/orders/actions", Request("startAction").body("application/json"), AS_JSON)
+                    finished(client, 1)
+                return client
             case "readAudit":
                 client = start_server()
                 client.post("/control/pause", {})
@@ -348,7 +365,7 @@ def provoke(start_server: Start, gate: Held, monkeypatch: pytest.MonkeyPatch, tm
             case "transition-refused":
                 completed(client, "o-1")
             case _:
-                assert kind == "order-not-found"
+                assert kind in {"order-not-found", "action-not-found"}
         return call.send(client)
 
     def failing(kind: str, call: Request) -> Reply:
@@ -364,13 +381,14 @@ def provoke(start_server: Start, gate: Held, monkeypatch: pytest.MonkeyPatch, tm
                 fail_with(StoreUnavailable(OSError("disk I/O error")), monkeypatch, event_log, "last_id")
                 fail_with(StoreUnavailable(OSError("disk I/O error")), monkeypatch, audit_log, "page")
                 fail_with(StoreUnavailable(OSError("disk full")), monkeypatch, steering, "write_control")
+                fail_with(StoreUnavailable(OSError("disk full")), monkeypatch, bulk_actions, "start", "find", "stop")
             case _:
                 assert kind == "blank"
                 calls = ["submit", "wait", "cancel", "retry", "settle", "metrics"]
-                calls += ["control", "pause", "resume", "set_processors"]
+                calls += ["action", "stop_action", "control", "pause", "resume", "set_processors"]
                 for engine_type in (Engine, LoopEngine):
                     fail_with(RuntimeError(), monkeypatch, engine_type, *(f"begin_{name}" for name in calls))
-                reads = ("order", "history", "order_page", "failures", "audit", "last_event_id")
+                reads = ("order", "history", "order_page", "failures", "audit", "last_event_id", "action")
                 fail_with(RuntimeError(), monkeypatch, Engine, *reads)
                 for engine_type in (OrderEngine, RemoteEngine):
                     fail_with(RuntimeError(), monkeypatch, engine_type, "unready_reasons", "dead_actors")

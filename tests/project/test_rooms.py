@@ -55,9 +55,11 @@ ROOMS: dict[str, dict[str, str]] = {
         "control": "audit_log statements translation tables domain",
         "failures": "statements tables domain",
         "arrival": "statements tables domain",
+        "bulk_actions": "search audit_log statements translation tables domain",
         "search": "queries arrival failures rows statements tables domain",
         "audit_log": "statements tables domain",
-        "ledger": "arrival audit_log failures queries idempotency totals statements translation rows tables domain",
+        "ledger": "bulk_actions arrival audit_log failures queries idempotency totals statements translation rows"
+        " tables domain",
         "retention": "failures event_log export queries totals statements translation tables domain",
         "queries": "rows statements tables domain",
         "event_log": "rows statements domain",

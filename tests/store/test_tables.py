@@ -10,6 +10,7 @@ from peewee import Model, SqliteDatabase
 from ordermill.store.statements import run
 from ordermill.store.tables import (
     AuditLogModel,
+    BulkActionModel,
     ClockStepModel,
     ControlModel,
     EngineModel,
@@ -24,6 +25,7 @@ from ordermill.store.tables import (
 
 MODELS: list[Any] = [
     AuditLogModel,
+    BulkActionModel,
     ClockStepModel,
     ControlModel,
     EngineModel,

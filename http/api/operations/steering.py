@@ -2,31 +2,57 @@
 
 from __future__ import annotations
 
-from ....engine import FieldFault
+from http import HTTPStatus
+
+from ....engine import ActionNotFound, ActionState, FieldFault
 from ....store.domain.act import Action
 from ....store.domain.reason import reason_faults
 from ...framework.parameters import NoParameters
 from ...framework.request import NOTHING, Inputs
 from ...framework.request_headers import RequestHeaders
-from ...framework.route import Operation, Tag
+from ...framework.route import Operation, Result, Tag
 from ...wire.errors import InvalidBody
-from ..parameters import AuditQuery
-from ..responses import AuditEntryPayload, AuditPagePayload, ControlPayload
+from ..parameters import ActionPath, AuditQuery, FilterQuery
+from ..responses import (
+    ActionPayload,
+    AuditEntryPayload,
+    AuditPagePayload,
+    ControlPayload,
+    PreviewPayload,
+    StartedActionPayload,
+)
 from ..steering_requests import (
+    ActionRequest,
     PauseRequest,
     ProcessorsRequest,
     ResumeRequest,
+    StopRequest,
+    decode_action,
     decode_pause,
     decode_processors,
     decode_resume,
+    decode_stop,
 )
-from .common import ASKING, STOPPING, asked, json_body, ok
+from .common import ASKING, STOPPING, asked, in_json, json_body, ok
 
 _AT = "2026-11-23T06:39:00.090788Z"
 _UNTIL = "2026-11-23T06:49:00.090788Z"
 _WHY = "the provider is down"
 _REQUEST_ID = "5f1d09a3c2b7-1"
 _RUNNING = ControlPayload(False, None, None, 8)
+_DONE = ActionPayload(
+    "1",
+    Action.RETRY,
+    "orders where error=rejected",
+    ActionState.DONE,
+    2,
+    2,
+    0,
+    "mended",
+    None,
+    _AT,
+    _UNTIL,
+)
 _NO_REASON = InvalidBody(tuple(reason_faults("")))
 
 READ_CONTROL = Operation(
@@ -66,6 +92,46 @@ SET_PROCESSORS = Operation(
     results=(ok("There are so many from now on.", ControlPayload, ControlPayload(False, None, None, 16)),),
     problems=(InvalidBody((FieldFault("/processors", "missing"),)), *ASKING),
     remark="Processors that are too many end when they have nothing to do.",
+)
+START_ACTION = Operation(
+    "startAction",
+    Tag.OPERATORS,
+    Inputs(
+        NoParameters,
+        RequestHeaders,
+        json_body(ActionRequest, ActionRequest("retry", FilterQuery(error="rejected"), reason="mended"), decode_action),
+    ),
+    results=(
+        Result(
+            HTTPStatus.ACCEPTED,
+            "It has begun: it moves some orders between two commits, and goes on after a restart.",
+            in_json(StartedActionPayload, StartedActionPayload("1", 2)),
+            {"Location": True},
+        ),
+        ok("What it would do, where `dry_run` is true.", PreviewPayload, PreviewPayload(0, [])),
+    ),
+    problems=(InvalidBody((FieldFault("/action", "missing"),)), *ASKING),
+    remark="Orders that come later are not touched.",
+)
+READ_ACTION = Operation(
+    "readAction",
+    Tag.OPERATORS,
+    NOTHING,
+    results=(ok("The action.", ActionPayload, _DONE),),
+    problems=(ActionNotFound(1), *ASKING),
+    path=ActionPath,
+)
+STOP_ACTION = Operation(
+    "stopAction",
+    Tag.OPERATORS,
+    Inputs(
+        NoParameters,
+        RequestHeaders,
+        json_body(StopRequest, StopRequest("not these"), decode_stop, is_optional=True),
+    ),
+    results=(ok("The action, which may be over already.", ActionPayload, _DONE),),
+    problems=(_NO_REASON, ActionNotFound(1), *ASKING),
+    path=ActionPath,
 )
 READ_AUDIT = Operation(
     "readAudit",

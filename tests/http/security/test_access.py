@@ -36,6 +36,9 @@ ALLOWED = {
     ("POST", "/orders/{order_id}/cancel"): {SUBMIT, OPERATE},
     ("POST", "/orders/{order_id}/retry"): {OPERATE},
     ("POST", "/orders/{order_id}/settle"): {OPERATE},
+    ("POST", "/orders/actions"): {OPERATE},
+    ("GET", "/orders/actions/{action_id}"): {READ, OPERATE},
+    ("POST", "/orders/actions/{action_id}/stop"): {OPERATE},
     ("GET", "/failures"): {READ, OPERATE},
     ("GET", "/events?timeout=0"): {READ, OPERATE},
     ("GET", "/control"): {READ, OPERATE},
@@ -52,6 +55,7 @@ PUBLIC = [
         *("/docs", "/docs/docs.js", "/docs/docs.css", "/docs/swagger.js", "/docs/swagger.css"),
     )
 ]
+OF_ALL_USERS = ("/control", "/audit", "/failures", "/orders/actions")
 SETS_OF_ROLES = [set(roles) for size in (1, 2, 3) for roles in itertools.combinations(Role, size)]
 
 
@@ -94,6 +98,7 @@ def body_for(path: str, order: MakeOrder) -> object:
         "/orders/bulk": [order()],
         "/orders/{order_id}/settle": SETTLEMENT,
         "/control/processors": {"processors": 2},
+        "/orders/actions": {"action": "retry", "where": {}},
     }.get(path)
 
 
@@ -112,7 +117,9 @@ def test_every_route_is_here(start_engine: Callable[..., OrderEngine]) -> None:
 
 @pytest.mark.parametrize(("method", "path"), ALLOWED)
 def test_without_a_key_nothing_is_done(guarded: Guarded, order: MakeOrder, method: str, path: str) -> None:
-    reply = guarded.send(None, method, path.format(order_id="o-1"), body_for(path, order) if method != "GET" else None)
+    reply = guarded.send(
+        None, method, path.format(order_id="o-1", action_id="1"), body_for(path, order) if method != "GET" else None
+    )
 
     assert (reply.status, reply.json["type"]) == (401, "urn:ordermill:problem:key-required")
     assert reply.headers["WWW-Authenticate"] == 'Bearer realm="ordermill"'
@@ -126,10 +133,10 @@ def test_a_key_is_good_for_what_its_roles_allow(
 ) -> None:
     content = body_for(path, order) if method != "GET" else None
 
-    reply = guarded.send(guarded.key(*roles), method, path.format(order_id="o-1"), content)
+    reply = guarded.send(guarded.key(*roles), method, path.format(order_id="o-1", action_id="1"), content)
 
     if roles & ALLOWED[method, path]:
-        assert reply.status in (200, 201, 404)  # the order that it names is not there
+        assert reply.status in (200, 201, 202, 404)  # the order that it names is not there
     else:
         assert (reply.status, reply.json["type"]) == (403, "urn:ordermill:problem:key-not-enough")
         assert reply.headers["WWW-Authenticate"] == 'Bearer realm="ordermill", error="insufficient_scope"'
@@ -151,7 +158,7 @@ def test_options_needs_no_key_since_browsers_ask_before_they_send_one(guarded: G
 @pytest.mark.parametrize(("method", "path"), ALLOWED)
 def test_head_asks_for_the_same_key_as_get(guarded: Guarded, method: str, path: str) -> None:
     if method == "GET":
-        assert guarded.send(None, "HEAD", path.format(order_id="o-1")).status == 401
+        assert guarded.send(None, "HEAD", path.format(order_id="o-1", action_id="1")).status == 401
 
 
 @pytest.mark.parametrize(
@@ -202,12 +209,17 @@ class TestBoundKey:
 
     @pytest.mark.parametrize(
         ("method", "path"),
-        [(method, path) for method, path in ALLOWED if path.startswith(("/control", "/audit", "/failures"))],
+        [
+            (method, path)
+            for method, path in ALLOWED
+            if path.startswith(("/control", "/audit", "/failures", "/orders/actions"))
+        ],
     )
     def test_what_concerns_all_users_needs_a_key_that_is_bound_to_none(
         self, guarded: Guarded, all_roles: str, order: MakeOrder, method: str, path: str
     ) -> None:
-        reply = guarded.send(all_roles, method, path, body_for(path, order) if method != "GET" else None)
+        content = body_for(path, order) if method != "GET" else None
+        reply = guarded.send(all_roles, method, path.format(action_id="1"), content)
 
         assert reply.status == 403
         assert not guarded.client.engine.control().paused

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -119,3 +121,35 @@ def test_the_cookie_is_read_back_among_others(begin: Callable[..., Sessions], ke
 def test_over_tls_the_browser_sends_the_cookie_over_nothing_else() -> None:
     assert "Secure" in set_cookie("x", is_secure=True)
     assert "Secure" not in set_cookie("x", is_secure=False)
+
+
+@pytest.mark.parametrize(
+    ("cookies", "session"),
+    [
+        ("", ""),
+        ("ordermill_session=a.b.c", "a.b.c"),
+        ("x=1; ordermill_session = a.b.c ;y=2", "a.b.c"),
+        ("ordermill_session=a; ordermill_session=b", "a"),
+        ("xordermill_session=a; ordermill_sessionx=b; =c; ordermill_session", ""),
+        ('ordermill_session="a"', '"a"'),
+    ],
+)
+def test_the_session_is_found_among_other_cookies(cookies: str, session: str) -> None:
+    assert session_of(cookies) == session
+
+
+WORST = [unit * (30_000 // len(unit)) for unit in ("\\", "\\134", '\\"', ";", "=", "a=b;", 'a="', "expires=Wed, ")]
+
+
+@pytest.mark.usefixtures("key")
+@pytest.mark.parametrize("start", ["", 'ordermill_session="', 'ordermill_session=a; x="'])
+@pytest.mark.parametrize("path", ["/orders", "/dashboard/", "/docs"])
+def test_no_cookie_holds_up_the_server(start_server: Callable[..., Any], file: Path, path: str, start: str) -> None:
+    client = start_server(keys_file=str(file))
+    took = []
+    for worst in WORST:
+        before = time.process_time()
+        client.get(path, Cookie=f'{start}{worst}"')
+        took.append(time.process_time() - before)
+
+    assert max(took) < 0.5, took
