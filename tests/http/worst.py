@@ -1,8 +1,8 @@
 """The ten worst things that are known, all at the same time, beside normal clients.
 
-`python tests/http/worst.py --seconds 300`: a real `ordermill serve` with keys, a process of strangers without one and of
-a caller whose key is good for its own user only, and normal clients that send orders and ask for them: first alone, then
-among the others, then alone again, when all that the others held has to be free.
+`python tests/http/worst.py --seconds 300`: a real `ordermill serve` with keys, a process of strangers without one and
+of a caller whose key is good for its own user only, and normal clients that send orders and ask for them: first alone,
+then among the others, then alone again, when all that the others held has to be free.
 """
 
 from __future__ import annotations
@@ -134,15 +134,8 @@ class Attacker:
     async def fill(self) -> None:
         """Store what is to be listed."""
         for batch in range(4):
-            orders = [
-                {
-                    "order_id": f"l-{batch}-{number}",
-                    "user_id": "mallory",
-                    "item_ids": ["x" * 64] * 100,
-                    "total_amount": 1,
-                }
-                for number in range(500)
-            ]
+            large = {"user_id": "mallory", "item_ids": ["x" * 64] * 100, "total_amount": 1}
+            orders = [large | {"order_id": f"l-{batch}-{number}"} for number in range(500)]
             await self._send(b"POST", b"/orders/bulk", json.dumps(orders).encode())
 
     async def _submit(self, kind: bytes, items: list[str], lines: bytes = b"", name: bytes = b"") -> bytes:
