@@ -45,25 +45,29 @@ def start_engine(database: Path, **settings: Any) -> OrderEngine:
     return OrderEngine(database, max_backlog=10_000_000, **{"handler": do_nothing, **settings})
 
 
-def submit_in_lots(engine: OrderEngine, orders: Iterable[Order]) -> None:
+def submit_in_lots(engine: OrderEngine, orders: Iterable[Order], lot: int = raw.LOT) -> None:
     """Submit from one thread, a lot at a time, each acknowledged before the next."""
     rest = iter(orders)
-    while lot := list(islice(rest, raw.LOT)):
-        engine.submit_many(lot)
+    while some := list(islice(rest, lot)):
+        engine.submit_many(some)
 
 
-def complete_in_lots(database: Path, count: int) -> Figures:
+def complete_in_lots(database: Path, count: int, lot: int = raw.LOT, clients: int = 1) -> Figures:
     """Submit orders in lots, and wait until all are Completed.
 
     Args:
         database: its file, new or with orders already.
         count: how many.
+        lot: orders in each lot.
+        clients: threads that submit, each a share of the orders.
     """
     orders = list(make_orders(count))
-    with start_engine(database) as engine:
+    with start_engine(database) as engine, ThreadPoolExecutor(clients) as threads:
         before = engine.metrics().total_orders_processed
         with Stopwatch() as watch:
-            submit_in_lots(engine, orders)
+            shares = [orders[number * count // clients : (number + 1) * count // clients] for number in range(clients)]
+            for submitted in [threads.submit(submit_in_lots, engine, share, lot) for share in shares]:
+                submitted.result()
             completed = engine.drain(DRAIN_SECONDS).total_orders_processed - before
     if completed != count:
         raise MeasurementFailed(f"{completed} of {count} orders were completed")

@@ -103,10 +103,10 @@ class ProcessorActor(EngineActor):
         return outcome.trouble if isinstance(outcome, NotBegun) else None
 
     def _step(self, record: OrderRecord, outcome: Outcome) -> Move | HandlerLost | HandlerNotBegun:
+        if isinstance(outcome, Returned):
+            return move(record, lifecycle.COMPLETE, self._context.clock.now_us())
         now, config = self._context.now(), self._context.config
         match outcome:
-            case Returned():
-                return move(record, lifecycle.COMPLETE, now.at_us)
             case Rejected(text):
                 reason = f"rejected: {text}"
                 return move(record, lifecycle.FAIL, now.at_us, reason, error=reason)

@@ -14,6 +14,7 @@ from .errors import TransitionRefused
 from .lifecycle import Edge, OrderStatus
 from .order import Order
 
+_PENDING = OrderStatus.PENDING  # to look it up in the enumeration takes as long as to make a record
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -125,7 +126,7 @@ class Transition(msgspec.Struct, frozen=True):
         return utc(self.at_us)
 
 
-class Move(NamedTuple):
+class Move(msgspec.Struct, frozen=True, gc=False):
     """An order's step along an edge, not recorded yet."""
 
     edge: Edge
@@ -164,17 +165,22 @@ def move(
     """
     if record.status is not edge.source:
         raise TransitionRefused(record.order_id, record.status, edge.target)
-    at_us = max(at_us, record.updated_us)
-    if edge.target is not OrderStatus.PENDING:
+    if at_us < record.updated_us:
+        at_us = record.updated_us
+    failures = record.failures + (error is not None)
+    if edge.target is not _PENDING:
         ready_us = None
-    elif ready_us is None:
-        ready_us = at_us
+    else:
+        if ready_us is None:
+            ready_us = at_us
+        if edge in lifecycle.RETRIES:
+            failures = 0
     after = OrderRecord(
         record.order,
         record.sequence,
         edge.target,
         record.attempts + (edge is lifecycle.ASSIGN),
-        0 if edge in lifecycle.RETRIES else record.failures + (error is not None),
+        failures,
         record.created_us,
         at_us,
         ready_us,

@@ -6,6 +6,7 @@ import sqlite3
 from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace
 from peewee import IntegrityError, SqliteDatabase
 
 from ordermill.engine.testing import make_order
@@ -248,7 +249,7 @@ def test_a_row_that_the_schema_refuses_takes_the_whole_transaction_with_it(
     writer: SqliteDatabase, ledger: Ledger
 ) -> None:
     a, b = accept(ledger, "a", "b")
-    impossible = move(b, lifecycle.ASSIGN, 20)._replace(reason=None)  # type: ignore[arg-type]
+    impossible = replace(move(b, lifecycle.ASSIGN, 20), reason=None)
 
     with pytest.raises((IntegrityError, sqlite3.IntegrityError)):
         ledger.record([make_order("c")], [move(a, lifecycle.ASSIGN, 20), impossible], 20)
