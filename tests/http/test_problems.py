@@ -161,7 +161,7 @@ def test_an_unexpected_error_is_500_without_a_word_about_the_inside(
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError(SECRETS)
 
-    for name in ("begin_submit", "order", "history", "orders", "begin_cancel", "begin_metrics", "unready_reasons"):
+    for name in ("begin_submit", "order", "history", "order_page", "begin_cancel", "begin_metrics", "unready_reasons"):
         monkeypatch.setattr(LoopEngine, name, fail)
 
     for reply in (

@@ -69,11 +69,11 @@ def test_the_description_is_served_as_it_is_made(client: Client) -> None:
 
 
 def test_the_limit_of_an_order_is_written_down_and_kept(client: Client, order: Callable[..., dict[str, Any]]) -> None:
-    assert "A body has 1 MiB at the most." in DOCUMENT["paths"]["/orders"]["post"]["description"]
+    assert "A body has 64 KiB at the most." in DOCUMENT["paths"]["/orders"]["post"]["description"]
     body = json.dumps(order())
 
-    assert client.post_text(body + " " * (2**20 - len(body))).status == 201
-    assert client.post_text(body + " " * (2**20 - len(body) + 1)).status == 413
+    assert client.post_text(body + " " * (2**16 - len(body))).status == 201
+    assert client.post_text(body + " " * (2**16 - len(body) + 1)).status == 413
 
 
 @pytest.mark.parametrize("document", [DOCUMENT, GUARDED], ids=["open", "guarded"])

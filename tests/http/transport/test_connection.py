@@ -238,7 +238,7 @@ def test_a_client_that_leaves_while_it_waits_gives_its_place_back_at_once(
     places = held.application._router.find("GET", "/orders/o-1").route.handler.__self__._waiting
 
     def wait_until_taken(places_left: int) -> None:
-        while places._value != places_left:
+        while places._free != places_left:
             assert held.get("/healthz").status == 200
 
     with held.raw() as first:
