@@ -41,20 +41,21 @@ class Reservation:
         budget: what it is from.
     """
 
-    __slots__ = ("_budget", "_taken")
+    __slots__ = ("_budget", "taken")
 
     def __init__(self, budget: BufferBudget) -> None:
         self._budget = budget
-        self._taken = 0
+        self.taken = 0
+        """How much of that is the budget's."""
 
     def hold(self, size: int) -> bool:
         """Hold so many bytes in all, more or fewer than before; False, and nothing changes, where memory is short."""
         wanted = max(0, size - OWN_BYTES)
-        if wanted == self._taken:
+        if wanted == self.taken:
             return True
-        if not self._budget.take(wanted - self._taken):
+        if not self._budget.take(wanted - self.taken):
             return False
-        self._taken = wanted
+        self.taken = wanted
         return True
 
 

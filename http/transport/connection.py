@@ -222,11 +222,10 @@ class Connection(asyncio.Protocol):
             if self._open is None and not self._open_next():
                 self._wait_for_more()
                 return False
-            received = reader.read_body()
-            if received is None:
+            if not reader.read_body():
                 self._wait_for_more()
                 return False
-            (content,) = received
+            content = reader.take_body()
             if content is not None and len(content) > OWN_BYTES and not self._bodies.hold(len(content)):
                 raise ServerBusy
         except HttpError as fault:
@@ -400,8 +399,10 @@ class Connection(asyncio.Protocol):
         self._is_answering = False
         self._pending = None
         self.last_used = self._loop.time()
-        self._received.hold(0)
-        self._bodies.hold(0)
+        if self._received.taken:
+            self._received.hold(0)
+        if self._bodies.taken:
+            self._bodies.hold(0)
         if not self._is_kept:
             self._hang_up()
         elif not self._is_advancing and (self._reader.has_begun or self._is_ended_by_client or self._is_unread):

@@ -20,12 +20,10 @@ class ConnectionServer(Protocol):
     socket_seconds: int
     request_seconds: int
     buffers: Buffers
+    run_aside: RunAside
+    """Runs in a thread what may block."""
     connections: set[Any]
     """Those that are open: each adds itself, and takes itself off."""
-
-    @property
-    def run_aside(self) -> RunAside:
-        """Runs in a thread what may block."""
 
     @property
     def keeps_connections(self) -> bool:

@@ -17,12 +17,13 @@ class RequestReader:
     the body is asked for or kept.
     """
 
-    __slots__ = ("_chunks", "_is_skipping", "_looked_at", "_received", "_skipped", "head", "is_lost")
+    __slots__ = ("_body", "_chunks", "_is_skipping", "_looked_at", "_received", "_skipped", "head", "is_lost")
 
     def __init__(self) -> None:
         self._received: bytes | bytearray = b""
         self._looked_at = 0
         self._chunks: ChunkedBody | None = None
+        self._body: bytes | None = None
         self._is_skipping = False
         self._skipped = 0
         self.head: Head | None = None
@@ -97,43 +98,55 @@ class RequestReader:
         elif head.length is not None and head.length > max_bytes:
             raise ContentTooLarge(f"The body has {head.length} bytes; {max_bytes} are taken at the most.")
 
-    def read_body(self) -> tuple[bytes | None] | None:
-        """The body, alone in a tuple, and None there where none was announced or wanted; None while it is not there.
+    def read_body(self) -> bool:
+        """Whether the body is there as a whole; `take_body` gives it then.
 
         Raises:
             HttpError: there is something wrong with it, so that nobody can tell what follows.
         """
         head = self.head
         assert head is not None
-        body: bytes | bytearray | None = None
-        if self.is_lost:
-            return (None,)
         if self._chunks is not None:
-            if not isinstance(self._received, bytearray):
-                self._received = bytearray(self._received)
-            try:
-                if not self._chunks.take(self._received):
-                    return None
-            except ContentTooLarge:
-                if not self._is_skipping:
-                    raise
-                self.is_lost = True  # nobody waits for the end of what nobody wants
-            body, self._chunks = self._chunks.content, None
-        elif self._skipped:
-            part = min(self._skipped, len(self._received))
-            self._received = self._received[part:]
-            self._skipped -= part
-            if self._skipped:
-                return None
-        elif head.length is not None:
-            if len(self._received) < head.length:
-                return None
-            if len(self._received) == head.length:
-                body, self._received = self._received, b""
+            return self.is_lost or self._read_chunks(self._chunks)
+        if self._skipped:
+            return self.is_lost or self._skip()
+        length = head.length
+        if length is not None and not self._is_skipping:
+            received = self._received
+            if len(received) < length:
+                return False
+            if len(received) == length:
+                self._body, self._received = bytes(received), b""
             else:
-                body, self._received = self._received[: head.length], self._received[head.length :]
+                self._body, self._received = bytes(received[:length]), received[length:]
+        return True
+
+    def take_body(self) -> bytes | None:
+        """The body that has been read; None where none was announced, or wanted. What follows is the next request."""
         self.head = None
-        return (None if self._is_skipping or body is None else bytes(body),)
+        body, self._body = self._body, None
+        return body
+
+    def _read_chunks(self, chunks: ChunkedBody) -> bool:
+        if not isinstance(self._received, bytearray):
+            self._received = bytearray(self._received)
+        try:
+            if not chunks.take(self._received):
+                return False
+        except ContentTooLarge:
+            if not self._is_skipping:
+                raise
+            self.is_lost = True  # nobody waits for the end of what nobody wants
+        if not self._is_skipping:
+            self._body = bytes(chunks.content)
+        self._chunks = None
+        return True
+
+    def _skip(self) -> bool:
+        part = min(self._skipped, len(self._received))
+        self._received = self._received[part:]
+        self._skipped -= part
+        return not self._skipped
 
     def end(self) -> HttpError | None:
         """The client sends nothing more: what is wrong with that, if it is within a request."""

@@ -80,6 +80,8 @@ class HttpServer:
         self.wake_ups = WakeUps()
         """For other threads that have something to do in the loop."""
         self.loop: asyncio.AbstractEventLoop
+        self.run_aside: RunAside
+        """Runs in a thread what may block."""
         self.ready = False
         """Whether requests are taken."""
         self._errors = BoundedLog(_log)
@@ -133,6 +135,7 @@ class HttpServer:
         self._mounts = sorted(map(self._mount, self._apps), key=lambda mount: -len(mount.path))
         assert not self._mounts[-1].path, "mount one at the root: it answers what no other does"
         self._workers = Workers(self._config.threads, self.wake_ups)
+        self.run_aside = self._workers.run
         self.loop = loop = new_event_loop()
         self._handshakes = Handshakes(loop, self._begin_opening, self.socket_seconds)
         if self.tls is not None:
@@ -173,11 +176,6 @@ class HttpServer:
     def keeps_connections(self) -> bool:
         """Whether a connection may stay open after its answer."""
         return not self._is_stopping and len(self.connections) <= self._config.max_idle_connections
-
-    @property
-    def run_aside(self) -> RunAside:
-        """Runs in a thread what may block."""
-        return self._workers.run
 
     def open(self, request: WireRequest) -> OpenRequest:
         """Have a request judged by its head, before anything is done about its body."""
