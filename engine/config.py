@@ -180,6 +180,22 @@ class EngineConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_abandoned: Annotated[
         int, Meta(ge=0, description="Handlers that have overrun their time and run on, while processors are replaced.")
     ] = 100
+    breaker_failures: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(
+            description="Attempts that fail one after another with one class of error, after which the engine pauses "
+            "itself; never by default."
+        ),
+    ] = None
+    breaker_seconds: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=_MAX_SECONDS,
+            description="How long the engine waits then until it tries one order, again and again, in seconds; it goes "
+            "on when one succeeds.",
+        ),
+    ] = 30.0
     on_interrupted: Annotated[
         OnInterrupted,
         Meta(description="What becomes of an order whose handler was cut short, without a probe: retry or review."),
@@ -210,7 +226,8 @@ class EngineConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         ),
     ] = False
     window: Annotated[
-        int, Meta(ge=1, description="Pending orders held in memory; all others wait in the database.")
+        int,
+        Meta(ge=1, description="Pending orders kept in memory, so that they need not be read when they are claimed."),
     ] = 2_000
     stop_seconds: Annotated[
         float,

@@ -59,7 +59,6 @@ def recover(database: Database, context: EngineContext, begun: Begun) -> Recover
     """
     ledger = Ledger(database)
     _let_wait_no_longer(ledger, context)
-    head_us = queries.next_ready_us(database, 0)
     crash = _Crash.of(_if_of_this_past(begun, database), queries.attempts_in_hand(database))
     count: Counter[OrderStatus] = Counter()
     while records := queries.processing(database, _BATCH):
@@ -67,9 +66,9 @@ def recover(database: Database, context: EngineContext, begun: Begun) -> Recover
         effects = [None if reply is None else reply.get() for reply in replies]
         now = context.now()
         moves = [
-            put_back(record, now, _UNBEGUN, head_us)
+            put_back(record, now, _UNBEGUN)
             if effect is None
-            else settle(record, effect, now, crash.reason, context.config, head_us, pays=record.attempt in crash.payers)
+            else settle(record, effect, now, crash.reason, context.config, pays=record.attempt in crash.payers)
             for record, effect in zip(records, effects, strict=True)
         ]
         log_transitions(ledger.record((), moves, now.at_us), ())

@@ -38,6 +38,8 @@ class ControlSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """When the pause ends by itself, microseconds since 1970-01-01T00:00:00Z; None where somebody has to end it."""
     reason: str | None
     """Why it is paused, in words for people; None where nobody said, or where it is not."""
+    error: str | None
+    """The class of error that the engine has paused itself for; None where somebody has, or where it is not paused."""
     processors: int
     """How many processors there are."""
 

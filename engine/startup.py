@@ -126,7 +126,7 @@ def start_actors(
         backlog = Backlog(config, clock, sum(totals[status] for status in lifecycle.BACKLOG), users)
         context.intake = IntakeActor.start(context, backlog, own_reader)
         undo.callback(context.intake.stop)
-        context.pool = PoolActor.start(context, own_reader)
+        context.pool = PoolActor.start(context)
         undo.pop_all()
     context.pool.tell(messages.WakeUp())
     context.recorder.tell(messages.PruneOrders())

@@ -30,6 +30,7 @@ CREATE TABLE orders (
               CHECK ((ready_at IS NOT NULL) = (status = 'Pending')),
   last_error  TEXT,                             -- what went wrong in the last failed attempt; NULL before the first
   keyed_at    INTEGER,                          -- when an idempotency key last came with it; NULL where none did
+  rank        INTEGER,                          -- its place in the queue; NULL while it waits for ready_at
   CHECK (failures = 0 OR last_error IS NOT NULL),
   CHECK (attempts > 0 OR status IN ('Pending', 'Cancelled'))
 ) STRICT;
@@ -39,7 +40,8 @@ CREATE INDEX orders_by_status ON orders (status, sequence);                   --
 CREATE INDEX orders_by_user_and_status ON orders (user_id, status, sequence)  -- lists by both; few are Processing
   WHERE status <> 'Pending' AND status <> 'Processing';
 CREATE INDEX orders_pending_by_user ON orders (user_id, sequence) WHERE status = 'Pending';
-CREATE INDEX orders_ready     ON orders (ready_at) WHERE ready_at IS NOT NULL;  -- what to process next
+CREATE INDEX orders_in_line   ON orders (rank) WHERE rank IS NOT NULL AND ready_at IS NOT NULL;  -- what is next
+CREATE INDEX orders_waiting   ON orders (ready_at) WHERE rank IS NULL AND ready_at IS NOT NULL;  -- what gets in line next
 
 -- What is over, for those who remove it by its age. Where a key came with an order, it stays as long as the key does.
 CREATE INDEX orders_over ON orders (updated_at)
@@ -143,7 +145,9 @@ CREATE TABLE control (
   reason      TEXT                              -- why it is paused; NULL where nobody said
               CHECK (reason IS NULL OR is_paused = 1),
   processors  INTEGER                           -- how many there are to be; NULL for as many as are configured
-              CHECK (processors >= 1)
+              CHECK (processors >= 1),
+  error       TEXT                              -- what the engine has paused itself for; NULL where somebody has
+              CHECK (error IS NULL OR is_paused = 1)
 ) STRICT;
 
 INSERT INTO control (id, is_paused) VALUES (1, 0);

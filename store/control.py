@@ -11,7 +11,13 @@ from .statements import write_transaction
 from .tables import ControlModel
 from .translation import translated_errors
 
-_COLUMNS = (ControlModel.is_paused, ControlModel.paused_until, ControlModel.reason, ControlModel.processors)
+_COLUMNS = (
+    ControlModel.is_paused,
+    ControlModel.paused_until,
+    ControlModel.reason,
+    ControlModel.processors,
+    ControlModel.error,
+)
 
 
 def read_control(database: Database) -> Control:
@@ -32,7 +38,7 @@ def write_control(database: Database, control: Control, act: Act, at_us: int) ->
     Raises:
         StoreUnavailable: the database did not take it; what was set before holds.
     """
-    values = (int(control.is_paused), control.paused_until_us, control.reason, control.processors)
+    values = (int(control.is_paused), control.paused_until_us, control.reason, control.processors, control.error)
     with translated_errors(), write_transaction(database):
         ControlModel.update(dict(zip(_COLUMNS, values, strict=True))).execute(database)
         write_acts(database, (act,), at_us)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 
-from peewee import JOIN, SQL, Database, Field, IntegrityError, Query, Select
+from peewee import JOIN, SQL, Database, IntegrityError, Query, Select
 
 from . import bulk_actions, queries
 from .arrival import latest_us, note_clock_step
@@ -15,6 +15,7 @@ from .audit_log import write_acts
 from .domain import lifecycle
 from .domain.act import Act
 from .domain.bulk_action import ActionProgress
+from .domain.claim import Claim
 from .domain.idempotency_key import IdempotencyKey
 from .domain.lifecycle import Edge, OrderStatus
 from .domain.metrics import PROCESSING_MICROSECONDS, TIMED_ORDERS
@@ -23,6 +24,7 @@ from .domain.outcome import Acceptance, Outcome, Recorded
 from .domain.record import ENGINE, Cause, Move, OrderRecord
 from .failures import Failures
 from .idempotency import remember
+from .queue import OrderQueue
 from .rows import TRANSITION_COLUMNS, items_text
 from .statements import ManyRows, given_values, run, run_for_each, to_sql, write_transaction
 from .tables import OrderModel, TransitionModel
@@ -31,6 +33,9 @@ from .translation import translated_errors
 
 _STEP_COLUMNS = (TransitionModel.sequence, TransitionModel.order_id, *TRANSITION_COLUMNS)
 _NULL, _SHARED = SQL("NULL"), SQL("?")
+# An order that becomes Pending waits for its time, and gets a place in the queue when that has come. Not one that comes
+# back unharmed, which has its place still: see `keeps_place`.
+_RANK = SQL("CASE WHEN given.column1 <> 'Pending' OR status = 'Processing' AND failures = given.column3 THEN rank END")
 
 
 def _given(width: int) -> list[SQL]:
@@ -38,7 +43,8 @@ def _given(width: int) -> list[SQL]:
 
 
 def _insert() -> Query:
-    # In a row: sequence, order_id, user_id, item_ids, total_cents, keyed_at; shared: created_at, updated_at, ready_at.
+    # In a row: sequence, order_id, user_id, item_ids, total_cents, keyed_at, rank; shared: created_at, updated_at,
+    # ready_at.
     columns = (
         OrderModel.sequence,
         OrderModel.order_id,
@@ -46,6 +52,7 @@ def _insert() -> Query:
         OrderModel.item_ids,
         OrderModel.total_cents,
         OrderModel.keyed_at,
+        OrderModel.rank,
         OrderModel.status,
         OrderModel.attempts,
         OrderModel.failures,
@@ -54,7 +61,7 @@ def _insert() -> Query:
         OrderModel.ready_at,
     )
     new = (_text(lifecycle.ACCEPT.target), SQL("0"), SQL("0"), _SHARED, _SHARED, _SHARED)
-    values = Select([given_values(6)], [*_given(6), *new]).where(SQL("given.column1 IS NOT NULL"))
+    values = Select([given_values(7)], [*_given(7), *new]).where(SQL("given.column1 IS NOT NULL"))
     return OrderModel.insert_from(values, columns).on_conflict(action="ignore")
 
 
@@ -68,6 +75,7 @@ def _update() -> Query:
         OrderModel.updated_at: value[3],
         OrderModel.ready_at: value[4],
         OrderModel.last_error: value[5],
+        OrderModel.rank: _RANK,
     }
     return (
         OrderModel.update(changes)
@@ -81,11 +89,11 @@ def _update() -> Query:
     )
 
 
-def _update_plainly(edge: Edge, changes: Mapping[Field, object]) -> Query:
+def _update_plainly(edge: Edge) -> Query:
     # In a row: sequence, guards, then updated_at.
     sequence, attempts, failures, updated_at = _given(4)
     return (
-        OrderModel.update({OrderModel.status: _text(edge.target), OrderModel.updated_at: updated_at, **changes})
+        OrderModel.update({OrderModel.status: _text(edge.target), OrderModel.updated_at: updated_at})
         .from_(given_values(4))
         .where(
             (OrderModel.sequence == sequence)
@@ -116,26 +124,21 @@ def _text(status: OrderStatus | None) -> SQL:
     return SQL(f"'{status}'")
 
 
-_insert_orders = ManyRows(_insert(), 6)
+_insert_orders = ManyRows(_insert(), 7)
 _update_orders = ManyRows(_update(), 10)
 _UPDATE_ORDER = to_sql(_update())
 _insert_any_steps = ManyRows(_insert_steps(_given(2)[1], _given(5)[2:], 5), 5)
 _insert_equal_steps = ManyRows(_insert_steps(_SHARED, (_SHARED, _NULL, _NULL), 1), 1)
 _update_plain: dict[Edge, ManyRows] = {
-    lifecycle.ASSIGN: ManyRows(
-        _update_plainly(
-            lifecycle.ASSIGN, {OrderModel.attempts: OrderModel.attempts + SQL("1"), OrderModel.ready_at: _NULL}
-        ),
-        4,
-    ),
-    lifecycle.COMPLETE: ManyRows(_update_plainly(lifecycle.COMPLETE, {}), 4),
+    lifecycle.COMPLETE: ManyRows(_update_plainly(lifecycle.COMPLETE), 4),
 }
-"""The steps that every order takes, nearly all alike but for the order and the time: so each costs a third less."""
+"""The step that nearly every order takes, alike but for the order and the time: so it costs a third less."""
 _KEYED = to_sql(OrderModel.select(OrderModel.keyed_at).where(OrderModel.sequence == 0))
 _NOTE_KEY = to_sql(OrderModel.update({OrderModel.keyed_at: 0}).where(OrderModel.sequence == 0))
 _CLAMP_READY = to_sql(
     OrderModel.update({OrderModel.ready_at: 0}).where(
-        (OrderModel.ready_at > 0)
+        OrderModel.rank.is_null()
+        & (OrderModel.ready_at > 0)
         & ((OrderModel.failures == 0) | (OrderModel.updated_at > 0) | (OrderModel.ready_at > 0))
     )
 )
@@ -151,11 +154,15 @@ class Ledger:
 
     Args:
         database: open in the calling thread with a connection that may write.
+        kept: how many Pending orders are kept in memory at the most, so that a claim need not read them.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, kept: int = 0) -> None:
         self._database = database
+        self._kept = kept
         self._next_sequence = queries.last_sequence(database) + 1
+        # As the database has it; None after a transaction that failed.
+        self._queue: OrderQueue | None = OrderQueue(database, kept)
         self._latest_us = latest_us(database)  # the last order's
         self._failures = Failures(database)
 
@@ -168,6 +175,7 @@ class Ledger:
         keys: Sequence[IdempotencyKey | None] = (),
         ready_us: int | None = None,
         acts: Sequence[tuple[Move, Act]] = (),
+        claim: Claim | None = None,
         progress: ActionProgress | None = None,
     ) -> Recorded:
         """Store everything in one transaction, or nothing.
@@ -179,8 +187,10 @@ class Ledger:
             causes: who brought each of the orders; empty where nothing is known.
             keys: the idempotency key that came with each of the orders, which stays as long as its key; empty where
                 none did.
-            ready_us: the place of the new orders in the queue, which runs on a clock of its own; `at_us` by default.
+            ready_us: since when the new orders may be processed, on the queue's clock; `at_us` by default.
             acts: which of the steps people take, and what the audit log has of them where they are recorded.
+            claim: how many of the orders that are next are to be Processing then, the new ones among them; none by
+                default.
             progress: how far a bulk action is, whose steps these are; None where it is not about one.
 
         Raises:
@@ -196,6 +206,7 @@ class Ledger:
             causes,
             keys,
             acts,
+            claim,
             progress,
         )
         try:
@@ -204,9 +215,20 @@ class Ledger:
                     return transaction(step_by_step=False)
                 except _GuardFailed:
                     return transaction(step_by_step=True)
+        except BaseException:
+            self._queue = None
+            raise
         finally:
             # After an error too: a transaction may be stored although its commit failed.
             self._next_sequence += len(orders)
+
+    @property
+    def next_ready_us(self) -> int | None:
+        """When the next order is ready of those that wait for their time, on the queue's clock.
+
+        None where none waits, and 0 where that is not known.
+        """
+        return 0 if self._queue is None else self._queue.next_ready_us
 
     def clamp_ready_times(self, now_us: int, longest_delay_us: int) -> int:
         """Let those orders wait no longer whose waiting no delay explains: the clock was ahead when they began to.
@@ -236,14 +258,23 @@ class Ledger:
         causes: Sequence[Cause],
         keys: Sequence[IdempotencyKey | None],
         acts: Sequence[tuple[Move, Act]],
+        claim: Claim | None,
         progress: ActionProgress | None,
         *,
         step_by_step: bool,
     ) -> Recorded:
         with write_transaction(self._database):
-            acceptances = self._insert(orders, at_us, ready_us, keys) if orders else []
-            accepted = self._note_accepted(acceptances, causes)
+            queue = self._queue = self._queue or OrderQueue(self._database, self._kept)
+            # First what was asked for: who wants an order cancelled, or hurried, comes before the claim.
             moved, refused = self._update_each(moves) if step_by_step else self._update(moves)
+            queue.note_moves(moved)
+            if claim is not None:
+                queue.let_in(claim.now_us, claim.room)
+            acceptances = self._insert(queue, orders, at_us, ready_us, keys) if orders else []
+            accepted = self._note_accepted(acceptances, causes)
+            if claim is not None and (claimed := queue.claim(claim, at_us)):
+                self._note_equal_steps(lifecycle.ASSIGN, [step.after.sequence for step in claimed])
+                moved += claimed
             if acts:
                 not_taken = set(map(id, refused))
                 write_acts(self._database, [act for step, act in acts if id(step) not in not_taken], at_us)
@@ -314,27 +345,44 @@ class Ledger:
         return kept
 
     def _insert(
-        self, orders: Sequence[Order], at_us: int, ready_us: int, keys: Sequence[IdempotencyKey | None]
+        self,
+        queue: OrderQueue,
+        orders: Sequence[Order],
+        at_us: int,
+        ready_us: int,
+        keys: Sequence[IdempotencyKey | None],
     ) -> list[Acceptance]:
         first, pending = self._next_sequence, lifecycle.ACCEPT.target
         records = [
             OrderRecord(order, sequence, pending, 0, 0, at_us, at_us, ready_us)
             for sequence, order in enumerate(orders, first)
         ]
+        user_ids = [order.user_id for order in orders]
+        places = queue.give_places(user_ids)
         inserted = _insert_orders.run(
             self._database,
             range(first, first + len(orders)),
             [order.order_id for order in orders],
-            [order.user_id for order in orders],
+            user_ids,
             [items_text(order.item_ids) for order in orders],
             [order.total_cents for order in orders],
             [None if key is None else at_us for key in keys] or [None] * len(orders),
+            places,
             shared=(at_us, at_us, ready_us),
         )
         accepted = Outcome.ACCEPTED
         if inserted == len(records):
+            queue.note(records)
             return [Acceptance(accepted, record) for record in records]
         new = {sequence for (sequence,) in run(self._database, _SEQUENCES_FROM, (first,)).fetchall()}
+        queue.note([record for record in records if record.sequence in new])
+        queue.take_back_places(
+            [
+                (user_id, place)
+                for record, user_id, place in zip(records, user_ids, places, strict=True)
+                if record.sequence not in new
+            ]
+        )
         return [
             Acceptance(accepted, record) if record.sequence in new else self._compare(record.order)
             for record in records

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 from peewee import SQL, Database, ModelSelect, fn
@@ -27,13 +27,6 @@ _FIND = to_sql(OrderModel.select(*ORDER_COLUMNS).where(OrderModel.order_id == ""
 _STORED = to_sql(
     OrderModel.select(OrderModel.order_id).where(OrderModel.order_id.in_(SQL("(SELECT value FROM json_each(?))")))
 )
-# Only a Pending order has a ready_at. Were its status asked for too, SQLite would read and sort all that are Pending.
-_READY = to_sql(
-    OrderModel.select(*ORDER_COLUMNS)
-    .where(OrderModel.ready_at <= 0)
-    .order_by(OrderModel.ready_at, OrderModel.sequence)
-    .limit(1)
-)
 # The conditions of partial indexes have to be met word for word.
 _PENDING_BY_USER = SQL("orders AS t1 INDEXED BY orders_pending_by_user")
 _IS_PENDING = SQL("t1.status = 'Pending'")
@@ -54,7 +47,18 @@ _OVER_WITH_KEY = to_sql(
     .order_by(OrderModel.updated_at)
     .limit(1)
 )
-_NEXT_READY = to_sql(OrderModel.select(fn.MIN(OrderModel.ready_at)).where(OrderModel.ready_at > 0))
+IS_IN_LINE = "rank IS NOT NULL AND ready_at IS NOT NULL"
+AMONG = "(SELECT value FROM json_each(?))"
+_NUMBERED = to_sql(OrderModel.select(*ORDER_COLUMNS).where(OrderModel.sequence.in_(SQL(AMONG))))
+_FIRST_IN_LINE = (
+    f"SELECT sequence FROM orders WHERE {IS_IN_LINE} AND sequence NOT IN {AMONG} ORDER BY rank, sequence LIMIT 1"
+)
+_FIRST_READY = f"""
+    SELECT sequence FROM orders
+    WHERE sequence IN {AMONG} AND ready_at IS NOT NULL AND (rank IS NOT NULL OR ready_at <= ?)
+    ORDER BY rank, sequence LIMIT 1
+"""
+_NEXT_READY = "SELECT min(ready_at) FROM orders WHERE rank IS NULL AND ready_at IS NOT NULL"
 
 
 def stored(database: Database, order_ids: Sequence[str]) -> set[str]:
@@ -128,21 +132,47 @@ def listing(status: OrderStatus | None, user_id: str | None) -> ModelSelect[Orde
     return query
 
 
-def ready(database: Database, now_us: int, limit: int) -> list[OrderRecord]:
-    """Pending orders that may be processed now, those that have been ready longest first.
+def numbered(database: Database, sequences: Collection[int]) -> list[OrderRecord]:
+    """The orders of these sequences, as far as they are there; in no particular sequence."""
+    return [order_of(row) for row in run(database, _NUMBERED, (as_json(sequences),)).fetchall()]
+
+
+def first_in_line(database: Database, but_not: Collection[int] = ()) -> int | None:
+    """The sequence of the Pending order that is processed next; None where none may be yet.
 
     Args:
         database: connected in this thread.
-        now_us: microseconds since 1970-01-01T00:00:00Z.
-        limit: how many at the most.
+        but_not: sequences that are passed over.
     """
-    return [order_of(row) for row in run(database, _READY, (now_us, limit)).fetchall()]
+    row = run(database, _FIRST_IN_LINE, (as_json(but_not),)).fetchone()
+    return None if row is None else int(row[0])
 
 
-def next_ready_us(database: Database, now_us: int) -> int | None:
-    """When the next Pending order after `now_us` becomes ready, or None; both microseconds since 1970-01-01."""
-    earliest: int | None = run(database, _NEXT_READY, (now_us,)).fetchone()[0]
-    return earliest
+def first_ready(database: Database, sequences: Collection[int], now_us: int) -> int | None:
+    """The sequence of the first of these orders that is Pending and may be processed; None where none may.
+
+    Args:
+        database: connected in this thread.
+        sequences: of these orders.
+        now_us: the queue's time, microseconds since 1970-01-01T00:00:00Z.
+    """
+    row = run(database, _FIRST_READY, (as_json(sequences), now_us)).fetchone()
+    return None if row is None else int(row[0])
+
+
+def next_ready_us(database: Database) -> int | None:
+    """When the first Pending order is ready of those that wait for their time; None where none does.
+
+    Returns:
+        On the queue's clock, microseconds since 1970-01-01T00:00:00Z.
+    """
+    (earliest,) = run(database, _NEXT_READY).fetchone()
+    return None if earliest is None else int(earliest)
+
+
+def as_json(sequences: Collection[int]) -> str:
+    """Sequences as a parameter of `AMONG`."""
+    return msgspec.json.encode(list(sequences)).decode()
 
 
 def attempts_in_hand(database: Database) -> list[Attempt]:

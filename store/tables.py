@@ -25,6 +25,7 @@ class OrderModel(Model):
     ready_at = IntegerField(null=True)
     last_error = TextField(null=True)
     keyed_at = IntegerField(null=True)
+    rank = IntegerField(null=True)
 
     class Meta:
         table_name = "orders"
@@ -145,6 +146,7 @@ class ControlModel(Model):
     paused_until = IntegerField(null=True)
     reason = TextField(null=True)
     processors = IntegerField(null=True)
+    error = TextField(null=True)
 
     class Meta:
         table_name = "control"

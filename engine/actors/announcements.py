@@ -10,24 +10,13 @@ from typing import Any
 from pykka import ActorRef
 
 from ...store.domain import lifecycle
-from ...store.domain.errors import StoreUnavailable
 from ...store.domain.lifecycle import OrderStatus
 from ...store.domain.order import Order
-from ...store.domain.outcome import Outcome, Recorded
-from ...store.domain.record import Move, OrderRecord
+from ...store.domain.outcome import Recorded
 from ..logger import EngineLogger
 from .backlog import users_released
 from .context import EngineContext
-from .messages import (
-    AssignmentsFailed,
-    BacklogRead,
-    BacklogReleased,
-    LedgerCommitted,
-    OrdersAssigned,
-    OrdersReady,
-    TotalsRead,
-    WakeUp,
-)
+from .messages import BacklogRead, BacklogReleased, LedgerCommitted, TotalsRead
 
 _PROCESSING = OrderStatus.PROCESSING  # to look it up in the enumeration takes longer than what it is needed for
 
@@ -39,7 +28,6 @@ class Announcements:
         context: whom to tell.
         tell: tells an actor a message.
         tell_unhurried: likewise, and does not wake it up for that.
-        find: looks an order up in the database, by its id; raises StoreUnavailable.
         log: for what is worth a line.
     """
 
@@ -48,39 +36,16 @@ class Announcements:
         context: EngineContext,
         tell: Callable[[ActorRef[Any], object], None],
         tell_unhurried: Callable[[ActorRef[Any], object], None],
-        find: Callable[[str], OrderRecord | None],
         log: EngineLogger,
     ) -> None:
         self._context = context
         self._tell = tell
         # All that intake and the metrics actor hear from here, so that they hear it in sequence.
         self._tell_unhurried = tell_unhurried
-        self._find = find
         self._log = log
         self._counts_users = context.config.user_backlog is not None
         self.received = 0
         """How many orders the recorder has got from intake, whatever became of them."""
-
-    def tell_pool(self, recorded: Recorded) -> None:
-        """Tell the pool what is Pending and what is Processing now."""
-        accepted = Outcome.ACCEPTED
-        ready = [record for outcome, record in recorded.acceptances if outcome is accepted]
-        ready += _arrived(recorded, OrderStatus.PENDING)
-        assigned = _arrived(recorded, OrderStatus.PROCESSING)
-        refused: list[OrderRecord] = []
-        hurried: list[OrderRecord] = []
-        unclear: list[Move] = []
-        for step in recorded.refused:
-            if step.after.status is OrderStatus.PROCESSING:
-                self._sort_out(step, assigned, refused, hurried, unclear)
-        if ready:
-            self._tell(self._context.pool, OrdersReady(ready))
-        if assigned or refused:
-            self._tell(self._context.pool, OrdersAssigned(assigned, refused))
-        if hurried:  # after the pool has let go of them as they were
-            self._tell(self._context.pool, OrdersReady(hurried))
-        if unclear:
-            self._tell(self._context.pool, AssignmentsFailed(unclear))
 
     def tell_totals(self, orders: Sequence[Order], recorded: Recorded) -> None:
         """Tell intake and the metrics actor what the transaction has changed for them."""
@@ -105,7 +70,7 @@ class Announcements:
 
     def wake(self, recorded: Recorded) -> None:
         """Wake those who wait for these orders, and those who follow all of them."""
-        late = [step.after for step in recorded.refused if step.edge.target is not _PROCESSING]
+        late = [step.after for step in recorded.refused]
         for record in late:
             self._log.info("order %s moved on before: not recorded as %s", record.order_id, record.status)
         finished = (step.after for step in recorded.moved if step.after.status not in lifecycle.BACKLOG)
@@ -133,31 +98,3 @@ class Announcements:
         backlog = sum(totals[status] for status in lifecycle.BACKLOG)
         self._tell_unhurried(self._context.intake, BacklogRead(backlog, self.received, users))
         self._tell_unhurried(self._context.metrics, TotalsRead(totals))
-        self._tell(self._context.pool, WakeUp())
-
-    def _sort_out(
-        self,
-        step: Move,
-        assigned: list[OrderRecord],
-        refused: list[OrderRecord],
-        hurried: list[OrderRecord],
-        unclear: list[Move],
-    ) -> None:
-        # Only the pool assigns: an order in that very attempt was taken by a transaction that said it had failed.
-        try:
-            stored = self._find(step.before.order_id)
-        except StoreUnavailable:
-            unclear.append(step)
-            return
-        if stored is not None and (stored.status, stored.attempts) == (step.after.status, step.after.attempts):
-            assigned.append(stored)
-        else:
-            refused.append(step.before)
-            if stored is not None and stored.status is OrderStatus.PENDING:
-                hurried.append(stored)
-
-
-def _arrived(recorded: Recorded, status: OrderStatus) -> list[OrderRecord]:
-    if not any(edge.target is status for edge in recorded.taken):
-        return []
-    return [step.after for step in recorded.moved if step.edge.target is status]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import repeat
 
 from ...store.domain.act import Act, Action
+from ...store.domain.claim import Claim
 from ...store.domain.idempotency_key import IdempotencyKey
 from ...store.domain.order import Order
 from ...store.domain.record import ENGINE, Cause, Move
@@ -23,12 +24,12 @@ class Batch:
     """New orders."""
     commands: list[tuple[Command, Move]] = field(default_factory=list)
     """What people want of single orders, each with the step that does it."""
-    assignments: list[Move] = field(default_factory=list)
-    """Steps to Processing."""
     handled: list[Move] = field(default_factory=list)
     """Steps out of Processing."""
+    claim: Claim | None = None
+    """What is to be Processing then."""
     is_part: bool = False
-    """Whether it is all that is left of a batch that could not be recorded: one submission, or one step."""
+    """Whether it is all that is left of a batch that could not be recorded: one submission, one step, or the claim."""
 
     @property
     def orders(self) -> list[Order]:
@@ -56,7 +57,7 @@ class Batch:
     @property
     def moves(self) -> list[Move]:
         """All steps of orders that are stored already."""
-        return [step for _, step in self.commands] + self.assignments + self.handled
+        return [step for _, step in self.commands] + self.handled
 
     @property
     def acts(self) -> list[tuple[Move, Act]]:
@@ -72,10 +73,10 @@ class Batch:
             yield Batch(submissions=[submission], is_part=True)
         for command in self.commands:
             yield Batch(commands=[command], is_part=True)
-        for assignment in self.assignments:
-            yield Batch(assignments=[assignment], is_part=True)
         for result in self.handled:
             yield Batch(handled=[result], is_part=True)
+        if self.claim is not None:
+            yield Batch(claim=self.claim, is_part=True)
 
 
 ACTIONS: dict[type[Command], Action] = {

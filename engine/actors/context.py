@@ -85,6 +85,8 @@ class EngineContext:
     """Asked about orders whose handler was cut short."""
     control: Control = field(default_factory=Control)
     """What operators have set: the recorder sets it, the pool obeys."""
+    is_trying: bool = False
+    """Whether the pool may start an order now and then although the engine is paused, to see if it works again."""
     suspects: set[int] = field(default_factory=set)
     """The sequences of orders that may have killed the last engine: each runs alone until it has ended once."""
     engine_id: int = field(init=False)
@@ -123,6 +125,11 @@ class EngineContext:
         return Moment(self.clock.now_us(), self.queue_clock.now_us())
 
     @property
+    def may_start(self) -> bool:
+        """Whether orders may be started, as many as the pool asks for."""
+        return self.is_trying or not self.control.is_paused
+
+    @property
     def processors(self) -> int:
         """How many processors there are to be."""
         return self.config.processors if self.control.processors is None else self.control.processors
@@ -134,6 +141,7 @@ class EngineContext:
             paused=control.is_paused,
             paused_until_us=control.paused_until_us,
             reason=control.reason,
+            error=control.error,
             processors=self.processors,
         )
 
@@ -153,5 +161,7 @@ class EngineContext:
     def _told_pause(self) -> str:
         until_us, reason = self.control.paused_until_us, self.control.reason
         until = "until somebody resumes" if until_us is None else f"until {rfc3339(until_us)}"
+        if self.control.error is not None:
+            until = "until an order succeeds that is tried now and then"
         why = "" if reason is None else f": {reason}"
         return f"paused {until}, so orders are taken and none is started{why}"

@@ -14,11 +14,21 @@ from ..requests import CancelOrder
 from ..snapshot import ControlSnapshot
 
 
-class AssignOrders(NamedTuple):
-    """From the pool to the recorder: record that these orders are in hand, before any handler sees them."""
+class ClaimOrders(NamedTuple):
+    """From the pool to the recorder: give orders as there are any, recorded as Processing before anybody has them."""
 
-    moves: Sequence[Move]
-    """Their steps from Pending to Processing."""
+    up_to: int
+    """How many all in all, those that were given before among them."""
+    recalls: int
+    """How often the pool has had to return orders that found no processor: told with what is given from then on."""
+
+
+class StopClaims(NamedTuple):
+    """From the pool to the recorder: give no more orders."""
+
+
+class ClaimsStopped(NamedTuple):
+    """From the recorder to the pool: nothing that was given is on its way."""
 
 
 class OrdersHandled(NamedTuple):
@@ -31,29 +41,21 @@ class OrdersHandled(NamedTuple):
     """Their steps out of Processing; the recorder takes them from the left."""
 
 
-class OrdersReady(NamedTuple):
-    """From the recorder to the pool: these orders are Pending now."""
+class OrdersClaimed(NamedTuple):
+    """From the recorder to the pool: these orders are Processing now, and a processor may have them."""
 
     records: Sequence[OrderRecord]
-    """Some may have to wait for a later time yet."""
+    """In the sequence in which their turn has come."""
+    given: int
+    """How many were given all in all, these among them."""
+    recalls: int
+    """As in the latest of the pool's claims that was known by then."""
+    alone: int | None = None
+    """The sequence of the order that has to run alone; None where none of those that are in hand has."""
 
 
-class OrdersAssigned(NamedTuple):
-    """From the recorder to the pool: the answer to assignments."""
-
-    assigned: Sequence[OrderRecord]
-    """Recorded as Processing: a processor may have them."""
-    refused: Sequence[OrderRecord]
-    """Not Pending any more: none of the pool's business."""
-
-
-class AssignmentsFailed(NamedTuple):
-    """From the recorder to the pool: the database did not take these assignments; all are still Pending."""
-
-    moves: Sequence[Move]
-    """As they were sent."""
-    is_their_fault: bool = False
-    """Whether each was tried alone: another order may be taken all the same."""
+class OrdersDue(NamedTuple):
+    """From the clock, and from itself, to the recorder: orders may be given that had to wait."""
 
 
 class ControlChanged(NamedTuple):
@@ -69,15 +71,16 @@ class EndPause(NamedTuple):
     """To the recorder, at the start and from the clock: the time of a pause may be over."""
 
 
+class TryBreaker(NamedTuple):
+    """From the clock to the recorder: it is time to try whether what has failed works again."""
+
+
+class TryOrder(NamedTuple):
+    """From the recorder to the pool: although the engine is paused, start one order."""
+
+
 class AdvanceActions(NamedTuple):
     """To the recorder, at the start, from itself and from the clock: go on with the bulk actions."""
-
-
-class OrderDue(NamedTuple):
-    """From the pool to itself: an order that was left out may be claimed again."""
-
-    record: OrderRecord
-    """The order, as the pool knows it."""
 
 
 class ProcessOrders(NamedTuple):
@@ -159,12 +162,21 @@ class ReleaseOrder(NamedTuple):
     record: OrderRecord
     """The order."""
     command: CancelOrder
-    """Goes back to the recorder as soon as the order is Pending."""
+    """Goes back to the recorder with the order."""
 
     @property
     def reply(self) -> Future[OrderRecord]:
         """The command's."""
         return self.command.reply
+
+
+class OrderReleased(NamedTuple):
+    """From the pool to the recorder: no processor will get this order; cancel it as soon as it is Pending."""
+
+    move: Move
+    """Its step back to Pending."""
+    command: CancelOrder
+    """What to do then."""
 
 
 class BacklogReleased(NamedTuple):

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from functools import partial
 from math import ceil
 
-from pykka import ActorDeadError, Future
+from pykka import Future
 
-from ...store import queries
-from ...store.domain import lifecycle
-from ...store.domain.errors import EngineStopped, StoreUnavailable, TransitionRefused
+from ...store.domain.errors import TransitionRefused
 from ...store.domain.lifecycle import OrderStatus
-from ...store.domain.record import Attempt, Move, OrderRecord, move
-from ...store.reader import Reader
+from ...store.domain.record import Attempt, OrderRecord
 from ..clock import Timer
 from ..config import OnInterrupted
 from ..execution.attempt import describe_overrun
@@ -22,33 +18,32 @@ from ..execution.handler import Effect
 from ..execution.retry import put_back
 from ..execution.unknown_outcome import settle
 from ..reply import answer, fail
-from ..requests import CancelOrder
 from .base import EngineActor, some
 from .claims import Claims
 from .context import EngineContext
 from .messages import (
     AbandonWork,
-    AssignmentsFailed,
-    AssignOrders,
     CheckClaims,
     CheckTimeouts,
+    ClaimOrders,
     ClaimsRunLow,
+    ClaimsStopped,
     ControlChanged,
     EffectFound,
     HandlerLost,
     HandlerNotBegun,
-    OrderDue,
-    OrdersAssigned,
+    OrderReleased,
+    OrdersClaimed,
     OrdersHandled,
-    OrdersReady,
     ProcessorIdle,
     ProcessorUnfit,
     ReleaseOrder,
+    StopClaims,
     StopWork,
+    TryOrder,
     TryProcessors,
     WakeUp,
 )
-from .pending import Pending
 from .roster import Roster
 
 _MOST_AHEAD = 128
@@ -60,8 +55,6 @@ _SHARE_SECONDS = 0.005
 """Work that is enough for one processor."""
 _UNBEGUN_SECONDS = 0.025
 """How long an order may be claimed before its handler begins."""
-_ALONE_US = 10_000_000
-"""How long the others wait for an order that has to run alone: a hanging one must not hold them up for ever."""
 _UNBEGUN = "the engine stopped before it was begun"
 _ABANDONED = "the engine stopped before the handler returned"
 _PAUSED = "the engine was paused before it was begun"
@@ -69,82 +62,71 @@ _NOBODY_FREE = "no processor was free in time"
 _RELEASED = "it was not begun yet"
 
 Message = (
-    OrdersReady
-    | OrdersAssigned
-    | AssignmentsFailed
-    | OrderDue
+    OrdersClaimed
     | ProcessorIdle
     | ProcessorUnfit
     | TryProcessors
     | ClaimsRunLow
     | CheckClaims
     | ControlChanged
+    | TryOrder
     | HandlerLost
     | HandlerNotBegun
     | EffectFound
     | ReleaseOrder
     | WakeUp
     | CheckTimeouts
+    | ClaimsStopped
     | StopWork
     | AbandonWork
 )
 
 
 class PoolActor(EngineActor):
-    """Claims orders for processors: recorded first, begun afterwards.
+    """Has orders claimed for processors: recorded first, begun afterwards.
 
-    An order goes from the pending ones to the recorder, comes back into the claims (Processing, on disk), and from
-    there to whichever processor is idle first.
+    The recorder is told for how many there is room. An order comes from it into the claims (Processing, on disk), and
+    from there to whichever processor is idle first.
 
     Args:
         context: the engine's actors and settings.
-        reader: for the Pending orders that wait in the database.
     """
 
-    def __init__(self, context: EngineContext, reader: Reader) -> None:
+    def __init__(self, context: EngineContext) -> None:
         super().__init__(context)
-        self._reader = reader
-        self._pending = Pending(context, reader, self.tell_self_after, self._log)
-        self._assigning = 0
-        self._recalled = 0  # the first so many of those that are being assigned go back as soon as they are
-        self._returning: set[int] = set()  # sequences that go back for want of a processor: nobody overtakes them
-        self._head_us: int | None = None  # of the latest claim, on the queue's clock: whoever waits is behind it
+        self._given = 0  # orders by the recorder, since the start
+        self._claimed: ClaimOrders | None = None  # what it was told last
+        self._recalls = 0  # how often orders were returned since no processor was free
         self._claims = Claims(context.clock.monotonic_us, context.begun, self._run_low)
         self._roster = Roster(context, self._claims, self.tell_self_after, self._log)
         self._asking: dict[Attempt, OrderRecord] = {}  # whose handler was cut short, until their effect is known
-        self._cancelling: dict[int, list[CancelOrder]] = {}  # by sequence, until the order is Pending again
-        self._alone_by_us = 0  # until when the others wait for the order that has to run alone
         self._timeout_check: Timer | None = None
         self._claims_check: Timer | None = None
         self._end_check: Timer | None = None
         self._order_seconds = 1.0  # of the handler for one order: the recent mean, or the latest where that is longer
         self._may_claim_ahead = True
         self._most_ahead = _MOST_AHEAD * max(_LEAST_PROCESSORS, context.processors)  # however many there will be
+        self._trial: int | None = None  # how many may be given although the engine is paused, all together
         self._is_stopping = False
+        self._may_be_given_more = True
         self._stopping: Future[None] | None = None  # who waits for the stop
 
     def on_stop(self) -> None:
         """Stop the processors; one whose handler still runs ends with it."""
         self._roster.stop()
-        for commands in self._cancelling.values():
-            for command in commands:
-                fail(command.reply, EngineStopped())
 
     def rebuild(self) -> None:
-        """Read what is Pending anew."""
-        self._pending.begin_anew()
+        """Take in what was given, and say again what there is room for."""
+        for message in self._in_hand:
+            if isinstance(message, OrdersClaimed):
+                self._take_in(message)
+        self.tell_self(WakeUp())
 
     def receive(self, message: Message) -> None:
         """Take note of what happened, then move on all that can be."""
         match message:
-            case OrdersReady(records):
-                self._take_in(records)
-            case OrdersAssigned(assigned, refused):
-                self._take_claimed(assigned, refused)
-            case AssignmentsFailed(moves, is_their_fault):
-                self._take_unclaimed(moves, is_their_fault=is_their_fault)
-            case OrderDue(record):
-                self._pending.end_leaving_out(record)
+            case OrdersClaimed():
+                self._take_in(message)
             case ProcessorIdle(processor):
                 self._roster.note_idle(processor)
             case ProcessorUnfit(processor, trouble):
@@ -170,51 +152,65 @@ class PoolActor(EngineActor):
             case ReleaseOrder():
                 self._release(message)
             case ControlChanged():
+                self._trial = None
                 self._roster.replace()
+            case TryOrder():
+                if self._context.control.error is not None and not len(self._claims):
+                    self._trial = self._given + 1
             case CheckTimeouts():
                 self._timeout_check = None
                 self._check_timeouts()
             case WakeUp():
-                self._returning.clear()  # whatever has become of them
-                self._pending.wake_up()
-                self._look_after_cancelled()
+                self._claimed = None
                 # At the start, which has named all actors before it told this, none of them is there yet.
                 self._roster.replace()
+            case ClaimsStopped():
+                self._may_be_given_more = False
             case StopWork(reply):
                 self._stopping = reply
                 self._is_stopping = True
                 self._roster.close()
+                self._context.recorder.tell(StopClaims())
             case AbandonWork():
                 self._abandon()
         if self._is_stopping:
             self._wind_down()
-        elif self._context.control.is_paused:
-            self._return_unbegun()
-        elif not self._pending.is_paused:
-            self._pending.read(self._cancelling.keys())
+        else:
+            if self._context.control.is_paused and self._trial is None:
+                self._return(self._claims.take_back(), _PAUSED)
             self._claim()
         self._dispatch()
         if isinstance(message, ControlChanged):
             answer(message.reply, message.control)
 
-    def _take_in(self, records: Sequence[OrderRecord]) -> None:
-        now = self._context.queue_clock.now_us()
-        for record in records:
-            self._returning.discard(record.sequence)
-            if (commands := self._cancelling.pop(record.sequence, None)) is not None:
-                self._pass_on(commands)
-                self._pending.read_again()  # it is there still, if these fail
-            else:
-                self._pending.add(record, now)
+    def _take_in(self, claimed: OrdersClaimed) -> None:
+        if claimed.given <= self._given:  # before an error that came afterwards
+            return
+        self._given = claimed.given
+        self._claims.alone = claimed.alone
+        if self._is_stopping:
+            self._return(claimed.records, _UNBEGUN)
+        elif claimed.recalls < self._recalls:  # those that were returned come before them
+            self._return(claimed.records, _NOBODY_FREE)
+        else:
+            self._claims.put(claimed.records)
 
     def _claim(self) -> None:
+        claim = ClaimOrders(self._given + self._room(), self._recalls)
+        if claim != self._claimed:
+            self._claimed = claim
+            self._context.recorder.tell(claim)
+
+    def _room(self) -> int:
+        """How many orders may be given that are not in hand yet."""
         self._measure()
-        if self._returning or not self._roster.is_anybody_fit or not self._is_turn_of_the_others():
-            return
+        if not self._roster.is_anybody_fit:
+            return 0
+        if self._context.control.is_paused:
+            return 0 if self._trial is None else max(0, self._trial - self._given)
         ahead = self._ahead() if self._may_claim_ahead else 0
         self._claims.low_water = ceil(ahead / 2)
-        wanted = len(self._roster.idle) + ahead - self._assigning - len(self._claims)
-        self._assign(self._pending.take(wanted))
+        return max(0, len(self._roster.idle) + ahead - len(self._claims))
 
     def _ahead(self) -> int:
         """How many orders may be claimed beyond what the idle processors take."""
@@ -238,38 +234,6 @@ class PoolActor(EngineActor):
         self._end_check = None if next_us is None else self.tell_self_after(next_us / 1e6, ClaimsRunLow())
         return ending
 
-    def _assign(self, records: Sequence[OrderRecord]) -> None:
-        if records:
-            now = self._context.clock.now_us()
-            self._assigning += len(records)
-            self._head_us = records[-1].ready_us
-            self._context.recorder.tell(AssignOrders([move(record, lifecycle.ASSIGN, now) for record in records]))
-
-    def _is_turn_of_the_others(self) -> bool:
-        """Whether orders may be claimed that are not suspected; those that are come first, one by one, each alone."""
-        alone = self._claims.alone
-        if alone is not None and self._is_over(alone):
-            self._context.suspects.discard(alone)
-            self._claims.alone = alone = None
-            self._alone_by_us = 0
-        if alone is None and not self._pending.has_suspects:
-            return True
-        now = self._context.clock.monotonic_us()
-        if not self._alone_by_us:
-            self._alone_by_us = now + _ALONE_US
-            self.tell_self_after(_ALONE_US / 1e6, CheckClaims())
-        is_overdue = now >= self._alone_by_us
-        if alone is None and (is_overdue or not (self._roster.busy or self._assigning or len(self._claims))):
-            suspect = self._pending.take_suspect()
-            self._claims.alone = suspect.sequence
-            self._alone_by_us = 0
-            self._assign([suspect])
-            return self._is_turn_of_the_others()
-        return alone is not None and is_overdue
-
-    def _is_over(self, sequence: int) -> bool:
-        return not self._pending.holds(sequence) and not self._claims.has(sequence, self._roster.busy.values())
-
     def _measure(self) -> None:
         ended = self._claims.ended()
         if ended.orders:
@@ -277,35 +241,6 @@ class PoolActor(EngineActor):
             past = 0.8**ended.orders
             self._order_seconds = max(latest, past * self._order_seconds + (1 - past) * latest)
             self._may_claim_ahead = True
-
-    def _take_claimed(self, assigned: Sequence[OrderRecord], refused: Sequence[OrderRecord]) -> None:
-        is_recalled = self._count_assigned(len(assigned) + len(refused))
-        self._pending.let_go((*assigned, *refused))
-        if self._is_stopping:
-            self._return(assigned, _UNBEGUN)
-        elif self._context.control.is_paused:
-            self._let_others_run(assigned)
-            self._return(assigned, _PAUSED)
-        elif is_recalled:
-            self._return_unattended(assigned)
-        else:
-            self._claims.put(assigned)
-
-    def _count_assigned(self, orders: int) -> bool:
-        """So many fewer are being assigned. Returns whether they are recalled."""
-        self._assigning -= orders
-        is_recalled = self._recalled > 0
-        self._recalled = max(0, self._recalled - orders)
-        return is_recalled
-
-    def _take_unclaimed(self, moves: Sequence[Move], *, is_their_fault: bool) -> None:
-        self._count_assigned(len(moves))
-        for step in reversed(moves):
-            is_suspected = step.before.sequence == self._claims.alone
-            if is_suspected:
-                self._claims.alone = None
-            if not (is_their_fault and self._pending.leave_out(step.before)):
-                self._pending.put_back(step.before, is_suspected=is_suspected)
 
     def _dispatch(self) -> None:
         waiting = len(self._claims)
@@ -349,23 +284,8 @@ class PoolActor(EngineActor):
             longest_us = now - min(self._roster.begun_us(), default=now)
             self._order_seconds = max(self._order_seconds, longest_us / 1e6)
             self._may_claim_ahead = False
-            self._recalled = self._assigning
-            self._return_unattended(late)
-
-    def _return_unbegun(self) -> None:
-        if unbegun := self._claims.take_back():
-            self._let_others_run(unbegun)
-            self._return(unbegun, _PAUSED)
-
-    def _let_others_run(self, returned: Sequence[OrderRecord]) -> None:
-        if any(record.sequence == self._claims.alone for record in returned):
-            self._claims.alone = None
-
-    def _return_unattended(self, records: Sequence[OrderRecord]) -> None:
-        self._let_others_run(records)
-        self._returning.update(record.sequence for record in records)
-        self._pending.wake_soon()  # should nobody hear of them
-        self._return(records, _NOBODY_FREE)
+            self._recalls += 1
+            self._return(late, _NOBODY_FREE)
 
     def _watch(self) -> None:
         timeout = self._context.config.handler_timeout
@@ -400,39 +320,20 @@ class PoolActor(EngineActor):
     def _settle(self, record: OrderRecord, error: str, effect: Effect, *, pays: bool) -> None:
         if not pays and not self._is_stopping:
             self._context.suspects.add(record.sequence)
-        step = settle(record, effect, self._context.now(), error, self._context.config, self._head_us, pays=pays)
+        step = settle(record, effect, self._context.now(), error, self._context.config, pays=pays)
         self._context.recorder.tell(OrdersHandled(deque([step])))
 
     def _release(self, request: ReleaseOrder) -> None:
         record, command = request
-        if record.sequence in self._cancelling:
-            self._cancelling[record.sequence].append(command)
-        elif (unbegun := self._claims.release(record.sequence)) is not None:
-            self._cancelling[record.sequence] = [command]
-            self._return([unbegun], _RELEASED)
+        if (unbegun := self._claims.release(record.sequence)) is not None:
+            step = put_back(unbegun, self._context.now(), _RELEASED)
+            self._context.recorder.tell(OrderReleased(step, command))
         else:
             fail(command.reply, TransitionRefused(record.order_id, record.status, OrderStatus.CANCELLED))
 
-    def _look_after_cancelled(self) -> None:
-        # After trouble, for one: what was to make an order Pending may have been stored, and nobody was told.
-        try:
-            for sequence, commands in list(self._cancelling.items()):
-                stored = self._reader.read(partial(queries.find, order_id=commands[0].order_id))
-                if stored is None or stored.status is not OrderStatus.PROCESSING:
-                    self._pass_on(self._cancelling.pop(sequence))
-        except StoreUnavailable:
-            self._pending.pause()
-
-    def _pass_on(self, commands: Sequence[CancelOrder]) -> None:
-        for command in commands:
-            try:
-                self._context.recorder.tell(command)
-            except ActorDeadError:
-                fail(command.reply, EngineStopped())
-
     def _wind_down(self) -> None:
         self._return(self._claims.take_back(), _UNBEGUN)
-        if self._stopping is not None and not self._roster.busy and not self._assigning and not self._asking:
+        if self._stopping is not None and not (self._roster.busy or self._may_be_given_more or self._asking):
             self._stopping.set()
             self._stopping = None
 
@@ -464,7 +365,7 @@ class PoolActor(EngineActor):
     def _return(self, records: Sequence[OrderRecord], reason: str) -> None:
         if records:
             now = self._context.now()
-            steps = (put_back(record, now, reason, self._head_us) for record in records)
+            steps = (put_back(record, now, reason) for record in records)
             self._context.recorder.tell(OrdersHandled(deque(steps)))
 
 

@@ -6,18 +6,20 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import chain
 from time import monotonic
 
 from ...store import queries
 from ...store.domain import lifecycle
 from ...store.domain.act import edge_of
+from ...store.domain.claim import Claim
 from ...store.domain.errors import (
     DatabaseRefused,
+    EngineStopped,
     IdempotencyKeyReused,
     OrdermillError,
     OrderNotFound,
     StoreUnavailable,
-    TransitionRefused,
 )
 from ...store.domain.idempotency_key import IdempotencyKey
 from ...store.domain.lifecycle import OrderStatus
@@ -43,20 +45,25 @@ from .base import BatchActor, fail_message
 from .batch import ACTIONS, Batch, Command
 from .bulk_work import BulkStep, BulkWork
 from .context import EngineContext
+from .dispatcher import Dispatcher
 from .maintenance import Maintenance
 from .messages import (
     AdvanceActions,
-    AssignmentsFailed,
-    AssignOrders,
     BoundLog,
     CheckFiles,
+    ClaimOrders,
+    ClaimsStopped,
     EndBy,
     EndPause,
+    OrderReleased,
+    OrdersDue,
     OrdersHandled,
     PruneOrders,
     ReadTotals,
     RecordRest,
     ReleaseOrder,
+    StopClaims,
+    TryBreaker,
     WakeUp,
 )
 from .steering import Command as SteeringCommand
@@ -72,11 +79,15 @@ Message = (
     | Command
     | SteeringCommand
     | EndPause
+    | TryBreaker
     | StartAction
     | StopAction
     | AdvanceActions
-    | AssignOrders
+    | ClaimOrders
+    | StopClaims
+    | OrdersDue
     | OrdersHandled
+    | OrderReleased
     | AwaitOrder
     | PruneOrders
     | BoundLog
@@ -104,13 +115,16 @@ class RecorderActor(BatchActor):
         super().__init__(context)
         self._open_database = open_database
         self._database = database
-        self._ledger = Ledger(database)
+        self._ledger = Ledger(database, context.config.window)
+        self._dispatcher = Dispatcher(context, self.tell_self_after)
         self._maintenance = Maintenance(context, database, self.tell_self, self.tell_self_after, self._log)
         self._steering = Steering(context, database, self.tell, self.tell_self_after, self._log)
         self._bulk_work = BulkWork(context, database, self.tell_self, self.tell_self_after)
-        self._announcements = Announcements(context, self.tell, self.tell_unhurried, self._find, self._log)
+        self._announcements = Announcements(context, self.tell, self.tell_unhurried, self._log)
         self._unsettled: list[Batch] = []  # what is being recorded at this moment, the next one last
         self._unrecorded: list[Move] = []  # results that the database did not take
+        self._cancelling: dict[int, list[Command]] = {}  # by sequence, until the order is Pending again
+        self._planned_anew: list[Command] = []  # in the next transaction, since the last one has moved their orders
         self._is_in_doubt = False  # a transaction has failed: what the others know of the totals may be wrong
         self._write_again_seconds = _WRITE_AGAIN_SECONDS
         self._will_write_again = False
@@ -118,9 +132,11 @@ class RecorderActor(BatchActor):
 
     def on_stop(self) -> None:
         """Record what came before the stop, then close the database."""
-        if self._unrecorded:
+        if self._unrecorded or self._planned_anew:
             self._batch.append(WakeUp())
         super().on_stop()
+        for command in (*self._planned_anew, *chain.from_iterable(self._cancelling.values())):
+            fail(command.reply, EngineStopped())
         if self._unrecorded:
             self._log.error(
                 "the database took no writes until the stop was over: %d results are not recorded,"
@@ -147,11 +163,13 @@ class RecorderActor(BatchActor):
             self._write_again_later()
         else:
             self._tell_anew()
+        self.tell(self._context.pool, WakeUp())  # what it has said since may be lost
 
     def receive_batch(self, messages: Sequence[Message]) -> None:
         """Record everything in one transaction."""
+        self._in_hand = messages = [*self._planned_anew, *messages]
         batch = Batch(handled=self._unrecorded)
-        self._unrecorded, self._unsettled = [], [batch]
+        self._planned_anew, self._unrecorded, self._unsettled = [], [], [batch]
         for message in messages:
             try:
                 self._gather(message, batch)
@@ -163,7 +181,9 @@ class RecorderActor(BatchActor):
         # An empty transaction is tried as well where there is trouble: it tells of it, and when it is over.
         is_asked = any(isinstance(message, CheckFiles) for message in messages)
         is_file_gone = is_asked and self._maintenance.finds_file_gone()
-        if batch.orders or batch.moves or self._context.store_trouble is not None or is_file_gone:
+        batch.claim = self._plan_claim()
+        is_due = batch.orders or batch.moves or self._context.store_trouble is not None or is_file_gone
+        if is_due or (batch.claim is not None and self._finds_any(batch.claim)):
             self._record_all()
         self._unsettled = []
         if self._is_in_doubt and self._context.store_trouble is None:
@@ -178,6 +198,7 @@ class RecorderActor(BatchActor):
                 answer(message.reply, len(self._unrecorded))
         is_again = any(isinstance(message, BoundLog) for message in messages)
         self._guard(partial(self._maintenance.bound_log, again=is_again))
+        self._guard(self._look_ahead)
 
     def _gather(self, message: Message, batch: Batch) -> None:
         match message:
@@ -186,8 +207,17 @@ class RecorderActor(BatchActor):
                 self._announcements.received += len(message.orders)
                 if message.idempotency is None or self._is_first_use(message.idempotency, message, batch):
                     batch.submissions.append(message)
-            case AssignOrders(moves):
-                batch.assignments += moves
+            case ClaimOrders():
+                self._dispatcher.want(message)
+            case StopClaims():
+                self._dispatcher.close()
+                self.tell(self._context.pool, ClaimsStopped())
+            case OrdersDue():
+                self._dispatcher.wake_up()
+            case OrderReleased(returned, command):
+                batch.handled.append(returned)
+                self._dispatcher.hold(returned.before.sequence)
+                self._cancelling.setdefault(returned.before.sequence, []).append(command)
             case OrdersHandled(results):
                 with suppress(IndexError):
                     while True:
@@ -202,7 +232,7 @@ class RecorderActor(BatchActor):
                 self._will_write_again = False
             case PruneOrders() | BoundLog() | CheckFiles():
                 self._maintenance.note(message)
-            case PauseEngine() | ResumeEngine() | SetProcessors() | ReadControl() | EndPause():
+            case PauseEngine() | ResumeEngine() | SetProcessors() | ReadControl() | EndPause() | TryBreaker():
                 self._steering.note(message)
             case StartAction() | StopAction() | AdvanceActions():
                 self._bulk_work.note(message)
@@ -248,6 +278,46 @@ class RecorderActor(BatchActor):
             fail(command.reply, error)
         return None
 
+    def _plan_claim(self) -> Claim | None:
+        try:
+            return self._database.read(self._dispatcher.plan)
+        except BaseException as error:  # what was handed in is recorded all the same
+            if isinstance(error, StoreUnavailable):
+                self._log.log_seldom(logging.ERROR, "no orders could be claimed: %s", error)
+            else:
+                self.note_incident(error)
+            self._write_again_later()
+            return None
+
+    def _may_claim(self) -> bool:
+        return self._dispatcher.may_be_more or self._has_come(self._ledger.next_ready_us)
+
+    def _has_come(self, time_us: int | None) -> bool:
+        return time_us is not None and time_us <= self._context.queue_clock.now_us()
+
+    def _finds_any(self, claim: Claim) -> bool:
+        """Whether a claim is worth a transaction of its own."""
+        if self._has_come(self._ledger.next_ready_us):
+            return True
+        if self._dispatcher.may_be_more:
+            try:
+                if self._first_in_line(claim) is not None:
+                    return True
+            except StoreUnavailable:
+                return True  # the transaction says what is wrong
+            self._dispatcher.note_none()
+        return False
+
+    def _first_in_line(self, claim: Claim) -> int | None:
+        return claim.only or self._database.read(partial(queries.first_in_line, but_not=claim.but_not))
+
+    def _look_ahead(self) -> None:
+        if self._context.store_trouble is not None:
+            return  # the next transaction looks
+        if self._planned_anew or (self._may_claim() and self._plan_claim() is not None):
+            self.tell_self(OrdersDue())
+        self._dispatcher.wake_later(self._ledger.next_ready_us)
+
     def _find(self, order_id: str) -> OrderRecord | None:
         return self._database.read(lambda database: queries.find(database, order_id))
 
@@ -279,7 +349,9 @@ class RecorderActor(BatchActor):
         if self._database.is_closed():
             self._reopen()
         at_us, queue_us = self._context.now()
-        return self._ledger.record(batch.orders, batch.moves, at_us, batch.causes, batch.keys, queue_us, batch.acts)
+        return self._ledger.record(
+            batch.orders, batch.moves, at_us, batch.causes, batch.keys, queue_us, batch.acts, batch.claim
+        )
 
     def _reopen(self) -> None:
         try:
@@ -289,7 +361,7 @@ class RecorderActor(BatchActor):
             self._database = self._open_database()
         except (DatabaseRefused, FilesGone) as error:
             raise StoreUnavailable(error) from error
-        self._ledger = Ledger(self._database)
+        self._ledger = Ledger(self._database, self._context.config.window)
         self._maintenance.use(self._database)
         self._steering.use(self._database)
         self._bulk_work.use(self._database)
@@ -302,11 +374,20 @@ class RecorderActor(BatchActor):
         self._write_again_seconds = _WRITE_AGAIN_SECONDS
         self._maintenance.count_steps(recorded)
         self._guard(partial(self._announcements.forget_begun, recorded))
-        if self._guard(partial(self._announcements.tell_pool, recorded)) is not None and batch.assignments:
-            self.tell(self._context.pool, AssignmentsFailed(batch.assignments))
+        self._guard(partial(self._give, batch, recorded))
+        self._guard(partial(self._steering.judge, recorded.moved))
         self._guard(partial(self._announcements.tell_totals, batch.orders, recorded))
         self._guard(partial(self._announcements.wake, recorded))
         self._guard(partial(log_transitions, recorded, batch.causes))
+
+    def _give(self, batch: Batch, recorded: Recorded) -> None:
+        if (claimed := self._dispatcher.note(batch.claim, recorded)) is not None:
+            self.tell(self._context.pool, claimed)
+        if self._cancelling:
+            for step in (*recorded.moved, *recorded.refused):
+                if (commands := self._cancelling.pop(step.before.sequence, None)) is not None:
+                    self._dispatcher.let_go(step.before.sequence)
+                    self._planned_anew += commands
 
     def _guard(self, step: Callable[[], None]) -> BaseException | None:
         """Do something of which others must not suffer if it fails. Returns the error."""
@@ -330,12 +411,10 @@ class RecorderActor(BatchActor):
     def _keep(self, batch: Batch) -> None:
         # What a handler has done cannot be done again.
         self._unrecorded += batch.handled
-        if batch.assignments:
-            self.tell(self._context.pool, AssignmentsFailed(batch.assignments))
 
     def _refuse(self, part: Batch, error: BaseException) -> None:
-        if part.assignments:
-            self.tell(self._context.pool, AssignmentsFailed(part.assignments, is_their_fault=True))
+        if part.claim is not None:
+            self._guard(partial(self._isolate, part.claim))
         self._answer_with(part, error)
         for step in part.handled:
             reason = f"its result cannot be recorded: {type(error).__name__}"
@@ -345,6 +424,15 @@ class RecorderActor(BatchActor):
             else:
                 plain = move(step.before, lifecycle.FAIL, self._context.clock.now_us(), reason, error=reason)
                 self._unsettled.append(Batch(handled=[plain], is_part=True))
+
+    def _isolate(self, claim: Claim) -> None:
+        sequence = self._first_in_line(claim)
+        if sequence is None:
+            self._dispatcher.pause()
+        elif claim.room == 1:
+            self._dispatcher.leave_out(sequence)
+        else:  # one of them alone may be the reason
+            self._unsettled.append(Batch(claim=claim._replace(room=claim.room // 2), is_part=True))
 
     def _answer_with(self, batch: Batch, error: BaseException) -> None:
         if orders := batch.orders:
@@ -361,11 +449,14 @@ class RecorderActor(BatchActor):
             totals = self._database.read(queries.totals)
             is_limited = self._context.config.user_backlog is not None
             users = self._database.read(queries.backlog_by_user) if is_limited else None
+            lost = self._database.read(self._dispatcher.find_lost)
         except StoreUnavailable as error:
             self._context.store_trouble = str(error)
             self._write_again_later()
             return
         self._is_in_doubt = False
+        if lost is not None:
+            self.tell(self._context.pool, lost)
         self._announcements.begin_anew(totals, users)
 
     def _answer(self, batch: Batch, recorded: Recorded) -> None:
@@ -375,18 +466,10 @@ class RecorderActor(BatchActor):
             answer(submission.reply, recorded.acceptances[position:end])
             position = end
         for command, step in batch.commands:
-            if any(step is refused for refused in recorded.refused):
-                fail(command.reply, self._refusal(command, step))
+            if any(step is refused for refused in recorded.refused):  # another one of this transaction came first
+                self._planned_anew.append(command)
             else:
                 answer(command.reply, step.after)
-
-    def _refusal(self, command: Command, step: Move) -> OrdermillError:
-        # Another command of the same transaction came first.
-        try:
-            now = self._find(command.order_id) or step.before
-        except StoreUnavailable as error:  # no reason to record again what is recorded
-            return error
-        return TransitionRefused(command.order_id, now.status, step.after.status)
 
     def _prune(self) -> None:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pykka import ActorRef
@@ -12,14 +12,15 @@ from ...store.control import write_control
 from ...store.domain.act import Act, Action
 from ...store.domain.control import Control
 from ...store.domain.errors import StoreUnavailable
-from ...store.domain.record import rfc3339
+from ...store.domain.record import Move, rfc3339
 from ...store.sqlite.connection import Writer
 from ..clock import Timer
 from ..logger import EngineLogger
 from ..reply import Reply, answer, fail
 from ..requests import PauseEngine, ReadControl, ResumeEngine, SetProcessors
+from .breaker import Breaker, Verdict
 from .context import EngineContext
-from .messages import ControlChanged, EndPause
+from .messages import ControlChanged, EndPause, TryBreaker, TryOrder
 
 _AGAIN_SECONDS = 1.0
 
@@ -49,15 +50,17 @@ class Steering:
         self._tell = tell
         self._tell_after = tell_after
         self._log = log
-        self._commands: list[Command | EndPause] = []
+        self._commands: list[Command | EndPause | TryBreaker] = []
         self._end: Timer | None = None
+        self._breaker = Breaker(context.config.breaker_failures)
+        self._trial: Timer | None = None
         self.use(database)
 
     def use(self, database: Writer) -> None:
         """From now on, this connection is the one that writes."""
         self._database = database
 
-    def note(self, command: Command | EndPause) -> None:
+    def note(self, command: Command | EndPause | TryBreaker) -> None:
         """The recorder was told this: it is done between two of its transactions."""
         self._commands.append(command)
 
@@ -68,10 +71,47 @@ class Steering:
             match command:
                 case EndPause():
                     self._end_pause()
+                    self._try_later()
+                case TryBreaker():
+                    self._try_breaker()
                 case ReadControl(reply):
                     answer(reply, self._context.control_snapshot())
                 case _:
                     self._obey(command)
+
+    def judge(self, moved: Sequence[Move]) -> None:
+        """Pause or go on, as what was recorded suggests.
+
+        Args:
+            moved: the steps that a transaction has recorded.
+        """
+        tripped = self._breaker.judge(moved, is_open=self._context.control.error is not None)
+        if tripped is None:
+            return
+        try:
+            if tripped.verdict is Verdict.CLOSE:
+                reason = "an order has succeeded that was tried"
+                self._set(self._context.control.resume(), Act(Action.CLOSE_BREAKER, None, reason), Reply())
+            elif not self._context.control.is_paused:
+                reason = f"{self._context.config.breaker_failures} attempts in a row have failed with {tripped.error}"
+                control = self._context.control.pause(None, reason, tripped.error)
+                self._set(control, Act(Action.OPEN_BREAKER, tripped.error, reason), Reply())
+        except StoreUnavailable as error:  # the next attempt says the same again
+            self._log.log_seldom(logging.ERROR, "the circuit breaker could not be recorded: %s", error)
+
+    def _try_breaker(self) -> None:
+        if self._context.control.error is None:
+            return
+        self._breaker.begin_trial(self._context.clock.now_us())
+        self._context.is_trying = True
+        self._tell(self._context.pool, TryOrder())
+        self._try_later()
+
+    def _try_later(self) -> None:
+        if self._trial is not None:
+            self._context.clock.cancel(self._trial)
+        seconds = None if self._context.control.error is None else self._context.config.breaker_seconds
+        self._trial = None if seconds is None else self._tell_after(seconds, TryBreaker())
 
     def _obey(self, command: PauseEngine | ResumeEngine | SetProcessors) -> None:
         control = self._context.control
@@ -108,8 +148,12 @@ class Steering:
 
     def _set(self, control: Control, act: Act, reply: Any) -> None:
         write_control(self._database, control, act, self._context.clock.now_us())
+        if control.error != self._context.control.error:
+            self._breaker.begin_anew()
+            self._context.is_trying = False
         self._context.control = control
         self._end_later()
+        self._try_later()
         self._log.warning("%s", _told(act))
         # The pool answers, once it obeys.
         self._tell(self._context.pool, ControlChanged(reply, self._context.control_snapshot()))

@@ -29,18 +29,15 @@ def after_failure(record: OrderRecord, now: Moment, error: str, config: EngineCo
     return move(record, lifecycle.RETURN, now.at_us, reason, ready_us=ready_us, error=error)
 
 
-def put_back(record: OrderRecord, now: Moment, reason: str, head_us: int | None) -> Move:
-    """The step back to Pending without a failure, at the order's old place in the queue: it has waited long enough.
+def put_back(record: OrderRecord, now: Moment, reason: str) -> Move:
+    """The step back to Pending without a failure, to the order's old place in the queue.
 
     Args:
         record: an order that is Processing.
         now: when.
         reason: why.
-        head_us: the queue's time of an order that is not behind those that wait; None where none waits.
     """
-    # The order's own time is a stamp, of a clock that may have been set meanwhile.
-    ready_us = min(record.created_us, now.queue_us if head_us is None else head_us)
-    return move(record, lifecycle.RETURN, now.at_us, reason, ready_us=ready_us)
+    return move(record, lifecycle.RETURN, now.at_us, reason, ready_us=now.queue_us)
 
 
 def retry_delay_seconds(failures: int, config: EngineConfig) -> float:

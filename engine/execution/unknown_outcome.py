@@ -16,7 +16,6 @@ def settle(
     now: Moment,
     reason: str,
     config: EngineConfig,
-    head_us: int | None,
     *,
     pays: bool,
 ) -> Move:
@@ -28,7 +27,6 @@ def settle(
         now: when.
         reason: what happened.
         config: for the number of attempts and the delays.
-        head_us: as for `put_back`.
         pays: whether the attempt counts as failed if the effect is not done.
     """
     match effect:
@@ -37,6 +35,6 @@ def settle(
         case Effect.NOT_DONE if pays:
             return after_failure(record, now, reason, config)
         case Effect.NOT_DONE:
-            return put_back(record, now, reason, head_us)
+            return put_back(record, now, reason)
         case Effect.UNKNOWN:
             return move(record, lifecycle.PARK, now.at_us, reason, error=reason)

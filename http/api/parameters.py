@@ -252,7 +252,7 @@ class ReadHeaders(RequestHeaders, frozen=True, rename={"if_none_match": "If-None
 def order_filter(query: FilterQuery) -> OrderFilter:
     """Which orders a query means."""
     return OrderFilter(
-        status=query.status or None,
+        status=OrderStatus(query.status) if query.status else None,
         user_id=query.user_id or None,
         order_id_prefix=query.order_id_prefix or None,
         error=query.error or None,

@@ -174,6 +174,8 @@ class ControlPayload(msgspec.Struct):
     """When the pause ends by itself; null where somebody has to end it, or where there is none."""
     reason: str | None
     """Why it is paused; null where nobody said, or where it is not."""
+    error: str | None
+    """The class of error that the engine has paused itself for; null where somebody has, or where it is not paused."""
     processors: Count
     """How many processors there are."""
 

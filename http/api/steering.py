@@ -27,7 +27,14 @@ from .responses import (
     encode_cursor,
     order_payload,
 )
-from .steering_requests import ActionRequest, PauseRequest, ProcessorsRequest, ResumeRequest, StopRequest
+from .steering_requests import (
+    ActionRequest,
+    PauseRequest,
+    ProcessorsRequest,
+    ResumeRequest,
+    SettleAllRequest,
+    StopRequest,
+)
 
 Act: TypeAlias = Request[NoParameters, RequestHeaders, B]
 
@@ -63,11 +70,12 @@ class SteeringCalls:
     def start_action(self, request: Act[ActionRequest]) -> Response | Deferred[Response]:
         """Move all orders that a filter means, or tell how many these are."""
         wanted = request.body
-        orders, status = order_filter(wanted.where), wanted.status or None
+        action = str(wanted.__struct_config__.tag)
+        orders, status = order_filter(wanted.where), wanted.status if isinstance(wanted, SettleAllRequest) else None
         if wanted.dry_run:
-            preview = self._engine.preview_action(wanted.action, orders, status)
+            preview = self._engine.preview_action(action, orders, status)
             return Response(encode(PreviewPayload(preview.matched, [order_payload(one) for one in preview.examples])))
-        started = self._engine.begin_action(wanted.action, orders, wanted.reason or None, status, request.cause)
+        started = self._engine.begin_action(action, orders, wanted.reason or None, status, request.cause)
         return Deferred(started, lambda: _started(started.get()))
 
     def read_action(self, request: PlainRequest) -> Response:
@@ -109,7 +117,11 @@ def control_payload(control: ControlSnapshot) -> ControlPayload:
     """What operators have set, as clients see it."""
     until_us = control.paused_until_us
     return ControlPayload(
-        control.paused, None if until_us is None else rfc3339(until_us), control.reason, control.processors
+        control.paused,
+        None if until_us is None else rfc3339(until_us),
+        control.reason,
+        control.error,
+        control.processors,
     )
 
 

@@ -13,7 +13,7 @@ from ...engine.config import MAX_PROCESSORS
 from ...store.domain.act import Action
 from ...store.domain.bulk_action import NAMED_STATUSES
 from ...store.domain.errors import FieldFault, pointer_to
-from ...store.domain.lifecycle import SETTLED_RULE
+from ...store.domain.lifecycle import SETTLED_RULE, OrderStatus
 from ...store.domain.reason import REASON, REASON_RULE
 from ..framework.parameters import Parameter, matching, parameters_of, told_rule
 from ..wire.errors import InvalidBody
@@ -23,6 +23,7 @@ from .requests import decode_object
 T = TypeVar("T", bound=msgspec.Struct)
 
 MAX_PAUSE_SECONDS = 1_000_000_000
+_MOST_DIGITS = 12
 
 PauseSeconds = Annotated[
     float,
@@ -40,14 +41,15 @@ Processors = Annotated[
         extra=told_rule(f"must be a whole number from 1 to {MAX_PROCESSORS}, or null"),
     ),
 ]
-ActionName = Annotated[
-    Literal["cancel", "retry", "settle"],
-    Meta(
-        description="A cancel is for Pending orders, a settle for those in Review; a retry for Failed ones and those "
-        "that wait for their next attempt, and for those in Review where `where` names that status.",
-        extra=told_rule("must be cancel, retry or settle"),
-    ),
-]
+
+
+def _only(*statuses: OrderStatus) -> Meta:
+    among = " or ".join(statuses)
+    return Meta(
+        description=f"Only orders in this status: {among}.", extra=told_rule(f"must be {among} for this action")
+    )
+
+
 SettledAs = Annotated[
     Literal["Completed", "Failed"],
     Meta(description="What they are settled as; for a settle only.", extra=told_rule(f"must be {SETTLED_RULE}")),
@@ -82,15 +84,68 @@ class ProcessorsRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     reason: ActReason | UnsetType = UNSET
 
 
-class ActionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What is to be done to all orders that a filter means."""
+CancelledFrom = Annotated[Literal["Pending"], _only(*NAMED_STATUSES[Action.CANCEL])]
+RetriedFrom = Annotated[Literal["Failed", "Pending", "Review"], _only(*NAMED_STATUSES[Action.RETRY])]
+SettledFrom = Annotated[Literal["Review"], _only(*NAMED_STATUSES[Action.SETTLE])]
 
-    action: ActionName
-    where: FilterQuery
-    """Which orders, of those that the action is for; `{}` means all of these."""
-    status: SettledAs | UnsetType = UNSET
+
+class CancelFilter(FilterQuery, frozen=True):
+    """Which of the orders are meant that are Pending."""
+
+    status: CancelledFrom | UnsetType = UNSET  # type: ignore[assignment]  # some of them, by name
+
+
+class RetryFilter(FilterQuery, frozen=True):
+    """Which orders are meant: of those that are Failed or wait for their next attempt, or of those in Review where
+    this is the status."""
+
+    status: RetriedFrom | UnsetType = UNSET  # type: ignore[assignment]  # some of them, by name
+
+
+class SettleFilter(FilterQuery, frozen=True):
+    """Which of the orders are meant that are in Review."""
+
+    status: SettledFrom | UnsetType = UNSET  # type: ignore[assignment]  # some of them, by name
+
+
+class CancelRequest(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="action", tag="cancel"
+):
+    """All Pending orders that a filter means are to be cancelled."""
+
+    where: CancelFilter
     reason: ActReason | UnsetType = UNSET
     dry_run: DryRun = False
+
+
+class RetryRequest(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="action", tag="retry"
+):
+    """All orders that a filter means are to be handled again."""
+
+    where: RetryFilter
+    reason: ActReason | UnsetType = UNSET
+    dry_run: DryRun = False
+
+
+class SettleAllRequest(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="action", tag="settle"
+):
+    """All orders in Review that a filter means are to be settled."""
+
+    where: SettleFilter
+    status: SettledAs
+    reason: ActReason | UnsetType = UNSET
+    dry_run: DryRun = False
+
+
+ActionRequest = CancelRequest | RetryRequest | SettleAllRequest
+"""What is to be done to all orders that a filter means."""
+_ACTIONS: dict[str, type[ActionRequest]] = {
+    Action.CANCEL: CancelRequest,
+    Action.RETRY: RetryRequest,
+    Action.SETTLE: SettleAllRequest,
+}
 
 
 class StopRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -101,18 +156,11 @@ class StopRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
 
 def decode_action(body: bytes) -> ActionRequest:
     """What is to be done to many orders. Raises as `decode_fields`."""
-    request = decode_fields(body, ActionRequest)
-    faults = []
-    action = Action(request.action)
-    is_settled = action is Action.SETTLE
-    if is_settled != (request.status is not UNSET):
-        faults.append(FieldFault("/status", "missing" if is_settled else "is for a settle only"))
-    known = NAMED_STATUSES[action]
-    if request.where.status is not UNSET and request.where.status not in known:
-        faults.append(FieldFault("/where/status", f"must be {' or '.join(known)} for a {action}"))
-    if faults:
-        raise InvalidBody(tuple(faults))
-    return request
+    fields, faults = _decode_object(body)
+    action = fields.pop("action", None)
+    if not isinstance(action, str) or action not in _ACTIONS:
+        raise InvalidBody((FieldFault("/action", f"must be {', '.join(_ACTIONS)}"),))
+    return _made(fields, _ACTIONS[action], faults)
 
 
 def decode_stop(body: bytes) -> StopRequest:
@@ -142,10 +190,18 @@ def decode_fields(body: bytes, kind: type[T]) -> T:
         NotJson: it is no JSON.
         InvalidBody: a field is wrong; the error names every fault.
     """
+    fields, faults = _decode_object(body)
+    return _made(fields, kind, faults)
+
+
+def _decode_object(body: bytes) -> tuple[dict[str, Any], list[FieldFault]]:
     try:
-        fields, faults = decode_object(body)
+        return decode_object(body)
     except InvalidOrder as error:
         raise InvalidBody(error.faults) from None
+
+
+def _made(fields: dict[str, Any], kind: type[T], faults: list[FieldFault]) -> T:
     found = _converted_fields(fields, kind, "", faults)
     if faults:
         raise InvalidBody(tuple(faults))
@@ -178,7 +234,10 @@ def _converted_fields(
 
 
 def _converted(value: object, parameter: Parameter) -> object:
-    converted = msgspec.convert(float(value) if isinstance(value, Decimal) else value, parameter.type)
+    if isinstance(value, Decimal):  # to JSON Schema, 16.0 is a whole number
+        is_whole = value.is_finite() and value.adjusted() < _MOST_DIGITS and value == value.to_integral_value()
+        value = int(value) if is_whole else float(value)
+    converted = msgspec.convert(value, parameter.type)
     if parameter.pattern is not None and parameter.pattern.fullmatch(converted) is None:
         raise msgspec.ValidationError
     return converted

@@ -15,6 +15,7 @@ from ...store.domain.errors import OrdermillError
 from ..framework.page_request import PageRequest
 from ..framework.problems import ProblemKinds, answer_for
 from ..wire import request_id
+from ..wire.conditional import COMPRESSED_FROM, compress
 from ..wire.errors import MethodNotAllowed, NoSuchResource
 from ..wire.problem_details import ProblemKind
 from .pages import Pages
@@ -59,12 +60,11 @@ def pages(root: Pages, sign_in: SignIn, kinds: ProblemKinds) -> Any:
                 "tools.trailing_slash.on": False,
                 "tools.response_headers.on": True,
                 "tools.response_headers.headers": _POLICY,
-                "tools.gzip.on": True,
-                "tools.gzip.mime_types": ["text/*", "image/svg+xml", "application/json"],
+                "tools.log_headers.on": False,  # a key or a session may be among them
+                "request.process_request_body": False,
                 "request.show_tracebacks": False,
                 "request.show_mismatched_params": False,
                 "request.throw_errors": False,
-                "request.body.maxbytes": _MAX_FORM_BYTES,
                 "error_page.default": lambda status, message, **_: _error_page(root, status, message),
             }
         }
@@ -83,7 +83,9 @@ def _with_errors(handler: Callable[[], bytes], root: Pages, sign_in: SignIn, kin
         if request.method not in ("GET", "HEAD", "POST"):
             raise MethodNotAllowed("GET, HEAD, POST")
         sign_in.check_origin()
-        return handler()
+        if request.method == "POST":
+            request.params.update(request.form(_MAX_FORM_BYTES))
+        return _packed(handler())
     except (cherrypy.HTTPError, cherrypy.HTTPRedirect):
         raise
     except Exception as error:
@@ -94,6 +96,18 @@ def _with_errors(handler: Callable[[], bytes], root: Pages, sign_in: SignIn, kin
         response.headers.update(problem.headers)
         response.headers["Content-Type"] = "text/html; charset=utf-8"
         return root.show_error(problem.status, str(error) if isinstance(error, OrdermillError) else "")
+
+
+def _packed(content: bytes) -> bytes:
+    headers = cherrypy.serving.response.headers
+    if len(content) < COMPRESSED_FROM:
+        return content
+    headers["Vary"] = "Accept-Encoding"
+    packed = compress(content, cherrypy.serving.request.headers.get("Accept-Encoding", ""))
+    if packed is None:
+        return content
+    headers["Content-Encoding"] = "gzip"
+    return packed
 
 
 def _error_page(root: Pages, status: str, message: str) -> bytes:

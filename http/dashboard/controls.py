@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
 
 from ..wire.errors import InvalidParameter
@@ -57,6 +59,9 @@ class Controls(Section):
 
 def _number(name: str, text: str) -> float:
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
-        raise InvalidParameter(name, "must be a number") from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise InvalidParameter(name, "must be a number")
+    return number

@@ -96,6 +96,7 @@ def pages(check_origin: Callable[[str, Mapping[str, str]], object]) -> Any:
         {
             "/": {
                 "docs.problems.on": True,
+                "tools.log_headers.on": False,  # a key or a session may be among them
                 "tools.trailing_slash.on": False,
                 "tools.response_headers.on": True,
                 "tools.response_headers.headers": _POLICY,

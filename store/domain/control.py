@@ -16,10 +16,12 @@ class Control(msgspec.Struct, frozen=True):
     """Why it is paused, in words for people; None where nobody said."""
     processors: int | None = None
     """How many processors there are to be; None for as many as are configured."""
+    error: str | None = None
+    """The class of error that the engine has paused itself for; None where somebody has, or where it is not paused."""
 
-    def pause(self, until_us: int | None, reason: str | None) -> Control:
+    def pause(self, until_us: int | None, reason: str | None, error: str | None = None) -> Control:
         """The same, paused."""
-        return Control(True, until_us, reason, self.processors)
+        return Control(True, until_us, reason, self.processors, error)
 
     def resume(self) -> Control:
         """The same, not paused."""

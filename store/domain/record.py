@@ -138,6 +138,11 @@ class Move(msgspec.Struct, frozen=True, gc=False):
     cause: Cause = ENGINE
 
 
+def keeps_place(step: Move) -> bool:
+    """Whether an order that becomes Pending has its old place in the queue: it was taken, and comes back unharmed."""
+    return step.before.status is OrderStatus.PROCESSING and step.before.failures == step.after.failures
+
+
 def move(
     record: OrderRecord,
     edge: Edge,

@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 
 from ordermill.engine import Durability, Order, OrderEngine, OrderNotFound
+from ordermill.engine.actors.recorder import RecorderActor
 from ordermill.engine.testing import START_US, Held, WatchedClock, make_order
 from ordermill.store import queries
 from ordermill.store.audit import audit
 from ordermill.store.domain import lifecycle
+from ordermill.store.domain.claim import Claim
 from ordermill.store.domain.outcome import Recorded
 from ordermill.store.domain.record import Move, OrderRecord, move
 from ordermill.store.ledger import Ledger
@@ -124,6 +126,23 @@ def event_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[type, str], thread
         return happened
 
     return watch
+
+
+@pytest.fixture
+def only_claims(monkeypatch: pytest.MonkeyPatch) -> Callable[..., bool]:
+    """Has orders claimed in transactions of their own, and tells them: called with the arguments of `Ledger.record`."""
+    plan_claim = RecorderActor._plan_claim
+
+    def plan_apart(recorder: RecorderActor) -> Claim | None:
+        is_apart = not recorder._unsettled or not (recorder._unsettled[0].orders or recorder._unsettled[0].moves)
+        return plan_claim(recorder) if is_apart else None
+
+    def only_claims(ledger: Ledger, orders: Sequence[Order], moves: Sequence[Move], *more: object) -> bool:
+        is_claim = any(isinstance(argument, Claim) for argument in more)
+        return is_claim and not orders and not moves and queries.first_in_line(ledger._database) is not None
+
+    monkeypatch.setattr(RecorderActor, "_plan_claim", plan_apart)
+    return only_claims
 
 
 @pytest.fixture

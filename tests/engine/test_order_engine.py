@@ -649,9 +649,9 @@ def test_a_stop_without_patience_returns_what_was_about_to_be_assigned(
     assert_sound: Callable[[], None],
 ) -> None:
     abandoned = event_after(PoolActor, "_abandon")
-    ledger.hold(lambda _, moves: any(step.after.status is OrderStatus.PROCESSING for step in moves))
+    ledger.hold(lambda orders, _: bool(orders))
     engine = start_engine(stop_seconds=0)
-    engine.submit(make_order())
+    engine.begin_submit([make_order()])
     ledger.wait_until_held()
 
     with ThreadPoolExecutor(1) as threads:

@@ -17,7 +17,7 @@ from ordermill.store.ledger import Ledger
 from ordermill.store.sqlite.database import open_readers
 
 
-@pytest.mark.parametrize("false_alarm", range(1, 9))
+@pytest.mark.parametrize("false_alarm", range(1, 7))
 def test_whichever_transaction_it_is(
     start_engine: Callable[..., OrderEngine], database: Path, monkeypatch: pytest.MonkeyPatch, false_alarm: int
 ) -> None:
@@ -44,7 +44,7 @@ def test_whichever_transaction_it_is(
         assert engine.wait(order.order_id, timeout=10) is OrderStatus.COMPLETED
     metrics = engine.drain(timeout=10)
 
-    assert transactions >= 9
+    assert transactions >= 6  # each order is accepted and claimed in one, and completed in another
     assert handled == ["o-0", "o-1", "o-2"]
     assert metrics.total_orders_processed == 3
     assert metrics.incidents == 0

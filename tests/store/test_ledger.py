@@ -308,7 +308,7 @@ def test_a_key_is_stored_with_its_orders_or_not_at_all(writer: SqliteDatabase, l
     assert run(writer, "SELECT key, user_id, fingerprint, created_at FROM idempotency_keys").fetchall() == [(*given, 5)]
 
 
-def test_new_orders_wait_in_the_queue_where_its_clock_says(writer: SqliteDatabase, ledger: Ledger) -> None:
+def test_new_orders_are_ready_since_when_the_queues_clock_says(writer: SqliteDatabase, ledger: Ledger) -> None:
     ledger.record([make_order("a")], [], 10, (), (), 70)
 
     stored = queries.find(writer, "a")
@@ -323,19 +323,19 @@ def test_orders_whose_waiting_no_delay_explains_wait_no_longer(writer: SqliteDat
         step(ledger, move(record, lifecycle.RETURN, at_us, ready_us=ready_us, error="boom" if failed else None))
 
     wait_until("ready", 20)
+    wait_until("has-its-place", 60, failed=False)
     wait_until("in-its-backoff", 150)
     wait_until("longer-than-a-backoff", 151)
-    wait_until("without-a-failure", 60, failed=False)
     wait_until("since-a-time-to-come", 70, at_us=51)
 
-    assert ledger.clamp_ready_times(50, 100) == 3
+    assert ledger.clamp_ready_times(50, 100) == 2
 
     found = {record.order_id: record.ready_us for record in queries.page(writer, limit=10)}
     assert found == {
         "ready": 20,
+        "has-its-place": 60,
         "in-its-backoff": 150,
         "longer-than-a-backoff": 50,
-        "without-a-failure": 50,
         "since-a-time-to-come": 50,
     }
     assert ledger.clamp_ready_times(50, 100) == 0

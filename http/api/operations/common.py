@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
+from typing import Any
 
 from ....engine import EngineStopped, StoreUnavailable
 from ...framework.body import NO_BODY, B, Body, BodyFormat
@@ -28,7 +29,7 @@ def asked(query: type[Q]) -> Inputs[Q, RequestHeaders, None]:
     return Inputs(query, RequestHeaders, NO_BODY)
 
 
-def json_body(kind: type, example: object, decode: Callable[[bytes], B], *, is_optional: bool = False) -> Body[B]:
+def json_body(kind: Any, example: object, decode: Callable[[bytes], B], *, is_optional: bool = False) -> Body[B]:
     """A small body in JSON.
 
     Args:

@@ -12,7 +12,7 @@ from ...framework.request import NOTHING, Inputs
 from ...framework.request_headers import RequestHeaders
 from ...framework.route import Operation, Result, Tag
 from ...wire.errors import InvalidBody
-from ..parameters import ActionPath, AuditQuery, FilterQuery
+from ..parameters import ActionPath, AuditQuery
 from ..responses import (
     ActionPayload,
     AuditEntryPayload,
@@ -26,6 +26,8 @@ from ..steering_requests import (
     PauseRequest,
     ProcessorsRequest,
     ResumeRequest,
+    RetryFilter,
+    RetryRequest,
     StopRequest,
     decode_action,
     decode_pause,
@@ -39,7 +41,7 @@ _AT = "2026-11-23T06:39:00.090788Z"
 _UNTIL = "2026-11-23T06:49:00.090788Z"
 _WHY = "the provider is down"
 _REQUEST_ID = "5f1d09a3c2b7-1"
-_RUNNING = ControlPayload(False, None, None, 8)
+_RUNNING = ControlPayload(False, None, None, None, 8)
 _DONE = ActionPayload(
     "1",
     Action.RETRY,
@@ -70,7 +72,7 @@ PAUSE = Operation(
         RequestHeaders,
         json_body(PauseRequest, PauseRequest(600, _WHY), decode_pause, is_optional=True),
     ),
-    results=(ok("No order is started any more.", ControlPayload, ControlPayload(True, _UNTIL, _WHY, 8)),),
+    results=(ok("No order is started any more.", ControlPayload, ControlPayload(True, _UNTIL, _WHY, None, 8)),),
     problems=(_NO_REASON, *ASKING),
     remark="Handlers that run go on. A restart does not end the pause.",
 )
@@ -89,7 +91,7 @@ SET_PROCESSORS = Operation(
     "setProcessors",
     Tag.OPERATORS,
     Inputs(NoParameters, RequestHeaders, json_body(ProcessorsRequest, ProcessorsRequest(16), decode_processors)),
-    results=(ok("There are so many from now on.", ControlPayload, ControlPayload(False, None, None, 16)),),
+    results=(ok("There are so many from now on.", ControlPayload, ControlPayload(False, None, None, None, 16)),),
     problems=(InvalidBody((FieldFault("/processors", "missing"),)), *ASKING),
     remark="Processors that are too many end when they have nothing to do.",
 )
@@ -99,7 +101,7 @@ START_ACTION = Operation(
     Inputs(
         NoParameters,
         RequestHeaders,
-        json_body(ActionRequest, ActionRequest("retry", FilterQuery(error="rejected"), reason="mended"), decode_action),
+        json_body(ActionRequest, RetryRequest(RetryFilter(error="rejected"), reason="mended"), decode_action),
     ),
     results=(
         Result(
@@ -110,7 +112,7 @@ START_ACTION = Operation(
         ),
         ok("What it would do, where `dry_run` is true.", PreviewPayload, PreviewPayload(0, [])),
     ),
-    problems=(InvalidBody((FieldFault("/action", "missing"),)), *ASKING),
+    problems=(InvalidBody((FieldFault("/action", "must be cancel, retry, settle"),)), *ASKING),
     remark="Orders that come later are not touched.",
 )
 READ_ACTION = Operation(

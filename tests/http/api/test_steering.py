@@ -14,6 +14,7 @@ from ordermill.http.security.api_keys import Role, create_key
 if TYPE_CHECKING:
     from tests.http.conftest import Client
 
+JSON = {"Content-Type": "application/json"}
 MakeOrder = Callable[..., dict[str, Any]]
 
 
@@ -22,7 +23,13 @@ def test_a_pause_takes_orders_and_starts_none_until_it_is_over(client: Client, o
     client.post("/orders", order("o-1"))
 
     assert paused.status == 200
-    assert paused.json == {"paused": True, "paused_until": None, "reason": "the provider is down", "processors": 8}
+    assert paused.json == {
+        "paused": True,
+        "paused_until": None,
+        "reason": "the provider is down",
+        "error": None,
+        "processors": 8,
+    }
     assert client.get("/control").json == paused.json
     assert client.get("/metrics").json["paused"] is True
     assert b"ordermill_paused 1.0" in client.get("/metrics", Accept="text/plain").body
@@ -88,6 +95,11 @@ def test_what_makes_no_sense_is_refused(
     assert error["pointer"] == pointer
     assert error["detail"].startswith(detail)
     assert client.get("/audit").json == {"entries": [], "next_cursor": None}
+
+
+def test_a_whole_number_may_be_written_with_a_point(client: Client) -> None:
+    assert client.send("PUT", "/control/processors", b'{"processors": 16.0}', JSON).json["processors"] == 16
+    assert client.send("PUT", "/control/processors", b'{"processors": 1e999999999}', JSON).status == 422
 
 
 def test_a_field_that_is_given_twice_is_refused(client: Client) -> None:

@@ -59,3 +59,14 @@ def test_a_number_that_is_none_changes_nothing_and_is_told(client: Any, window: 
     expect(page.get_by_text("must be a number")).to_be_visible()
     assert client.get("/control").json == before
     look.faults.clear()  # the browser's console tells of the status
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "1e999", "many", "1e400"])
+@pytest.mark.parametrize(("path", "field"), [("processors", "processors"), ("pause", "minutes")])
+def test_what_is_not_a_number_for_a_machine_either_is_refused(client: Any, path: str, field: str, number: str) -> None:
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+
+    reply = client.send("POST", f"/dashboard/controls/{path}", f"{field}={number}".encode(), form)
+
+    assert reply.status == 422
+    assert b"must be a number" in reply.body

@@ -168,3 +168,14 @@ def test_the_api_is_plain_wsgi_and_works_in_another_server(elsewhere: tuple[str,
     assert ask(elsewhere, "DELETE", "/orders")[1]["Allow"] == "GET, HEAD, OPTIONS, POST"
     assert ask(elsewhere, "HEAD", "/healthz")[::2] == (200, b"")
     assert ask(elsewhere, "GET", "/openapi.json")[0] == 200
+
+
+@pytest.mark.engine_at_hand
+def test_in_another_server_too_a_foreign_page_changes_nothing(elsewhere: tuple[str, int], order: MakeOrder) -> None:
+    body = json.dumps(order()).encode()
+    named = {"Content_Type": "application/json", "Host": "shop.example"}
+
+    assert ask(elsewhere, "POST", "/orders", body, Origin="https://evil.example", **named)[0] == 403
+    assert ask(elsewhere, "POST", "/orders", body, Sec_Fetch_Site="cross-site", **named)[0] == 403
+    assert ask(elsewhere, "POST", "/orders/o-1/cancel", b"", Content_Type="text/plain")[0] == 415
+    assert ask(elsewhere, "POST", "/orders", body, Origin="https://shop.example", **named)[0] == 201

@@ -1,4 +1,4 @@
-"""A window of the Pending orders is in memory, and whatever is not there has its turn all the same."""
+"""Orders are claimed in the database: few are in memory, and each has its turn."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ordermill.engine import Order, OrderEngine, OrderStatus
-from ordermill.engine.actors.messages import OrdersReady
+from ordermill.engine.actors.messages import OrdersClaimed
 from ordermill.engine.actors.pool import PoolActor
 from ordermill.engine.testing import make_order
-from ordermill.store import queries
 
 if TYPE_CHECKING:
     from ordermill.engine.testing import Held, WatchedClock
@@ -28,7 +27,7 @@ def test_a_backlog_larger_than_the_window_is_handled_in_sequence_and_stays_out_o
 
     def measure(pool: PoolActor, message: Any) -> None:
         receive(pool, message)
-        sizes.append(len(pool._pending) + len(pool._claims) + pool._assigning)
+        sizes.append(len(pool._claims))
 
     monkeypatch.setattr(PoolActor, "receive", measure)
     handled: list[str] = []
@@ -42,12 +41,12 @@ def test_a_backlog_larger_than_the_window_is_handled_in_sequence_and_stays_out_o
     order_ids = [f"o-{number}" for number in range(500)]
     for start in range(0, 500, 7):
         engine.submit_many(map(make_order, order_ids[start : start + 7]))
-    assert max(sizes) <= 11
+    assert max(sizes) <= 1
     first.set()
     engine.drain(timeout=20)
 
     assert handled == order_ids
-    assert max(sizes) <= 10 + 2 * 128 + 2
+    assert max(sizes) <= 128 + 1
     engine.stop()
     assert_sound()
 
@@ -89,46 +88,20 @@ def test_an_order_that_was_cancelled_meanwhile_is_skipped(start_engine: StartEng
     assert [held.begun(), held.begun()] == ["o-2", "o-4"]
 
 
-def test_an_unexpected_error_in_a_read_is_overcome(
-    start_engine: StartEngine, clock: WatchedClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ready = queries.ready
-    errors = [ZeroDivisionError("unexpected")]
-
-    def fail_once(*arguments: Any) -> Any:
-        if errors:
-            raise errors.pop()
-        return ready(*arguments)
-
-    monkeypatch.setattr(queries, "ready", fail_once)
-    engine = start_engine(clock=clock)
-    again_at = clock.next_call()
-    receipt = engine.submit(make_order())
-
-    clock.advance_to(again_at)
-
-    assert receipt.wait(timeout=5) is OrderStatus.COMPLETED
-    assert engine.metrics().incidents == 1
-    assert engine.unready_reasons() == ()
-
-
-def test_orders_that_an_unexpected_error_hid_are_read_again(
-    start_engine: StartEngine, clock: WatchedClock, monkeypatch: pytest.MonkeyPatch
+def test_orders_that_an_unexpected_error_hid_are_handled_all_the_same(
+    start_engine: StartEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     receive = PoolActor.receive
     errors = [SystemExit("unexpected")]
 
     def fail_once(pool: PoolActor, message: Any) -> None:
-        if isinstance(message, OrdersReady) and errors:
+        if isinstance(message, OrdersClaimed) and errors:
             raise errors.pop()
         receive(pool, message)
 
     monkeypatch.setattr(PoolActor, "receive", fail_once)
-    engine = start_engine(clock=clock)
-    receipt = engine.submit(make_order())
+    engine = start_engine()
 
-    clock.advance_to(clock.next_call())
-
-    assert receipt.wait(timeout=5) is OrderStatus.COMPLETED
+    assert engine.submit(make_order()).wait(timeout=5) is OrderStatus.COMPLETED
     assert engine.metrics().incidents == 1
     assert engine.dead_actors() == ()

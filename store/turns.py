@@ -1,0 +1,64 @@
+"""Turns: the place in the queue that an order gets, so that users take turns however many orders each of them has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+STEP = 1 << 20
+"""How far one order puts off its user's next one. Larger than one, so that a rule may weigh users or orders."""
+_MOST_USERS = 10_000
+
+
+class Turns:
+    """Start-time fair queueing (P. Goyal, H. M. Vin, H. Cheng, "Start-time Fair Queuing", SIGCOMM 1996).
+
+    A place is a number; those who wait are taken in the sequence of their places, and of their arrival where these are
+    equal. A new order's place is behind its user's last one, and not before the one that the queue has come to. So a
+    user with one order waits for one order of each other user, not for all that they have sent; orders of one user, and
+    those of users who have one each, keep the sequence of their arrival; and a place is never changed for others, so
+    none is overtaken for ever. The queue has come to where the last one that was taken ends (J. Golestani, "A
+    Self-Clocked Fair Queueing Scheme", INFOCOM 1994).
+
+    Args:
+        begin: the first of the places where somebody waits; 0 where nobody does.
+        last: the last of them; likewise.
+        find: gives the last place of a user where one of his orders waits, or None.
+    """
+
+    def __init__(self, begin: int, last: int, find: Callable[[str], int | None]) -> None:
+        self._begin = begin
+        self._next: dict[str, int] = {}  # the place of a user's next order; who is not there has none of his own...
+        self._unknown_to = last  # ... where the queue has come so far: before, it has to be looked up
+        self._find = find
+
+    def give(self, user_id: str) -> int:
+        """The place of a user's next order, which is taken now."""
+        place = self._next.get(user_id)
+        if place is None and self._begin <= self._unknown_to and (last := self._find(user_id)) is not None:
+            place = last + STEP
+        if place is None or place < self._begin:
+            place = self._begin
+        self._next[user_id] = place + STEP
+        if len(self._next) > _MOST_USERS:
+            self._forget()
+        return place
+
+    def give_back(self, places: Iterable[tuple[str, int]]) -> None:
+        """Orders did not take the places that their users were given.
+
+        Args:
+            places: each with its user, in the sequence in which they were given.
+        """
+        for user_id, place in reversed([*places]):
+            if self._next.get(user_id) == place + STEP:
+                self._next[user_id] = place
+
+    def come_to(self, place: int) -> None:
+        """The queue has come to an order with that place."""
+        self._begin = max(self._begin, place + STEP)
+
+    def _forget(self) -> None:
+        self._next = {user_id: place for user_id, place in self._next.items() if place > self._begin}
+        if len(self._next) > _MOST_USERS // 2:  # all have orders that wait: these tell
+            self._unknown_to = max(self._unknown_to, *self._next.values())
+            self._next.clear()
