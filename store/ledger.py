@@ -315,7 +315,7 @@ class Ledger:
         _check_all(_insert_any_steps.run(self._database, sequences, *why), sequences)
 
     def _remember(self, keys: Sequence[IdempotencyKey | None], acceptances: Sequence[Acceptance], at_us: int) -> None:
-        kept = self._kept(keys, acceptances)
+        kept = _worth_keeping(self._database, keys, acceptances)
         remember(self._database, list(kept), at_us)
         stored_before = [
             (at_us, record.sequence)
@@ -324,25 +324,6 @@ class Ledger:
         ]
         if stored_before:
             run_for_each(self._database, _NOTE_KEY, stored_before)
-
-    def _kept(
-        self, keys: Sequence[IdempotencyKey | None], acceptances: Sequence[Acceptance]
-    ) -> dict[IdempotencyKey, None]:
-        # There are never more keys than orders: whoever sends what is there again and again, each time with another
-        # key, adds nothing.
-        kept: dict[IdempotencyKey, None] = {}
-        first_duplicates: dict[IdempotencyKey, int] = {}
-        for key, (outcome, record) in zip(keys, acceptances, strict=True):
-            if key is None:
-                continue
-            if outcome is Outcome.ACCEPTED:
-                kept[key] = None
-            elif outcome is Outcome.DUPLICATE:
-                first_duplicates.setdefault(key, record.sequence)
-        for key, sequence in first_duplicates.items():
-            if key not in kept and run(self._database, _KEYED, (sequence,)).fetchone() == (None,):
-                kept[key] = None
-        return kept
 
     def _insert(
         self,
@@ -475,3 +456,23 @@ def _changes(taken: Counter[Edge], moved: Sequence[Move]) -> Counter[str]:
             step.after.updated_us - step.before.updated_us for step in moved if step.edge is lifecycle.COMPLETE
         )
     return changes
+
+
+def _worth_keeping(
+    database: Database, keys: Sequence[IdempotencyKey | None], acceptances: Sequence[Acceptance]
+) -> dict[IdempotencyKey, None]:
+    # There are never more keys than orders: whoever sends what is there again and again, each time with another key,
+    # adds nothing.
+    kept: dict[IdempotencyKey, None] = {}
+    first_duplicates: dict[IdempotencyKey, int] = {}
+    for key, (outcome, record) in zip(keys, acceptances, strict=True):
+        if key is None:
+            continue
+        if outcome is Outcome.ACCEPTED:
+            kept[key] = None
+        elif outcome is Outcome.DUPLICATE:
+            first_duplicates.setdefault(key, record.sequence)
+    for key, sequence in first_duplicates.items():
+        if key not in kept and run(database, _KEYED, (sequence,)).fetchone() == (None,):
+            kept[key] = None
+    return kept

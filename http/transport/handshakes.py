@@ -17,7 +17,7 @@ _IS_HANDSHAKE = 22
 _MAX_HELLO_BYTES = 8 * 1024
 _UNPLANNED_AT_ONCE = 2
 _LONGEST_PAUSE_SECONDS = 0.01
-_GIVEN_UP_AFTER_SECONDS = 0.002
+_GIVEN_UP_AFTER_TURNS = 12
 
 
 class _Silent(NamedTuple):
@@ -51,7 +51,7 @@ class Handshakes:
         self._ready: deque[socket.socket] = deque()
         self._is_busy = False
         self._in_this_turn = 0
-        self._next_call: asyncio.TimerHandle | None = None
+        self._next_call: asyncio.Handle | None = None
 
     def __len__(self) -> int:
         return len(self._silent) + len(self._ready)
@@ -130,7 +130,14 @@ class Handshakes:
         self._is_busy = bool(self._ready)
         if self._is_busy:
             self._begin(self._ready.popleft())
-            self._next_call = self._loop.call_later(_GIVEN_UP_AFTER_SECONDS, self._go_on)
+            self._wait_for_hello(_GIVEN_UP_AFTER_TURNS)
+
+    def _wait_for_hello(self, turns: int) -> None:
+        # It is there, and so read within a few turns of the loop, unless it is none.
+        if turns:
+            self._next_call = self._loop.call_soon(self._wait_for_hello, turns - 1)
+        else:
+            self._go_on()
 
     def _end_turn(self, began: float) -> None:
         self._in_this_turn = 0
