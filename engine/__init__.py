@@ -16,6 +16,7 @@ from ..store.domain.errors import (
     InvalidArgument,
     InvalidConfiguration,
     InvalidOrder,
+    InvalidWebhook,
     OrderConflict,
     OrdermillError,
     OrderNotFound,
@@ -24,6 +25,7 @@ from ..store.domain.errors import (
     TransitionRefused,
     UserBacklogFull,
     UserSubmissionTooLarge,
+    WebhookNotFound,
 )
 from ..store.domain.event import Event
 from ..store.domain.failure import FailureGroup
@@ -33,6 +35,7 @@ from ..store.domain.order import Order
 from ..store.domain.order_filter import OrderFilter, OrderPage
 from ..store.domain.outcome import Outcome
 from ..store.domain.record import Cause, OrderRecord, Transition
+from ..store.domain.webhook import Delivery, DeliveryState, NewSecret, Webhook, WebhookEvent
 from .config import EngineConfig, OnInterrupted, Settings
 from .event_stream import EventStream
 from .execution.handler import Effect, Handler, Probe, Reject
@@ -54,6 +57,8 @@ __all__ = [
     "Cause",
     "ControlSnapshot",
     "DatabaseRefused",
+    "Delivery",
+    "DeliveryState",
     "Durability",
     "Effect",
     "Engine",
@@ -70,7 +75,9 @@ __all__ = [
     "InvalidArgument",
     "InvalidConfiguration",
     "InvalidOrder",
+    "InvalidWebhook",
     "MetricsSnapshot",
+    "NewSecret",
     "OnInterrupted",
     "Order",
     "OrderConflict",
@@ -94,4 +101,7 @@ __all__ = [
     "TransitionRefused",
     "UserBacklogFull",
     "UserSubmissionTooLarge",
+    "Webhook",
+    "WebhookEvent",
+    "WebhookNotFound",
 ]

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from ..store.domain.act import Action
 from ..store.domain.bulk_action import NAMED_STATUSES, STATUSES, BulkRequest
-from ..store.domain.errors import InvalidArgument, OrderNotFound
+from ..store.domain.errors import FieldFault, InvalidArgument, InvalidWebhook, OrderNotFound
 from ..store.domain.event import EventFilter
 from ..store.domain.idempotency_key import IdempotencyKey
 from ..store.domain.lifecycle import SETTLE, OrderStatus
@@ -16,6 +16,7 @@ from ..store.domain.order import FIELDS, IDENTIFIER, Order
 from ..store.domain.order_filter import PREFIX, PREFIX_RULE, OrderFilter
 from ..store.domain.reason import REASON_RULE, reason_faults
 from ..store.domain.record import ENGINE, Cause
+from ..store.domain.webhook import URL_RULE, CreateWebhook, UpdateWebhook, WebhookChange, webhook_faults
 from .config import MAX_PROCESSORS
 
 MAX_NAME = 255
@@ -152,6 +153,35 @@ def checked_filter(user_id: object, status: object, order_id: object) -> EventFi
         None if status is None else checked_status(status),
         None if order_id is None else checked_order_id(order_id),
     )
+
+
+def checked_delivery_id(delivery: object) -> int:
+    """The id of a delivery.
+
+    Raises:
+        InvalidArgument: it is no such id.
+    """
+    return _checked_number("delivery's id", delivery, 1, _MAX_SEQUENCE)
+
+
+def checked_webhook_change(change: WebhookChange) -> WebhookChange:
+    """What somebody wants of a webhook.
+
+    Raises:
+        InvalidWebhook: a field breaks its rule.
+        WebhookNotFound: no webhook can have that id.
+    """
+    if isinstance(change, CreateWebhook | UpdateWebhook):
+        faults = webhook_faults(change.url, change.events, change.description)
+        if isinstance(change, CreateWebhook) and change.url is None:
+            faults.append(FieldFault("/url", URL_RULE))
+        if faults:
+            raise InvalidWebhook(tuple(faults))
+        if change.events is not None:
+            change = change._replace(events=tuple(map(str, dict.fromkeys(change.events))))
+    if not isinstance(change, CreateWebhook) and not isinstance(change.webhook_id, str):
+        raise InvalidArgument(f"A webhook's id must be a string; {_kind(change.webhook_id)}.")
+    return change
 
 
 def checked_time(name: str, at: object) -> int | None:

@@ -225,6 +225,13 @@ class EngineConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "as `orders.db.before-version-4`."
         ),
     ] = False
+    allow_private_webhooks: Annotated[
+        bool,
+        Meta(description="Let webhooks be sent to this host, to private networks and to local links as well."),
+    ] = False
+    webhook_concurrency: Annotated[
+        int, Meta(ge=1, le=100, description="Events that are sent to one webhook at the same time.")
+    ] = 4
     window: Annotated[
         int,
         Meta(ge=1, description="Pending orders kept in memory, so that they need not be read when they are claimed."),

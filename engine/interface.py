@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from time import monotonic
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 from pykka import Timeout
 
@@ -26,12 +26,28 @@ from ..store.domain.order import Order
 from ..store.domain.order_filter import OrderFilter, OrderPage
 from ..store.domain.outcome import Acceptance, Outcome
 from ..store.domain.record import Cause, OrderRecord, Transition
+from ..store.domain.webhook import (
+    CreateWebhook,
+    DeleteWebhook,
+    Delivery,
+    DeliveryState,
+    NewSecret,
+    ReplayDeliveries,
+    RotateSecret,
+    SendTestEvent,
+    UpdateWebhook,
+    Webhook,
+    WebhookChange,
+    WebhookEvent,
+)
 from ..store.statements import Database
+from ..store.webhooks import all_webhooks, deliveries, find_webhook
 from . import requests
 from .arguments import (
     checked_action,
     checked_action_id,
     checked_cause,
+    checked_delivery_id,
     checked_event_id,
     checked_filter,
     checked_idempotency,
@@ -45,6 +61,8 @@ from .arguments import (
     checked_seconds,
     checked_sequence,
     checked_status,
+    checked_time,
+    checked_webhook_change,
 )
 from .event_stream import EventStream
 from .receipt import Receipt
@@ -357,6 +375,130 @@ class Engine(ABC):
             StoreUnavailable, EngineStopped: as `event_page`; a reply may raise EngineStopped too.
         """
         return self._ask(partial(requests.AwaitEvents, checked_event_id(after)))
+
+    def create_webhook(
+        self, url: str, *, events: Iterable[str] | None = None, description: str | None = None
+    ) -> NewSecret:
+        """Have events sent to a further address, as Standard Webhooks.
+
+        Args:
+            url: the receiver's: http or https.
+            events: those that it is told of, members of `WebhookEvent` or their names; all by default.
+            description: what it is for, in words for people.
+
+        Returns:
+            The webhook, and the secret that its receiver verifies signatures with: nobody is told it again.
+
+        Raises:
+            InvalidWebhook: a field breaks its rule, or there are too many webhooks.
+            StoreUnavailable: the database did not take it.
+            EngineStopped: the engine is not running.
+        """
+        wanted = CreateWebhook(url, tuple(WebhookEvent if events is None else events), description)
+        return cast(NewSecret, self.begin_change_webhooks(wanted).get())
+
+    def update_webhook(
+        self,
+        webhook_id: str,
+        *,
+        url: str | None = None,
+        events: Iterable[str] | None = None,
+        description: str | None = None,
+        enabled: bool | None = None,
+    ) -> Webhook:
+        """Change a webhook; what is left out stays. Enabled again, it gets at once what waits for its next attempt.
+
+        Raises:
+            WebhookNotFound: there is none of that id.
+            As `create_webhook`.
+        """
+        wanted = UpdateWebhook(webhook_id, url, None if events is None else tuple(events), description, enabled)
+        return cast(Webhook, self.begin_change_webhooks(wanted).get())
+
+    def delete_webhook(self, webhook_id: str) -> None:
+        """Send nothing more there, and forget what was sent; raises as `update_webhook`."""
+        self.begin_change_webhooks(DeleteWebhook(webhook_id)).get()
+
+    def rotate_webhook_secret(self, webhook_id: str) -> NewSecret:
+        """Sign with a new secret; for a day, requests are signed with the old one as well.
+
+        Raises:
+            As `update_webhook`.
+        """
+        return cast(NewSecret, self.begin_change_webhooks(RotateSecret(webhook_id)).get())
+
+    def test_webhook(self, webhook_id: str) -> None:
+        """Send it an event of the type `webhook.test`; raises as `update_webhook`."""
+        self.begin_change_webhooks(SendTestEvent(webhook_id)).get()
+
+    def replay_webhook(
+        self,
+        webhook_id: str,
+        *,
+        delivery: int | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        failed_only: bool = False,
+    ) -> int:
+        """Send again what was delivered or given up, 10,000 events at the most; each keeps its id.
+
+        Args:
+            webhook_id: which webhook.
+            delivery: this one only.
+            since: only events that happened then or later; with a time zone.
+            until: only events that happened then or before; likewise.
+            failed_only: only what was given up.
+
+        Returns:
+            How many there are.
+
+        Raises:
+            As `update_webhook`.
+        """
+        wanted = ReplayDeliveries(
+            webhook_id,
+            None if delivery is None else checked_delivery_id(delivery),
+            checked_time("since", since),
+            checked_time("until", until),
+            failed_only,
+        )
+        return cast(int, self.begin_change_webhooks(wanted).get())
+
+    def begin_change_webhooks(self, change: WebhookChange, cause: Cause | None = None) -> Reply[Any]:
+        """As the methods above, by what is wanted; who wants it goes into the audit log."""
+        known = checked_webhook_change(change)
+        return self._ask(partial(requests.ChangeWebhooks, known, cause=checked_cause(cause)))
+
+    def webhooks(self) -> list[Webhook]:
+        """Every webhook, oldest first; raises as `event_page`."""
+        return self._read(all_webhooks)
+
+    def webhook(self, webhook_id: str) -> Webhook:
+        """One of them.
+
+        Raises:
+            WebhookNotFound: there is none of that id.
+            StoreUnavailable, EngineStopped: as `event_page`.
+        """
+        return self._read(lambda database: find_webhook(database, webhook_id))
+
+    def webhook_deliveries(
+        self, webhook_id: str, *, state: DeliveryState | None = None, before: int | None = None, limit: int = 100
+    ) -> list[Delivery]:
+        """What is sent and was sent to a webhook within a week, newest first, each with its latest attempt.
+
+        Args:
+            webhook_id: which webhook.
+            state: only these.
+            before: only those with an `id` below this one: the last of a page leads to the next page.
+            limit: how many at the most, 1 to 1,000,000.
+
+        Raises:
+            WebhookNotFound: there is none of that id.
+            StoreUnavailable, EngineStopped: as `event_page`.
+        """
+        known, most = checked_sequence(before), checked_limit(limit)
+        return self._read(lambda database: deliveries(database, webhook_id, state=state, before=known, limit=most))
 
     def wait(self, order_id: str, timeout: float | None = None) -> OrderStatus:
         """Wait until processing is over for an order.

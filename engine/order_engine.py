@@ -29,6 +29,7 @@ from .requests import (
     AwaitEvents,
     AwaitOrder,
     CancelOrder,
+    ChangeWebhooks,
     Drain,
     PauseEngine,
     ReadControl,
@@ -233,6 +234,8 @@ class OrderEngine(Engine):
                 case CancelOrder() | RetryOrder() | SettleOrder() | AwaitOrder():
                     actor = context.recorder
                 case PauseEngine() | ResumeEngine() | SetProcessors() | ReadControl() | StartAction() | StopAction():
+                    actor = context.recorder
+                case ChangeWebhooks():
                     actor = context.recorder
                 case _:
                     raise InvalidArgument(f"{type(request).__name__} is not a request that an engine takes.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pykka import Future
 
@@ -13,6 +13,7 @@ from ..store.domain.lifecycle import OrderStatus
 from ..store.domain.order import Order
 from ..store.domain.outcome import Acceptance
 from ..store.domain.record import ENGINE, Cause, OrderRecord
+from ..store.domain.webhook import WebhookChange
 from .reply import Reply
 from .snapshot import ControlSnapshot, MetricsSnapshot
 
@@ -181,6 +182,17 @@ class ReadControl(NamedTuple):
     """Set with it."""
 
 
+class ChangeWebhooks(NamedTuple):
+    """To the recorder: make, change, delete, replay or test a webhook."""
+
+    change: WebhookChange
+    """What is wanted."""
+    reply: Future[Any]
+    """Set with what has come of it, once that is on disk."""
+    cause: Cause = ENGINE
+    """Who wants it."""
+
+
 Request = (
     SubmitOrders
     | CancelOrder
@@ -193,6 +205,7 @@ Request = (
     | ResumeEngine
     | SetProcessors
     | ReadControl
+    | ChangeWebhooks
     | StartAction
     | StopAction
 )

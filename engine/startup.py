@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from pykka import Timeout
 
-from ..store import engines, queries
+from ..store import engines, outbox, queries
 from ..store.backend import Backend, Lock
 from ..store.control import read_control
 from ..store.domain import lifecycle
@@ -36,10 +36,12 @@ from .execution.runner import Runner
 from .logger import EngineLogger
 from .recovery import Recovered, recover
 from .reply import Reply
+from .webhooks.sender import WebhookSender
 
 MAX_READERS = 8
 """Threads that read at the same time, of those that call an engine: more would only take the time of its actors."""
 _READING_ACTORS = 2
+_READING_SENDER = 2
 _WRITE_AGAIN_SECONDS = 0.2
 
 _log = EngineLogger("ordermill.engine")
@@ -53,6 +55,7 @@ class RunningEngine(NamedTuple):
     """For whoever calls the engine."""
     own_reader: Reader
     """For the actors, who wait for nobody else's reading."""
+    sender: WebhookSender
     lock: Lock
     """Keeps other engines from the database."""
     owns_clock: bool
@@ -118,6 +121,9 @@ def start_actors(
             totals = queries.totals(database)
             users = Counter() if config.user_backlog is None else queries.backlog_by_user(database)
             reader, own_reader = Reader(backend, MAX_READERS), Reader(backend, _READING_ACTORS)
+            has_webhooks = bool(outbox.targets(database, clock.now_us()))
+            sender = WebhookSender(context, Reader(backend, _READING_SENDER))
+            context.wake_sender = sender.wake
             # It reads as well, so it is the first: where that fails, no actor is left behind.
             context.recorder = RecorderActor.start(context, open_database, database)
             undo.callback(context.recorder.stop)
@@ -133,7 +139,9 @@ def start_actors(
     context.recorder.tell(messages.CheckFiles())
     context.recorder.tell(messages.EndPause())
     context.recorder.tell(messages.AdvanceActions())
-    return RunningEngine(context, reader, own_reader, lock, given_clock is None, recovered)
+    if has_webhooks:
+        sender.wake()
+    return RunningEngine(context, reader, own_reader, sender, lock, given_clock is None, recovered)
 
 
 def _open_writer(lock: Lock, backend: Backend[Writer], config: EngineConfig) -> Writer:
@@ -166,6 +174,7 @@ def stop_actors(running: RunningEngine) -> None:
         # The recorder first, which tells the others what it records at the last.
         for actor in (context.metrics, context.intake, context.pool, context.recorder):
             last.callback(actor.stop)
+        last.callback(running.sender.stop)
         _finish_work(context, monotonic() + context.config.stop_seconds)
 
 

@@ -10,11 +10,12 @@ from .api.events import EventCalls
 from .api.health import HealthCalls
 from .api.home import HomeCalls
 from .api.metrics import MetricsCalls
-from .api.operations import events, health, metrics, orders, steering
+from .api.operations import events, health, metrics, orders, steering, webhooks
 from .api.orders import OrderCalls
 from .api.problems import PROBLEM_KINDS
 from .api.responses import encode
 from .api.steering import SteeringCalls
+from .api.webhooks import WebhookCalls
 from .framework.route import AnyRoute, Route
 from .framework.router import words_beside
 from .framework.static_resource import StaticResource
@@ -43,6 +44,7 @@ def routes(
     order_calls = OrderCalls(engine, max_waiting, protection.user_rate)
     metrics_calls = MetricsCalls(engine)
     event_calls = EventCalls(feed)
+    webhook_calls = WebhookCalls(engine)
     steering_calls = SteeringCalls(engine)
     health_calls = HealthCalls(engine, warnings, protection.authenticator.trouble)
     api = (
@@ -67,6 +69,22 @@ def routes(
         Route("POST", "/control/resume", steering_calls.resume, STEERING, steering.RESUME),
         Route("PUT", "/control/processors", steering_calls.set_processors, STEERING, steering.SET_PROCESSORS),
         Route("GET", "/audit", steering_calls.audit, OVERVIEW, steering.READ_AUDIT, may_block=True),
+        Route("POST", "/webhooks", webhook_calls.create, STEERING, webhooks.CREATE),
+        Route("GET", "/webhooks", webhook_calls.list, OVERVIEW, webhooks.LIST, may_block=True),
+        Route("GET", "/webhooks/{webhook_id}", webhook_calls.read, OVERVIEW, webhooks.READ, may_block=True),
+        Route("PATCH", "/webhooks/{webhook_id}", webhook_calls.update, STEERING, webhooks.UPDATE),
+        Route("DELETE", "/webhooks/{webhook_id}", webhook_calls.delete, STEERING, webhooks.DELETE),
+        Route("POST", "/webhooks/{webhook_id}/rotate", webhook_calls.rotate, STEERING, webhooks.ROTATE),
+        Route("POST", "/webhooks/{webhook_id}/test", webhook_calls.test, STEERING, webhooks.TEST),
+        Route("POST", "/webhooks/{webhook_id}/replay", webhook_calls.replay, STEERING, webhooks.REPLAY),
+        Route(
+            "GET",
+            "/webhooks/{webhook_id}/deliveries",
+            webhook_calls.deliveries,
+            OVERVIEW,
+            webhooks.DELIVERIES,
+            may_block=True,
+        ),
         Route("GET", "/metrics", metrics_calls.read, OVERVIEW, metrics.READ),
         Route("GET", "/healthz", health_calls.live, PUBLIC, health.LIVE),
         Route("GET", "/readyz", health_calls.ready, PUBLIC, health.READY),

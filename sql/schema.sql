@@ -206,4 +206,66 @@ INSERT INTO totals (name, value) VALUES
   ('pruned_processing_microseconds', 0),        -- and processing_microseconds, which both keep counting them
   ('removed_events_through', 0);                -- the highest id of a transition that was removed with its order
 
+-- Where events are sent. A row that was deleted goes when everything that was sent there is gone.
+CREATE TABLE webhooks (
+  id          INTEGER PRIMARY KEY AUTOINCREMENT,
+  webhook_id  TEXT    NOT NULL UNIQUE,          -- what people call it: wh_…
+  url         TEXT    NOT NULL,
+  events      TEXT    NOT NULL                  -- JSON array of the types of events that it is told of
+              CHECK (json_valid(events)),
+  description TEXT,
+  secret      TEXT    NOT NULL,                 -- what requests are signed with: whsec_…
+  old_secret  TEXT,                             -- the one before,
+  old_secret_until INTEGER,                     -- which requests are signed with as well until then
+  created_at  INTEGER NOT NULL,
+  disabled_at INTEGER,                          -- since when nothing is sent; NULL while it is
+  disabled_reason TEXT,
+  deleted_at  INTEGER                           -- NULL while it is there
+) STRICT;
+
+-- Events to send, written with the transitions that they tell of; none while there is no webhook.
+CREATE TABLE outbox (
+  id          INTEGER PRIMARY KEY AUTOINCREMENT,
+  event_id    TEXT    NOT NULL,                 -- the same for every attempt and every receiver: evt_…
+  sequence    INTEGER NOT NULL,                 -- which order it is about; 0 where it is about none
+  number      INTEGER NOT NULL,                 -- its place in the order's history
+  order_id    TEXT,                             -- the same order by the client's name
+  type        TEXT    NOT NULL,
+  at          INTEGER NOT NULL,                 -- when it happened
+  subject     TEXT    NOT NULL                  -- the order as it was then, as JSON
+) STRICT;
+
+-- Each event on its way to each webhook. Of one order's, only the oldest that is open is due.
+CREATE TABLE deliveries (
+  id          INTEGER PRIMARY KEY AUTOINCREMENT,
+  webhook     INTEGER NOT NULL REFERENCES webhooks (id),
+  event       INTEGER NOT NULL REFERENCES outbox (id),
+  sequence    INTEGER NOT NULL,
+  attempts    INTEGER NOT NULL,                 -- how often it was sent
+  created_at  INTEGER NOT NULL,
+  due_at      INTEGER                           -- when it is sent next; NULL while an earlier one is open, and at the end
+              CHECK (due_at IS NULL OR ended_at IS NULL),
+  ended_at    INTEGER,                          -- NULL while it is open
+  is_delivered INTEGER NOT NULL
+              CHECK (is_delivered IN (0, 1))
+) STRICT;
+
+CREATE INDEX deliveries_due   ON deliveries (webhook, due_at) WHERE due_at IS NOT NULL;  -- what to send next
+CREATE INDEX deliveries_open  ON deliveries (webhook, sequence, id) WHERE ended_at IS NULL;
+CREATE INDEX deliveries_by_webhook ON deliveries (webhook, id);                          -- lists, newest first
+CREATE INDEX deliveries_by_event   ON deliveries (event);
+CREATE INDEX deliveries_ended ON deliveries (ended_at) WHERE ended_at IS NOT NULL;       -- what to forget next
+
+CREATE TABLE delivery_attempts (
+  id          INTEGER PRIMARY KEY,
+  delivery    INTEGER NOT NULL REFERENCES deliveries (id),
+  number      INTEGER NOT NULL,                 -- 1 for the first
+  at          INTEGER NOT NULL,
+  status      INTEGER,                          -- of the answer; NULL where there was none
+  error       TEXT,
+  answer      TEXT,                             -- the beginning of its body
+  latency     INTEGER NOT NULL,                 -- microseconds
+  UNIQUE (delivery, number)
+) STRICT;
+
 COMMIT;

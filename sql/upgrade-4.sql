@@ -116,6 +116,65 @@ CREATE TABLE bulk_actions (
 
 CREATE INDEX bulk_actions_running ON bulk_actions (id) WHERE state = 'running';
 
+CREATE TABLE webhooks (
+  id          INTEGER PRIMARY KEY AUTOINCREMENT,
+  webhook_id  TEXT    NOT NULL UNIQUE,
+  url         TEXT    NOT NULL,
+  events      TEXT    NOT NULL
+              CHECK (json_valid(events)),
+  description TEXT,
+  secret      TEXT    NOT NULL,
+  old_secret  TEXT,
+  old_secret_until INTEGER,
+  created_at  INTEGER NOT NULL,
+  disabled_at INTEGER,
+  disabled_reason TEXT,
+  deleted_at  INTEGER
+) STRICT;
+
+CREATE TABLE outbox (
+  id          INTEGER PRIMARY KEY AUTOINCREMENT,
+  event_id    TEXT    NOT NULL,
+  sequence    INTEGER NOT NULL,
+  number      INTEGER NOT NULL,
+  order_id    TEXT,
+  type        TEXT    NOT NULL,
+  at          INTEGER NOT NULL,
+  subject     TEXT    NOT NULL
+) STRICT;
+
+CREATE TABLE deliveries (
+  id          INTEGER PRIMARY KEY AUTOINCREMENT,
+  webhook     INTEGER NOT NULL REFERENCES webhooks (id),
+  event       INTEGER NOT NULL REFERENCES outbox (id),
+  sequence    INTEGER NOT NULL,
+  attempts    INTEGER NOT NULL,
+  created_at  INTEGER NOT NULL,
+  due_at      INTEGER
+              CHECK (due_at IS NULL OR ended_at IS NULL),
+  ended_at    INTEGER,
+  is_delivered INTEGER NOT NULL
+              CHECK (is_delivered IN (0, 1))
+) STRICT;
+
+CREATE INDEX deliveries_due   ON deliveries (webhook, due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX deliveries_open  ON deliveries (webhook, sequence, id) WHERE ended_at IS NULL;
+CREATE INDEX deliveries_by_webhook ON deliveries (webhook, id);
+CREATE INDEX deliveries_by_event   ON deliveries (event);
+CREATE INDEX deliveries_ended ON deliveries (ended_at) WHERE ended_at IS NOT NULL;
+
+CREATE TABLE delivery_attempts (
+  id          INTEGER PRIMARY KEY,
+  delivery    INTEGER NOT NULL REFERENCES deliveries (id),
+  number      INTEGER NOT NULL,
+  at          INTEGER NOT NULL,
+  status      INTEGER,
+  error       TEXT,
+  answer      TEXT,
+  latency     INTEGER NOT NULL,
+  UNIQUE (delivery, number)
+) STRICT;
+
 PRAGMA user_version = 4;
 
 COMMIT;

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from .domain.order import format_cents
+from .domain.order_fields import order_fields
 from .domain.record import OrderRecord, Transition, rfc3339
 from .files import OWNER_ONLY, sync
 
@@ -116,18 +116,9 @@ def _write(file: io.FileIO, line: bytes) -> None:
 
 
 def _exported(record: OrderRecord, history: Sequence[Transition]) -> dict[str, object]:
-    order = record.order
-    return {
-        "order_id": order.order_id,
-        "user_id": order.user_id,
-        "item_ids": order.item_ids,
-        "total_amount": format_cents(order.total_cents),
-        "status": record.status,
-        "attempts": record.attempts,
-        "failures": record.failures,
-        "last_error": record.last_error,
-        "created_at": rfc3339(record.created_us),
-        "updated_at": rfc3339(record.updated_us),
+    fields = order_fields(record)
+    del fields["ready_at"]  # which an order that is over has not
+    return fields | {
         "transitions": [
             {
                 "from": step.from_status,

@@ -22,8 +22,10 @@ from .domain.metrics import PROCESSING_MICROSECONDS, TIMED_ORDERS
 from .domain.order import Order
 from .domain.outcome import Acceptance, Outcome, Recorded
 from .domain.record import ENGINE, Cause, Move, OrderRecord
+from .domain.webhook import Tried
 from .failures import Failures
 from .idempotency import remember
+from .outbox import Outbox, clamp_due_times, note_tries
 from .queue import OrderQueue
 from .rows import TRANSITION_COLUMNS, items_text
 from .statements import ManyRows, given_values, run, run_for_each, to_sql, write_transaction
@@ -163,6 +165,8 @@ class Ledger:
         self._next_sequence = queries.last_sequence(database) + 1
         # As the database has it; None after a transaction that failed.
         self._queue: OrderQueue | None = OrderQueue(database, kept)
+        self.outbox = Outbox(database)
+        """The events that are written beside the steps."""
         self._latest_us = latest_us(database)  # the last order's
         self._failures = Failures(database)
 
@@ -176,6 +180,7 @@ class Ledger:
         ready_us: int | None = None,
         acts: Sequence[tuple[Move, Act]] = (),
         claim: Claim | None = None,
+        tries: Sequence[Tried] = (),
         progress: ActionProgress | None = None,
     ) -> Recorded:
         """Store everything in one transaction, or nothing.
@@ -192,6 +197,7 @@ class Ledger:
             claim: how many of the orders that are next are to be Processing then, the new ones among them; none by
                 default.
             progress: how far a bulk action is, whose steps these are; None where it is not about one.
+            tries: how attempts to send events went.
 
         Raises:
             StoreUnavailable: the database did not take the transaction; nothing was stored.
@@ -208,6 +214,7 @@ class Ledger:
             acts,
             claim,
             progress,
+            tries,
         )
         try:
             with translated_errors(but=(IntegrityError, sqlite3.IntegrityError)):
@@ -231,14 +238,16 @@ class Ledger:
         return 0 if self._queue is None else self._queue.next_ready_us
 
     def clamp_ready_times(self, now_us: int, longest_delay_us: int) -> int:
-        """Let those orders wait no longer whose waiting no delay explains: the clock was ahead when they began to.
+        """Let those orders wait no longer whose waiting no delay explains, and events on their way likewise.
+
+        The clock was ahead when they began to.
 
         Args:
             now_us: the queue's time, microseconds since 1970-01-01T00:00:00Z.
             longest_delay_us: the longest that an order waits for its next attempt, in microseconds.
 
         Returns:
-            How many they were.
+            How many orders they were.
 
         Raises:
             StoreUnavailable: the database did not take the transaction; nothing was stored.
@@ -247,6 +256,7 @@ class Ledger:
             clamped: int = run(
                 self._database, _CLAMP_READY, (now_us, now_us, 0, now_us, now_us + longest_delay_us)
             ).rowcount
+            clamp_due_times(self._database, now_us)
         return clamped
 
     def _transaction(
@@ -260,6 +270,7 @@ class Ledger:
         acts: Sequence[tuple[Move, Act]],
         claim: Claim | None,
         progress: ActionProgress | None,
+        tries: Sequence[Tried],
         *,
         step_by_step: bool,
     ) -> Recorded:
@@ -287,13 +298,16 @@ class Ledger:
                 taken[lifecycle.ACCEPT] = accepted
             changes = _changes(taken, moved)
             add_to_totals(self._database, changes)
+            has_events = self.outbox.write(acceptances, moved, ready_us)
+            if tries:
+                note_tries(self._database, tries, ready_us)
             self._failures.note(moved)
             if accepted and at_us < self._latest_us:
                 first = next(record.sequence for outcome, record in acceptances if outcome is Outcome.ACCEPTED)
                 note_clock_step(self._database, first)
         if accepted:
             self._latest_us = at_us
-        return Recorded(acceptances, moved, refused, changes, taken)
+        return Recorded(acceptances, moved, refused, changes, taken, has_events)
 
     def _note_accepted(self, acceptances: Sequence[Acceptance], causes: Sequence[Cause]) -> int:
         accepted = Outcome.ACCEPTED

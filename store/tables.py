@@ -176,3 +176,72 @@ class TotalModel(Model):
 
     class Meta:
         table_name = "totals"
+
+
+class WebhookModel(Model):
+    """A row of `webhooks`."""
+
+    id = AutoField()
+    webhook_id = TextField(unique=True)
+    url = TextField()
+    events = TextField()
+    description = TextField(null=True)
+    secret = TextField()
+    old_secret = TextField(null=True)
+    old_secret_until = IntegerField(null=True)
+    created_at = IntegerField()
+    disabled_at = IntegerField(null=True)
+    disabled_reason = TextField(null=True)
+    deleted_at = IntegerField(null=True)
+
+    class Meta:
+        table_name = "webhooks"
+
+
+class OutboxModel(Model):
+    """A row of `outbox`."""
+
+    id = AutoField()
+    event_id = TextField()
+    sequence = IntegerField()
+    number = IntegerField()
+    order_id = TextField(null=True)
+    type = TextField()
+    at = IntegerField()
+    subject = TextField()
+
+    class Meta:
+        table_name = "outbox"
+
+
+class DeliveryModel(Model):
+    """A row of `deliveries`."""
+
+    id = AutoField()
+    webhook = IntegerField()
+    event = IntegerField()
+    sequence = IntegerField()
+    attempts = IntegerField()
+    created_at = IntegerField()
+    due_at = IntegerField(null=True)
+    ended_at = IntegerField(null=True)
+    is_delivered = IntegerField()
+
+    class Meta:
+        table_name = "deliveries"
+
+
+class DeliveryAttemptModel(Model):
+    """A row of `delivery_attempts`."""
+
+    id = IntegerField(primary_key=True)
+    delivery = IntegerField()
+    number = IntegerField()
+    at = IntegerField()
+    status = IntegerField(null=True)
+    error = TextField(null=True)
+    answer = TextField(null=True)
+    latency = IntegerField()
+
+    class Meta:
+        table_name = "delivery_attempts"

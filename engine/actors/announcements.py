@@ -69,13 +69,15 @@ class Announcements:
         self._tell_unhurried(self._context.intake, message)
 
     def wake(self, recorded: Recorded) -> None:
-        """Wake those who wait for these orders, and those who follow all of them."""
+        """Wake those who wait for these orders, those who follow all of them, and the sender of webhooks."""
         late = [step.after for step in recorded.refused]
         for record in late:
             self._log.info("order %s moved on before: not recorded as %s", record.order_id, record.status)
         finished = (step.after for step in recorded.moved if step.after.status not in lifecycle.BACKLOG)
         self._context.waiters.wake(chain(finished, late))  # these may be over as well: whoever waits looks again
         self._context.event_waiters.wake()
+        if recorded.has_events:
+            self._context.wake_sender()
 
     def forget_begun(self, recorded: Recorded) -> None:
         """What was noted of these attempts when they began is needed no more."""

@@ -11,7 +11,9 @@ from ...store.domain.claim import Claim
 from ...store.domain.idempotency_key import IdempotencyKey
 from ...store.domain.order import Order
 from ...store.domain.record import ENGINE, Cause, Move
+from ...store.domain.webhook import Tried
 from ..requests import CancelOrder, RetryOrder, SettleOrder, SubmitOrders
+from .messages import DeliveriesTried
 
 Command = CancelOrder | RetryOrder | SettleOrder
 
@@ -28,6 +30,8 @@ class Batch:
     """Steps out of Processing."""
     claim: Claim | None = None
     """What is to be Processing then."""
+    tried: list[DeliveriesTried] = field(default_factory=list)
+    """How attempts to send events went."""
     is_part: bool = False
     """Whether it is all that is left of a batch that could not be recorded: one submission, one step, or the claim."""
 
@@ -55,6 +59,11 @@ class Batch:
         return [submission.idempotency for submission in self.submissions for _ in submission.orders]
 
     @property
+    def tries(self) -> list[Tried]:
+        """How each attempt to send an event went."""
+        return [tried for told in self.tried for tried in told.tries]
+
+    @property
     def moves(self) -> list[Move]:
         """All steps of orders that are stored already."""
         return [step for _, step in self.commands] + self.handled
@@ -77,6 +86,8 @@ class Batch:
             yield Batch(handled=[result], is_part=True)
         if self.claim is not None:
             yield Batch(claim=self.claim, is_part=True)
+        for tried in self.tried:
+            yield Batch(tried=[tried], is_part=True)
 
 
 ACTIONS: dict[type[Command], Action] = {

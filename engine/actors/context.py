@@ -98,6 +98,8 @@ class EngineContext:
     queue_clock: SteadyClock = field(init=False)
     """What `ready_at` is compared with."""
     waiters: Waiters = field(init=False)
+    wake_sender: Callable[[], None] = lambda: None
+    """Tells the sender of webhooks that there is something to send."""
     event_waiters: EventWaiters = field(default_factory=EventWaiters)
     incidents: Incidents = field(default_factory=Incidents)
     files: OpenFiles | None = None

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from pykka import ActorRef, Future
 
 from ...store.domain.record import Move, OrderRecord
+from ...store.domain.webhook import Tried
 from ..execution.handler import Effect
 from ..requests import CancelOrder
 from ..snapshot import ControlSnapshot
@@ -261,6 +262,19 @@ class CheckFiles(NamedTuple):
 
 class BoundLog(NamedTuple):
     """From the recorder to itself: try again to begin the write-ahead log anew."""
+
+
+class DeliveriesTried(NamedTuple):
+    """From the sender of webhooks to the recorder: how attempts went."""
+
+    tries: Sequence[Tried]
+    """Each of another delivery."""
+    reply: Future[None]
+    """Set once that is on disk."""
+
+
+class PruneDeliveries(NamedTuple):
+    """From itself to the recorder: remove some of what was sent to webhooks that were deleted."""
 
 
 class PruneOrders(NamedTuple):

@@ -32,6 +32,7 @@ from ..reply import answer, fail
 from ..requests import (
     AwaitOrder,
     CancelOrder,
+    ChangeWebhooks,
     PauseEngine,
     ReadControl,
     ResumeEngine,
@@ -53,11 +54,13 @@ from .messages import (
     CheckFiles,
     ClaimOrders,
     ClaimsStopped,
+    DeliveriesTried,
     EndBy,
     EndPause,
     OrderReleased,
     OrdersDue,
     OrdersHandled,
+    PruneDeliveries,
     PruneOrders,
     ReadTotals,
     RecordRest,
@@ -69,6 +72,7 @@ from .messages import (
 from .steering import Command as SteeringCommand
 from .steering import Steering
 from .transition_log import log_transitions
+from .webhooks import Webhooks
 
 _WRITE_AGAIN_SECONDS = 0.2
 _WRITE_AGAIN_AT_THE_LATEST_SECONDS = 5.0
@@ -78,6 +82,9 @@ Message = (
     SubmitOrders
     | Command
     | SteeringCommand
+    | ChangeWebhooks
+    | PruneDeliveries
+    | DeliveriesTried
     | EndPause
     | TryBreaker
     | StartAction
@@ -119,6 +126,7 @@ class RecorderActor(BatchActor):
         self._dispatcher = Dispatcher(context, self.tell_self_after)
         self._maintenance = Maintenance(context, database, self.tell_self, self.tell_self_after, self._log)
         self._steering = Steering(context, database, self.tell, self.tell_self_after, self._log)
+        self._webhooks = Webhooks(context, database, self.tell_self)
         self._bulk_work = BulkWork(context, database, self.tell_self, self.tell_self_after)
         self._announcements = Announcements(context, self.tell, self.tell_unhurried, self._log)
         self._unsettled: list[Batch] = []  # what is being recorded at this moment, the next one last
@@ -182,7 +190,7 @@ class RecorderActor(BatchActor):
         is_asked = any(isinstance(message, CheckFiles) for message in messages)
         is_file_gone = is_asked and self._maintenance.finds_file_gone()
         batch.claim = self._plan_claim()
-        is_due = batch.orders or batch.moves or self._context.store_trouble is not None or is_file_gone
+        is_due = batch.orders or batch.moves or batch.tried or self._context.store_trouble is not None or is_file_gone
         if is_due or (batch.claim is not None and self._finds_any(batch.claim)):
             self._record_all()
         self._unsettled = []
@@ -191,6 +199,7 @@ class RecorderActor(BatchActor):
         if any(isinstance(message, PruneOrders) for message in messages):
             self._guard(self._prune)
         self._guard(self._steering.work)
+        self._guard(partial(self._webhooks.work, self._ledger.outbox))
         self._guard(self._bulk_work.obey)
         self._guard(self._advance_actions)
         for message in messages:
@@ -232,6 +241,10 @@ class RecorderActor(BatchActor):
                 self._will_write_again = False
             case PruneOrders() | BoundLog() | CheckFiles():
                 self._maintenance.note(message)
+            case DeliveriesTried():
+                batch.tried.append(message)
+            case ChangeWebhooks() | PruneDeliveries():
+                self._webhooks.note(message)
             case PauseEngine() | ResumeEngine() | SetProcessors() | ReadControl() | EndPause() | TryBreaker():
                 self._steering.note(message)
             case StartAction() | StopAction() | AdvanceActions():
@@ -350,7 +363,15 @@ class RecorderActor(BatchActor):
             self._reopen()
         at_us, queue_us = self._context.now()
         return self._ledger.record(
-            batch.orders, batch.moves, at_us, batch.causes, batch.keys, queue_us, batch.acts, batch.claim
+            batch.orders,
+            batch.moves,
+            at_us,
+            batch.causes,
+            batch.keys,
+            queue_us,
+            batch.acts,
+            batch.claim,
+            batch.tries,
         )
 
     def _reopen(self) -> None:
@@ -364,6 +385,7 @@ class RecorderActor(BatchActor):
         self._ledger = Ledger(self._database, self._context.config.window)
         self._maintenance.use(self._database)
         self._steering.use(self._database)
+        self._webhooks.use(self._database)
         self._bulk_work.use(self._database)
 
     def _take_note(self, batch: Batch, recorded: Recorded) -> None:
@@ -440,7 +462,7 @@ class RecorderActor(BatchActor):
         self._fail_all(batch, error)
 
     def _fail_all(self, batch: Batch, error: BaseException) -> None:
-        for waiting in (*batch.submissions, *(command for command, _ in batch.commands)):
+        for waiting in (*batch.submissions, *batch.tried, *(command for command, _ in batch.commands)):
             fail(waiting.reply, error)
 
     def _tell_anew(self) -> None:
@@ -470,6 +492,11 @@ class RecorderActor(BatchActor):
                 self._planned_anew.append(command)
             else:
                 answer(command.reply, step.after)
+        for told in batch.tried:
+            answer(told.reply, None)
+        if any(tried.is_gone for tried in batch.tries):
+            self._ledger.outbox.load()
+            self._context.wake_sender()
 
     def _prune(self) -> None:
         try:

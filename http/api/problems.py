@@ -10,6 +10,7 @@ from ...engine import (
     EngineStopped,
     IdempotencyKeyReused,
     InvalidOrder,
+    InvalidWebhook,
     OrderConflict,
     OrderNotFound,
     StoreUnavailable,
@@ -17,12 +18,15 @@ from ...engine import (
     TransitionRefused,
     UserBacklogFull,
     UserSubmissionTooLarge,
+    WebhookNotFound,
 )
 from ..framework.problems import ProblemKinds
 from ..wire.problem_details import ProblemKind
 
 PROBLEM_KINDS: ProblemKinds = {
     OrderNotFound: ProblemKind(HTTPStatus.NOT_FOUND, "order-not-found", "There is no such order"),
+    WebhookNotFound: ProblemKind(HTTPStatus.NOT_FOUND, "webhook-not-found", "There is no such webhook"),
+    InvalidWebhook: ProblemKind(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-webhook", "The webhook is not valid"),
     ActionNotFound: ProblemKind(HTTPStatus.NOT_FOUND, "action-not-found", "There is no such action"),
     OrderConflict: ProblemKind(HTTPStatus.CONFLICT, "order-conflict", "The order id is taken by another order"),
     TransitionRefused: ProblemKind(HTTPStatus.CONFLICT, "transition-refused", "The order's status does not allow this"),

@@ -57,6 +57,23 @@ class Server(NamedTuple):
         """
         return self._call("POST", path, body, media_type)
 
+    def patch(self, *path: str, body: bytes) -> Any:
+        """Have something changed.
+
+        Args:
+            path: its parts, without slashes.
+            body: what, as JSON.
+        """
+        return self._call("PATCH", path, body, JSON)
+
+    def delete(self, *path: str) -> Any:
+        """Have something removed.
+
+        Args:
+            path: its parts, without slashes.
+        """
+        return self._call("DELETE", path, None, JSON)
+
     def put(self, *path: str, body: bytes) -> Any:
         """Have something set.
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import NamedTuple, NoReturn
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
 
 from ...engine import Cause, OrderNotFound, OrderRecord, Transition
-from ..wire.errors import InvalidParameter, KeyNotEnough, NoSuchResource
+from ..wire.errors import KeyNotEnough, NoSuchResource
+from .filters import Filters
 from .section import PAGE, Place, Section, go_to
 from .sign_in import Visitor
 
@@ -18,9 +18,6 @@ _NOTICES = {
     "retry": "The order will be processed again.",
     "settle": "The order is settled.",
 }
-
-
-_FILTERS = ("status", "user_id", "order_id_prefix", "error", "created_from", "created_to")
 
 
 class Step(NamedTuple):
@@ -41,28 +38,15 @@ class Orders(Section):
         """Orders, newest first."""
         visitor = self.visitor()
         place = Place.of(after)
-        filters = {name: given.get(name, "").strip() for name in _FILTERS}
-        if not visitor.sees_all:
-            filters["user_id"] = visitor.principal.user_id or ""
-        found = self.engine.orders(
-            status=filters["status"] or None,
-            user_id=filters["user_id"] or None,
-            order_id_prefix=filters["order_id_prefix"] or None,
-            error=filters["error"] or None,
-            created_from=_time("created_from", filters["created_from"]),
-            created_to=_time("created_to", filters["created_to"]),
-            before=place.before,
-            limit=PAGE + 1,
-        )
-        query = urlencode({name: value for name, value in filters.items() if value})
+        filters = Filters.of(given, visitor)
+        found = self.engine.order_page(filters.wanted, place.before, PAGE)
         return self.page(
             "orders.html",
             visitor,
-            orders=found[:PAGE],
+            orders=found.orders,
             filters=filters,
-            query=query,
-            newer=place.newer(query),
-            older=place.older(query, found[PAGE - 1].sequence) if len(found) > PAGE else None,
+            newer=place.newer(filters.query),
+            older=None if found.before is None else place.older(filters.query, found.before),
         )
 
     @cherrypy.expose  # type: ignore[untyped-decorator]  # likewise
@@ -99,14 +83,3 @@ class Orders(Section):
             case _:
                 self.engine.begin_settle(order_id, status, why, cause).get()
         go_to(f"/orders/{quote(order_id, safe='')}", done=action)
-
-
-def _time(name: str, text: str) -> datetime | None:
-    """A time as a browser's field for one writes it; without a zone it is UTC, as all times on the pages are."""
-    if not text:
-        return None
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        raise InvalidParameter(name, "must be a time, such as 2026-11-27T06:30") from None
-    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)

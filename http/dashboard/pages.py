@@ -11,6 +11,7 @@ import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
 
 from ...engine import Engine
 from ..wire.errors import NoSuchResource
+from .actions import Actions
 from .audit import Audit
 from .controls import Controls
 from .failures import Failures
@@ -35,6 +36,7 @@ class Pages(Overview):
     def __init__(self, engine: Engine, sign_in: SignIn, warnings: Callable[[], tuple[str, ...]]) -> None:
         super().__init__(engine, sign_in, warnings)
         self.orders = Orders(engine, sign_in)
+        self.actions = Actions(engine, sign_in)
         self.failures = Failures(engine, sign_in)
         self.controls = Controls(engine, sign_in)
         self.audit = Audit(engine, sign_in)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from urllib.parse import parse_qsl
+import logging
+import time
+from typing import Any
+from urllib.parse import parse_qsl, quote
 
 from cherrypy._cprequest import Request  # type: ignore[import-untyped]  # CherryPy has no types
 
+from ..wire import request_id
 from ..wire.errors import ContentTooLarge, InvalidParameter, MalformedRequest, UnsupportedMediaType
 
 FORM = "application/x-www-form-urlencoded"
+
+_access_log = logging.getLogger("ordermill.http.access")
 
 _MAX_FIELDS = 100
 _UNREAD = ("Accept-Charset", "Content-Disposition", "Content-Type", "Cookie")
@@ -23,6 +29,23 @@ class PageRequest(Request):  # type: ignore[misc]  # likewise
     """
 
     header_list: list[tuple[str, str]]
+
+    def run(self, *given: Any) -> Any:
+        """Answer it, and log that as all requests are."""
+        began = time.perf_counter()
+        response = super().run(*given)
+        if _access_log.isEnabledFor(logging.INFO):
+            status = int(response.output_status[:3])
+            milliseconds = round((time.perf_counter() - began) * 1000, 1)
+            about = {
+                "request_id": response.headers.get(request_id.HEADER, ""),
+                "status": status,
+                "milliseconds": milliseconds,
+            }
+            # Without the query, and quoted: see the log of other requests.
+            line = f"{self.method} {quote(f'{self.script_name}{self.path_info}')}"
+            _access_log.info("%s %d %.1f ms", line, status, milliseconds, extra=about)
+        return response
 
     def process_headers(self) -> None:
         """Make a mapping of the header, with the cookies as they were sent."""

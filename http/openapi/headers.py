@@ -12,7 +12,7 @@ from .schemas import schema
 _ANSWERS: dict[str, tuple[str, Any]] = {
     request_id.HEADER: ("The request's name, which is also in the history of the orders that it moved.", str),
     "ETag": ("Changes whenever the order does; send it as `If-None-Match`.", Annotated[str, Meta(pattern='^W/".+"$')]),
-    "Location": ("The order's path.", Annotated[str, Meta(pattern="^/orders/.")]),
+    "Location": ("The path of what was made.", Annotated[str, Meta(pattern="^/(orders|webhooks)/.")]),
     "Preference-Applied": ("The preference that was honoured.", Annotated[str, Meta(pattern="^wait=[0-9]+$")]),
     "RateLimit-Policy": ("How many orders a user may send in how many seconds, where that is limited.", str),
     "RateLimit": ("How many orders the user may send at once by now, and when all of them again.", str),

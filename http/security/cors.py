@@ -8,7 +8,7 @@ from ...store.domain.errors import InvalidConfiguration
 from ..wire.headers import Headers
 
 _EXPOSED = "ETag, Idempotency-Key, Location, Preference-Applied, RateLimit, RateLimit-Policy, Retry-After, X-Request-ID"
-_ALLOWED = "Authorization, Content-Type, Idempotency-Key, If-None-Match, Prefer, X-Request-ID"
+_ALLOWED = "Authorization, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, Prefer, X-Request-ID"
 _MAX_AGE_SECONDS = "600"
 
 

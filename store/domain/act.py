@@ -29,6 +29,12 @@ class Action(StrEnum):
     CANCEL = "cancel"
     RETRY = "retry"
     SETTLE = "settle"
+    CREATE_WEBHOOK = "create webhook"
+    UPDATE_WEBHOOK = "update webhook"
+    DELETE_WEBHOOK = "delete webhook"
+    ROTATE_SECRET = "rotate secret of webhook"
+    REPLAY_WEBHOOK = "replay webhook"
+    TEST_WEBHOOK = "test webhook"
 
 
 def edge_of(action: Action, record: OrderRecord, now_us: int, settled: OrderStatus | None = None) -> Edge:

@@ -132,6 +132,22 @@ class OrderConflict(OrdermillError):
         super().__init__(f"{what}: send it under an id of its own.")
 
 
+class WebhookNotFound(OrdermillError):
+    """No webhook has this id."""
+
+    def __init__(self, webhook_id: str) -> None:
+        self.webhook_id = webhook_id
+        super().__init__(f"There is no webhook {webhook_id!r}.")
+
+
+class InvalidWebhook(OrdermillError):
+    """A webhook breaks the rules for its fields. `faults` names every fault."""
+
+    def __init__(self, faults: tuple[FieldFault, ...]) -> None:
+        self.faults = faults
+        super().__init__("; ".join(f"{fault.pointer or 'webhook'}: {fault.detail}" for fault in faults))
+
+
 class EventsGone(OrdermillError):
     """Events that come next were removed with their orders, for their age: whoever follows the log has missed them."""
 

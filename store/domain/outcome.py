@@ -48,3 +48,5 @@ class Recorded(NamedTuple):
     """What was added to each of the running totals."""
     taken: Counter[Edge]
     """How many orders took each edge."""
+    has_events: bool = False
+    """Whether a webhook is to be told of any of it."""

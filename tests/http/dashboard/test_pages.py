@@ -12,6 +12,8 @@ from ordermill.engine import Order, Reject
 
 pytestmark = pytest.mark.slow
 
+PAGES = ["/", "/orders/", "/orders/?status=Review", "/orders/o-1", "/failures/", "/controls/", "/audit/", "/actions/"]
+
 
 def refuse(_: Order) -> None:
     raise Reject("the card was declined")
@@ -120,7 +122,7 @@ def test_all_people_can_use_the_pages_on_any_screen(
     client.post("/orders", order())
     client.get("/orders/o-1?wait=30")
     look = window(client, viewport={"width": width, "height": 900}, color_scheme=scheme)
-    for path in ("/", "/orders/", "/orders/?status=Review", "/orders/o-1", "/failures/", "/controls/", "/audit/"):
+    for path in PAGES:
         page = look.open(path)
         assert look.troubles_of_reach() == []
         assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -93,3 +93,26 @@ def test_no_header_is_logged(keyed: Client, key: str, caplog: pytest.LogCaptureF
         keyed.send(method, path, headers={"Authorization": f"Bearer {key}", "Accept-Encoding": "gzip;q=x"})
 
     assert key not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "logged", "status"),
+    [
+        ("GET", "/docs", "/docs", 200),
+        ("GET", "/docs/%0Aforged", "/docs/%0Aforged", 404),
+        ("POST", f"{SIGN_IN}?key=secret", SIGN_IN, 403),
+        ("GET", "/dashboard/orders/?user_id=secret", "/dashboard/orders/", 303),
+        ("DELETE", "/dashboard/", "/dashboard/", 405),
+    ],
+)
+def test_every_page_that_is_asked_for_is_logged_without_its_query(
+    keyed: Client, caplog: pytest.LogCaptureFixture, method: str, path: str, logged: str, status: int
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    keyed.send(method, path, headers={"X-Request-ID": "r-1"})
+
+    (record,) = [record for record in caplog.records if record.name == "ordermill.http.access"]
+    assert record.getMessage().startswith(f"{method} {logged} {status} ")
+    assert record.request_id == "r-1"  # type: ignore[attr-defined]  # as `extra` has it
+    assert "secret" not in caplog.text

@@ -26,6 +26,7 @@ MakeOrder = Callable[..., dict[str, Any]]
 SUBMIT, READ, OPERATE = Role.SUBMIT, Role.READ, Role.OPERATE
 SETTLEMENT = {"status": "Completed"}
 
+NAMES = {"order_id": "o-1", "action_id": "1", "webhook_id": "wh_0"}
 ALLOWED = {
     ("POST", "/orders"): {SUBMIT, OPERATE},
     ("GET", "/orders"): {READ, OPERATE},
@@ -40,6 +41,15 @@ ALLOWED = {
     ("GET", "/orders/actions/{action_id}"): {READ, OPERATE},
     ("POST", "/orders/actions/{action_id}/stop"): {OPERATE},
     ("GET", "/failures"): {READ, OPERATE},
+    ("POST", "/webhooks"): {OPERATE},
+    ("GET", "/webhooks"): {READ, OPERATE},
+    ("GET", "/webhooks/{webhook_id}"): {READ, OPERATE},
+    ("PATCH", "/webhooks/{webhook_id}"): {OPERATE},
+    ("DELETE", "/webhooks/{webhook_id}"): {OPERATE},
+    ("POST", "/webhooks/{webhook_id}/rotate"): {OPERATE},
+    ("POST", "/webhooks/{webhook_id}/test"): {OPERATE},
+    ("POST", "/webhooks/{webhook_id}/replay"): {OPERATE},
+    ("GET", "/webhooks/{webhook_id}/deliveries"): {READ, OPERATE},
     ("GET", "/events?timeout=0"): {READ, OPERATE},
     ("GET", "/control"): {READ, OPERATE},
     ("POST", "/control/pause"): {OPERATE},
@@ -99,6 +109,8 @@ def body_for(path: str, order: MakeOrder) -> object:
         "/orders/{order_id}/settle": SETTLEMENT,
         "/control/processors": {"processors": 2},
         "/orders/actions": {"action": "retry", "where": {}},
+        "/webhooks": {"url": "https://shop.example"},
+        "/webhooks/{webhook_id}": {"enabled": False},
     }.get(path)
 
 
@@ -118,7 +130,10 @@ def test_every_route_is_here(start_engine: Callable[..., OrderEngine]) -> None:
 @pytest.mark.parametrize(("method", "path"), ALLOWED)
 def test_without_a_key_nothing_is_done(guarded: Guarded, order: MakeOrder, method: str, path: str) -> None:
     reply = guarded.send(
-        None, method, path.format(order_id="o-1", action_id="1"), body_for(path, order) if method != "GET" else None
+        None,
+        method,
+        path.format(**NAMES),
+        body_for(path, order) if method != "GET" else None,
     )
 
     assert (reply.status, reply.json["type"]) == (401, "urn:ordermill:problem:key-required")
@@ -133,7 +148,7 @@ def test_a_key_is_good_for_what_its_roles_allow(
 ) -> None:
     content = body_for(path, order) if method != "GET" else None
 
-    reply = guarded.send(guarded.key(*roles), method, path.format(order_id="o-1", action_id="1"), content)
+    reply = guarded.send(guarded.key(*roles), method, path.format(**NAMES), content)
 
     if roles & ALLOWED[method, path]:
         assert reply.status in (200, 201, 202, 404)  # the order that it names is not there
@@ -158,7 +173,7 @@ def test_options_needs_no_key_since_browsers_ask_before_they_send_one(guarded: G
 @pytest.mark.parametrize(("method", "path"), ALLOWED)
 def test_head_asks_for_the_same_key_as_get(guarded: Guarded, method: str, path: str) -> None:
     if method == "GET":
-        assert guarded.send(None, "HEAD", path.format(order_id="o-1", action_id="1")).status == 401
+        assert guarded.send(None, "HEAD", path.format(**NAMES)).status == 401
 
 
 @pytest.mark.parametrize(

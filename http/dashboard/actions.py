@@ -1,0 +1,67 @@
+"""Actions: what is done to all orders that a filter means, looked at beforehand, and how far it is."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
+
+from ..wire.errors import InvalidParameter, NoSuchResource
+from .filters import Filters
+from .section import Section, go_to
+
+
+class _Choice(NamedTuple):
+    """One of the things that can be done."""
+
+    action: str
+    settled: str | None
+    words: str
+
+
+_CHOICES = {
+    "retry": _Choice("retry", None, "Retry"),
+    "cancel": _Choice("cancel", None, "Cancel"),
+    "completed": _Choice("settle", "Completed", "Settle as Completed"),
+    "failed": _Choice("settle", "Failed", "Settle as Failed"),
+}
+
+
+class Actions(Section):
+    """Bulk actions."""
+
+    path = "actions/"
+
+    @cherrypy.expose  # type: ignore[untyped-decorator]  # CherryPy has no types
+    def index(self, choice: str = "retry", **given: str) -> bytes:
+        """What an action would do."""
+        visitor = self.overseer()
+        filters, chosen = Filters.of(given, visitor), _choice(choice)
+        preview = self.engine.preview_action(chosen.action, filters.wanted, chosen.settled)
+        return self.page("action_new.html", visitor, choice=choice, choices=_CHOICES, filters=filters, preview=preview)
+
+    @cherrypy.expose  # type: ignore[untyped-decorator]  # likewise
+    def start(self, choice: str = "", token: str = "", reason: str = "", **given: str) -> bytes:
+        """Begin one."""
+        cause = self.steering(token)
+        wanted, chosen = Filters.of(given, self.overseer()).wanted, _choice(choice)
+        action = self.engine.begin_action(chosen.action, wanted, reason.strip() or None, chosen.settled, cause).get()
+        go_to(f"/actions/{action.id}")
+
+    @cherrypy.expose  # type: ignore[untyped-decorator]  # likewise
+    def default(self, action_id: str, step: str = "", token: str = "") -> bytes:
+        """One action, or its end."""
+        if not (action_id.isascii() and action_id.isdecimal() and len(action_id) < 19) or step not in ("", "stop"):
+            raise NoSuchResource
+        number = int(action_id)
+        if step:
+            cause = self.steering(token)
+            self.engine.begin_stop_action(number, None, cause).get()
+            go_to(f"/actions/{number}")
+        return self.page("action.html", self.overseer(), action=self.engine.action(number))
+
+
+def _choice(name: str) -> _Choice:
+    if name not in _CHOICES:
+        raise InvalidParameter("choice", f"must be one of {', '.join(_CHOICES)}")
+    return _CHOICES[name]
