@@ -88,6 +88,9 @@ def count(
     if plan.low >= plan.high:
         return 0, None
     if wanted.order_id_prefix is not None:
+        narrow = _with_prefix(database, wanted.order_id_prefix, scanned)
+        if narrow is not None:
+            return len(_pick(database, plan, narrow, len(narrow)).orders), None
         plan.conditions.append(_begins_with(wanted.order_id_prefix))
     sources = plan.sources()
     floor = max((source.floor(database, plan, scanned, is_exact=False) for source in sources), default=plan.low)

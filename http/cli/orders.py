@@ -150,6 +150,9 @@ def failures_command(
     if as_json:
         print_json({"groups": groups})
         return
+    if not groups:
+        print_line("No order has failed, or waits for its next attempt.")
+        return
     table = Table(Column("Orders", justify="right"), Column("Waiting", justify="right"))
     for name in ("First", "Last", "Example", "Error"):
         table.add_column(name, overflow="fold")

@@ -113,6 +113,25 @@ def test_every_combination_finds_what_it_means(
         assert all_pages(writer, wanted, limit, scanned) == [one for one in records if means(wanted, one)], wanted
 
 
+def count_all(writer: SqliteDatabase, wanted: OrderFilter, scanned: int) -> int:
+    total, before = search.count(writer, wanted, scanned=scanned)
+    while before is not None:
+        found, before = search.count(writer, wanted, before=before, scanned=scanned)
+        total += found
+    return total
+
+
+@pytest.mark.parametrize("scanned", [20, 4000])
+def test_as_many_are_counted_as_are_found(writer: SqliteDatabase, scanned: int) -> None:
+    records = fill(writer, 5, is_clock_set_back=False)
+    chance = random.Random(scanned)
+
+    for names in COMBINATIONS:
+        wanted = OrderFilter(**{name: chance.choice(VALUES[name]) for name in names})
+
+        assert count_all(writer, wanted, scanned) == sum(means(wanted, one) for one in records), wanted
+
+
 def test_a_page_looks_at_so_many_orders_and_no_more(writer: SqliteDatabase) -> None:
     fill(writer, 2, is_clock_set_back=False)
 
