@@ -21,6 +21,7 @@ from .buffer_budget import Buffers
 from .connection import Connection
 from .forks import keep_from_children
 from .handshakes import Handshakes
+from .loops import new_event_loop
 from .tls import Tls
 from .tuning import GRACE_SECONDS, connections_allowed
 from .wake_ups import WakeUps
@@ -29,11 +30,6 @@ from .wsgi import WsgiCall
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
-
-try:
-    from uvloop import new_event_loop
-except ImportError:  # not installed: asyncio's own loop does the same, more slowly
-    from asyncio import new_event_loop  # type: ignore[assignment]  # of a wider type
 
 _CONNECTION_BACKLOG = 4096
 _SEND_BUFFER_BYTES = 64 * 1024
