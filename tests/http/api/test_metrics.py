@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -197,3 +199,12 @@ def test_the_metrics_take_no_parameters(client: Client) -> None:
     reply = client.get("/metrics?format=text")
 
     assert (reply.status, reply.json["errors"][0]["pointer"]) == (422, "/query/format")
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+def test_promtool_finds_nothing_to_mend(at_rest: Client) -> None:
+    text = at_rest.get("/metrics", Accept="text/plain").body
+
+    checked = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, check=False)
+
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
