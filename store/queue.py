@@ -154,7 +154,8 @@ class OrderQueue:
                     before.last_error,
                 )
             else:
-                before = replace(after, status=OrderStatus.PENDING, attempts=attempts - 1, ready_us=claim.now_us)
+                ready_us = after.created_us if attempts == 1 else None  # since when it was ready, nobody knows any more
+                before = replace(after, status=OrderStatus.PENDING, attempts=attempts - 1, ready_us=ready_us)
             steps.append(Move(lifecycle.ASSIGN, before, after, lifecycle.ASSIGN.why))
         return steps
 
