@@ -130,6 +130,7 @@ _insert_orders = ManyRows(_insert(), 7)
 _update_orders = ManyRows(_update(), 10)
 _UPDATE_ORDER = to_sql(_update())
 _insert_any_steps = ManyRows(_insert_steps(_given(2)[1], _given(5)[2:], 5), 5)
+_insert_caused_steps = ManyRows(_insert_steps(_SHARED, (_SHARED, *_given(3)[1:]), 3), 3)
 _insert_equal_steps = ManyRows(_insert_steps(_SHARED, (_SHARED, _NULL, _NULL), 1), 1)
 _update_plain: dict[Edge, ManyRows] = {
     lifecycle.COMPLETE: ManyRows(_update_plainly(lifecycle.COMPLETE), 4),
@@ -316,8 +317,9 @@ class Ledger:
             self._note_equal_steps(lifecycle.ACCEPT, new)
         else:
             known = zip(acceptances, causes, strict=True)
-            why = [(lifecycle.ACCEPT.why, *cause) for (outcome, _), cause in known if outcome is accepted]
-            self._note_steps(new, [None] * len(new), *zip(*why, strict=True))
+            who = zip(*(cause for (outcome, _), cause in known if outcome is accepted), strict=True)
+            noted = _insert_caused_steps.run(self._database, new, *who, shared=(None, lifecycle.ACCEPT.why))
+            _check_all(noted, new)
         return len(new)
 
     def _note_equal_steps(self, edge: Edge, sequences: Sequence[int]) -> None:
