@@ -136,3 +136,15 @@ def test_nothing_is_written_for_a_webhook_that_is_disabled(writer: Writer) -> No
 
     assert rows(writer) == []
     assert outbox.targets(writer, START_US) == []
+
+
+def test_the_event_that_is_due_first_is_found_for_each_webhook_that_is_sent_to(writer: Writer) -> None:
+    busy, idle = hook(writer).webhook, hook(writer, ("order.failed",)).webhook
+    assert outbox.first_due_us(writer) == {busy.webhook_id: None, idle.webhook_id: None}
+    ledger = Ledger(writer)
+    accept(ledger)
+    accept(ledger, "o-2")
+
+    assert outbox.first_due_us(writer) == {busy.webhook_id: START_US, idle.webhook_id: None}
+    note(writer, over(1), over(2))
+    assert outbox.first_due_us(writer) == {busy.webhook_id: None, idle.webhook_id: None}
