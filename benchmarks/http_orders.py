@@ -81,7 +81,7 @@ def _missing() -> str:
     return missing_wrk() or servers.missing_peer()
 
 
-def _missing_facades() -> str:
+def _missing_option() -> str:
     return _missing() or (
         "" if servers.has_option("--http-processes") else "`ordermill serve` has no option --http-processes"
     )
@@ -116,7 +116,7 @@ BENCHMARKS = (
         missing=_missing,
     ),
     Benchmark(
-        name="http_orders_facades",
+        name="http_orders_processes",
         work="POST /orders over 64 connections to `serve --http-processes 2`",
         against=_PEER,
         ours=partial(measure_ours, connections=64, options=("--http-processes", "2")),
@@ -125,7 +125,7 @@ BENCHMARKS = (
             Row("F3", "accepted_per_second", Rule.AT_LEAST, 2.0),
             Row("F5", "completed_per_second", Rule.AT_LEAST, 3.0),
         ),
-        missing=_missing_facades,
+        missing=_missing_option,
     ),
     Benchmark(
         name="http_orders_noop",
@@ -153,13 +153,13 @@ BENCHMARKS = (
         missing=_missing,
     ),
     Benchmark(
-        name="http_orders_facades_alone",
+        name="http_orders_processes_alone",
         work="POST /orders over 64 connections to `serve --http-processes 2`, until all are Completed",
         against="the same with one process",
         ours=partial(measure_ours, connections=64, options=("--http-processes", "2")),
         theirs=partial(measure_ours, connections=64),
         rows=(Row("F", "completed_per_second", Rule.AT_LEAST, 1.0),),
-        missing=_missing_facades,
+        missing=_missing_option,
     ),
 )
 

@@ -25,8 +25,9 @@ _STEP_US = 1_000
 
 _INSERT_ORDER = """
     INSERT INTO orders
-      (sequence, order_id, user_id, item_ids, total_cents, status, attempts, failures, created_at, updated_at, ready_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+      (sequence, order_id, user_id, item_ids, total_cents, status, attempts, failures, created_at, updated_at, ready_at,
+       rank)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _UPDATE_ORDER = """
     UPDATE orders SET status = ?, attempts = ?, failures = ?, updated_at = ?, ready_at = ?
@@ -97,8 +98,9 @@ def _lot(sequences: range) -> tuple[Transaction, Transaction, Transaction]:
     accepted, assigned, completed = (_BEGAN_US + step * _STEP_US for step in range(3))
     pending, processing, done = OrderStatus.PENDING.value, OrderStatus.PROCESSING.value, OrderStatus.COMPLETED.value
     ids = [f"00000000-{number:08d}" for number in sequences]
+    new = (1999, pending, 0, 0, accepted, accepted, accepted)
     orders: _Rows = [
-        (number, name, f"u-{number % 1000}", '["sku-1","sku-2"]', 1999, pending, 0, 0, accepted, accepted, accepted)
+        (number, name, f"u-{number % 1000}", '["sku-1","sku-2"]', *new, number // 1000 << 20)
         for number, name in zip(sequences, ids, strict=True)
     ]
 

@@ -8,6 +8,7 @@ import executors
 import http_bulk
 import http_orders
 import table_size
+import telemetry
 import watchers
 from command import run
 
@@ -21,5 +22,6 @@ if __name__ == "__main__":
             *backlog_size.BENCHMARKS,
             *executors.BENCHMARKS,
             *watchers.BENCHMARKS,
+            *telemetry.BENCHMARKS,
         )
     )

@@ -21,10 +21,11 @@ _PRAGMAS = "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_si
 _INSERT_ORDERS = """
     WITH RECURSIVE numbers (number) AS (SELECT :first UNION ALL SELECT number + 1 FROM numbers WHERE number < :last)
     INSERT INTO orders
-      (sequence, order_id, user_id, item_ids, total_cents, status, attempts, failures, created_at, updated_at, ready_at)
+      (sequence, order_id, user_id, item_ids, total_cents, status, attempts, failures, created_at, updated_at, ready_at,
+       rank)
     SELECT number, 't-' || number, 'u-' || number % 1000, '["sku-1","sku-2"]', 1999, :status,
       :attempts, 0, 1767225600000000 + number, 1767225600000000 + number + 2000 * :attempts,
-      iif(:attempts, NULL, 1767225600000000 + number)
+      iif(:attempts, NULL, 1767225600000000 + number), number / 1000 << 20
     FROM numbers
 """
 # CROSS JOIN keeps the sequence of the loops: each order's history lies together, as the engine would write it.

@@ -44,7 +44,8 @@ from .order_engine import OrderEngine
 from .receipt import Receipt
 from .recovery import Recovered
 from .reply import Reply
-from .snapshot import ControlSnapshot, MetricsSnapshot
+from .snapshot import Chart, ControlSnapshot, MetricsSnapshot
+from .telemetry.history import Window
 
 __all__ = [
     "Action",
@@ -55,6 +56,7 @@ __all__ = [
     "BacklogFull",
     "BulkAction",
     "Cause",
+    "Chart",
     "ControlSnapshot",
     "DatabaseRefused",
     "Delivery",
@@ -104,4 +106,5 @@ __all__ = [
     "Webhook",
     "WebhookEvent",
     "WebhookNotFound",
+    "Window",
 ]

@@ -18,6 +18,7 @@ from ..store.domain.reason import REASON_RULE, reason_faults
 from ..store.domain.record import ENGINE, Cause
 from ..store.domain.webhook import URL_RULE, CreateWebhook, UpdateWebhook, WebhookChange, webhook_faults
 from .config import MAX_PROCESSORS
+from .telemetry.history import Window
 
 MAX_NAME = 255
 """Characters of the name that somebody gives a request."""
@@ -73,6 +74,18 @@ def checked_status(status: object, *, among: Iterable[OrderStatus] = OrderStatus
         if isinstance(status, str) and status == known:
             return known
     raise InvalidArgument(f"The status must be one of {', '.join(among)}; {_shown(status)} is not.")
+
+
+def checked_window(window: object) -> Window:
+    """How far back a chart goes, given as a member of the enumeration or by its value.
+
+    Raises:
+        InvalidArgument: it is neither.
+    """
+    for known in Window:
+        if isinstance(window, str) and window == known:
+            return known
+    raise InvalidArgument(f"The window must be one of {', '.join(Window)}; {_shown(window)} is not.")
 
 
 def checked_seconds(timeout: object) -> float | None:

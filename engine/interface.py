@@ -25,7 +25,7 @@ from ..store.domain.lifecycle import OrderStatus
 from ..store.domain.order import Order
 from ..store.domain.order_filter import OrderFilter, OrderPage
 from ..store.domain.outcome import Acceptance, Outcome
-from ..store.domain.record import Cause, OrderRecord, Transition
+from ..store.domain.record import Cause, OrderRecord, Transition, utc
 from ..store.domain.webhook import (
     CreateWebhook,
     DeleteWebhook,
@@ -63,12 +63,14 @@ from .arguments import (
     checked_status,
     checked_time,
     checked_webhook_change,
+    checked_window,
 )
 from .event_stream import EventStream
 from .receipt import Receipt
 from .reply import Reply, fail
 from .requests import Request
-from .snapshot import ControlSnapshot, MetricsSnapshot
+from .snapshot import Chart, ControlSnapshot, Exposition, MetricsSnapshot
+from .telemetry.history import Window
 
 T = TypeVar("T")
 
@@ -581,6 +583,35 @@ class Engine(ABC):
     def begin_metrics(self) -> Reply[MetricsSnapshot]:
         """As `metrics`."""
         return self._ask(requests.TakeSnapshot)
+
+    def begin_exposition(self) -> Reply[Exposition]:
+        """As `begin_metrics`, with all that was measured, for a system that records it."""
+        return self._ask(requests.TakeExposition)
+
+    def chart(self, window: Window | str = Window.QUARTER_HOUR) -> Chart:
+        """How many orders were accepted, completed and failed when, and how long they took, since the start.
+
+        Args:
+            window: how far back: a member of `Window`, or its value: `15m`, `day` or `week`.
+
+        Raises:
+            InvalidArgument: it is none of these.
+            EngineStopped: the engine is not running.
+        """
+        return self.begin_chart(window).get()
+
+    def begin_chart(self, window: Window | str = Window.QUARTER_HOUR) -> Reply[Chart]:
+        """As `chart`."""
+        return self._ask(partial(requests.DrawChart, checked_window(window)))
+
+    def oldest(self) -> dict[OrderStatus, datetime | None]:
+        """For each status, when the order was accepted that is the oldest in it; None where there is none.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+            EngineStopped: the engine is not running.
+        """
+        return {status: None if us is None else utc(us) for status, us in self._read(queries.oldest_us).items()}
 
     def control(self) -> ControlSnapshot:
         """What operators have set: whether the engine is paused, and how many processors it has.

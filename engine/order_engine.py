@@ -31,6 +31,7 @@ from .requests import (
     CancelOrder,
     ChangeWebhooks,
     Drain,
+    DrawChart,
     PauseEngine,
     ReadControl,
     Request,
@@ -41,6 +42,7 @@ from .requests import (
     StartAction,
     StopAction,
     SubmitOrders,
+    TakeExposition,
     TakeSnapshot,
 )
 from .startup import RunningEngine, start_actors
@@ -229,7 +231,7 @@ class OrderEngine(Engine):
             match request:
                 case SubmitOrders():
                     actor = context.intake
-                case TakeSnapshot() | Drain():
+                case TakeSnapshot() | TakeExposition() | DrawChart() | Drain():
                     actor = context.metrics
                 case CancelOrder() | RetryOrder() | SettleOrder() | AwaitOrder():
                     actor = context.recorder

@@ -15,7 +15,8 @@ from ..store.domain.outcome import Acceptance
 from ..store.domain.record import ENGINE, Cause, OrderRecord
 from ..store.domain.webhook import WebhookChange
 from .reply import Reply
-from .snapshot import ControlSnapshot, MetricsSnapshot
+from .snapshot import Chart, ControlSnapshot, Exposition, MetricsSnapshot
+from .telemetry.history import Window
 
 
 class SubmitOrders(NamedTuple):
@@ -110,6 +111,22 @@ class TakeSnapshot(NamedTuple):
     """Set with the metrics of that moment."""
 
 
+class TakeExposition(NamedTuple):
+    """To the metrics actor: say how things are, for a system that records it."""
+
+    reply: Future[Exposition]
+    """Set with that."""
+
+
+class DrawChart(NamedTuple):
+    """To the metrics actor: say what was done when."""
+
+    window: Window
+    """How far back."""
+    reply: Future[Chart]
+    """Set with that."""
+
+
 class PauseEngine(NamedTuple):
     """To the recorder: start no order any more."""
 
@@ -200,6 +217,8 @@ Request = (
     | SettleOrder
     | Wait
     | TakeSnapshot
+    | TakeExposition
+    | DrawChart
     | Drain
     | PauseEngine
     | ResumeEngine

@@ -8,6 +8,8 @@ import msgspec
 
 from ..store.domain.metrics import OrderMetrics
 from ..store.domain.record import utc
+from .telemetry.history import Done, Point, Window
+from .telemetry.telemetry import Attempts, Commits, Histograms, RecentRates, Timings
 
 
 class MetricsSnapshot(OrderMetrics, frozen=True, kw_only=True):
@@ -19,14 +21,46 @@ class MetricsSnapshot(OrderMetrics, frozen=True, kw_only=True):
     """Unfinished orders: Pending and Processing."""
     processors: int
     """Processor actors."""
+    processors_busy: int
+    """How many of them have an order in hand."""
     paused: bool
     """Whether no order is started, since somebody has paused the engine."""
+    rates: RecentRates
+    """How many orders a second were accepted, completed and failed lately."""
+    timings: Timings
+    """How long orders took."""
+    attempts: Attempts
+    """How often orders were put through the handler since the start, and how often that failed."""
+    commits: Commits
+    """How long transactions took, and how much was in them."""
+    mailboxes: dict[str, int]
+    """How many messages wait for each of the actors that there is one of."""
+    wal_bytes: int | None
+    """The size of the write-ahead log; null where it cannot be told."""
     abandoned_handlers: int
     """Handlers that have overrun their time and run on; their orders have moved on without them."""
     incidents: int
     """Unexpected errors in actors since the start, each of them logged."""
     uptime_seconds: float
     """Time since the start, in seconds."""
+
+
+class Exposition(msgspec.Struct, frozen=True):
+    """The metrics of one moment, for a system that records them."""
+
+    snapshot: MetricsSnapshot
+    done: Done
+    """What was done since the start."""
+    histograms: Histograms
+
+
+class Chart(msgspec.Struct, frozen=True):
+    """What was done when, kept in memory since the start of the engine."""
+
+    window: Window
+    """How far it goes back."""
+    points: list[Point]
+    """Oldest first; stretches in which nothing happened are left out. Each is an array of its fields."""
 
 
 class ControlSnapshot(msgspec.Struct, frozen=True, kw_only=True):

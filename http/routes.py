@@ -86,6 +86,7 @@ def routes(
             may_block=True,
         ),
         Route("GET", "/metrics", metrics_calls.read, OVERVIEW, metrics.READ),
+        Route("GET", "/metrics/history", metrics_calls.read_history, OVERVIEW, metrics.READ_HISTORY),
         Route("GET", "/healthz", health_calls.live, PUBLIC, health.LIVE),
         Route("GET", "/readyz", health_calls.ready, PUBLIC, health.READY),
     )

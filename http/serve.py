@@ -127,7 +127,8 @@ class Opened(NamedTuple):
     """A facade that takes requests."""
 
     url: str
-    steps_to_close: tuple[Callable[[], object], ...]
+    begin_stop: Callable[[], object]
+    steps_to_close: tuple[Callable[[], object], ...] = ()
 
 
 def serve(
@@ -159,21 +160,21 @@ def serve(
     cherrypy.config.update({"log.screen": False, "checker.on": False})
     cherrypy.log.error_log.setLevel(logging.WARNING)  # the bus tells each of its steps
     server = http_server(engine, config, cherrypy.tree)  # first: it refuses what is wrong with the settings
-    steps: list[Callable[[], object]] = [engine.interrupt_waits, server.begin_stop, engine.stop]
+    steps: list[Callable[[], object]] = [engine.interrupt_waits, engine.stop]
     _EnginePlugin(bus, steps).subscribe()
     with suppress(_Interrupted), _Signals() as signals:
         try:
             engine.start()
             if config.http_processes == 1:
                 server.prepare()
-                url = server.url
+                opened = Opened(server.url, server.begin_stop)
                 ServerAdapter(bus, server).subscribe()
             else:
-                url, closing = _open_many(engine, server, config, set_up)
-                steps += closing
+                opened = _open_many(engine, server, config, set_up)
+            steps[:] = (engine.interrupt_waits, opened.begin_stop, engine.stop, *opened.steps_to_close)
             with signals.held():
                 bus.start()
-            on_ready(url)
+            on_ready(opened.url)
             signals.wait()
         finally:
             signals.begin_stop()
@@ -210,4 +211,4 @@ def _open_many(engine: OrderEngine, server: HttpServer, config: ServerConfig, se
     except BaseException:
         holder.close()
         raise
-    return Opened(server.url_of(config.host, port), (supervisor.stop, holder.close))
+    return Opened(server.url_of(config.host, port), supervisor.begin_stop, (supervisor.stop, holder.close))

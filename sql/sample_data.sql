@@ -6,15 +6,15 @@ BEGIN;
 
 INSERT INTO orders
   (sequence, order_id, user_id, item_ids, total_cents, status, attempts, failures, created_at, updated_at, ready_at,
-   last_error)
+   last_error, rank)
 VALUES
-  (1, 'sample-1', 'alice', '["sku-pen","sku-pen","sku-ink"]',  1999, 'Completed',  1, 0, 1767225600000000, 1767225600250000, NULL, NULL),
-  (2, 'sample-2', 'bob',   '["sku-desk"]',                    34900, 'Completed',  2, 1, 1767225601000000, 1767225603400000, NULL, 'TimeoutError: the payment service did not answer'),
-  (3, 'sample-3', 'carol', '["sku-lamp","sku-bulb"]',          5450, 'Failed',     1, 1, 1767225602000000, 1767225602120000, NULL, 'rejected: the card was declined'),
-  (4, 'sample-4', 'alice', '["sku-chair"]',                   12900, 'Cancelled',  0, 0, 1767225603000000, 1767225609000000, NULL, NULL),
-  (5, 'sample-5', 'dave',  '["sku-shelf"]',                    8900, 'Review',     1, 1, 1767225604000000, 1767225660000000, NULL, 'the engine died while the order was in hand'),
-  (6, 'sample-6', 'erin',  '["sku-gift-card"]',                5000, 'Pending',    0, 0, 1767225605000000, 1767225605000000, 1767225605000000, NULL),
-  (7, 'sample-7', 'bob',   '["sku-pen"]',                         0, 'Pending',    0, 0, 1767225606000000, 1767225606000000, 1767225606000000, NULL);
+  (1, 'sample-1', 'alice', '["sku-pen","sku-pen","sku-ink"]',  1999, 'Completed',  1, 0, 1767225600000000, 1767225600250000, NULL, NULL, 0),
+  (2, 'sample-2', 'bob',   '["sku-desk"]',                    34900, 'Completed',  2, 1, 1767225601000000, 1767225603400000, NULL, 'TimeoutError: the payment service did not answer', 0),
+  (3, 'sample-3', 'carol', '["sku-lamp","sku-bulb"]',          5450, 'Failed',     1, 1, 1767225602000000, 1767225602120000, NULL, 'rejected: the card was declined', 0),
+  (4, 'sample-4', 'alice', '["sku-chair"]',                   12900, 'Cancelled',  0, 0, 1767225603000000, 1767225609000000, NULL, NULL, 0),
+  (5, 'sample-5', 'dave',  '["sku-shelf"]',                    8900, 'Review',     1, 1, 1767225604000000, 1767225660000000, NULL, 'the engine died while the order was in hand', 0),
+  (6, 'sample-6', 'erin',  '["sku-gift-card"]',                5000, 'Pending',    0, 0, 1767225605000000, 1767225605000000, 1767225605000000, NULL, 0),
+  (7, 'sample-7', 'bob',   '["sku-pen"]',                         0, 'Pending',    0, 0, 1767225606000000, 1767225606000000, 1767225606000000, NULL, 0);
 
 INSERT INTO transitions (sequence, order_id, from_status, to_status, at, attempt, reason) VALUES
   (1, 'sample-1', NULL,         'Pending',    1767225600000000, 0, 'accepted'),

@@ -47,6 +47,9 @@ _OVER_WITH_KEY = to_sql(
     .order_by(OrderModel.updated_at)
     .limit(1)
 )
+_OLDEST = "SELECT " + ", ".join(
+    len(OrderStatus) * ["(SELECT created_at FROM orders WHERE status = ? ORDER BY sequence LIMIT 1)"]
+)
 IS_IN_LINE = "rank IS NOT NULL AND ready_at IS NOT NULL"
 AMONG = "(SELECT value FROM json_each(?))"
 _NUMBERED = to_sql(OrderModel.select(*ORDER_COLUMNS).where(OrderModel.sequence.in_(SQL(AMONG))))
@@ -235,6 +238,12 @@ def last_transition_us(database: Database) -> int:
     # Batches are recorded in order, and times differ by moments within one: the newest thousand hold the latest.
     newest = TransitionModel.select(TransitionModel.at).order_by(TransitionModel.id.desc()).limit(1000)
     return max((at for (at,) in newest.tuples().execute(database)), default=0)
+
+
+def oldest_us(database: Database) -> dict[OrderStatus, int | None]:
+    """When the oldest order in each status was accepted, microseconds since 1970-01-01T00:00:00Z; None without one."""
+    row = run(database, _OLDEST, tuple(status.value for status in OrderStatus)).fetchone()
+    return dict(zip(OrderStatus, row, strict=True))
 
 
 def session_secret(database: Database) -> bytes:

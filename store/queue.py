@@ -41,7 +41,10 @@ _IF_READY = (
 _CLAIM_NEXT, _CLAIM_NEXT_BUT, _CLAIM_ONE = (_CLAIM.format(which) for which in (_NEXT, _NEXT_BUT, _IF_READY))
 _DUE = "SELECT sequence, user_id FROM orders WHERE rank IS NULL AND ready_at <= ? ORDER BY ready_at, sequence LIMIT ?"
 _LET_IN = "UPDATE orders SET rank = ? WHERE sequence = ?"
-_ENDS = f"SELECT (SELECT min(rank) FROM orders WHERE {IS_IN_LINE}), (SELECT max(rank) FROM orders WHERE {IS_IN_LINE})"
+_ENDS = f"""
+    SELECT (SELECT rank FROM orders WHERE {IS_IN_LINE} AND attempts = 0 ORDER BY rank LIMIT 1),
+      (SELECT min(rank) FROM orders WHERE {IS_IN_LINE}), (SELECT max(rank) FROM orders WHERE {IS_IN_LINE})
+"""
 _LAST_OF_USER = """
     SELECT rank FROM orders WHERE user_id = ? AND status = 'Pending' AND rank IS NOT NULL ORDER BY sequence DESC LIMIT 1
 """
@@ -62,8 +65,10 @@ class OrderQueue:
         self._database = database
         self._kept = kept
         self._pending: dict[int, OrderRecord] = {}  # by sequence: those that became Pending last
-        first, last = run(database, _ENDS).fetchone()
-        self._turns = Turns(0 if first is None else first, -1 if last is None else last, self._last_of)
+        # The queue has come to the first that was never taken: those before it were, and came back.
+        untaken, first, last = run(database, _ENDS).fetchone()
+        begin = first if untaken is None else untaken
+        self._turns = Turns(0 if begin is None else begin, -1 if last is None else last, self._last_of)
         self.next_ready_us: int | None = queries.next_ready_us(self._database)
         """When the next of those is ready that wait for their time, on the queue's clock; None where none waits."""
 
@@ -149,7 +154,8 @@ class OrderQueue:
                     before.last_error,
                 )
             else:
-                before = replace(after, status=OrderStatus.PENDING, attempts=attempts - 1, ready_us=claim.now_us)
+                ready_us = after.created_us if attempts == 1 else None  # since when it was ready, nobody knows any more
+                before = replace(after, status=OrderStatus.PENDING, attempts=attempts - 1, ready_us=ready_us)
             steps.append(Move(lifecycle.ASSIGN, before, after, lifecycle.ASSIGN.why))
         return steps
 

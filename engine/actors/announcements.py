@@ -14,6 +14,7 @@ from ...store.domain.lifecycle import OrderStatus
 from ...store.domain.order import Order
 from ...store.domain.outcome import Recorded
 from ..logger import EngineLogger
+from ..telemetry.progress import Progress
 from .backlog import users_released
 from .context import EngineContext
 from .messages import BacklogRead, BacklogReleased, LedgerCommitted, TotalsRead
@@ -47,8 +48,14 @@ class Announcements:
         self.received = 0
         """How many orders the recorder has got from intake, whatever became of them."""
 
-    def tell_totals(self, orders: Sequence[Order], recorded: Recorded) -> None:
-        """Tell intake and the metrics actor what the transaction has changed for them."""
+    def tell_totals(self, orders: Sequence[Order], recorded: Recorded, began_us: int) -> None:
+        """Tell intake and the metrics actor what the transaction has changed for them.
+
+        Args:
+            orders: those that were to be stored.
+            recorded: what was.
+            began_us: when the transaction began, on the queue's clock, in microseconds.
+        """
         worked_off = sum(count for edge, count in recorded.taken.items() if edge in lifecycle.FINISHES)
         taken_up = sum(count for edge, count in recorded.taken.items() if edge in lifecycle.BEGINS_ANEW)
         not_new = len(recorded.acceptances) - recorded.taken[lifecycle.ACCEPT]
@@ -57,11 +64,16 @@ class Announcements:
         users = users_released(orders, recorded) if self._counts_users else None
         if released or worked_off or users:
             self._tell_intake(released, worked_off, users)
-        self.tell_metrics(recorded.changes)
+        self.tell_metrics(recorded.changes, Progress.of(recorded, began_us, self._context.queue_clock.now_us()))
 
-    def tell_metrics(self, changes: Counter[str]) -> None:
-        """Tell the metrics actor what a transaction added to each of the running totals."""
-        self._tell_unhurried(self._context.metrics, LedgerCommitted(changes))
+    def tell_metrics(self, changes: Counter[str], progress: Progress | None = None) -> None:
+        """Tell the metrics actor what a transaction has brought.
+
+        Args:
+            changes: what it added to each of the running totals.
+            progress: what became of orders; None where it only removed some.
+        """
+        self._tell_unhurried(self._context.metrics, LedgerCommitted(changes, progress))
 
     def _tell_intake(self, released: int, worked_off: int, users: Counter[str] | None) -> None:
         now_us = self._context.clock.monotonic_us()

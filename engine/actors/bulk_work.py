@@ -66,15 +66,24 @@ class BulkWork:
             self._commands.append(message)
 
     def obey(self) -> None:
-        """Begin and stop what was noted."""
+        """Begin and stop what was noted: one that goes wrong keeps no other from being done.
+
+        Raises:
+            BaseException: what was unexpected of the last that went wrong; whoever waits for its answer has got it.
+        """
         commands, self._commands = self._commands, []
+        failure: BaseException | None = None
         for command in commands:
             try:
                 action = self._start(command) if isinstance(command, StartAction) else self._stop(command)
-            except (StoreUnavailable, ActionNotFound) as error:
+            except BaseException as error:
                 fail(command.reply, error)
+                if not isinstance(error, StoreUnavailable | ActionNotFound):
+                    failure = error
             else:
                 answer(command.reply, action)
+        if failure is not None:
+            raise failure
 
     def next_step(self) -> BulkStep | None:
         """What the next transaction does; None where there is nothing to do, or it is not due.

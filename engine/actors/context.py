@@ -16,7 +16,7 @@ from .events import EventWaiters
 from .waiters import Waiters
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     from pykka import ActorRef
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ..execution.begun import BegunFile
     from ..execution.handler import Probe
     from ..execution.runner import Runner
+    from .claims import Hand
 
 
 _LATEST_INCIDENTS = 100
@@ -106,6 +107,8 @@ class EngineContext:
     """What the recorder has open; None before it has."""
     store_trouble: str | None = None
     """Why the database does not take writes, as the recorder saw it last; None while it does."""
+    hands: Callable[[], Iterable[Hand]] = tuple
+    """Gives what each of the processors at work has in hand."""
     abandoned: int = 0
     """Handlers that have overrun their time and run on, as the pool saw it last."""
     unfit: Counter[str] = field(default_factory=Counter)
@@ -135,6 +138,15 @@ class EngineContext:
     def processors(self) -> int:
         """How many processors there are to be."""
         return self.config.processors if self.control.processors is None else self.control.processors
+
+    def busy(self) -> int:
+        """How many processors have an order in hand at this moment."""
+        return sum(hand.record is not None for hand in self.hands())
+
+    def mailboxes(self) -> dict[str, int]:
+        """How many messages wait for each of the actors that there is one of."""
+        names = ("intake", "recorder", "pool", "metrics")
+        return {name: getattr(self, name).actor_inbox.qsize() for name in names}
 
     def control_snapshot(self) -> ControlSnapshot:
         """What operators have set."""

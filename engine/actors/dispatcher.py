@@ -139,7 +139,7 @@ class Dispatcher:
         Returns:
             What to tell the pool.
         """
-        in_hand, have_others_waited = len(self._in_hand), bool(self._context.suspects)
+        in_hand, has_suspects = len(self._in_hand), bool(self._context.suspects)
         for step in chain(recorded.refused, recorded.moved):  # who is refused has moved on before
             if step.edge.source is _PROCESSING:
                 self._take_back(step)
@@ -147,9 +147,9 @@ class Dispatcher:
         claimed = [step.after for step in recorded.moved if step.edge is assign] if recorded.taken[assign] else []
         if claim is not None:
             self._may_be_more = len(claimed) == claim.room
-        elif any(edge.target is _PENDING for edge in recorded.taken):
-            self._may_be_more = True
-        if have_others_waited and len(self._in_hand) < in_hand:
+        if (claim is None or has_suspects) and any(edge.target is _PENDING for edge in recorded.taken):
+            self._may_be_more = True  # who has to run alone is passed over in the transaction that it is Pending with
+        if has_suspects and len(self._in_hand) < in_hand:
             self._may_be_more = True
         return self._give(claimed)
 
@@ -200,11 +200,12 @@ class Dispatcher:
             return None
         for record in records:
             self._in_hand[record.sequence] = record.attempts
-        for sequence in self._left_out.keys() & self._in_hand.keys():
-            del self._left_out[sequence]
-        for sequence in self._context.suspects & {record.sequence for record in records}:
-            self._alone = sequence
-            self._have_others_wait()
+        if self._left_out or self._context.suspects:
+            for record in records:
+                self._left_out.pop(record.sequence, None)
+                if record.sequence in self._context.suspects:
+                    self._alone = record.sequence
+                    self._have_others_wait()
         self._given += len(records)
         return OrdersClaimed(records, self._given, self._recalls, self._alone)
 

@@ -13,6 +13,7 @@ from ...store.domain.webhook import Tried
 from ..execution.handler import Effect
 from ..requests import CancelOrder
 from ..snapshot import ControlSnapshot
+from ..telemetry.progress import Progress
 
 
 class ClaimOrders(NamedTuple):
@@ -196,10 +197,12 @@ class BacklogReleased(NamedTuple):
 
 
 class LedgerCommitted(NamedTuple):
-    """From the recorder to the metrics actor: what a transaction added to each of the running totals."""
+    """From the recorder to the metrics actor: what a transaction has brought."""
 
     changes: Counter[str]
-    """By the names of the totals."""
+    """What it added to each of the running totals, by their names."""
+    progress: Progress | None = None
+    """What became of orders; None where it only removed some."""
 
 
 class ReadTotals(NamedTuple):

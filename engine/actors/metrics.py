@@ -9,15 +9,19 @@ from pykka import Future
 from ...store.domain import lifecycle
 from ...store.domain.errors import EngineStopped
 from ..reply import Reply, answer, fail
-from ..requests import Drain, TakeSnapshot
-from ..snapshot import MetricsSnapshot
+from ..requests import Drain, DrawChart, TakeExposition, TakeSnapshot
+from ..snapshot import Chart, Exposition, MetricsSnapshot
+from ..telemetry.history import Point, Window
+from ..telemetry.telemetry import Telemetry
 from .base import EngineActor
 from .context import EngineContext
 from .messages import LedgerCommitted, ReadTotals, TotalsRead
 
+Inquiry = TakeSnapshot | TakeExposition | DrawChart
+
 
 class MetricsActor(EngineActor):
-    """Keeps the totals of the database in memory.
+    """Keeps the totals of the database in memory, and adds up what was done since the start.
 
     Args:
         context: the engine's actors and settings.
@@ -28,6 +32,7 @@ class MetricsActor(EngineActor):
         super().__init__(context)
         self._totals = totals
         self._started_us = context.clock.monotonic_us()
+        self._telemetry = Telemetry(context.queue_clock.now_us())
         self._draining: list[Future[MetricsSnapshot]] = []
 
     def rebuild(self) -> None:
@@ -39,17 +44,23 @@ class MetricsActor(EngineActor):
         for reply in self._draining:
             fail(reply, EngineStopped())
 
-    def receive(self, message: LedgerCommitted | TotalsRead | TakeSnapshot | Drain) -> None:
+    def receive(self, message: LedgerCommitted | TotalsRead | Inquiry | Drain) -> None:
         """Add what was recorded, or answer."""
         match message:
-            case LedgerCommitted(changes):
+            case LedgerCommitted(changes, progress):
                 self._totals.update(changes)
+                if progress is not None:
+                    self._telemetry.add(progress)
                 self._answer_drained()
             case TotalsRead(totals):
                 self._totals = totals
                 self._answer_drained()
             case TakeSnapshot(reply):
                 answer(reply, self._snapshot())
+            case TakeExposition(reply):
+                answer(reply, Exposition(self._snapshot(), self._telemetry.done, self._telemetry.histograms()))
+            case DrawChart(window, reply):
+                answer(reply, Chart(window, self._points(window)))
             case Drain(reply):
                 self._draining = [waiting for waiting in self._draining if not _has_left(waiting)]
                 self._draining.append(reply)
@@ -58,25 +69,44 @@ class MetricsActor(EngineActor):
                 self._answer_drained()
 
     def _answer_drained(self) -> None:
-        if self._draining and not self._backlog():
-            for reply in self._draining:
-                answer(reply, self._snapshot())
-            self._draining.clear()
-            self._mailbox.is_in_a_hurry = False
+        if not self._draining or self._backlog():
+            return
+        drained, self._draining = self._draining, []
+        self._mailbox.is_in_a_hurry = False
+        try:
+            snapshot = self._snapshot()
+        except BaseException as error:
+            for reply in drained:
+                fail(reply, error)
+            raise
+        for reply in drained:
+            answer(reply, snapshot)
 
     def _backlog(self) -> int:
         return sum(self._totals[status] for status in lifecycle.BACKLOG)
 
+    def _points(self, window: Window) -> list[Point]:
+        return self._telemetry.points(window, self._context.queue_clock.now_us(), self._context.clock.now_us())
+
     def _snapshot(self) -> MetricsSnapshot:
+        context, telemetry = self._context, self._telemetry
+        now_us = context.queue_clock.now_us()
         return MetricsSnapshot.of(
             self._totals,
-            simulated=self._context.is_simulated,
+            simulated=context.is_simulated,
             backlog=self._backlog(),
-            processors=self._context.processors,
-            paused=self._context.control.is_paused,
-            abandoned_handlers=self._context.abandoned,
-            incidents=self._context.incidents.counts().total(),
-            uptime_seconds=(self._context.clock.monotonic_us() - self._started_us) / 1e6,
+            processors=context.processors,
+            processors_busy=context.busy(),
+            paused=context.control.is_paused,
+            rates=telemetry.rates(now_us),
+            timings=telemetry.timings(now_us),
+            attempts=telemetry.attempts(),
+            commits=telemetry.commits(now_us),
+            mailboxes=context.mailboxes(),
+            wal_bytes=None if context.files is None else context.files.log_bytes(),
+            abandoned_handlers=context.abandoned,
+            incidents=context.incidents.counts().total(),
+            uptime_seconds=(context.clock.monotonic_us() - self._started_us) / 1e6,
         )
 
 

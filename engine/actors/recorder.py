@@ -338,6 +338,7 @@ class RecorderActor(BatchActor):
         recorded: list[tuple[Batch, Recorded]] = []
         while self._unsettled:
             batch = self._unsettled.pop()
+            began_us = self._context.queue_clock.now_us()
             try:
                 stored = self._store(batch)
             except StoreUnavailable as error:
@@ -350,7 +351,7 @@ class RecorderActor(BatchActor):
                     self.note_incident(error)
                     self._unsettled = [*batch.parts()][::-1]
             else:
-                self._take_note(batch, stored)
+                self._take_note(batch, stored, began_us)
                 recorded.append((batch, stored))
         if self._is_in_doubt and self._context.store_trouble is None:
             self._guard(self._tell_anew)
@@ -388,7 +389,7 @@ class RecorderActor(BatchActor):
         self._webhooks.use(self._database)
         self._bulk_work.use(self._database)
 
-    def _take_note(self, batch: Batch, recorded: Recorded) -> None:
+    def _take_note(self, batch: Batch, recorded: Recorded, began_us: int) -> None:
         """Tell the others of a commit. Whatever goes wrong here, it stays a commit."""
         if self._context.store_trouble is not None:
             self._context.store_trouble = None
@@ -398,7 +399,7 @@ class RecorderActor(BatchActor):
         self._guard(partial(self._announcements.forget_begun, recorded))
         self._guard(partial(self._give, batch, recorded))
         self._guard(partial(self._steering.judge, recorded.moved))
-        self._guard(partial(self._announcements.tell_totals, batch.orders, recorded))
+        self._guard(partial(self._announcements.tell_totals, batch.orders, recorded, began_us))
         self._guard(partial(self._announcements.wake, recorded))
         self._guard(partial(log_transitions, recorded, batch.causes))
 
@@ -517,16 +518,16 @@ class RecorderActor(BatchActor):
             self._bulk_work.go_on_later()
 
     def _take_bulk_step(self, step: BulkStep) -> None:
-        now = self._context.clock.now_us()
+        now = self._context.now()
         try:
-            recorded = self._ledger.record((), step.moves, now, progress=step.progress)
+            recorded = self._ledger.record((), step.moves, now.at_us, progress=step.progress)
         except StoreUnavailable:
             raise
         except BaseException as error:  # the others must not suffer
             self._bulk_work.stop(step.progress.action_id, f"it cannot be recorded: {type(error).__name__}")
             self._bulk_work.go_on()
             raise
-        self._take_note(Batch(), recorded)
+        self._take_note(Batch(), recorded, now.queue_us)
         self._bulk_work.go_on()
 
     def _write_again_later(self) -> None:

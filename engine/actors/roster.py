@@ -48,6 +48,7 @@ class Roster:
         self._try: Timer | None = None
         self._try_seconds = _TRY_SECONDS[0]
         self._is_closed = False
+        context.hands = lambda: list(self.busy.values())
 
     @property
     def is_anybody_fit(self) -> bool:

@@ -18,6 +18,7 @@ from ..clock import Timer
 from ..logger import EngineLogger
 from ..reply import Reply, answer, fail
 from ..requests import PauseEngine, ReadControl, ResumeEngine, SetProcessors
+from .base import fail_message
 from .breaker import Breaker, Verdict
 from .context import EngineContext
 from .messages import ControlChanged, EndPause, TryBreaker, TryOrder
@@ -65,19 +66,33 @@ class Steering:
         self._commands.append(command)
 
     def work(self) -> None:
-        """Do what was noted."""
+        """Do what was noted: one that goes wrong keeps no other from being done.
+
+        Raises:
+            BaseException: what was unexpected of the last that went wrong; whoever waits for its answer has got it.
+        """
         commands, self._commands = self._commands, []
+        failure: BaseException | None = None
         for command in commands:
-            match command:
-                case EndPause():
-                    self._end_pause()
-                    self._try_later()
-                case TryBreaker():
-                    self._try_breaker()
-                case ReadControl(reply):
-                    answer(reply, self._context.control_snapshot())
-                case _:
-                    self._obey(command)
+            try:
+                self._do(command)
+            except BaseException as error:
+                fail_message(command, error)
+                failure = error
+        if failure is not None:
+            raise failure
+
+    def _do(self, command: Command | EndPause | TryBreaker) -> None:
+        match command:
+            case EndPause():
+                self._end_pause()
+                self._try_later()
+            case TryBreaker():
+                self._try_breaker()
+            case ReadControl(reply):
+                answer(reply, self._context.control_snapshot())
+            case _:
+                self._obey(command)
 
     def judge(self, moved: Sequence[Move]) -> None:
         """Pause or go on, as what was recorded suggests.

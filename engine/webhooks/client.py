@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from ...store.domain.text import in_one_line
 from ...store.domain.webhook import Attempt, DueDelivery, Target
 from .addresses import CheckedResolver, check_host
 from .signed_request import signed_request
@@ -69,10 +70,10 @@ class WebhookClient:
                 target.url, data=request.body, headers=request.headers, allow_redirects=False
             ) as response:
                 status, retry_after = response.status, response.headers.get("Retry-After")
-                answer = (await response.content.read(_KEPT_BYTES)).decode(errors="replace")
+                answer = in_one_line((await response.content.read(_KEPT_BYTES)).decode(errors="replace"))
         except TimeoutError:
             error = f"no answer within {_TIMEOUT_SECONDS:g} s"
         except (aiohttp.ClientError, OSError, ValueError) as failure:
-            error = f"{type(failure).__name__}: {failure}"
+            error = in_one_line(f"{type(failure).__name__}: {failure}")
         latency_us = round((time.monotonic() - began) * 1e6)
         return Sent(Attempt(at_us, status, error, answer, latency_us), retry_after)

@@ -1,24 +1,46 @@
-"""The metrics call: JSON for people and programs, the Prometheus formats for scrapers."""
+"""The metrics calls: JSON for people and programs, the Prometheus formats for scrapers, points for charts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
+import msgspec
 from cherrypy.lib.httputil import header_elements  # type: ignore[import-untyped]  # likewise
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+    SummaryMetricFamily,
+)
 from prometheus_client.registry import Collector
 
-from ...engine import Engine, MetricsSnapshot
+from ...engine import Engine, MetricsSnapshot, OrderStatus, StoreUnavailable
+from ...engine.snapshot import Exposition
+from ...engine.telemetry.durations import BOUNDS, Histogram
 from ..framework.deferred import Deferred
-from ..framework.request import PlainRequest
+from ..framework.request import PlainRequest, Request
+from ..framework.request_headers import RequestHeaders
 from ..framework.response import Response
 from ..wire.headers import JSON
+from .parameters import ChartQuery
 from .responses import encode
 
 SCRAPER_TYPES = ("text/plain", "application/openmetrics-text")
+
+Ages = dict[OrderStatus, float | None]
+
+
+class MetricsPayload(MetricsSnapshot, frozen=True, kw_only=True):
+    """The metrics of one moment, of the orders and of the engine."""
+
+    oldest_seconds: Ages | None
+    """For each status, how long ago the order was accepted that is the oldest in it; null where there is none, and for
+    all where the database does not answer."""
 
 
 class MetricsCalls:
@@ -33,43 +55,124 @@ class MetricsCalls:
 
     def read(self, request: PlainRequest) -> Deferred[Response]:
         """The metrics, as JSON unless the client prefers a Prometheus format."""
+        accept = request.fields.get("Accept", "")
+        if _prefers_scraping(accept):
+            exposition = self._engine.begin_exposition()
+            return Deferred(exposition, lambda: _expose(exposition.get(), self._ages(), accept))
         snapshot = self._engine.begin_metrics()
-        return Deferred(snapshot, lambda: _show(snapshot.get(), request.fields.get("Accept", "")))
+        return Deferred(snapshot, lambda: Response(encode(_payload(snapshot.get(), self._ages()))))
+
+    def read_history(self, request: Request[ChartQuery, RequestHeaders, None]) -> Deferred[Response]:
+        """How many orders were accepted, completed and failed when, for charts."""
+        chart = self._engine.begin_chart(request.query.window)
+        return Deferred(chart, lambda: Response(encode(chart.get())))
+
+    def _ages(self) -> Ages | None:
+        now = datetime.now(UTC)
+        try:
+            oldest = self._engine.oldest()
+        except StoreUnavailable:  # the other metrics tell more than ever then
+            return None
+        return {status: None if at is None else max(0.0, (now - at).total_seconds()) for status, at in oldest.items()}
 
 
-def _show(snapshot: MetricsSnapshot, accept: str) -> Response:
-    if not _prefers_scraping(accept):
-        return Response(encode(snapshot))
+def _payload(snapshot: MetricsSnapshot, ages: Ages | None) -> MetricsPayload:
+    return MetricsPayload(**msgspec.structs.asdict(snapshot), oldest_seconds=ages)
+
+
+def _expose(exposition: Exposition, ages: Ages | None, accept: str) -> Response:
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Exposition(snapshot))
+    registry.register(_Exposition(exposition, ages))
     encoder, content_type = choose_encoder(accept)
     return Response(encoder(registry), content_type=content_type)
 
 
 class _Exposition(Collector):
-    def __init__(self, snapshot: MetricsSnapshot) -> None:
-        self._snapshot = snapshot
+    def __init__(self, exposition: Exposition, ages: Ages | None) -> None:
+        self._exposition = exposition
+        self._ages = ages or {}
 
     def collect(self) -> Iterator[Metric]:
-        snapshot = self._snapshot
+        yield from self._orders()
+        yield from self._work()
+        yield from self._engine()
+
+    def _orders(self) -> Iterator[Metric]:
+        snapshot, done = self._exposition.snapshot, self._exposition.done
         orders = GaugeMetricFamily("ordermill_orders", "Orders in each status.", labels=["status"])
         for status, count in snapshot.orders_by_status.items():
             orders.add_metric([status.value], count)
         yield orders
+        oldest = GaugeMetricFamily(
+            "ordermill_oldest_order_age_seconds",
+            "Time since the acceptance of the oldest order in each status that has any.",
+            labels=["status"],
+        )
+        for status, age in self._ages.items():
+            if age is not None:
+                oldest.add_metric([status.value], age)
+        yield oldest
+        yield GaugeMetricFamily("ordermill_backlog", "Unfinished orders: Pending and Processing.", snapshot.backlog)
+        yield CounterMetricFamily(
+            "ordermill_orders_accepted", "Orders that were accepted since the start.", done.accepted
+        )
+        yield CounterMetricFamily(
+            "ordermill_orders_completed", "Orders that have become Completed since the start.", done.completed
+        )
+        yield CounterMetricFamily(
+            "ordermill_orders_failed", "Orders that have become Failed since the start.", done.failed
+        )
         yield CounterMetricFamily(
             "ordermill_orders_processed", "Orders that are Completed.", snapshot.total_orders_processed
         )
         yield SummaryMetricFamily(
             "ordermill_processing_seconds",
-            "Time from Processing to Completed of the last attempt.",
+            "Time from Processing to Completed of the last attempt, of all orders that the database has had.",
             count_value=snapshot.processing_seconds_count,
             sum_value=snapshot.processing_seconds_total,
         )
+
+    def _work(self) -> Iterator[Metric]:
+        attempts, histograms = self._exposition.snapshot.attempts, self._exposition.histograms
+        yield CounterMetricFamily("ordermill_attempts", "Attempts that were begun since the start.", attempts.begun)
+        failed = CounterMetricFamily(
+            "ordermill_failed_attempts",
+            "Attempts that have failed since the start, by the class of the error.",
+            labels=["error"],
+        )
+        for error, count in attempts.failed_by_error.items():
+            failed.add_metric([error], count)
+        yield failed
+        yield CounterMetricFamily(
+            "ordermill_retries",
+            "How often orders were put back to be tried again, after an error or by an operator, since the start.",
+            attempts.retries,
+        )
+        yield _seconds("order_queueing", "Time from when orders could be processed to Processing.", histograms.queueing)
+        yield _seconds("order_processing", "Time from Processing to Completed.", histograms.processing)
+        yield _seconds("order_end_to_end", "Time from acceptance to Completed.", histograms.end_to_end)
+        yield _seconds("commit", "Time that transactions took.", histograms.commits)
+        yield _histogram(
+            "ordermill_commit_steps", "Steps of orders that transactions recorded.", histograms.commit_steps, 1
+        )
+
+    def _engine(self) -> Iterator[Metric]:
+        snapshot = self._exposition.snapshot
+        yield GaugeMetricFamily("ordermill_processors", "Processor actors.", snapshot.processors)
+        yield GaugeMetricFamily(
+            "ordermill_processors_busy", "Processors that have an order in hand.", snapshot.processors_busy
+        )
+        mailboxes = GaugeMetricFamily(
+            "ordermill_mailbox_messages", "Messages that wait for an actor.", labels=["actor"]
+        )
+        for actor, messages in snapshot.mailboxes.items():
+            mailboxes.add_metric([actor], messages)
+        yield mailboxes
+        if snapshot.wal_bytes is not None:
+            yield GaugeMetricFamily("ordermill_wal_bytes", "Size of the write-ahead log.", snapshot.wal_bytes)
         yield GaugeMetricFamily(
             "ordermill_simulated", "1 where work is only simulated, since no handler was given.", snapshot.simulated
         )
-        yield GaugeMetricFamily("ordermill_backlog", "Unfinished orders: Pending and Processing.", snapshot.backlog)
-        yield GaugeMetricFamily("ordermill_processors", "Processor actors.", snapshot.processors)
         yield GaugeMetricFamily(
             "ordermill_paused", "1 where no order is started, since somebody has paused the engine.", snapshot.paused
         )
@@ -82,6 +185,25 @@ class _Exposition(Collector):
             "ordermill_incidents", "Unexpected errors in actors since the start.", snapshot.incidents
         )
         yield GaugeMetricFamily("ordermill_uptime_seconds", "Time since the start.", snapshot.uptime_seconds)
+
+
+def _seconds(what: str, documentation: str, histogram: Histogram) -> HistogramMetricFamily:
+    return _histogram(f"ordermill_{what}_seconds", documentation, histogram, 1_000)
+
+
+def _histogram(name: str, documentation: str, histogram: Histogram, parts: int) -> HistogramMetricFamily:
+    """A histogram as Prometheus has it.
+
+    Args:
+        name: of the metric.
+        documentation: what it tells.
+        histogram: what was measured.
+        parts: how many of its units are one of the metric's.
+    """
+    buckets = [(str(bound / parts), count) for bound, count in zip(BOUNDS, histogram.cumulative, strict=True)]
+    return HistogramMetricFamily(
+        name, documentation, buckets=[*buckets, ("+Inf", histogram.count)], sum_value=histogram.total / parts
+    )
 
 
 def _prefers_scraping(accept: str) -> bool:

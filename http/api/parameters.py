@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from ...engine import OrderFilter, OrderStatus
+from ...engine import OrderFilter, OrderStatus, Window
 from ...store.domain.failure import MAX_ERROR
 from ...store.domain.order import IDENTIFIER, IDENTIFIER_RULE, USER, USER_RULE
 from ...store.domain.order_filter import PREFIX, PREFIX_RULE
@@ -169,6 +169,16 @@ LastEventId = Annotated[
 ]
 
 
+ChartWindow = Annotated[
+    Window,
+    Meta(
+        description="How far back.",
+        extra=told_rule(f"must be one of {', '.join(Window)}"),
+        examples=[Window.DAY],
+    ),
+]
+
+
 class OrderPath(msgspec.Struct, frozen=True):
     """What stands for `{order_id}` in a path."""
 
@@ -227,6 +237,12 @@ class EventHeaders(RequestHeaders, frozen=True, rename={"last_event_id": "Last-E
     """What a request to watch may say as well."""
 
     last_event_id: LastEventId | UnsetType = UNSET
+
+
+class ChartQuery(msgspec.Struct, frozen=True):
+    """The parameters of reading the points of a chart."""
+
+    window: ChartWindow = Window.QUARTER_HOUR
 
 
 class AuditQuery(msgspec.Struct, frozen=True):

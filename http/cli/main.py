@@ -18,7 +18,7 @@ from ...engine.output import outlive_output
 from ..config import ServerConfig
 from ..security.protection import sends_keys_in_the_clear
 from ..serve import serve
-from . import database, keys, logs, measure, orders, steering, webhooks
+from . import database, keys, logs, measure, orders, steering, top, webhooks
 from .console import DEFAULT_DATABASE, DatabaseOption, print_line, show_any_text, stop
 from .environment import check_variables
 from .logs import LogFormat, LogLevel
@@ -121,6 +121,7 @@ def _set_up_process(log_level: LogLevel, log_format: LogFormat) -> None:
 app.add_typer(orders.app)
 app.add_typer(steering.app)
 app.add_typer(measure.app)
+app.add_typer(top.app)
 app.add_typer(database.app)
 app.add_typer(keys.app, name="keys")
 app.add_typer(webhooks.app, name="webhooks")

@@ -8,6 +8,7 @@ import ssl
 import urllib.error
 import urllib.request
 from functools import cache
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
@@ -46,6 +47,10 @@ class Server(NamedTuple):
         """
         given = {name: value for name, value in parameters.items() if value is not None}
         return self._call("GET", path, None, JSON, f"?{urlencode(given)}" if given else "")
+
+    def readiness(self) -> Any:
+        """Whether orders are taken, and what else there is to be known; as `/readyz` tells it."""
+        return self._call("GET", ("readyz",), None, JSON, answers=HTTPStatus.SERVICE_UNAVAILABLE)
 
     def post(self, *path: str, body: bytes = b"", media_type: str = JSON) -> Any:
         """Have something done.
@@ -155,7 +160,15 @@ class Server(NamedTuple):
             what += " Where it speaks TLS, write https:// in place of http://."
         return ServerRefused(what)
 
-    def _call(self, method: str, path: tuple[str, ...], body: bytes | None, media_type: str, query: str = "") -> Any:
+    def _call(
+        self,
+        method: str,
+        path: tuple[str, ...],
+        body: bytes | None,
+        media_type: str,
+        query: str = "",
+        answers: HTTPStatus | None = None,
+    ) -> Any:
         self.check_address()
         address = "/".join((self.url.rstrip("/"), *(quote(part, safe="") for part in path))) + query
         headers = {"Content-Type": media_type, "Accept": JSON, **authorization(self.key)}
@@ -166,7 +179,10 @@ class Server(NamedTuple):
                 return msgspec.json.decode(answer.read())
         except urllib.error.HTTPError as error:
             with error:
-                said = _detail(error.read()) or f"{self.url} answers {error.code} {error.reason}."
+                content = error.read()
+            if error.code == answers and (answer := _reasons(content)) is not None:
+                return answer
+            said = _detail(content) or f"{self.url} answers {error.code} {error.reason}."
             if location := error.headers.get("Location"):
                 said = f"{self.url} sends on to {location}, where nothing is sent: name that with --url if it is right."
             raise ServerRefused(said) from None
@@ -199,6 +215,15 @@ def _cause(error: BaseException) -> BaseException | None:
     # urllib and aiohttp wrap what happened, each in its own way.
     wrapped = (getattr(error, name, None) for name in ("reason", "certificate_error", "os_error"))
     return next((inner for inner in wrapped if isinstance(inner, BaseException)), None)
+
+
+def _reasons(body: bytes) -> Any:
+    """What a server says that is not ready; None where it is not one of ours that says so."""
+    try:
+        answer = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return answer if isinstance(answer, dict) and "reasons" in answer else None
 
 
 def _detail(body: bytes) -> str | None:

@@ -39,9 +39,10 @@ def components(kinds: Iterable[Any]) -> dict[str, dict[str, Any]]:
             tree["type"] = "string"
             tree["description"] = "\n".join([tree.get("description", ""), "", *lines])
         else:
-            for field in info.fields:
+            for number, field in enumerate(info.fields):
                 if field.name in said:
-                    tree["properties"][field.encode_name].setdefault("description", said[field.name])
+                    place = tree["prefixItems"][number] if info.array_like else tree["properties"][field.encode_name]
+                    place.setdefault("description", said[field.name])
     return dict(sorted(found.items()))
 
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import logging
 import pickle
-import time
-from collections import Counter
-from collections.abc import Sequence
-from contextlib import suppress
+import socket
+import threading
 from functools import partial
-from multiprocessing.connection import Connection
 from typing import Any
 
 from ...engine import OrderEngine, Reply
@@ -17,98 +14,122 @@ from ...engine.execution.handler import describe
 from ...engine.reply import answer, fail
 from ...engine.requests import Wait
 from ..transport.bounded_log import BoundedLog
-from .channel import AnnounceFacade, Answer, Asked, EngineHealth, Forgotten, Sender, Sent
+from .channel import Channel, ChannelLoop
+from .messages import (
+    Accepted,
+    Announced,
+    Answered,
+    Asked,
+    Ended,
+    EngineHealth,
+    Failed,
+    Forgotten,
+    FromEngine,
+    Stopping,
+    Submitted,
+    decode_from_worker,
+    encode,
+    request_of,
+)
 
 _TELL_SECONDS = 1.0
 
 
 class EngineServer:
-    """The engine's end: answers what a facade asks for.
+    """The engine's end: answers what a process that serves HTTP asks for, and tells it how the engine is.
 
     Args:
         engine: running.
-        connection: to the facade's process.
+        channels: the loop that all is done in.
+        end: of the pair of sockets.
     """
 
-    def __init__(self, engine: OrderEngine, connection: Connection) -> None:
+    def __init__(self, engine: OrderEngine, channels: ChannelLoop, end: socket.socket) -> None:
         self._engine = engine
-        self._connection = connection
-        self._sender = Sender(connection)
+        self._channels = channels
+        self._channel = Channel(self._take, self._lose)
         self.announced: Reply[None] = Reply()
-        """Set when the facade takes requests."""
+        """Set when the other process takes requests."""
+        self.ended = threading.Event()
+        """Set when it has gone, or has closed its end."""
         self._waits: dict[int, Reply[Any]] = {}
         self._errors = BoundedLog(logging.getLogger("ordermill.http.processes"))
+        channels.wake_ups.call(partial(self._begin, end))
 
-    def serve(self) -> None:
-        """Answer until the facade says that it stops, or has gone; tell it meanwhile how the engine is."""
-        tell_at = time.monotonic()
-        with suppress(EOFError, OSError):
-            while True:
-                now = time.monotonic()
-                if now >= tell_at:
-                    self._tell_health()
-                    tell_at = now + _TELL_SECONDS
-                if self._connection.poll(tell_at - now) and not self._take(self._connection.recv()):
-                    return
+    def tell_stop(self) -> None:
+        """Have the other process told that a stop has begun. From any thread."""
+        self._channels.wake_ups.call(partial(self._send, Stopping()))
 
     def tell_end(self) -> None:
-        """Have the facade told to stop, after all answers that are there."""
-        self._sender.tell_end()
+        """Have the other process told to end, after all answers that are there. From any thread."""
+        self._channels.wake_ups.call(partial(self._send, Ended()))
 
     def close(self) -> None:
-        """Let go of the facade, after it has gone."""
-        self._sender.end()
-        self._connection.close()
+        """Let go of the other process. From any thread."""
+        self._channels.wake_ups.call(self._channel.close)
+        self.ended.wait()
 
-    def _take(self, batch: Sequence[Sent | Forgotten | None]) -> bool:
-        for message in batch:
-            match message:
-                case None:
-                    return False
-                case Sent(number, request):
-                    self._ask(number, request)
-                case Forgotten(number):
-                    if (reply := self._waits.get(number)) is not None:
-                        answer(reply, None)
-        return True
+    # In the loop.
+
+    def _begin(self, end: socket.socket) -> None:
+        self._channel.open(self._channels.loop, end)
+        self._tell_health()
+
+    def _lose(self) -> None:
+        for reply in list(self._waits.values()):
+            answer(reply, None)
+        self.ended.set()
+
+    def _send(self, message: FromEngine) -> None:
+        self._channel.send(encode(message))
+
+    def _take(self, content: memoryview) -> None:
+        message = decode_from_worker(content)
+        match message:
+            case Submitted() | Asked():
+                self._ask(message)
+            case Forgotten(number):
+                if (reply := self._waits.get(number)) is not None:
+                    answer(reply, None)
+            case Announced():
+                answer(self.announced, None)
 
     def _tell_health(self) -> None:
-        if self._sender.is_behind:  # a facade that does not read need not be told again and again
+        if self.ended.is_set():
+            return
+        self._channels.loop.call_later(_TELL_SECONDS, self._tell_health)
+        if self._channel.is_behind:  # who does not read need not be told again and again
             return
         engine = self._engine
         try:
             health = EngineHealth(engine.unready_reasons(), engine.dead_actors(), engine.incidents(), engine.warnings())
-        except Exception as error:  # the facade is served on
+        except Exception as error:  # requests are served on
             self._errors.error("the engine cannot say how it is", error)
             words = ("the engine cannot say how it is: the log says why",)
-            health = EngineHealth(words, words, Counter(), ())
-        self._sender.send(health)
+            health = EngineHealth(words, words, {}, ())
+        self._send(health)
 
-    def _ask(self, number: int, request: Asked) -> None:
+    def _ask(self, message: Submitted | Asked) -> None:
+        number = message.number
         reply = Reply[Any]()
+        request = request_of(message, reply)
         if isinstance(request, Wait):
             self._waits[number] = reply
-        reply.when_done(partial(self._answer, number, reply))
-        self._pass_on(request._replace(reply=reply))
+        answering = partial(self._answer, number, reply, isinstance(message, Submitted))
+        reply.when_done(partial(self._channels.wake_ups.call, answering))
+        try:
+            self._engine.send(request)
+        except Exception as error:  # it belongs to whoever asked
+            fail(reply, error)
 
-    def _pass_on(self, request: Asked) -> None:
-        match request:
-            case AnnounceFacade(reply):
-                answer(self.announced, None)
-                reply.set()
-            case _:
-                try:
-                    self._engine.send(request)
-                except Exception as error:  # it belongs to whoever asked
-                    fail(request.reply, error)
-
-    def _answer(self, number: int, reply: Reply[Any]) -> None:
+    def _answer(self, number: int, reply: Reply[Any], is_submission: bool) -> None:
         self._waits.pop(number, None)
         try:
-            result = Answer(number, reply.get(), None)
+            value = reply.get()
         except BaseException as error:  # likewise
-            result = Answer(number, None, _that_travels(error))
-        self._sender.send(result)
+            self._send(Failed(number, pickle.dumps(_that_travels(error))))
+        else:
+            self._send(Accepted(number, value) if is_submission else Answered(number, pickle.dumps(value)))
 
 
 def _that_travels(error: BaseException) -> Exception:
@@ -116,5 +137,5 @@ def _that_travels(error: BaseException) -> Exception:
         pickle.loads(pickle.dumps(error))
     except Exception:  # of a class of somebody else's
         return RuntimeError(describe(error))
-    # A SystemExit of the engine's must not end a facade.
+    # A SystemExit of the engine's must not end a server.
     return error if isinstance(error, Exception) else RuntimeError(describe(error))

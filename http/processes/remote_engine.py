@@ -3,23 +3,41 @@
 from __future__ import annotations
 
 import itertools
+import pickle
+import socket
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable
 from functools import partial
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from ...engine import Engine, EngineStopped, Reply
+from pykka import Future
+
+from ...engine import Engine, EngineStopped
 from ...engine.reply import answer, fail
 from ...engine.requests import Request, Wait
 from ...engine.startup import MAX_READERS
 from ...store.connect import connect
 from ...store.reader import Reader
 from ...store.statements import Database
-from .channel import AnnounceFacade, Answer, Asked, EngineHealth, Forgotten, Sender, Sent
+from ..transport.server import HttpServer
+from .channel import Channel
+from .messages import (
+    Accepted,
+    Announced,
+    Answered,
+    Ended,
+    EngineHealth,
+    Failed,
+    Forgotten,
+    FromWorker,
+    Stopping,
+    decode_from_engine,
+    encode,
+    message_of,
+)
 
 T = TypeVar("T")
 
@@ -29,41 +47,44 @@ _SILENT_SECONDS = 3.0
 class RemoteEngine(Engine):
     """An engine in another process. What can be read is read straight from the database.
 
+    What is asked of it may be asked from any thread; it is sent, and answered, in the loop of a server.
+
     Args:
-        connection: to that process.
         path: the engine's database.
     """
 
-    def __init__(self, connection: Connection, path: Path) -> None:
-        self._connection = connection
+    def __init__(self, path: Path) -> None:
         self._reader = Reader(connect(path), MAX_READERS)
+        self._channel = Channel(self._take, self._lose)
         self._numbers = itertools.count()
-        self._asked: dict[int, Asked] = {}
+        self._asked: dict[int, Future[Any]] = {}
+        self._waits: set[int] = set()
         self._is_closed = False
         self._may_wait = True
         words = ("the engine's process has said nothing yet",)
-        self._health = EngineHealth(words, words, Counter(), ())
+        self._health = EngineHealth(words, words, {}, ())
         self._heard_at = time.monotonic()
-        self._sender = Sender(connection)
+        self.stopping = threading.Event()
+        """Set when the engine's process says that a stop has begun, or has gone."""
+        self.ended = threading.Event()
+        """Set when it says that the engine has stopped, or has gone."""
 
-    def serve(self) -> None:
-        """Take answers until the engine's process says that it stops, or has gone."""
-        with suppress(EOFError, OSError):
-            while self._take(self._connection.recv()):
-                pass
+    def serve(self, server: HttpServer, end: socket.socket) -> None:
+        """Answer what is asked through a server, and tell the engine's process once that takes requests.
+
+        Args:
+            server: it; not started yet.
+            end: of the pair of sockets that lead to the engine's process.
+        """
+        self._call_in_loop = server.wake_ups.call
+        self._call_in_loop(lambda: self._channel.open(server.loop, end))
+        self._send(Announced())
 
     def close(self) -> None:
         """Ask nothing more. Whoever waits for an answer is told that the engine has stopped."""
         self._is_closed = True
-        self._sender.end()
-        self._connection.close()
-        for number in list(self._asked):
-            self._settle(Answer(number, None, EngineStopped()))
+        self._call_in_loop(self._end)
         self._reader.close()
-
-    def announce(self) -> None:
-        """Tell the engine's process that this facade takes requests."""
-        self._send(AnnounceFacade(Reply()))
 
     def unready_reasons(self) -> tuple[str, ...]:
         """Why the engine is not ready to take orders, in words for people; empty while it is."""
@@ -75,7 +96,7 @@ class RemoteEngine(Engine):
 
     def incidents(self) -> Counter[str]:
         """Unexpected errors since the start, by actor; each was logged, and the actor went on."""
-        return self._current().incidents
+        return Counter(self._current().incidents)
 
     def warnings(self) -> tuple[str, ...]:
         """What an operator should mend although orders are taken, in words for people; empty where there is nothing."""
@@ -84,9 +105,8 @@ class RemoteEngine(Engine):
     def interrupt_waits(self) -> None:
         """Have every wait end with EngineStopped, now and from now on."""
         self._may_wait = False
-        for number, request in list(self._asked.items()):
-            if isinstance(request, Wait):
-                self._settle(Answer(number, None, EngineStopped()))
+        for number in list(self._waits):
+            self._settle(number, error=EngineStopped())
 
     def send(self, request: Request) -> None:
         """Pass on a request, whose reply will be set.
@@ -96,48 +116,68 @@ class RemoteEngine(Engine):
         """
         if isinstance(request, Wait) and not self._may_wait:
             raise EngineStopped
-        self._send(request)
-
-    def _send(self, request: Asked) -> None:
         number = next(self._numbers)
-        self._asked[number] = request
-        if self._is_closed:
+        self._asked[number] = request.reply
+        if self._is_closed:  # looked at afterwards, so that nothing is left unanswered
             del self._asked[number]
             raise EngineStopped
         if isinstance(request, Wait):
+            self._waits.add(number)
             request.reply.when_done(partial(self._forget, number))
-        self._sender.send(Sent(number, request._replace(reply=None)))  # type: ignore[arg-type]  # it stays here
+        self._send(message_of(number, request))
+
+    def _send(self, message: FromWorker) -> None:
+        # Written here: what is large comes from a thread, and holds up no loop.
+        self._call_in_loop(partial(self._channel.send, encode(message)))
 
     def _forget(self, number: int) -> None:
+        self._waits.discard(number)
         if self._asked.pop(number, None) is not None:  # who waited waits no longer, though no answer has come
-            self._sender.send(Forgotten(number))
+            self._send(Forgotten(number))
 
-    def _take(self, messages: Sequence[Answer | EngineHealth | None]) -> bool:
+    # In the loop.
+
+    def _take(self, content: memoryview) -> None:
         self._heard_at = time.monotonic()
-        for message in messages:
-            if message is None:
-                return False
-            if isinstance(message, EngineHealth):
+        message = decode_from_engine(content)
+        match message:
+            case Accepted(number, acceptances):
+                self._settle(number, acceptances)
+            case Answered(number, value):
+                self._settle(number, pickle.loads(value))
+            case Failed(number, error):
+                self._settle(number, error=pickle.loads(error))
+            case EngineHealth():
                 self._health = message
-            else:
-                self._settle(message)
-        return True
+            case Stopping():
+                self.stopping.set()
+            case Ended():
+                self._lose()
 
-    def _settle(self, result: Answer) -> None:
-        request = self._asked.pop(result.number, None)
-        if request is None:
+    def _settle(self, number: int, value: object = None, *, error: Exception | None = None) -> None:
+        reply = self._asked.pop(number, None)
+        if reply is None:
             return
-        if result.error is None:
-            answer(request.reply, result.value)
+        if error is None:
+            answer(reply, value)
         else:
-            fail(request.reply, result.error)
+            fail(reply, error)
+
+    def _lose(self) -> None:
+        self.stopping.set()
+        self.ended.set()
+
+    def _end(self) -> None:
+        self._channel.close()
+        for number in list(self._asked):
+            self._settle(number, error=EngineStopped())
 
     def _current(self) -> EngineHealth:
         silent = time.monotonic() - self._heard_at
         if silent <= _SILENT_SECONDS and not self._is_closed:
             return self._health
         words = (f"the engine's process has said nothing for {silent:.0f} s",)
-        return self._health._replace(unready_reasons=words, dead_actors=words)
+        return EngineHealth(words, words, self._health.incidents, self._health.warnings)
 
     def _read(self, query: Callable[[Database], T]) -> T:
         if self._is_closed:

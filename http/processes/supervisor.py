@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import socket
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -19,6 +20,7 @@ from ...engine.reply import answer, fail
 from ..config import ServerConfig
 from ..transport.forks import keep_from_children
 from ..transport.tuning import GRACE_SECONDS
+from .channel import ChannelLoop
 from .engine_server import EngineServer
 from .worker import run_worker
 
@@ -47,6 +49,8 @@ class Supervisor:
         self._engine = engine
         self._config = config
         self._set_up = set_up
+        self._channels = ChannelLoop()
+        self._has_begun_to_stop = False
         self._stopping = threading.Event()
         self._running: list[tuple[BaseProcess, EngineServer] | None] = [None] * config.http_processes
         self._started: list[Reply[None]] = [Reply() for _ in self._running]
@@ -62,6 +66,7 @@ class Supervisor:
         Raises:
             HttpProcessFailed: one does not.
         """
+        self._channels.start()
         for keeper in self._keepers:
             keeper.start()
         try:
@@ -73,6 +78,14 @@ class Supervisor:
         except BaseException:
             self.stop()
             raise
+
+    def begin_stop(self) -> None:
+        """Have them keep no connection any more: a stop has begun."""
+        with self._lock:
+            self._has_begun_to_stop = True
+            for running in self._running:
+                if running is not None:
+                    running[1].tell_stop()
 
     def stop(self) -> None:
         """Have them tell whoever waits that the engine has stopped, then end; nothing if they have ended.
@@ -95,6 +108,7 @@ class Supervisor:
                 process.kill()
         for keeper in self._keepers:
             keeper.join()
+        self._channels.stop()
 
     def _keep(self, place: int) -> None:
         pause = _FIRST_PAUSE_SECONDS
@@ -109,7 +123,7 @@ class Supervisor:
                 self._stopping.wait(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
                 continue
-            line.serve()
+            line.ended.wait()
             process.join(_STOP_SECONDS)
             if process.is_alive():
                 process.kill()
@@ -132,7 +146,7 @@ class Supervisor:
     def _launch(self, place: int) -> tuple[BaseProcess, EngineServer]:
         # Never a fork: this process has threads.
         context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
+        ours, theirs = socket.socketpair()
         process = context.Process(
             target=run_worker,
             args=(theirs, self._config, self._engine.path, self._set_up),
@@ -148,10 +162,12 @@ class Supervisor:
         finally:
             theirs.close()  # or its death would not be seen here
         keep_from_children(ours)  # or it would not see the death of this process
-        line = EngineServer(self._engine, ours)
+        line = EngineServer(self._engine, self._channels, ours)
         line.announced.when_done(partial(answer, self._started[place], None))
         with self._lock:
             self._running[place] = process, line
+            if self._has_begun_to_stop:
+                line.tell_stop()
             if self._stopping.is_set():
                 process.kill()
         return process, line

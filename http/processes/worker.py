@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
@@ -16,11 +16,11 @@ from ..transport.tuning import tune_process
 from .remote_engine import RemoteEngine
 
 
-def run_worker(connection: Connection, config: ServerConfig, path: Path, set_up: Callable[[], None]) -> None:
+def run_worker(end: socket.socket, config: ServerConfig, path: Path, set_up: Callable[[], None]) -> None:
     """Serve HTTP in this process, until the engine's process says that it stops or has gone.
 
     Args:
-        connection: to the engine's process.
+        end: of the pair of sockets that lead to the engine's process.
         config: the settings.
         path: the engine's database.
         set_up: called first.
@@ -28,13 +28,15 @@ def run_worker(connection: Connection, config: ServerConfig, path: Path, set_up:
     leave_stopping_to_parent()
     set_up()
     tune_process(config.max_idle_connections)
-    engine = RemoteEngine(connection, path)
+    engine = RemoteEngine(path)
     server = http_server(engine, config, cherrypy.tree)
     server.prepare()
+    engine.serve(server, end)
     thread = threading.Thread(target=server.start, name="ordermill-http")
     thread.start()
-    engine.announce()
-    engine.serve()
+    engine.stopping.wait()
+    server.begin_stop()
+    engine.ended.wait()
     engine.close()  # first, so that whoever waits for an answer gets one
     server.stop()
     thread.join()

@@ -10,15 +10,14 @@ import os
 import signal
 import socket
 from collections.abc import Iterable
-from multiprocessing.connection import Connection
 from weakref import WeakSet
 
-_kept: WeakSet[socket.socket | Connection] = WeakSet()
+_kept: WeakSet[socket.socket] = WeakSet()
 _handled: set[int] = set()
 
 
-def keep_from_children(end: socket.socket | Connection) -> None:
-    """Have a socket or a pipe closed in each child that is forked while it is open."""
+def keep_from_children(end: socket.socket) -> None:
+    """Have a socket closed in each child that is forked while it is open."""
     _kept.add(end)
 
 
@@ -43,10 +42,8 @@ def _leave_to_parent() -> None:
     _handled.clear()
 
 
-def _close(end: socket.socket | Connection) -> None:
-    if isinstance(end, Connection):
-        end.close()
-    elif (number := end.detach()) >= 0:  # whatever still uses it, and without a word to the other end
+def _close(end: socket.socket) -> None:
+    if (number := end.detach()) >= 0:  # whatever still uses it, and without a word to the other end
         os.close(number)
 
 

@@ -20,6 +20,7 @@ from .bounded_log import BoundedLog
 from .buffer_budget import BufferBudget
 from .connection import Connection
 from .forks import keep_from_children
+from .loops import new_event_loop
 from .tls import Tls
 from .tuning import GRACE_SECONDS, connections_allowed
 from .wake_ups import WakeUps
@@ -28,11 +29,6 @@ from .wsgi import WsgiCall
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
-
-try:
-    from uvloop import new_event_loop
-except ImportError:  # not installed: asyncio's own loop does the same, more slowly
-    from asyncio import new_event_loop  # type: ignore[assignment]  # of a wider type
 
 _BODIES_AT_ONCE = 16
 _CONNECTION_BACKLOG = 4096

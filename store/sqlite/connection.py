@@ -45,6 +45,13 @@ class OpenFiles:
             (name, str(name), identify(name)) for name in (path, Path(f"{path}-wal"), Path(f"{path}-shm"))
         ]
 
+    def log_bytes(self) -> int | None:
+        """The size of the log; None where it is not there."""
+        try:
+            return self._known[1][0].stat().st_size
+        except OSError:
+            return None
+
     def gone(self) -> Path | None:
         """The first that is not in its place; None while all are. Takes some microseconds."""
         for path, name, identity in self._known:

@@ -27,9 +27,10 @@ INSERT = f"""
       SELECT 1 UNION ALL SELECT number + 1 FROM numbers WHERE number < {ORDERS}
     )
     INSERT INTO orders
-      (sequence, order_id, user_id, item_ids, total_cents, status, attempts, failures, created_at, updated_at, ready_at)
+      (sequence, order_id, user_id, item_ids, total_cents, status, attempts, failures, created_at, updated_at, ready_at,
+       rank)
       SELECT number, 'o-' || number, 'u-' || number % 1000, '["sku-1","sku-2"]', 1999, 'Pending', 0, 0,
-        1767225600000000 + number, 1767225600000000 + number, 1767225600000000 + number
+        1767225600000000 + number, 1767225600000000 + number, 1767225600000000 + number, number / 1000 << 20
       FROM numbers;
     INSERT INTO transitions (sequence, order_id, from_status, to_status, at, attempt, reason)
       SELECT sequence, order_id, NULL, 'Pending', created_at, 0, 'accepted' FROM orders ORDER BY sequence;

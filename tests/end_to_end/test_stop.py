@@ -157,6 +157,32 @@ def test_connections_that_come_during_a_stop_are_told_when_to_come_again(
         assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
 
 
+@pytest.mark.parametrize("facades", [1, 2])
+def test_whoever_is_refused_during_a_stop_is_told_that_the_connection_ends(
+    start_server: Callable[..., Server], order: MakeOrder, tmp_path: Path, facades: int
+) -> None:
+    (tmp_path / "endless.py").write_text(ENDLESS)
+    options = ("--handler", "endless:wait", "--stop-seconds", "600", "--http-processes", str(facades))
+    server = start_server(*options)
+    server.request("POST", "/orders", order("o-0"))
+    assert server.read_line() == "o-0\n"
+    server.signal(signal.SIGTERM)
+
+    refused = 0
+    for number in range(1, 10_000):
+        with closing(server.connect()) as connection:
+            connection.request(
+                "POST", "/orders", json.dumps(order(f"o-{number}")), {"Content-Type": "application/json"}
+            )
+            answer = connection.getresponse()
+            if answer.status == 503:
+                assert answer.headers["Connection"] == "close"
+                refused += 1
+        if refused == 10:  # by each of the processes, most probably
+            break
+    assert refused == 10
+
+
 def test_a_stop_names_what_it_waits_for_and_ends_within_the_ten_seconds_that_docker_gives(
     start_server: Callable[..., Server], order: MakeOrder, tables: Callable[[], Tables], tmp_path: Path
 ) -> None:

@@ -341,6 +341,19 @@ def test_interrupted_orders_go_before_those_that_waited(
     assert handled == ["b-1", "b-2"]
 
 
+def test_a_suspect_that_an_operator_retries_is_handled_although_nothing_else_happens(
+    start_engine: StartEngine, leave_in_hand: Leave
+) -> None:
+    leave_in_hand("suspect")
+    engine = start_engine(on_interrupted="review")
+    engine.submit_many(make_order(f"o-{number}") for number in range(20))
+    engine.drain(timeout=10)
+
+    engine.retry("suspect")
+
+    assert engine.wait("suspect", timeout=10) is OrderStatus.COMPLETED
+
+
 def test_more_orders_than_a_batch_are_recovered(
     start_engine: StartEngine, leave_in_hand: Leave, note: Note, assert_sound: Callable[[], None]
 ) -> None:

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from functools import cache
-from multiprocessing import Pipe
 from typing import Any, NamedTuple
 
 import cherrypy
@@ -30,6 +29,7 @@ from ordermill.http.config import ServerConfig
 from ordermill.http.framework.facade import Facade
 from ordermill.http.openapi.describe import describe
 from ordermill.http.processes import engine_server
+from ordermill.http.processes.channel import ChannelLoop
 from ordermill.http.processes.engine_server import EngineServer
 from ordermill.http.processes.remote_engine import RemoteEngine
 from ordermill.http.routes import routes
@@ -205,21 +205,38 @@ def gate() -> Held:
     return Held()
 
 
+class Far(NamedTuple):
+    """An engine as it is had in another process."""
+
+    engine: RemoteEngine
+    end: socket.socket
+
+    def serve(self, server: HttpServer) -> None:
+        """Serve it, until the server is stopped: as in `run_worker`, the engine is let go of first."""
+        self.engine.serve(server, self.end)
+        stop = server.stop
+
+        def let_go_and_stop() -> None:
+            self.engine.close()
+            stop()
+
+        server.stop = let_go_and_stop  # type: ignore[method-assign]  # of this server alone
+
+
 @contextmanager
-def remote_engine(engine: OrderEngine) -> Iterator[RemoteEngine]:
-    """The engine as a facade in another process has it."""
+def remote_engine(engine: OrderEngine) -> Iterator[Far]:
+    """The engine as a process that serves HTTP has it."""
     engine_server._TELL_SECONDS = 0.02
-    ours, theirs = Pipe()
-    line, remote = EngineServer(engine, ours), RemoteEngine(theirs, engine.path)
-    asking, answering = threading.Thread(target=remote.serve), threading.Thread(target=line.serve)
-    for thread in (asking, answering):
-        thread.start()
-    yield remote
-    line.tell_end()
-    asking.join()
-    remote.close()
-    answering.join()
-    line.close()
+    channels = ChannelLoop()
+    channels.start()
+    ours, theirs = socket.socketpair()
+    near = EngineServer(engine, channels, ours)
+    try:
+        yield Far(RemoteEngine(engine.path), theirs)
+    finally:
+        near.close()
+        channels.stop()
+        theirs.close()  # where nothing came to be served
 
 
 @pytest.fixture
@@ -230,11 +247,14 @@ def start_server(start_engine: Callable[..., OrderEngine], gate: Held) -> Iterat
         def start(handler: Callable[[Order], object] = lambda _: None, **settings: Any) -> Client:
             own = {name: settings.pop(name) for name in ServerConfig.__struct_fields__ if name in settings}
             engine = start_engine(handler, **settings)
-            served = servers.enter_context(remote_engine(engine)) if IS_REMOTE else engine
+            far = servers.enter_context(remote_engine(engine)) if IS_REMOTE else None
+            served = engine if far is None else far.engine
             config = ServerConfig.of({"port": 0, "threads": 4, "max_waiting": 2} | own)
             tree = type(cherrypy.tree)()  # not the one of all servers in this process
             server = http_server(served, config, tree)
             server.prepare()
+            if far is not None:
+                far.serve(server)
             thread = threading.Thread(target=server.start)
             thread.start()
             for step in (thread.join, server.stop, engine.interrupt_waits):

@@ -76,6 +76,46 @@ def test_orders_that_are_tried_again_do_not_hold_up_new_ones(start_engine: Start
     assert engine.metrics().orders_by_status[OrderStatus.PENDING] == 20
 
 
+def test_a_single_order_does_not_wait_for_the_many_of_another_user(start_engine: StartEngine, held: Held) -> None:
+    engine = start_engine(held, processors=1)
+    engine.submit_many(make_order(f"big-{number}", user_id="big") for number in range(500))
+    held.begun()
+    engine.submit(make_order("small", user_id="small"))
+    held.release()
+
+    assert "small" in {held.begun(), held.begun()}
+
+
+def test_turns_are_kept_over_a_restart(start_engine: StartEngine, hold: Callable[[], Held]) -> None:
+    first = hold()
+    engine = start_engine(first, processors=1, stop_seconds=0)
+    engine.submit_many(make_order(f"big-{number}", user_id="big") for number in range(50))
+    engine.submit(make_order("small", user_id="small"))
+    first.begun()
+    engine.stop()
+    handled: list[str] = []
+
+    engine = start_engine(lambda order: handled.append(order.order_id), processors=1)
+    engine.submit_many([make_order("late", user_id="late"), make_order("big-last", user_id="big")])
+    engine.drain(timeout=10)
+
+    assert handled.index("small") <= 2
+    assert handled.index("late") <= 3
+    assert handled[-1] == "big-last"
+
+
+def test_a_paused_engine_claims_nothing_and_goes_on_where_it_was(start_engine: StartEngine) -> None:
+    engine = start_engine()
+    engine.pause()
+    engine.submit_many(make_order(f"o-{number}") for number in range(5))
+    assert engine.metrics().orders_by_status[OrderStatus.PENDING] == 5
+    assert {record.attempts for record in engine.orders()} == {0}
+
+    engine.resume()
+
+    assert engine.drain(timeout=5).total_orders_processed == 5
+
+
 def test_an_order_that_was_cancelled_meanwhile_is_skipped(start_engine: StartEngine, held: Held) -> None:
     engine = start_engine(held, processors=1)
     engine.submit_many(make_order(f"o-{number}") for number in range(5))

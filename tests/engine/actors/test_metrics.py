@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from ordermill.engine import MetricsSnapshot, Order, OrderEngine, OrderStatus, Reject
+from ordermill.engine import InvalidArgument, MetricsSnapshot, Order, OrderEngine, OrderStatus, Reject, Window
 from ordermill.engine.actors.metrics import MetricsActor
+from ordermill.engine.telemetry.durations import Quantiles
+from ordermill.engine.telemetry.history import Rates
+from ordermill.engine.telemetry.telemetry import Attempts, Timing
 from ordermill.engine.testing import make_order
 
 if TYPE_CHECKING:
@@ -77,6 +80,105 @@ def test_the_average_is_the_mean_time_of_the_last_attempts(
     assert metrics.uptime_seconds == 10.0
     engine.stop()
     assert_sound()
+
+
+def test_the_times_of_orders_are_told_as_quantiles(start_engine: StartEngine, clock: WatchedClock) -> None:
+    seconds = {"a": 1.0, "b": 2.5, "c": 4.0}
+    failed: list[str] = []
+
+    def work(order: Order) -> None:
+        clock.advance(seconds[order.order_id])
+        if order.order_id == "b" and not failed:
+            failed.append("b")
+            raise ConnectionError("no answer")
+
+    engine = start_engine(work, processors=1, clock=clock, retry_seconds=0)
+    for order_id in seconds:
+        assert engine.submit(make_order(order_id)).wait(timeout=5) is OrderStatus.COMPLETED
+
+    metrics = engine.drain(timeout=5)
+
+    timings = metrics.timings
+    for timing in (timings.processing, timings.end_to_end, timings.queueing):
+        assert timing.last_10_minutes == timing.overall
+    assert (timings.processing.overall.count, timings.queueing.overall.count) == (3, 4)
+    assert timings.processing.overall.p50 == pytest.approx(2.5, rel=timings.relative_error)
+    assert timings.processing.overall.p99 == pytest.approx(2.5, rel=timings.relative_error)
+    assert timings.end_to_end.overall.p50 == pytest.approx(4.0, rel=timings.relative_error)
+    assert metrics.attempts == Attempts(begun=4, failed=1, retries=1, failed_by_error={"ConnectionError": 1})
+    assert metrics.commits.steps == 3 + 4 + 1 + 3
+    assert metrics.rates.last_minute == metrics.rates.last_15_minutes == Rates(3 / 10, 3 / 10, 0)
+
+    clock.advance(600)
+    later = engine.metrics()
+
+    assert later.timings.processing == Timing(Quantiles(0, None, None, None), timings.processing.overall)
+    assert later.rates.last_minute == Rates(0, 0, 0)
+
+
+def test_the_time_of_waiting_begins_when_an_order_may_be_processed(
+    start_engine: StartEngine, clock: WatchedClock
+) -> None:
+    failed: list[str] = []
+
+    def work(order: Order) -> None:
+        if not failed:
+            failed.append(order.order_id)
+            raise ConnectionError
+
+    engine = start_engine(work, processors=1, clock=clock, retry_seconds=100)
+    receipt = engine.submit(make_order("a"))
+    clock.advance_to(clock.next_call(at_least=40))
+    receipt.wait(timeout=5)
+
+    waited = engine.metrics().timings.queueing.overall
+
+    assert (waited.count, waited.p99 is not None and waited.p99 < 1) == (2, True)
+
+
+def test_the_time_of_waiting_is_known_of_orders_that_were_not_in_memory(
+    start_engine: StartEngine, clock: WatchedClock
+) -> None:
+    engine = start_engine(lambda _: clock.advance(1), processors=1, window=1, clock=clock)
+    engine.submit_many(make_order(str(number)) for number in range(40))
+    engine.drain(timeout=20)
+
+    waited = engine.metrics().timings.queueing.overall
+
+    assert waited.count == 40
+    assert waited.p99 is not None
+    assert waited.p99 > 20
+
+
+def test_charts_tell_what_was_done_when(start_engine: StartEngine, clock: WatchedClock) -> None:
+    engine = start_engine(lambda _: clock.advance(2), processors=1, clock=clock)
+    engine.submit_many([make_order("a"), make_order("b")])
+    engine.drain(timeout=5)
+
+    chart = engine.chart("day")
+
+    (point,) = chart.points
+    assert (chart.window, point.accepted, point.completed, point.failed) == (Window.DAY, 2, 2, 0)
+    assert point.start <= clock.now_us() / 1e6 <= point.start + 300
+    assert point.p50 == pytest.approx(2, rel=0.01)
+    with pytest.raises(InvalidArgument, match="must be one of 15m, day, week; 'year' is not"):
+        engine.chart("year")
+
+
+def test_the_oldest_order_of_each_status_is_found(start_engine: StartEngine, held: Held) -> None:
+    engine = start_engine(held, processors=1)
+    first = engine.submit(make_order("a")).record
+    held.begun()
+    second = engine.submit_many([make_order("b"), make_order("c")])[0].record
+
+    oldest = engine.oldest()
+
+    assert oldest == dict.fromkeys(OrderStatus) | {
+        OrderStatus.PROCESSING: first.created_at,
+        OrderStatus.PENDING: second.created_at,
+    }
+    assert engine.metrics().processors_busy == 1
+    held.release()
 
 
 def test_an_order_settled_by_hand_is_processed_but_has_no_time(

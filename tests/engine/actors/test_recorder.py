@@ -116,6 +116,80 @@ def test_a_cancellation_and_an_assignment_in_one_transaction_do_not_both_happen(
     assert_sound()
 
 
+def test_an_order_may_be_hurried_and_cancelled_in_one_transaction(
+    start_engine: StartEngine, held: Held, ledger: HeldLedger, assert_sound: Callable[[], None]
+) -> None:
+    def handle(order: Order) -> None:
+        if order.order_id == "bad":
+            raise ConnectionError("no answer")
+        held(order)
+
+    engine = start_engine(handle, processors=1, retry_seconds=60)
+    engine.submit(make_order("bad"))
+    engine.submit(make_order("in-hand"))
+    held.begun()
+    ledger.hold(has_orders)
+    recorder_of(engine).tell(SubmitOrders([make_order("other")], ThreadingFuture()))
+    ledger.wait_until_held()
+    retried: Future[OrderRecord] = ThreadingFuture()
+    cancelled: Future[OrderRecord] = ThreadingFuture()
+    recorder_of(engine).tell(RetryOrder("bad", retried))
+    recorder_of(engine).tell(CancelOrder("bad", cancelled))
+    ledger.release()
+
+    assert retried.get(timeout=5).failures == 0
+    assert cancelled.get(timeout=5).status is OrderStatus.CANCELLED
+    held.release()
+    engine.drain(timeout=5)
+    engine.stop()
+    assert_sound()
+
+
+def test_an_order_that_was_stored_although_that_failed_is_handled_when_a_processor_is_free(
+    start_engine: StartEngine, held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = Ledger.record
+    errors = [MemoryError()]
+
+    def store_and_deny(ledger: Ledger, orders: Sequence[Order], moves: Sequence[Move], *more: Any) -> Recorded:
+        stored = record(ledger, orders, moves, *more)
+        if errors and orders:
+            raise errors.pop()
+        return stored
+
+    engine = start_engine(held, processors=1)
+    engine.submit(make_order("first"))
+    held.begun()
+    monkeypatch.setattr(Ledger, "record", store_and_deny)
+    receipt = engine.submit(make_order("second"))
+    held.release()
+
+    assert receipt.wait(timeout=5) is OrderStatus.COMPLETED
+    assert not errors
+
+
+def test_claims_that_fail_while_nobody_is_in_line_are_tried_now_and_then(
+    start_engine: StartEngine, clock: WatchedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[int] = []
+
+    def fail(*_: object) -> None:
+        tried.append(clock.now_us())
+        raise ZeroDivisionError("unexpected")
+
+    engine = start_engine(clock=clock)
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "record", fail)
+        with pytest.raises(ZeroDivisionError):
+            engine.submit(make_order())
+        engine.submit_many([])
+        assert len(tried) <= 3  # together, and each alone
+
+    receipt = engine.submit(make_order())
+    clock.advance(0.5)
+    assert receipt.wait(timeout=5) is OrderStatus.COMPLETED
+
+
 def test_a_submission_that_the_store_does_not_take_is_not_acknowledged(
     start_engine: StartEngine, ledger: HeldLedger, clock: WatchedClock
 ) -> None:

@@ -290,6 +290,33 @@ def test_what_the_database_does_not_take_is_not_set(
     assert not engine.control().paused
 
 
+def test_an_unexpected_error_is_told_and_keeps_no_other_from_being_done(
+    start_engine: StartEngine, ledger: HeldLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = start_engine()
+    ledger.hold(lambda orders, _: bool(orders))
+    submitted = engine.begin_submit([make_order()])
+    ledger.wait_until_held()
+    errors = iter([RuntimeError("odd")])
+    write = steering.write_control
+
+    def fail_once(*arguments: Any) -> None:
+        if (error := next(errors, None)) is not None:
+            raise error
+        write(*arguments)
+
+    monkeypatch.setattr(steering, "write_control", fail_once)
+    first, second = engine.begin_pause(), engine.begin_set_processors(2)
+    ledger.release()
+    submitted.get(timeout=10)
+
+    with pytest.raises(RuntimeError, match="odd"):
+        first.get(timeout=10)
+    assert second.get(timeout=10).processors == 2
+    assert not engine.control().paused
+    assert engine.metrics().incidents == 1
+
+
 def test_the_end_of_a_pause_that_cannot_be_recorded_is_tried_again(
     start_engine: StartEngine, held: Held, clock: WatchedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

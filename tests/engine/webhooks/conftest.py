@@ -42,6 +42,8 @@ class Receiver:
 
     def __init__(self) -> None:
         self.answers: deque[tuple[int, dict[str, str]] | Callable[[], object]] = deque()
+        self.says = b"said"
+        """The body of each answer."""
         self._came: queue.SimpleQueue[Received] = queue.SimpleQueue()
         receiver = self
 
@@ -63,7 +65,7 @@ class Receiver:
                 for name, value in headers.items():
                     self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(b"said")
+                self.wfile.write(receiver.says)
 
             def log_message(self, *_: object) -> None:
                 """Nothing."""

@@ -166,6 +166,21 @@ def test_retry_after_is_honoured(hooked: Hooked, receiver: Receiver, wait_until:
     assert (delivery.latest.status, delivery.latest.answer, delivery.latest.error) == (503, "said", None)
 
 
+def test_what_a_receiver_answers_is_stored_as_it_can_be_shown(
+    hooked: Hooked, receiver: Receiver, wait_until: Wait
+) -> None:
+    engine, made = hooked(events=("order.accepted",))
+    receiver.says = b"\x1b[2Kpaid\r\n\xe2\x80\xaeForged\xff"
+    engine.submit(make_order("o-1")).wait(timeout=10)
+    receiver.next()
+    wait_until(lambda: ended(engine, made)[0][1] == 1)
+
+    (delivery,) = engine.webhook_deliveries(made.webhook.webhook_id)
+
+    assert delivery.latest is not None
+    assert delivery.latest.answer == "\\x1b[2Kpaid\\r\\n\\u202eForged\ufffd"
+
+
 def test_a_receiver_that_is_gone_is_sent_nothing_more_until_it_is_enabled(
     hooked: Hooked, receiver: Receiver, wait_until: Wait
 ) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import time
 from collections.abc import Callable
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from ordermill.engine import Order, OrderStatus, Reject
+from ordermill.engine import Engine, Order, OrderStatus, Reject, StoreUnavailable
 from ordermill.store import queries
 from ordermill.store.domain.metrics import PROCESSING_MICROSECONDS, TIMED_ORDERS
 from ordermill.store.sqlite import database as store
@@ -81,8 +85,10 @@ def test_the_metrics_are_the_same_after_a_restart(at_rest: Client, start_server:
 
     after = start_server().get("/metrics").json
 
-    del before["uptime_seconds"], after["uptime_seconds"]
-    assert after == before
+    assert after["attempts"] == {"begun": 0, "failed": 0, "retries": 0, "failed_by_error": {}}
+    of_the_orders = ("total_orders_processed", "average_processing_time_seconds", "orders_by_status", "backlog")
+    for name in (*of_the_orders, "processing_seconds_total", "processing_seconds_count"):
+        assert after[name] == before[name]
 
 
 def test_an_acknowledged_order_is_in_the_metrics_at_once(held: Client, gate: Held, order: MakeOrder) -> None:
@@ -100,6 +106,7 @@ def test_an_acknowledged_order_is_in_the_metrics_at_once(held: Client, gate: Hel
 def test_a_new_server_has_processed_nothing(start_server: Callable[..., Client]) -> None:
     metrics = start_server(processors=3).get("/metrics").json
 
+    assert metrics["mailboxes"].keys() == {"intake", "recorder", "pool", "metrics"}
     assert metrics["uptime_seconds"] >= 0
     assert (
         metrics.items()
@@ -112,6 +119,8 @@ def test_a_new_server_has_processed_nothing(start_server: Callable[..., Client])
             "simulated": False,
             "backlog": 0,
             "processors": 3,
+            "processors_busy": 0,
+            "oldest_seconds": dict.fromkeys(OrderStatus),
             "incidents": 0,
         }.items()
     )
@@ -135,6 +144,11 @@ def expected_samples(client: Client) -> dict[str, float]:
         "ordermill_backlog": metrics["backlog"],
         "ordermill_processors": metrics["processors"],
         "ordermill_incidents_total": metrics["incidents"],
+        "ordermill_attempts_total": metrics["attempts"]["begun"],
+        "ordermill_failed_attempts_total rejected": metrics["attempts"]["failed"],
+        "ordermill_order_end_to_end_seconds_count": metrics["timings"]["end_to_end"]["overall"]["count"],
+        "ordermill_commit_seconds_count": metrics["commits"]["count"],
+        "ordermill_commit_steps_sum": metrics["commits"]["steps"],
         **{f"ordermill_orders {status}": count for status, count in metrics["orders_by_status"].items()},
     }
 
@@ -158,6 +172,67 @@ def test_openmetrics_says_the_same(at_rest: Client) -> None:
     found = samples(parse_openmetrics(reply.body.decode()))
     assert found["ordermill_uptime_seconds"] >= 0
     assert found.items() >= expected_samples(at_rest).items()
+
+
+def test_the_metrics_tell_how_long_orders_took_and_how_many_attempts_failed(at_rest: Client) -> None:
+    metrics = at_rest.get("/metrics").json
+
+    assert metrics["attempts"] == {
+        "begun": 300,
+        "failed": 100,
+        "retries": 0,
+        "failed_by_error": {"rejected": 100},
+    }
+    timings = metrics["timings"]
+    assert timings["relative_error"] == 0.01
+    for name, count in (("queueing", 300), ("processing", 200), ("end_to_end", 200)):
+        overall = timings[name]["overall"]
+        assert timings[name]["last_10_minutes"] == overall
+        assert overall["count"] == count
+        assert 0 < overall["p50"] <= overall["p95"] <= overall["p99"] < 60
+    assert metrics["commits"]["steps"] == 900
+    assert metrics["wal_bytes"] > 0
+    assert metrics["rates"]["last_minute"]["completed"] > 0
+
+
+def test_the_oldest_order_of_each_status_is_told_by_its_age(
+    start_server: Callable[..., Client], gate: Held, order: MakeOrder
+) -> None:
+    client = start_server(gate, processors=1)
+    client.post("/orders", order("1"))
+    gate.begun()
+    client.post("/orders", order("2"))
+
+    metrics = client.get("/metrics").json
+
+    ages = metrics["oldest_seconds"]
+    assert ages["Completed"] is None
+    assert 0 <= ages["Pending"] <= ages["Processing"] < 60
+    assert metrics["processors_busy"] == 1
+    gate.release()
+
+
+def test_the_metrics_are_told_while_the_database_does_not_answer(
+    at_rest: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> dict[OrderStatus, datetime | None]:
+        raise StoreUnavailable(OSError("disk I/O error"))
+
+    monkeypatch.setattr(Engine, "oldest", fail)
+
+    metrics = at_rest.get("/metrics").json
+
+    assert (metrics["oldest_seconds"], metrics["total_orders_processed"]) == (None, 200)
+    assert b"ordermill_oldest_order_age_seconds{" not in at_rest.get("/metrics", Accept="text/plain").body
+
+
+def test_what_was_done_when_is_told_for_charts(at_rest: Client) -> None:
+    for window in ("15m", "day", "week"):
+        chart = at_rest.get(f"/metrics/history?window={window}").json
+
+        assert chart["window"] == window
+        assert [sum(done) for done in list(zip(*chart["points"], strict=True))[2:5]] == [300, 200, 100]
+        assert all(point[0] <= time.time() <= point[0] + 4_000 for point in chart["points"])
 
 
 @pytest.mark.parametrize(
@@ -197,3 +272,13 @@ def test_the_metrics_take_no_parameters(client: Client) -> None:
     reply = client.get("/metrics?format=text")
 
     assert (reply.status, reply.json["errors"][0]["pointer"]) == (422, "/query/format")
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+@pytest.mark.parametrize("name", ["client", "at_rest"])
+def test_promtool_finds_nothing_to_mend(name: str, request: pytest.FixtureRequest) -> None:
+    text = request.getfixturevalue(name).get("/metrics", Accept="text/plain").body
+
+    checked = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, check=False)
+
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")

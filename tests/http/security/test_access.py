@@ -57,6 +57,7 @@ ALLOWED = {
     ("PUT", "/control/processors"): {OPERATE},
     ("GET", "/audit"): {READ, OPERATE},
     ("GET", "/metrics"): {READ, OPERATE},
+    ("GET", "/metrics/history"): {READ, OPERATE},
 }
 PUBLIC = [
     ("GET", path)

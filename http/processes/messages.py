@@ -1,0 +1,122 @@
+"""What the two ends of a channel tell each other, and how it is written.
+
+Orders that are handed in, and what becomes of them, are written by field, since they are nearly all that there is.
+Everything else that an engine may be asked for is written by pickle: neither end takes it from anybody else.
+"""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import msgspec
+
+from ...engine import IdempotencyKey, Order
+from ...engine.requests import Request, SubmitOrders
+from ...store.domain.outcome import Acceptance
+from ...store.domain.record import Cause
+
+
+class _Message(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):
+    """Anything that is told."""
+
+
+class Announced(_Message, frozen=True):
+    """From a process that serves HTTP: it takes requests from now on."""
+
+
+class Submitted(_Message, frozen=True):
+    """From there: orders that are handed in; the fields of `SubmitOrders`, without its reply."""
+
+    number: int
+    orders: tuple[Order, ...]
+    causes: tuple[Cause, ...]
+    idempotency: IdempotencyKey | None
+
+
+class Asked(_Message, frozen=True):
+    """From there: any other request."""
+
+    number: int
+    request: bytes
+    """Pickled, without its reply."""
+
+
+class Forgotten(_Message, frozen=True):
+    """From there: nobody waits for the answer to a request any more."""
+
+    number: int
+
+
+class Accepted(_Message, frozen=True):
+    """To there: what became of orders that were handed in."""
+
+    number: int
+    acceptances: list[Acceptance]
+
+
+class Answered(_Message, frozen=True):
+    """To there: what became of any other request."""
+
+    number: int
+    value: bytes
+    """Pickled."""
+
+
+class Failed(_Message, frozen=True):
+    """To there: why a request has failed."""
+
+    number: int
+    error: bytes
+    """Pickled."""
+
+
+class EngineHealth(_Message, frozen=True):
+    """To there, every second: how the engine is."""
+
+    unready_reasons: tuple[str, ...]
+    dead_actors: tuple[str, ...]
+    incidents: dict[str, int]
+    warnings: tuple[str, ...]
+
+
+class Stopping(_Message, frozen=True):
+    """To there: a stop has begun."""
+
+
+class Ended(_Message, frozen=True):
+    """To there: the engine has stopped; nothing follows."""
+
+
+FromWorker = Announced | Submitted | Asked | Forgotten
+FromEngine = Accepted | Answered | Failed | EngineHealth | Stopping | Ended
+Message = FromWorker | FromEngine
+
+encode = msgspec.msgpack.Encoder().encode
+decode_from_worker = msgspec.msgpack.Decoder(FromWorker).decode
+decode_from_engine = msgspec.msgpack.Decoder(FromEngine).decode
+
+
+def message_of(number: int, request: Request) -> Submitted | Asked:
+    """What tells the other end of a request.
+
+    Args:
+        number: for the answer to name.
+        request: it.
+    """
+    if isinstance(request, SubmitOrders):
+        return Submitted(number, tuple(request.orders), tuple(request.causes), request.idempotency)
+    return Asked(number, pickle.dumps(request._replace(reply=None)))  # type: ignore[arg-type]  # it stays here
+
+
+def request_of(message: Submitted | Asked, reply: Any) -> Request:
+    """The request that the other end told of.
+
+    Args:
+        message: what it told.
+        reply: to be set with what becomes of it.
+    """
+    if isinstance(message, Submitted):
+        return SubmitOrders(message.orders, reply, message.causes, message.idempotency)
+    request: Request = pickle.loads(message.request)
+    return request._replace(reply=reply)

@@ -1,0 +1,67 @@
+"""What goes over a channel arrives as it was."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, get_args
+
+import pytest
+
+from ordermill.engine import Cause, IdempotencyKey, Order, OrderRecord, OrderStatus, Outcome, Reply, requests
+from ordermill.http.processes.messages import (
+    Accepted,
+    Submitted,
+    decode_from_engine,
+    decode_from_worker,
+    encode,
+    message_of,
+    request_of,
+)
+from ordermill.store.domain.outcome import Acceptance
+
+ORDER = Order(order_id="o-1", user_id="u-1", item_ids=("sku-1", "sku-1"), total_amount=Decimal("19.90"))
+RECORD = OrderRecord(ORDER, 7, OrderStatus.REVIEW, 2, 1, 1_700_000_000, 1_700_000_001, None, "out of it")
+
+
+def travelled(request: requests.Request, reply: Any) -> requests.Request:
+    """A request as the engine's process has it."""
+    message = decode_from_worker(encode(message_of(5, request)))
+    assert isinstance(message, Submitted) == isinstance(request, requests.SubmitOrders)
+    assert message.number == 5
+    return request_of(message, reply)
+
+
+@pytest.mark.parametrize("idempotency", [None, IdempotencyKey("k", "u-1", "hash")])
+def test_orders_arrive_with_all_that_is_told_of_them(idempotency: IdempotencyKey | None) -> None:
+    request = requests.SubmitOrders([ORDER, ORDER], Reply(), [Cause("r-1", "shop"), Cause()], idempotency)
+    reply: Reply[Any] = Reply()
+
+    arrived = travelled(request, reply)
+
+    assert arrived == requests.SubmitOrders((ORDER, ORDER), reply, (Cause("r-1", "shop"), Cause()), idempotency)
+    assert type(arrived.orders[0].total_amount) is Decimal
+    assert str(arrived.orders[0].total_amount) == "19.90"
+
+
+def test_no_field_of_a_submission_is_forgotten() -> None:
+    assert {*Submitted.__struct_fields__} - {"number"} == {*requests.SubmitOrders._fields} - {"reply"}
+
+
+def test_every_other_request_arrives_as_it_was() -> None:
+    kinds = {kind for kind in get_args(requests.Request) if kind is not requests.SubmitOrders}
+    assert len(kinds) >= 5
+    for kind in kinds:
+        given = {name: f"its {name}" for name in kind._fields if name != "reply"}
+        reply: Reply[Any] = Reply()
+        assert travelled(kind(**given, reply=Reply()), reply) == kind(**given, reply=reply)
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_what_became_of_orders_arrives_with_the_stored_order(outcome: Outcome) -> None:
+    message = Accepted(5, [Acceptance(outcome, RECORD)])
+
+    (acceptance,) = decode_from_engine(encode(message)).acceptances
+
+    assert acceptance == Acceptance(outcome, RECORD)
+    assert acceptance.outcome is outcome
+    assert acceptance.record.status is OrderStatus.REVIEW

@@ -1,0 +1,300 @@
+"""Orders are taken out of the queue by one statement: each once, in the sequence of their places."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from peewee import SqliteDatabase
+
+from ordermill.engine.testing import make_order
+from ordermill.store import queries
+from ordermill.store import queue as queues
+from ordermill.store.audit import audit
+from ordermill.store.domain import lifecycle
+from ordermill.store.domain.claim import Claim
+from ordermill.store.domain.durability import Durability
+from ordermill.store.domain.lifecycle import OrderStatus
+from ordermill.store.domain.outcome import Recorded
+from ordermill.store.domain.record import OrderRecord, move
+from ordermill.store.ledger import Ledger
+from ordermill.store.sqlite.database import open_writer
+from ordermill.store.statements import run
+
+
+def record(ledger: Ledger, orders: Sequence[Any] = (), moves: Sequence[Any] = (), **more: Any) -> Recorded:
+    return ledger.record(orders, moves, 10, **more)
+
+
+def accept(ledger: Ledger, *order_ids: str, user_id: str = "u-1") -> list[OrderRecord]:
+    recorded = record(ledger, [make_order(order_id, user_id=user_id) for order_id in order_ids])
+    return [accepted for _, accepted in recorded.acceptances]
+
+
+def claim(ledger: Ledger, room: int = 1, now_us: int = 10, **more: Any) -> list[OrderRecord]:
+    return [step.after for step in record(ledger, claim=Claim(room, now_us, **more)).moved]
+
+
+def ids(records: Sequence[OrderRecord]) -> list[str]:
+    return [found.order_id for found in records]
+
+
+def assert_sound(database: SqliteDatabase) -> None:
+    assert audit(database).faults == []
+    assert queries.totals(database) == queries.recount(database)
+
+
+@pytest.mark.parametrize("kept", [0, 2, 100])
+def test_those_that_are_next_are_processing_with_one_attempt_more(writer: SqliteDatabase, kept: int) -> None:
+    ledger = Ledger(writer, kept)
+    accept(ledger, "a", "b", "c", "d")
+
+    claimed = claim(ledger, 3)
+
+    assert ids(claimed) == ["a", "b", "c"]
+    assert [(found.status, found.attempts, found.ready_us) for found in claimed] == [("Processing", 1, None)] * 3
+    assert claimed == [queries.find(writer, order_id) for order_id in "abc"]
+    assert queries.history(writer, "a")[-1].reason == "assigned to a processor"
+    assert ids(claim(ledger, 3)) == ["d"]
+    assert claim(ledger, 3) == []
+    assert_sound(writer)
+
+
+def test_new_orders_may_be_claimed_in_the_transaction_that_takes_them_in(
+    writer: SqliteDatabase, ledger: Ledger
+) -> None:
+    recorded = record(ledger, [make_order("a"), make_order("b"), make_order("a")], claim=Claim(5, 10))
+
+    assert [step.after.order_id for step in recorded.moved] == ["a", "b"]
+    assert recorded.changes == {OrderStatus.PENDING: 0, OrderStatus.PROCESSING: 2}
+    assert [step.to_status for step in queries.history(writer, "a")] == [OrderStatus.PENDING, OrderStatus.PROCESSING]
+    assert_sound(writer)
+
+
+def test_an_order_that_is_cancelled_in_the_same_transaction_is_not_claimed(
+    writer: SqliteDatabase, ledger: Ledger
+) -> None:
+    first, _ = accept(ledger, "a", "b")
+
+    recorded = record(ledger, moves=[move(first, lifecycle.CANCEL, 10)], claim=Claim(5, 10))
+
+    assert [(step.after.order_id, step.after.status) for step in recorded.moved] == [
+        ("a", OrderStatus.CANCELLED),
+        ("b", OrderStatus.PROCESSING),
+    ]
+    assert_sound(writer)
+
+
+def test_an_order_that_comes_back_unharmed_has_its_old_place(writer: SqliteDatabase, ledger: Ledger) -> None:
+    accept(ledger, "a", "b", "c")
+    first, second = claim(ledger, 2)
+    record(ledger, moves=[move(found, lifecycle.RETURN, 20, "not begun") for found in (second, first)])
+    accept(ledger, "other", user_id="u-2")
+
+    assert ids(claim(ledger, 9)) == ["a", "b", "c", "other"]
+    assert_sound(writer)
+
+
+def test_an_order_that_failed_takes_its_turn_like_a_new_one_when_its_time_has_come(
+    writer: SqliteDatabase, ledger: Ledger
+) -> None:
+    accept(ledger, "bad", "b")
+    (bad,) = claim(ledger)
+    record(ledger, moves=[move(bad, lifecycle.RETURN, 20, ready_us=50, error="boom")])
+    accept(ledger, "c")
+    assert ledger.next_ready_us == 50
+    assert ids(claim(ledger, 1, 49)) == ["b"]
+
+    assert ids(claim(ledger, 9, 50)) == ["c", "bad"]
+    assert ledger.next_ready_us is None
+    assert_sound(writer)
+
+
+def test_an_order_that_an_operator_hurries_is_claimed_in_that_transaction_as_it_is_then(
+    writer: SqliteDatabase, ledger: Ledger
+) -> None:
+    accept(ledger, "bad")
+    (bad,) = claim(ledger)
+    waiting = move(bad, lifecycle.RETURN, 20, ready_us=9_000, error="boom")
+    record(ledger, moves=[waiting])
+
+    hurry = move(waiting.after, lifecycle.HURRY, 30, ready_us=30)
+    recorded = record(ledger, moves=[hurry], claim=Claim(1, 30))
+
+    assert recorded.moved[-1].after == queries.find(writer, "bad")
+    assert (recorded.moved[-1].after.attempts, recorded.moved[-1].after.failures) == (2, 0)
+    assert_sound(writer)
+
+
+def test_orders_that_wait_are_let_in_as_many_as_there_is_room_for(
+    writer: SqliteDatabase, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queues, "_LET_IN_AT_ONCE", 2)
+    accept(ledger, *(f"o-{number}" for number in range(7)))
+    failed = claim(ledger, 7)
+    record(ledger, moves=[move(found, lifecycle.RETURN, 20, ready_us=50, error="boom") for found in failed])
+
+    assert [len(claim(ledger, room, 60)) for room in (1, 1, 3, 9)] == [1, 1, 3, 2]
+    assert_sound(writer)
+
+
+def test_one_order_may_be_claimed_alone_or_passed_over(writer: SqliteDatabase, ledger: Ledger) -> None:
+    a, b, c = accept(ledger, "a", "b", "c")
+
+    assert ids(claim(ledger, 1, only=b.sequence)) == ["b"]
+    assert claim(ledger, 1, only=b.sequence) == []
+    assert ids(claim(ledger, 9, but_not={a.sequence})) == ["c"]
+    assert ids(claim(ledger, 9, but_not={c.sequence})) == ["a"]
+    assert_sound(writer)
+
+
+def test_what_is_remembered_gives_way_to_what_the_database_has(writer: SqliteDatabase) -> None:
+    ledger = Ledger(writer, 100)
+    accept(ledger, "a")
+    (first,) = claim(ledger)
+    returned = move(first, lifecycle.RETURN, 20, "not begun")
+    record(ledger, moves=[returned])
+    run(writer, "UPDATE orders SET failures = 1, last_error = 'by hand'")
+
+    (claimed,) = claim(ledger)
+
+    assert claimed == queries.find(writer, "a")
+    assert claimed.last_error == "by hand"
+
+
+def test_a_stamp_never_runs_backwards(writer: SqliteDatabase, ledger: Ledger) -> None:
+    ledger.record([make_order("a")], [], 99)
+
+    (step,) = ledger.record([], [], 50, claim=Claim(1, 50)).moved
+
+    assert step.after.updated_us == 99
+    assert_sound(writer)
+
+
+def test_what_a_failed_transaction_gave_is_given_again(writer: SqliteDatabase, ledger: Ledger) -> None:
+    accept(ledger, "a")
+    run(writer, "CREATE TRIGGER full BEFORE UPDATE ON orders BEGIN SELECT RAISE(ABORT, 'full'); END")
+    with pytest.raises(Exception, match="full"):
+        record(ledger, [make_order("b")], claim=Claim(9, 10))
+    run(writer, "DROP TRIGGER full")
+
+    assert ids(claim(ledger, 9)) == ["a"]
+    assert_sound(writer)
+
+
+@pytest.mark.parametrize(
+    ("statement", "parameters", "index"),
+    [
+        (queues._CLAIM_NEXT, (0, 10), "orders_in_line (rank>?)"),
+        (queues._CLAIM_NEXT_BUT, (0, "[1]", 10), "orders_in_line (rank>?)"),
+        (queues._CLAIM_ONE, (0, 1, 0), "PRIMARY KEY (rowid=?)"),
+        (queues._DUE, (0, 10), "orders_waiting (ready_at<?)"),
+        (queues._LAST_OF_USER, ("u-1",), "orders_pending_by_user (user_id=?)"),
+    ],
+    ids=["next", "next but some", "one", "due", "last of a user"],
+)
+def test_nothing_is_sorted_and_no_table_read_whole(
+    writer: SqliteDatabase, statement: str, parameters: tuple[object, ...], index: str
+) -> None:
+    plan = [line for *_, line in run(writer, f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()]
+
+    assert any(index in line for line in plan), plan
+    assert not [line for line in plan if "TEMP B-TREE" in line or line.startswith("SCAN orders")]
+
+
+class Model:
+    """What must be true of any sequence of claims, by the simplest means: a dictionary, and all that happened."""
+
+    def __init__(self) -> None:
+        self.status: dict[str, str] = {}
+        self.begun: list[str] = []  # whose first attempt was claimed, in that sequence
+        self.in_hand: dict[str, OrderRecord] = {}
+        self.failed: set[str] = set()
+
+    def take(self, steps: Sequence[OrderRecord], room: int) -> None:
+        """These were claimed."""
+        assert len(steps) <= room
+        for found in steps:
+            assert self.status[found.order_id] == "Pending"
+            self.status[found.order_id] = "Processing"
+            if found.order_id not in self.begun:
+                self.begun.append(found.order_id)
+            self.in_hand[found.order_id] = found
+        if len(steps) < room:  # nobody that may be processed is left out of sight
+            waiting = {order_id for order_id, status in self.status.items() if status == "Pending"}
+            assert waiting <= self.failed
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("accept"), st.lists(st.sampled_from("abc"), min_size=1, max_size=5)),
+        st.tuples(st.just("claim"), st.integers(1, 4)),
+        st.tuples(st.just("return"), st.integers(0, 9)),
+        st.tuples(st.just("fail"), st.integers(0, 9)),
+        st.tuples(st.just("complete"), st.integers(0, 9)),
+        st.tuples(st.just("cancel"), st.integers(0, 9)),
+        st.tuples(st.just("restart"), st.just(0)),
+        st.tuples(st.just("wait"), st.integers(1, 30)),
+    ),
+    max_size=40,
+)
+
+
+@pytest.mark.slow
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(STEPS)
+def test_no_order_is_claimed_twice_and_none_is_overtaken_by_a_later_one_of_its_user(events: list[Any]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        writer = open_writer(Path(folder) / "orders.db", Durability.NORMAL)
+        try:
+            play(writer, events)
+            assert_sound(writer)
+        finally:
+            writer.close()
+
+
+def play(writer: SqliteDatabase, events: list[Any]) -> None:
+    ledger, model, now, sent = Ledger(writer, 3), Model(), 10, 0
+    users: dict[str, str] = {}
+    for what, detail in [*events, ("wait", 1000), ("claim", 1000)]:
+        picked = sorted(model.in_hand)[detail % len(model.in_hand)] if model.in_hand and what != "accept" else None
+        match what:
+            case "accept":
+                orders = [make_order(f"o-{sent + place:03}", user_id=user) for place, user in enumerate(detail)]
+                sent += len(orders)
+                users.update((order.order_id, order.user_id) for order in orders)
+                model.status.update((order.order_id, "Pending") for order in orders)
+                ledger.record(orders, [], now)
+            case "claim":
+                model.take([step.after for step in ledger.record([], [], now, claim=Claim(detail, now)).moved], detail)
+            case "return" | "fail" | "complete" if picked is not None:
+                found = model.in_hand.pop(picked)
+                if what == "complete":
+                    step = move(found, lifecycle.COMPLETE, now)
+                elif what == "return":
+                    step = move(found, lifecycle.RETURN, now, "not begun")
+                else:
+                    step = move(found, lifecycle.RETURN, now, ready_us=now + 20, error="boom")
+                    model.failed.add(picked)
+                model.status[picked] = step.after.status.value
+                assert ledger.record([], [step], now).refused == []
+            case "cancel":
+                pending = sorted(order_id for order_id, status in model.status.items() if status == "Pending")
+                if pending:
+                    found = queries.find(writer, pending[detail % len(pending)])
+                    assert found is not None
+                    model.status[found.order_id] = "Cancelled"
+                    assert ledger.record([], [move(found, lifecycle.CANCEL, now)], now).refused == []
+            case "restart":
+                ledger = Ledger(writer, 3)
+            case "wait":
+                now += detail
+    assert "Pending" not in model.status.values(), "nobody waits for ever"
+    for user in "abc":
+        own = [order_id for order_id in model.begun if users[order_id] == user]
+        assert own == sorted(own)
