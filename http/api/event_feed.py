@@ -22,6 +22,7 @@ from ...store.domain.event import EVERYTHING, Event, EventFilter
 from ..framework.deferred import Deferred
 from ..framework.stream import Stream
 from ..wire.errors import TooManyWatchers
+from .metrics import metrics_payload
 from .responses import encode, event_payload
 
 _PAGE = 256
@@ -220,7 +221,8 @@ class EventFeed:
             if not any(watcher.wants_metrics for watcher in self._waiting):
                 return
         with suppress(Timeout):
-            frame = b"event: metrics\ndata: %b\n\n" % encode(self._engine.begin_metrics().get(timeout=_METRICS_SECONDS))
+            snapshot = self._engine.begin_metrics().get(timeout=_METRICS_SECONDS)
+            frame = b"event: metrics\ndata: %b\n\n" % encode(metrics_payload(self._engine, snapshot))
             self._deliver(lambda: self._wake(self._waiting, lambda watcher: frame if watcher.wants_metrics else b""))
 
     def _deliver(self, work: Callable[[], object]) -> None:

@@ -58,26 +58,33 @@ class MetricsCalls:
         accept = request.fields.get("Accept", "")
         if _prefers_scraping(accept):
             exposition = self._engine.begin_exposition()
-            return Deferred(exposition, lambda: _expose(exposition.get(), self._ages(), accept))
+            return Deferred(exposition, lambda: _expose(exposition.get(), _ages(self._engine), accept))
         snapshot = self._engine.begin_metrics()
-        return Deferred(snapshot, lambda: Response(encode(_payload(snapshot.get(), self._ages()))))
+        return Deferred(snapshot, lambda: Response(encode(metrics_payload(self._engine, snapshot.get()))))
 
     def read_history(self, request: Request[ChartQuery, RequestHeaders, None]) -> Deferred[Response]:
         """How many orders were accepted, completed and failed when, for charts."""
         chart = self._engine.begin_chart(request.query.window)
         return Deferred(chart, lambda: Response(encode(chart.get())))
 
-    def _ages(self) -> Ages | None:
-        now = datetime.now(UTC)
-        try:
-            oldest = self._engine.oldest()
-        except StoreUnavailable:  # the other metrics tell more than ever then
-            return None
-        return {status: None if at is None else max(0.0, (now - at).total_seconds()) for status, at in oldest.items()}
+
+def metrics_payload(engine: Engine, snapshot: MetricsSnapshot) -> MetricsPayload:
+    """The metrics as clients see them.
+
+    Args:
+        engine: asked for what is oldest in each status.
+        snapshot: its metrics.
+    """
+    return MetricsPayload(**msgspec.structs.asdict(snapshot), oldest_seconds=_ages(engine))
 
 
-def _payload(snapshot: MetricsSnapshot, ages: Ages | None) -> MetricsPayload:
-    return MetricsPayload(**msgspec.structs.asdict(snapshot), oldest_seconds=ages)
+def _ages(engine: Engine) -> Ages | None:
+    now = datetime.now(UTC)
+    try:
+        oldest = engine.oldest()
+    except StoreUnavailable:  # the other metrics tell more than ever then
+        return None
+    return {status: None if at is None else max(0.0, (now - at).total_seconds()) for status, at in oldest.items()}
 
 
 def _expose(exposition: Exposition, ages: Ages | None, accept: str) -> Response:
