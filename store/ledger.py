@@ -130,11 +130,13 @@ _insert_orders = ManyRows(_insert(), 7)
 _update_orders = ManyRows(_update(), 10)
 _UPDATE_ORDER = to_sql(_update())
 _insert_any_steps = ManyRows(_insert_steps(_given(2)[1], _given(5)[2:], 5), 5)
+_insert_caused_steps = ManyRows(_insert_steps(_SHARED, (_SHARED, *_given(3)[1:]), 3), 3)
 _insert_equal_steps = ManyRows(_insert_steps(_SHARED, (_SHARED, _NULL, _NULL), 1), 1)
 _update_plain: dict[Edge, ManyRows] = {
     lifecycle.COMPLETE: ManyRows(_update_plainly(lifecycle.COMPLETE), 4),
 }
 """The step that nearly every order takes, alike but for the order and the time: so it costs a third less."""
+_KEYED = to_sql(OrderModel.select(OrderModel.keyed_at).where(OrderModel.sequence == 0))
 _NOTE_KEY = to_sql(OrderModel.update({OrderModel.keyed_at: 0}).where(OrderModel.sequence == 0))
 _CLAMP_READY = to_sql(
     OrderModel.update({OrderModel.ready_at: 0}).where(
@@ -315,8 +317,9 @@ class Ledger:
             self._note_equal_steps(lifecycle.ACCEPT, new)
         else:
             known = zip(acceptances, causes, strict=True)
-            why = [(lifecycle.ACCEPT.why, *cause) for (outcome, _), cause in known if outcome is accepted]
-            self._note_steps(new, [None] * len(new), *zip(*why, strict=True))
+            who = zip(*(cause for (outcome, _), cause in known if outcome is accepted), strict=True)
+            noted = _insert_caused_steps.run(self._database, new, *who, shared=(None, lifecycle.ACCEPT.why))
+            _check_all(noted, new)
         return len(new)
 
     def _note_equal_steps(self, edge: Edge, sequences: Sequence[int]) -> None:
@@ -328,11 +331,12 @@ class Ledger:
         _check_all(_insert_any_steps.run(self._database, sequences, *why), sequences)
 
     def _remember(self, keys: Sequence[IdempotencyKey | None], acceptances: Sequence[Acceptance], at_us: int) -> None:
-        remember(self._database, list(dict.fromkeys(key for key in keys if key is not None)), at_us)
+        kept = _worth_keeping(self._database, keys, acceptances)
+        remember(self._database, list(kept), at_us)
         stored_before = [
             (at_us, record.sequence)
             for key, (outcome, record) in zip(keys, acceptances, strict=True)
-            if key is not None and outcome is not Outcome.ACCEPTED
+            if key in kept and outcome is Outcome.DUPLICATE
         ]
         if stored_before:
             run_for_each(self._database, _NOTE_KEY, stored_before)
@@ -468,3 +472,23 @@ def _changes(taken: Counter[Edge], moved: Sequence[Move]) -> Counter[str]:
             step.after.updated_us - step.before.updated_us for step in moved if step.edge is lifecycle.COMPLETE
         )
     return changes
+
+
+def _worth_keeping(
+    database: Database, keys: Sequence[IdempotencyKey | None], acceptances: Sequence[Acceptance]
+) -> dict[IdempotencyKey, None]:
+    # There are never more keys than orders: whoever sends what is there again and again, each time with another key,
+    # adds nothing.
+    kept: dict[IdempotencyKey, None] = {}
+    first_duplicates: dict[IdempotencyKey, int] = {}
+    for key, (outcome, record) in zip(keys, acceptances, strict=True):
+        if key is None:
+            continue
+        if outcome is Outcome.ACCEPTED:
+            kept[key] = None
+        elif outcome is Outcome.DUPLICATE:
+            first_duplicates.setdefault(key, record.sequence)
+    for key, sequence in first_duplicates.items():
+        if key not in kept and run(database, _KEYED, (sequence,)).fetchone() == (None,):
+            kept[key] = None
+    return kept

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
 import msgspec
-from cherrypy.lib.httputil import header_elements  # type: ignore[import-untyped]  # likewise
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import (
@@ -26,11 +25,14 @@ from ..framework.deferred import Deferred
 from ..framework.request import PlainRequest, Request
 from ..framework.request_headers import RequestHeaders
 from ..framework.response import Response
+from ..wire.header_lists import Element, by_weight
 from ..wire.headers import JSON
 from .parameters import ChartQuery
 from .responses import encode
 
 SCRAPER_TYPES = ("text/plain", "application/openmetrics-text")
+
+_VERSION = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){2}")
 
 Ages = dict[OrderStatus, float | None]
 
@@ -55,10 +57,10 @@ class MetricsCalls:
 
     def read(self, request: PlainRequest) -> Deferred[Response]:
         """The metrics, as JSON unless the client prefers a Prometheus format."""
-        accept = request.fields.get("Accept", "")
-        if _prefers_scraping(accept):
+        wanted = by_weight(request.fields.get("Accept", ""))
+        if _prefers_scraping(wanted):
             exposition = self._engine.begin_exposition()
-            return Deferred(exposition, lambda: _expose(exposition.get(), _ages(self._engine), accept))
+            return Deferred(exposition, lambda: _expose(exposition.get(), _ages(self._engine), wanted))
         snapshot = self._engine.begin_metrics()
         return Deferred(snapshot, lambda: Response(encode(metrics_payload(self._engine, snapshot.get()))))
 
@@ -87,10 +89,10 @@ def _ages(engine: Engine) -> Ages | None:
     return {status: None if at is None else max(0.0, (now - at).total_seconds()) for status, at in oldest.items()}
 
 
-def _expose(exposition: Exposition, ages: Ages | None, accept: str) -> Response:
+def _expose(exposition: Exposition, ages: Ages | None, wanted: list[Element]) -> Response:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Exposition(exposition, ages))
-    encoder, content_type = choose_encoder(accept)
+    encoder, content_type = choose_encoder(_in_plain_form(wanted))
     return Response(encoder(registry), content_type=content_type)
 
 
@@ -213,14 +215,21 @@ def _histogram(name: str, documentation: str, histogram: Histogram, parts: int) 
     )
 
 
-def _prefers_scraping(accept: str) -> bool:
-    try:
-        wanted = [element.value for element in header_elements("Accept", accept) if element.qvalue > 0]
-    except cherrypy.HTTPError:  # a weight that is not a number
-        return False
-    for media_type in wanted:
+def _prefers_scraping(wanted: list[Element]) -> bool:
+    for element in wanted:
+        media_type = element.value.lower()
         if media_type in SCRAPER_TYPES:
             return True
         if media_type in (JSON, "*/*", "application/*"):
             return False
     return False
+
+
+def _in_plain_form(wanted: list[Element]) -> str:
+    # Prometheus' own reader takes neither quotes nor versions that are no numbers.
+    types = []
+    for media_type, parameters in wanted:
+        version = parameters.get("version", "")
+        known = f";version={version}" if _VERSION.fullmatch(version) else ""
+        types.append(f"{media_type.lower()}{known};escaping={parameters.get('escaping', '')}")
+    return ",".join(types)

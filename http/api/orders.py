@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -52,7 +51,7 @@ from .parameters import (
     SubmitHeaders,
     order_filter,
 )
-from .requests import MAX_BULK, MoveRequest, SettleRequest
+from .requests import MAX_BULK, MAX_EXPLAINED, MoveRequest, SettleRequest
 from .responses import (
     REJECTED,
     BulkResult,
@@ -64,6 +63,12 @@ from .responses import (
     failure_group_payload,
     order_payload,
 )
+from .waiting_places import WaitingPlaces
+
+MAX_PAGE_BYTES = 1024 * 1024
+"""Of a page of orders, before it is compressed: no further ones are added beyond that."""
+
+_READ_AT_ONCE = 100
 
 Submission: TypeAlias = Request[NoParameters, SubmitHeaders, B]
 Reading: TypeAlias = Request[OrderQuery, ReadHeaders, None]
@@ -84,7 +89,7 @@ class OrderCalls:
         self._engine = engine
         self._user_rate = user_rate
         self._in_flight: dict[tuple[str, str], Submission[Any]] = {}
-        self._waiting = threading.BoundedSemaphore(max_waiting)
+        self._waiting = WaitingPlaces(max_waiting)
         self._reserved_ids: frozenset[str] = frozenset()
 
     def reserve(self, order_ids: frozenset[str]) -> None:
@@ -106,7 +111,11 @@ class OrderCalls:
         lines = request.body
         if len(lines) > MAX_BULK:
             raise ContentTooLarge(f"{len(lines)} orders were sent; send {MAX_BULK} at the most at once.")
-        read = [self._read(line, request.principal) for line in lines]
+        read: list[Order | BulkResult] = []
+        faulty = 0
+        for line in lines:
+            read.append(self._read(line, request.principal, is_explained=faulty < MAX_EXPLAINED))
+            faulty += isinstance(read[-1], BulkResult)
         orders = [order for order in read if isinstance(order, Order)]
         headers = self._user_rate.consume(Counter(order.user_id for order in orders))
         accepted = self._begin_submit(request, orders)
@@ -118,9 +127,9 @@ class OrderCalls:
             raise InvalidOrder((FieldFault("/order_id", detail),))
         return order
 
-    def _read(self, line: bytes | msgspec.Raw, principal: Principal) -> Order | BulkResult:
+    def _read(self, line: bytes | msgspec.Raw, principal: Principal, *, is_explained: bool) -> Order | BulkResult:
         try:
-            order = self._checked(requests.decode_order(line))
+            order = self._checked(requests.decode_order(line, is_explained=is_explained))
             if principal.may_see(order.user_id):
                 return order
             return BulkResult(order.order_id, REJECTED, "the key is good for the orders of its own user only")
@@ -155,14 +164,15 @@ class OrderCalls:
     def _look(self, request: Reading, deadline: float | None, headers: Headers) -> Response | Deferred[Response]:
         record = self._find(request)
         seconds = 0.0 if deadline is None else deadline - time.monotonic()
-        if seconds <= 0 or record.status.is_terminal or not self._waiting.acquire(blocking=False):
+        caller = request.principal.key_id
+        if seconds <= 0 or record.status.is_terminal or not self._waiting.take(caller):
             return _show(record, headers, if_none_match=request.headers.if_none_match or "")
         try:
             moved = self._engine.begin_wait(record.order_id, seconds)
         except BaseException:
-            self._waiting.release()
+            self._waiting.give_back(caller)
             raise
-        moved.when_done(self._waiting.release)
+        moved.when_done(lambda: self._waiting.give_back(caller))
 
         is_hurried = False
 
@@ -197,9 +207,16 @@ class OrderCalls:
             return Response(encode(PagePayload([], None)))
         wanted = msgspec.structs.replace(order_filter(query), user_id=user_id)
         before = requests.decode_cursor(query.cursor) if query.cursor else None
-        page = self._engine.order_page(wanted, before, query.limit)
-        cursor = None if page.before is None else responses.encode_cursor(page.before)
-        return Response(encode(PagePayload([order_payload(record) for record in page.orders], cursor)))
+        orders: list[bytes] = []
+        # A few at a time: orders may have many items, and whatever is made in one go holds up all others.
+        while (room := min(query.limit - len(orders), _READ_AT_ONCE)) and sum(map(len, orders)) < MAX_PAGE_BYTES:
+            page = self._engine.order_page(wanted, before, room)
+            orders += (encode(order_payload(record)) for record in page.orders)
+            before = page.before
+            if before is None or len(page.orders) < room:
+                break
+        cursor = None if before is None else responses.encode_cursor(before)
+        return Response(responses.encode_page(orders, cursor))
 
     def list_failures(self, request: Request[FailuresQuery, RequestHeaders, None]) -> Response:
         """What orders have failed with, or wait for their next attempt after: the error of most of them first."""

@@ -32,8 +32,15 @@ T = TypeVar("T", bound=msgspec.Struct)
 NDJSON = "application/x-ndjson"
 MAX_BULK = 10_000
 """Orders that are taken at once."""
-MAX_ORDER_BYTES = 1024 * 1024
-"""Of a body with a single order, or without one: more than an order needs with any blanks in it."""
+MAX_ORDER_BYTES = 64 * 1024
+"""Of an order, or of a body without one: more than any needs, with blanks and escapes in it."""
+MAX_EXPLAINED = 100
+"""Orders of a bulk whose faults are told one by one: to look for all takes many times as long as to read what is right.
+"""
+
+_MAX_FAULTS = 20
+_EXPLAINED_BYTES = 16 * 1024
+_MAX_NAME = 128
 
 _TOO_MANY = f"Send {MAX_BULK} orders at the most at once."
 _NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, NestedTooDeeply)
@@ -60,6 +67,15 @@ def _decimal(text: str) -> Decimal:
 
 
 _decode_request = msgspec.json.Decoder(OrderRequest).decode
+
+
+class _Named(msgspec.Struct):
+    """Whatever may be an order."""
+
+    order_id: object = None
+
+
+_decode_name = msgspec.json.Decoder(_Named).decode
 _decode_anything = msgspec.json.Decoder(float_hook=_decimal).decode
 
 
@@ -78,14 +94,20 @@ class SettleRequest(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=Tr
     """Why, in words for people; it goes into the history."""
 
 
-def decode_order(body: bytes | msgspec.Raw) -> Order:
+def decode_order(body: bytes | msgspec.Raw, *, is_explained: bool = True) -> Order:
     """The order that a JSON object describes; money may be a number or a string.
+
+    Args:
+        body: it.
+        is_explained: whether all that is wrong with it is looked for.
 
     Raises:
         NotJson: it is not JSON.
-        InvalidOrder: it is not a valid order; the error names every fault.
+        InvalidOrder: it is not a valid order; the error names its faults, up to 20.
     """
     text = bytes(body)
+    if len(text) > MAX_ORDER_BYTES:
+        raise InvalidOrder((FieldFault("", f"has {len(text)} bytes; {MAX_ORDER_BYTES} are taken at the most"),))
     try:
         check_depth(text)
         request = _decode_request(text)
@@ -106,6 +128,8 @@ def decode_order(body: bytes | msgspec.Raw) -> Order:
         pass  # either stops at the first fault: look at all of it
     except _NO_JSON as error:
         raise NotJson(str(error)) from None
+    if not is_explained:
+        raise InvalidOrder((FieldFault("", f"is not valid; only the first {MAX_EXPLAINED} such are explained"),))
     raise InvalidOrder(_explain(text))
 
 
@@ -153,9 +177,8 @@ def split_array(body: bytes) -> list[bytes | msgspec.Raw]:
     if body.count(b",") > MAX_BULK * (len(FIELDS) + MAX_ITEMS):
         raise ContentTooLarge(_TOO_MANY)
     try:
-        check_depth(body)
-        return list(_decode_array(body))
-    except _NO_JSON as error:
+        return list(_decode_array(body))  # how deep it is nested is looked after in each of them
+    except (*_NO_JSON, RecursionError) as error:
         raise NotJson(f"{error}; a bulk is a JSON array of orders, or NDJSON with one order a line") from None
 
 
@@ -171,14 +194,12 @@ def split_lines(body: bytes) -> list[bytes | msgspec.Raw]:
 
 
 def order_id_of(body: bytes | msgspec.Raw) -> str | None:
-    """The id that a faulty order names, if it names one."""
+    """The id that a faulty order names, if it names one that could be one."""
     try:
-        check_depth(bytes(body))
-        tree = _decode_anything(body)
-    except _NO_JSON:
+        order_id = _decode_name(body).order_id
+    except (*_NO_JSON, RecursionError):
         return None
-    order_id = tree.get("order_id") if isinstance(tree, dict) else None
-    return order_id if isinstance(order_id, str) else None
+    return order_id if isinstance(order_id, str) and len(order_id) <= _MAX_NAME else None
 
 
 def decode_cursor(cursor: str) -> int:
@@ -195,10 +216,15 @@ def _amount(value: object) -> Decimal | None:
 
 
 def _explain(body: bytes) -> tuple[FieldFault, ...]:
+    if len(body) > _EXPLAINED_BYTES:
+        return (FieldFault("", f"is not valid, and longer than the {_EXPLAINED_BYTES} bytes of what is explained"),)
     fields, faults = decode_object(body)
     if "total_amount" in fields:
         fields["total_amount"] = _amount(fields["total_amount"])
-    return (*faults, *find_faults(fields)) or (FieldFault("", "is no order"),)
+    faults += find_faults(fields)
+    if len(faults) > _MAX_FAULTS:
+        faults[_MAX_FAULTS:] = [FieldFault("", f"has {len(faults) - _MAX_FAULTS} more faults")]
+    return tuple(faults) or (FieldFault("", "is no order"),)
 
 
 def decode_object(body: bytes) -> tuple[dict[str, Any], list[FieldFault]]:

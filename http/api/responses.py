@@ -323,6 +323,16 @@ def bulk_payload(results: list[BulkResult]) -> BulkPayload:
     return BulkPayload(count[Outcome.ACCEPTED], count[Outcome.DUPLICATE], count[REJECTED], results)
 
 
+def encode_page(orders: Iterable[bytes], next_cursor: str | None) -> bytes:
+    """A `PagePayload` as JSON.
+
+    Args:
+        orders: each as JSON.
+        next_cursor: where the next page begins; None on the last.
+    """
+    return b'{"orders":[%b],"next_cursor":%b}' % (b",".join(orders), encode(next_cursor))
+
+
 def encode_cursor(sequence: int) -> str:
     """Where a page of orders ended; clients send it back and need not understand it."""
     return f"{sequence:x}"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 from ..wire.errors import ContentTooLarge, LengthRequired, NotJson, UnsupportedMediaType
-from ..wire.message import WireRequest
+from ..wire.header_lists import read_list
 
 B = TypeVar("B")
 
@@ -35,16 +36,24 @@ class Body(NamedTuple, Generic[B]):
     is_optional: bool = False
     """Whether it may be left out, which is read as an empty one."""
 
+    @property
+    def limit(self) -> int:
+        """How large it may be, where the server itself sets none; 0 where no body is taken."""
+        if not self.formats:
+            return 0
+        return sys.maxsize if self.max_bytes is None else self.max_bytes
+
 
 NO_BODY: Body[None] = Body({})
 """For an operation that takes no body; one that is sent is not looked at."""
 
 
-def read_body(request: WireRequest, body: Body[B]) -> tuple[bytes, B]:
+def read_body(fields: Mapping[str, str], content: bytes | None, body: Body[B]) -> tuple[bytes, B]:
     """The bytes of a body, and what they say.
 
     Args:
-        request: what came with it.
+        fields: the header of its request.
+        content: it, as it was sent; None where none was.
         body: what it may be.
 
     Raises:
@@ -56,7 +65,6 @@ def read_body(request: WireRequest, body: Body[B]) -> tuple[bytes, B]:
     """
     if not body.formats:
         return b"", cast(B, None)
-    fields, content = request.fields, request.body
     if not content and body.is_optional:
         # Forms of other sites' pages announce the type of theirs even with nothing to send.
         name = _media_type(fields, body.formats) if "Content-Type" in fields else next(iter(body.formats))
@@ -72,7 +80,6 @@ def read_body(request: WireRequest, body: Body[B]) -> tuple[bytes, B]:
         if not content.startswith(BOM_UTF8):
             raise NotJson("it begins with the byte order mark of UTF-16; send it in UTF-8")
         content = content[len(BOM_UTF8) :]
-    content = bytes(content)
     return content, form.decode(content)
 
 
@@ -86,9 +93,10 @@ def _media_type(fields: Mapping[str, str], known: Iterable[str]) -> str:
 
 
 def _without_parameters(content_type: str) -> str:
-    media_type, *parameters = content_type.lower().split(";")
-    for parameter in parameters:
-        name, _, value = parameter.partition("=")
-        if name.strip() == "charset" and value.strip().strip('"') not in _UTF_8:
-            raise UnsupportedMediaType("Send the body in UTF-8: no other charset is taken.")
-    return media_type.strip()
+    elements = read_list(content_type)
+    if len(elements) != 1:  # it is not a list
+        return ""
+    ((media_type, parameters),) = elements
+    if parameters.get("charset", "utf-8").lower() not in _UTF_8:
+        raise UnsupportedMediaType("Send the body in UTF-8: no other charset is taken.")
+    return media_type.lower()

@@ -29,7 +29,7 @@ _access_log = logging.getLogger("ordermill.http.access")
 
 
 class Exchange(Steps[Response, WireResponse]):
-    """A request on its way to its answer.
+    """A request on its way to its answer. Made of its head, which is judged at once: who sends it, and for what.
 
     Args:
         router: finds the handler.
@@ -40,20 +40,23 @@ class Exchange(Steps[Response, WireResponse]):
 
     __slots__ = (
         "_began",
+        "_parameters",
+        "_principal",
         "_problem_kinds",
         "_protection",
         "_request",
         "_request_id",
         "_respond",
-        "_router",
+        "_route",
+        "_verdict",
         "_wire_request",
+        "max_body_bytes",
     )
 
     def __init__(
         self, router: Router, protection: Protection, problem_kinds: ProblemKinds, request: WireRequest
     ) -> None:
         self._began = time.perf_counter()
-        self._router = router
         self._protection = protection
         self._problem_kinds = problem_kinds
         self._wire_request = request
@@ -62,21 +65,40 @@ class Exchange(Steps[Response, WireResponse]):
         self._aside = None
         self._deferred = None
         self._may_block = False
+        self._verdict: Response | None = None
+        self.max_body_bytes = 0
+        """What is wanted of the body at the most; 0 where the answer is the same whatever is in it."""
+        try:
+            protection.check_origin(request.method, request.fields)
+            self._route, self._parameters = router.find(request.method, request.path)
+            self._principal = protection.authenticator.admit(
+                self._route.permission, request.fields, is_safe=request.method in ("GET", "HEAD")
+            )
+        except Exception as error:
+            self._verdict = self._explain(error)
+            return
+        self._may_block = self._route.may_block
+        self.max_body_bytes = self._route.max_body_bytes
 
-    def wait(self) -> WireResponse:
-        """The answer, waited for."""
-        return self._wait(self._handler())
+    def wait(self, content: bytes | None) -> WireResponse:
+        """The answer, waited for.
 
-    def begin(self, respond: Callable[[WireResponse], object], aside: RunAside) -> None:
+        Args:
+            content: the body; None where none was sent, or wanted.
+        """
+        return self._wait(self._handler(content))
+
+    def begin(self, content: bytes | None, respond: Callable[[WireResponse], object], aside: RunAside) -> None:
         """Have the answer given when it is there.
 
         Args:
-            respond: called with it.
+            content: the body; None where none was sent, or wanted.
+            respond: called with the answer.
             aside: runs what may block.
         """
         self._respond = respond
         self._aside = aside
-        self._step(self._handler(), may_block=self._may_block)
+        self._step(self._handler(content), may_block=self._may_block)
 
     def hurry(self) -> None:
         """The client may have gone: do not wait for what need not be waited for."""
@@ -104,19 +126,12 @@ class Exchange(Steps[Response, WireResponse]):
         else:
             super()._go_on()
 
-    def _handler(self) -> Callable[[], Response | Deferred[Response]]:
-        request = self._wire_request
-        try:
-            self._protection.check_origin(request.method, request.fields)
-            route, parameters = self._router.find(request.method, request.path)
-            principal = self._protection.authenticator.admit(
-                route.permission, request.fields, is_safe=request.method in ("GET", "HEAD")
-            )
-        except Exception as error:
-            return partial(self._explain, error)
-        self._may_block = route.may_block
-        self._request = Request(request, parameters, principal, self._request_id)
-        return partial(route.answer, self._request)
+    def _handler(self, content: bytes | None) -> Callable[[], Response | Deferred[Response]]:
+        verdict, self._verdict = self._verdict, None
+        if verdict is not None:
+            return lambda: verdict
+        self._request = Request(self._wire_request, content, self._parameters, self._principal, self._request_id)
+        return partial(self._route.answer, self._request)
 
     def _arrive(self, result: WireResponse) -> None:
         self._respond(result)

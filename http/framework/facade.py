@@ -8,16 +8,15 @@ is a WSGI callable.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
 
 from ..security.protection import Protection
-from ..wire.application import RunAside
-from ..wire.environ import request_of
-from ..wire.message import WireRequest, WireResponse
+from ..wire.environ import content_of, request_of
+from ..wire.message import WireRequest
 from .exchange import Exchange
 from .problems import ProblemKinds
 from .route import AnyRoute
@@ -46,18 +45,14 @@ class Facade(cherrypy.Application):  # type: ignore[misc]  # CherryPy has no typ
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request, as PEP 3333 has it; the thread waits for the engine."""
-        response = self._exchange(request_of(environ)).wait()
+        exchange = self.open(request_of(environ))
+        response = exchange.wait(content_of(environ, exchange.max_body_bytes))
         start_response(_STATUS_LINES[response.status], list(response.headers))
         body = response.body
         if not isinstance(body, bytes):
             return body
         return [body] if body else []
 
-    def begin(self, request: WireRequest, respond: Callable[[WireResponse], object], aside: RunAside) -> Exchange:
-        """Begin to answer a request in a loop; see `LoopApplication`. The engine's replies have to come in the loop."""
-        exchange = self._exchange(request)
-        exchange.begin(respond, aside)
-        return exchange
-
-    def _exchange(self, request: WireRequest) -> Exchange:
+    def open(self, request: WireRequest) -> Exchange:
+        """Judge a request by its head; see `LoopApplication`. In a loop, the engine's replies have to come there."""
         return Exchange(self._router, self._protection, self._problem_kinds, request)

@@ -32,12 +32,24 @@ class Request(Generic[Q, H, B]):
 
     Args:
         request: as it came over the wire.
+        content: its body, likewise; None where none was sent.
         path: what stands for the placeholders of the path, by name.
         principal: who sent it.
         request_id: its name.
     """
 
-    __slots__ = ("_request", "body", "content", "headers", "order_id", "path", "principal", "query", "request_id")
+    __slots__ = (
+        "_request",
+        "_sent",
+        "body",
+        "content",
+        "headers",
+        "order_id",
+        "path",
+        "principal",
+        "query",
+        "request_id",
+    )
 
     query: Q
     headers: H
@@ -47,9 +59,15 @@ class Request(Generic[Q, H, B]):
     """The body as it was sent, without a byte order mark; likewise."""
 
     def __init__(
-        self, request: WireRequest, path: Mapping[str, str], principal: Principal = ANYBODY, request_id: str = ""
+        self,
+        request: WireRequest,
+        content: bytes | None,
+        path: Mapping[str, str],
+        principal: Principal = ANYBODY,
+        request_id: str = "",
     ) -> None:
         self._request = request
+        self._sent = content
         self.path = path
         self.order_id = path.get("order_id", "")
         """The order that it is about, or the empty string; for the log too."""
@@ -69,7 +87,8 @@ class Request(Generic[Q, H, B]):
         request = self._request
         self.query = parse_query(request.query, inputs.query)
         self.headers = read_headers(request.fields, inputs.headers)
-        self.content, self.body = read_body(request, inputs.body)
+        self.content, self.body = read_body(request.fields, self._sent, inputs.body)
+        self._sent = None
 
     def forget_body(self) -> None:
         """Let go of the body: it may be large, and the answer may take long."""

@@ -88,6 +88,11 @@ class Route(NamedTuple, Generic[Q, H, B]):
     may_block: bool = False
     """Whether the handler may take long, or have to wait for the database: it is called in a thread then."""
 
+    @property
+    def max_body_bytes(self) -> int:
+        """How much is taken of a body; 0 where it is not looked at."""
+        return 0 if self.operation is None else self.operation.inputs.body.limit
+
     def answer(self, request: Request[Q, H, B]) -> Response | Deferred[Response]:
         """Read what the request brings along, and call the handler."""
         request.read(cast(Inputs[Q, H, B], NOTHING) if self.operation is None else self.operation.inputs)

@@ -41,7 +41,6 @@ _UNROUTED = (
     TruncatedBody(116, 58),
     RequestTimeout(),
     LengthRequired(),
-    ContentTooLarge("The body has 16777217 bytes; 16777216 are taken at the most."),
     TargetTooLong(8192),
     HeadTooLarge("The header has more than 100 fields."),
     ServerBusy(),

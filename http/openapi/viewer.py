@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache, partial
+from hashlib import sha256
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from cherrypy._cptools import HandlerWrapperTool, Toolbox  # type: ignore[import
 from ..framework.page_request import PageRequest
 from ..framework.parameters import NoParameters, parse_query
 from ..wire import request_id
+from ..wire.conditional import matches, pack, takes_gzip
 from ..wire.errors import HttpError, MethodNotAllowed, NoSuchResource
 from ..wire.headers import FORGET
 from ..wire.problem_details import MEDIA_TYPE, answer_for_http_error, answer_for_status
@@ -43,6 +45,12 @@ _POLICY = [
 class _File(NamedTuple):
     path: Path
     media_type: str
+
+
+class _Content(NamedTuple):
+    body: bytes
+    packed: bytes
+    tag: str
 
 
 _PAGE = _File(_STATIC / "docs.html", _HTML)
@@ -92,10 +100,6 @@ def pages(check_origin: Callable[[str, Mapping[str, str]], object]) -> Any:
                 "tools.trailing_slash.on": False,
                 "tools.response_headers.on": True,
                 "tools.response_headers.headers": _POLICY,
-                "tools.etags.on": True,
-                "tools.etags.autotags": True,
-                "tools.gzip.on": True,
-                "tools.gzip.mime_types": ["text/*"],
                 "request.process_request_body": False,
                 "request.show_tracebacks": False,
                 "request.show_mismatched_params": False,
@@ -108,13 +112,32 @@ def pages(check_origin: Callable[[str, Mapping[str, str]], object]) -> Any:
 
 
 @cache
-def _read(path: Path) -> bytes:
-    return path.read_bytes()
+def _read(path: Path) -> _Content:
+    body = path.read_bytes()
+    return _Content(body, pack(body), f'W/"{sha256(body).hexdigest()[:32]}"')
 
 
 def _serve(file: _File) -> bytes:
-    cherrypy.response.headers["Content-Type"] = file.media_type
-    return _read(file.path)
+    # By our own readers of headers: those of CherryPy's tools take very long for some, and raise errors for others.
+    request, response = cherrypy.serving.request, cherrypy.serving.response
+    asked, headers = request.headers, response.headers
+    headers.pop("Content-Type", None)
+    if request.method == "OPTIONS":
+        response.status = HTTPStatus.NO_CONTENT.value
+        headers["Allow"] = _ALLOW
+        return b""
+    if request.method not in ("GET", "HEAD"):
+        raise MethodNotAllowed(_ALLOW)
+    body, packed, tag = _read(file.path)
+    headers.update({"ETag": tag, "Vary": "Accept-Encoding"})
+    if matches(asked.get("If-None-Match", ""), tag):
+        response.status = HTTPStatus.NOT_MODIFIED.value
+        return b""
+    headers["Content-Type"] = file.media_type
+    if not takes_gzip(asked.get("Accept-Encoding", "")):
+        return body
+    headers["Content-Encoding"] = "gzip"
+    return packed
 
 
 def _with_problems(check_origin: Callable[[str, Mapping[str, str]], object], handler: Callable[[], bytes]) -> bytes:
@@ -126,20 +149,12 @@ def _with_problems(check_origin: Callable[[str, Mapping[str, str]], object], han
             raise NoSuchResource
         check_origin(request.method, request.headers)
         parse_query(request.query_string, NoParameters)
-        content = handler()
-        if request.method == "OPTIONS":
-            response.status = HTTPStatus.NO_CONTENT.value
-            response.headers["Allow"] = _ALLOW
-            del response.headers["Content-Type"]
-            return b""
-        if request.method not in ("GET", "HEAD"):
-            raise MethodNotAllowed(_ALLOW)
+        return handler()
     except HttpError as error:
         problem = answer_for_http_error(error)
         response.status = problem.status.value
         response.headers.update(problem.headers)
         return _problem(problem.body)
-    return content
 
 
 def _any_other_problem(status: str, message: str, traceback: str, version: str) -> bytes:

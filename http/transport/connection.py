@@ -13,6 +13,7 @@ from http import HTTPStatus
 from typing import cast
 
 from ..wire import request_id
+from ..wire.application import OpenRequest
 from ..wire.errors import HttpError, RequestTimeout, ServerBusy
 from ..wire.message import PendingAnswer, WireRequest, WireResponse, WireStream
 from ..wire.problem_details import answer_for_http_error, headers_of
@@ -36,6 +37,8 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_answer",
+        "_bodies",
         "_deadline",
         "_is_advancing",
         "_is_answering",
@@ -46,9 +49,11 @@ class Connection(asyncio.Protocol):
         "_is_paused",
         "_is_unread",
         "_loop",
+        "_open",
         "_pending",
         "_reader",
-        "_reservation",
+        "_received",
+        "_rest",
         "_server",
         "_stream",
         "_transport",
@@ -61,8 +66,12 @@ class Connection(asyncio.Protocol):
     def __init__(self, server: ConnectionServer) -> None:
         self._server = server
         self._loop = server.loop
-        self._reader = RequestReader(server.max_body_bytes)
-        self._reservation = Reservation(server.buffer_budget)
+        self._reader = RequestReader()
+        self._received = Reservation(server.buffers.received)
+        self._bodies = Reservation(server.buffers.bodies)
+        self._answer: bytes | None = None
+        self._rest: memoryview | None = None
+        self._open: OpenRequest | None = None
         self._pending: PendingAnswer | None = None
         self._stream: WireStream | None = None
         self._deadline = math.inf
@@ -96,8 +105,7 @@ class Connection(asyncio.Protocol):
         if not self._is_answering and not self._is_paused:
             self._advance()
         elif self._reader.held > OWN_BYTES:
-            self._transport.pause_reading()
-            self._is_unread = True
+            self._keep_for_later()
 
     def eof_received(self) -> bool:
         """The client sends nothing more; it may have gone, or wait for its answer."""
@@ -113,7 +121,10 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's
         """It is over."""
         self._server.connections.discard(self)
-        self._reservation.hold(0)
+        self._received.hold(0)
+        self._bodies.hold(0)
+        self._let_go_of_answer()
+        self._open = None
         self._is_ending = True
         if self._pending is not None:
             self._pending.abandon()
@@ -122,18 +133,16 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client reads more slowly than it is answered."""
         self._is_paused = True
-        # Not before what was written has been tried to send.
-        self._loop.call_soon(self._hold_unsent)
 
     def resume_writing(self) -> None:
         """It has read nearly all."""
         self._is_paused = False
-        if self._stream is not None:
-            self._reservation.hold(0)
-            self._unsent = 0  # each part has its own time
+        if self._rest is not None:
+            self._send_rest()
+        elif self._stream is not None:
+            self._unsent = 0
             self._pull()
         elif not self._is_answering:
-            self._reservation.hold(0)
             self._advance()
 
     # What the server tells.
@@ -146,7 +155,7 @@ class Connection(asyncio.Protocol):
     @property
     def is_waiting(self) -> bool:
         """Whether its client has to send or to read before anything else can be done."""
-        return not self._is_answering
+        return not self._is_answering or self._rest is not None
 
     def check(self, now: float) -> None:
         """See whether its client has been silent, or busy with the same thing, for too long.
@@ -154,7 +163,7 @@ class Connection(asyncio.Protocol):
         Args:
             now: by the loop's clock.
         """
-        unsent = self._transport.get_write_buffer_size()
+        unsent = self._transport.get_write_buffer_size() + (0 if self._rest is None else len(self._rest))
         if unsent:
             if not self._unsent:
                 self._deadline = now + self._server.request_seconds
@@ -209,19 +218,30 @@ class Connection(asyncio.Protocol):
 
     def _take_next(self) -> bool:
         reader = self._reader
-        head = None
         try:
-            received = reader.next()
-            if received is None:
+            if self._open is None and not self._open_next():
                 self._wait_for_more()
                 return False
-            head, body = received
-            if body and not self._reservation.hold(len(body)):
+            if not reader.read_body():
+                self._wait_for_more()
+                return False
+            content = reader.take_body()
+            if content is not None and len(content) > OWN_BYTES and not self._bodies.hold(len(content)):
                 raise ServerBusy
         except HttpError as fault:
-            self._refuse(fault, head or reader.head)
+            self._refuse(fault, reader.head)
             return False
-        self._begin(head, body)
+        self._begin(content)
+        return True
+
+    def _open_next(self) -> bool:
+        head = self._reader.read_head()
+        if head is None:
+            return False
+        self._version = head.version
+        self._is_kept = head.is_kept
+        self._open = self._server.open(WireRequest(head.method, head.path, head.query, head.fields))
+        self._reader.expect_body(min(self._open.max_body_bytes, self._server.max_body_bytes))
         return True
 
     def _wait_for_more(self) -> None:
@@ -234,7 +254,7 @@ class Connection(asyncio.Protocol):
             return
         if reader.must_ask():
             self._transport.write(_GO_ON)
-        if not self._reservation.hold(reader.held):
+        if reader.held > OWN_BYTES and not self._hold_received():
             raise ServerBusy
         if self._deadline == math.inf and reader.has_begun:
             self._deadline = self._loop.time() + self._server.request_seconds
@@ -242,19 +262,38 @@ class Connection(asyncio.Protocol):
             self._is_unread = False
             self._transport.resume_reading()
 
-    def _begin(self, head: Head, body: bytes | bytearray | None) -> None:
+    def _hold_received(self) -> bool:
+        held = self._reader.held
+        if self._open is None:
+            return self._received.hold(held)
+        self._received.hold(0)
+        return self._bodies.hold(held)
+
+    def _keep_for_later(self) -> None:
+        if not self._is_unread:
+            self._transport.pause_reading()
+            self._is_unread = True
+        if self._pending is not None:  # who has sent the next ones does not wait for this answer
+            self._pending.hurry()
+        if not self._received.hold(self._reader.held):
+            self.abort()
+
+    def _begin(self, content: bytes | None) -> None:
+        pending, self._open = self._open, None
+        assert pending is not None
         self._is_answering = True
         self._deadline = math.inf
-        self._version = head.version
-        self._is_kept = head.is_kept
-        pending = self._server.begin(WireRequest(head.method, head.path, head.query, head.fields, body), self.respond)
-        if self._is_answering and self._stream is None:
+        self._is_kept = self._is_kept and not self._reader.is_lost
+        pending.begin(content, self.respond, self._server.run_aside)
+        if self._is_answering and self._stream is None and self._rest is None:
             self._pending = pending
             if self._is_ended_by_client:
                 pending.hurry()
+            if self._reader.held > OWN_BYTES:
+                self._keep_for_later()
 
     def respond(self, response: WireResponse) -> None:
-        """Send an answer as a whole."""
+        """Send an answer, as a whole or not at all."""
         status, body = response.status, response.body
         if self._transport.is_closing():
             if not isinstance(body, bytes):
@@ -264,10 +303,42 @@ class Connection(asyncio.Protocol):
             self._is_kept = False
         if not isinstance(body, bytes):
             self._begin_stream(response, body)
+        elif len(body) <= OWN_BYTES:
+            head = self._head(status, response.headers)
+            self._transport.write(head + body if body else head)
+            self._end_answer()
+        elif self._server.buffers.answers.take(body):
+            self._transport.write(self._head(status, response.headers))
+            self._send(body)
+        else:
+            name = next((value for header, value in response.headers if header == request_id.HEADER), "")
+            _access_log.info("no memory for the answer: 503", extra={"request_id": name})
+            problem = answer_for_http_error(ServerBusy())
+            self.respond(WireResponse(problem.status, headers_of(problem, name), problem.body))
+
+    def _send(self, content: bytes) -> None:
+        # Piece by piece: what the transport is given it may copy, and encrypt, for each client again.
+        self._answer = content
+        self._rest = memoryview(content)
+        self._send_rest()
+
+    def _send_rest(self) -> None:
+        while self._rest is not None and not self._is_paused:
+            self._transport.write(self._rest[:OWN_BYTES])
+            self._rest = self._rest[OWN_BYTES:] if len(self._rest) > OWN_BYTES else None
+        if self._rest is not None or self._answer is None:
             return
-        head = self._head(status, response.headers)
-        self._transport.write(head + body if body else head)
-        self._end_answer()
+        self._let_go_of_answer()
+        if self._stream is None:
+            self._end_answer()
+        else:
+            self._go_on_with_stream()
+
+    def _let_go_of_answer(self) -> None:
+        self._rest = None
+        if self._answer is not None:
+            self._server.buffers.answers.give_back(self._answer)
+            self._answer = None
 
     def _begin_stream(self, response: WireResponse, stream: WireStream) -> None:
         headers = response.headers
@@ -298,8 +369,18 @@ class Connection(asyncio.Protocol):
                 self._transport.write(b"0\r\n\r\n")
             self._end_answer()
             return
-        if part:
-            self._transport.write(b"%x\r\n%b\r\n" % (len(part), part) if self._is_chunking else part)
+        framed = b"%x\r\n%b\r\n" % (len(part), part) if self._is_chunking and part else part
+        if len(framed) <= OWN_BYTES:
+            if framed:
+                self._transport.write(framed)
+            self._go_on_with_stream()
+        elif self._server.buffers.answers.take(framed):
+            self._send(framed)
+        else:
+            self.abort()
+
+    def _go_on_with_stream(self) -> None:
+        self._unsent = 0  # each part has its own time
         self._is_due = True
         self._loop.call_soon(self._pull)  # others have their turn first
 
@@ -318,8 +399,10 @@ class Connection(asyncio.Protocol):
         self._is_answering = False
         self._pending = None
         self.last_used = self._loop.time()
-        if not self._is_paused:
-            self._reservation.hold(0)
+        if self._received.taken:
+            self._received.hold(0)
+        if self._bodies.taken:
+            self._bodies.hold(0)
         if not self._is_kept:
             self._hang_up()
         elif not self._is_advancing and (self._reader.has_begun or self._is_ended_by_client or self._is_unread):
@@ -327,6 +410,7 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, fault: HttpError, head: Head | None) -> None:
         # What follows may be the rest of this request or the next one: nobody can tell.
+        self._open = None
         problem = answer_for_http_error(fault)
         request = request_id.sound_or_new("" if head is None else head.fields.get("X-Request-Id", ""))
         _access_log.info("refused before it could be routed: %d", problem.status, extra={"request_id": request})
@@ -342,10 +426,6 @@ class Connection(asyncio.Protocol):
         else:
             # To close at once would reset the connection where something is unread, and the answer would be lost too.
             self._transport.write_eof()
-
-    def _hold_unsent(self) -> None:
-        if self._is_paused and not self._reservation.hold(self._transport.get_write_buffer_size()):
-            self.abort()
 
 
 @lru_cache(maxsize=2)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any, Protocol
 
-from ..wire.message import PendingAnswer, WireRequest, WireResponse
-from .buffer_budget import BufferBudget
+from ..wire.application import OpenRequest, RunAside
+from ..wire.message import WireRequest
+from .buffer_budget import Buffers
 from .tls import Tls
 
 
@@ -19,7 +19,9 @@ class ConnectionServer(Protocol):
     max_body_bytes: int
     socket_seconds: int
     request_seconds: int
-    buffer_budget: BufferBudget
+    buffers: Buffers
+    run_aside: RunAside
+    """Runs in a thread what may block."""
     connections: set[Any]
     """Those that are open: each adds itself, and takes itself off."""
 
@@ -27,5 +29,5 @@ class ConnectionServer(Protocol):
     def keeps_connections(self) -> bool:
         """Whether a connection may stay open after its answer."""
 
-    def begin(self, request: WireRequest, respond: Callable[[WireResponse], object]) -> PendingAnswer:
-        """Have a request answered; `respond` is called with the answer, be it before this returns."""
+    def open(self, request: WireRequest) -> OpenRequest:
+        """Have a request judged by its head, before anything is done about its body."""

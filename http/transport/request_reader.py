@@ -6,21 +6,30 @@ from ..wire.chunked import ChunkedBody
 from ..wire.errors import ContentTooLarge, HttpError, MalformedRequest, TruncatedBody
 from ..wire.request_head import Head, find_end, read_head
 
+SKIPPED_BYTES = 64 * 1024
+"""A body that nobody wants is read over where it is no longer than this; beyond, the connection is given up."""
+
 
 class RequestReader:
     """What has come over a connection, cut into requests.
 
-    Args:
-        max_body_bytes: what is taken of a body at the most.
+    `read_head`, `expect_body`, and `read_body` until it is there: in between the head can be judged, before anything of
+    the body is asked for or kept.
     """
 
-    def __init__(self, max_body_bytes: int) -> None:
-        self._max_body_bytes = max_body_bytes
+    __slots__ = ("_body", "_chunks", "_is_skipping", "_looked_at", "_received", "_skipped", "head", "is_lost")
+
+    def __init__(self) -> None:
         self._received: bytes | bytearray = b""
         self._looked_at = 0
         self._chunks: ChunkedBody | None = None
+        self._body: bytes | None = None
+        self._is_skipping = False
+        self._skipped = 0
         self.head: Head | None = None
-        """Of the request that comes, where it is there before the body is."""
+        """Of the request whose body comes."""
+        self.is_lost = False
+        """Whether nobody can tell where the next request begins."""
 
     @property
     def has_begun(self) -> bool:
@@ -48,45 +57,96 @@ class RequestReader:
         else:
             self._received = bytearray(self._received) + data
 
-    def next(self) -> tuple[Head, bytes | bytearray | None] | None:
-        """The head and the body of the next request; None while they have not come as a whole.
+    def read_head(self) -> Head | None:
+        """The head of the next request; None while it has not come as a whole.
+
+        Raises:
+            HttpError: there is something wrong with it, so that nobody can tell what follows.
+        """
+        # RFC 9112 §2.2: some clients send an empty line after a body.
+        if self._received[:2] == b"\r\n":
+            self._received = self._received[2:]
+        end = find_end(self._received, self._looked_at)
+        if not end:
+            self._looked_at = len(self._received)
+            return None
+        self._looked_at = 0
+        self.head = head = read_head(bytes(self._received[:end]))
+        self._received = self._received[end:]
+        return head
+
+    def expect_body(self, max_bytes: int) -> None:
+        """Say what is to become of the body whose head was read.
+
+        Args:
+            max_bytes: what is taken of it at the most; 0 where it is not wanted: it is read over if it is short, and
+                given up if it is long, or not sent before it is asked for.
+
+        Raises:
+            ContentTooLarge: it says itself that it has more.
+        """
+        head = self.head
+        assert head is not None
+        self._is_skipping = not max_bytes
+        if head.is_chunked:
+            self._chunks = ChunkedBody(max_bytes or SKIPPED_BYTES)
+            self.is_lost = self._is_skipping and head.is_asking and not self._received
+        elif self._is_skipping:
+            self._skipped = head.length or 0
+            is_here = len(self._received) >= self._skipped
+            self.is_lost = not is_here and (head.is_asking or self._skipped > SKIPPED_BYTES)
+        elif head.length is not None and head.length > max_bytes:
+            raise ContentTooLarge(f"The body has {head.length} bytes; {max_bytes} are taken at the most.")
+
+    def read_body(self) -> bool:
+        """Whether the body is there as a whole; `take_body` gives it then.
 
         Raises:
             HttpError: there is something wrong with it, so that nobody can tell what follows.
         """
         head = self.head
-        if head is None:
-            # RFC 9112 §2.2: some clients send an empty line after a body.
-            if self._received[:2] == b"\r\n":
-                self._received = self._received[2:]
-            end = find_end(self._received, self._looked_at)
-            if not end:
-                self._looked_at = len(self._received)
-                return None
-            self._looked_at = 0
-            self.head = head = read_head(bytes(self._received[:end]))
-            self._received = self._received[end:]
-            if head.is_chunked:
-                self._chunks = ChunkedBody(self._max_body_bytes)
-            elif head.length is not None and head.length > self._max_body_bytes:
-                raise ContentTooLarge(
-                    f"The body has {head.length} bytes; {self._max_body_bytes} are taken at the most."
-                )
-        body: bytes | bytearray | None = None
+        assert head is not None
         if self._chunks is not None:
-            if not isinstance(self._received, bytearray):
-                self._received = bytearray(self._received)
-            if not self._chunks.take(self._received):
-                return None
-            body = self._chunks.content
-            self._chunks = None
-        elif head.length is not None:
-            if len(self._received) < head.length:
-                return None
-            body = self._received[: head.length]
-            self._received = self._received[head.length :]
+            return self.is_lost or self._read_chunks(self._chunks)
+        if self._skipped:
+            return self.is_lost or self._skip()
+        length = head.length
+        if length is not None and not self._is_skipping:
+            received = self._received
+            if len(received) < length:
+                return False
+            if len(received) == length:
+                self._body, self._received = bytes(received), b""
+            else:
+                self._body, self._received = bytes(received[:length]), received[length:]
+        return True
+
+    def take_body(self) -> bytes | None:
+        """The body that has been read; None where none was announced, or wanted. What follows is the next request."""
         self.head = None
-        return head, body
+        body, self._body = self._body, None
+        return body
+
+    def _read_chunks(self, chunks: ChunkedBody) -> bool:
+        if not isinstance(self._received, bytearray):
+            self._received = bytearray(self._received)
+        try:
+            if not chunks.take(self._received):
+                return False
+        except ContentTooLarge:
+            if not self._is_skipping:
+                raise
+            self.is_lost = True  # nobody waits for the end of what nobody wants
+        if not self._is_skipping:
+            self._body = bytes(chunks.content)
+        self._chunks = None
+        return True
+
+    def _skip(self) -> bool:
+        part = min(self._skipped, len(self._received))
+        self._received = self._received[part:]
+        self._skipped -= part
+        return not self._skipped
 
     def end(self) -> HttpError | None:
         """The client sends nothing more: what is wrong with that, if it is within a request."""

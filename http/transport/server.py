@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...store.domain.errors import InvalidConfiguration, OrdermillError
 from ..config import ServerConfig
-from ..wire.application import LoopApplication, RunAside
-from ..wire.message import PendingAnswer, WireRequest, WireResponse
+from ..wire.application import LoopApplication, OpenRequest, RunAside
+from ..wire.message import WireRequest
 from .bounded_log import BoundedLog
-from .buffer_budget import BufferBudget
+from .buffer_budget import Buffers
 from .connection import Connection
 from .forks import keep_from_children
+from .handshakes import Handshakes
 from .loops import new_event_loop
 from .tls import Tls
 from .tuning import GRACE_SECONDS, connections_allowed
@@ -30,10 +31,9 @@ from .wsgi import WsgiCall
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-_BODIES_AT_ONCE = 16
 _CONNECTION_BACKLOG = 4096
 _SEND_BUFFER_BYTES = 64 * 1024
-_ACCEPTED_AT_ONCE = 256
+_ACCEPTED_AT_ONCE = 64
 _ROOM = 16
 _ACCEPT_AGAIN_SECONDS = 0.1
 _CHECK_SECONDS = 0.25
@@ -70,12 +70,14 @@ class HttpServer:
         self.request_seconds = config.request_seconds
         self.max_connections = connections_allowed()
         """Beyond that, those that were silent longest make room."""
-        self.buffer_budget = BufferBudget(_BODIES_AT_ONCE * config.max_body_bytes)
+        self.buffers = Buffers.of(config.max_body_bytes)
         self.connections: set[Connection] = set()
         """Those that are open."""
         self.wake_ups = WakeUps()
         """For other threads that have something to do in the loop."""
         self.loop: asyncio.AbstractEventLoop
+        self.run_aside: RunAside
+        """Runs in a thread what may block."""
         self.ready = False
         """Whether requests are taken."""
         self._errors = BoundedLog(_log)
@@ -129,7 +131,11 @@ class HttpServer:
         self._mounts = sorted(map(self._mount, self._apps), key=lambda mount: -len(mount.path))
         assert not self._mounts[-1].path, "mount one at the root: it answers what no other does"
         self._workers = Workers(self._config.threads, self.wake_ups)
+        self.run_aside = self._workers.run
         self.loop = loop = new_event_loop()
+        self._handshakes = Handshakes(loop, self._begin_opening, self.socket_seconds)
+        if self.tls is not None:
+            self.tls.may_say_hello = self._handshakes.may_say_hello
         try:
             loop.set_exception_handler(self._note_error)
             self.wake_ups.attach(loop)
@@ -139,6 +145,7 @@ class HttpServer:
             loop.run_forever()
         finally:
             self.ready = False
+            self._handshakes.close()
             self._workers.close()
             self._socket.close()
             loop.close()
@@ -166,17 +173,17 @@ class HttpServer:
         """Whether a connection may stay open after its answer."""
         return not self._is_stopping and len(self.connections) <= self._config.max_idle_connections
 
-    def begin(self, request: WireRequest, respond: Callable[[WireResponse], object]) -> PendingAnswer:
-        """Have a request answered; `respond` is called with the answer, be it before this returns."""
+    def open(self, request: WireRequest) -> OpenRequest:
+        """Have a request judged by its head, before anything is done about its body."""
         for mount in self._mounts:
             if request.path.startswith(mount.path) and request.path[len(mount.path) :][:1] in ("", "/"):
                 break
-        return mount.begin(request, respond, self._workers.run)
+        return mount.open(request)
 
     def _mount(self, path: str) -> _Mount:
         app = self._apps[path]
         if isinstance(app, LoopApplication):
-            return _Mount(path, app.begin)
+            return _Mount(path, app.open)
         return _Mount(path, partial(WsgiCall, app, path, (*self.address, "http" if self.tls is None else "https")))
 
     # In the loop.
@@ -186,7 +193,7 @@ class HttpServer:
             self.loop.add_reader(listening, self._accept_some, listening)
 
     def _accept_some(self, listening: socket.socket) -> None:
-        room = self.max_connections - len(self.connections) - len(self._opening)
+        room = self.max_connections - len(self.connections) - len(self._opening) - len(self._handshakes)
         if room < _ROOM:
             self._make_room()
         try:
@@ -196,9 +203,11 @@ class HttpServer:
                 except (BlockingIOError, ConnectionAbortedError, InterruptedError):
                     return
                 keep_from_children(accepted)
-                task = self.loop.create_task(self._open(accepted))
-                self._opening.add(task)
-                task.add_done_callback(self._opening.discard)
+                if self.tls is None:
+                    self._begin_opening(accepted)
+                else:
+                    accepted.setblocking(False)
+                    self._handshakes.add(accepted)
         except Exception as error:
             self._errors.error("cannot accept connections for a moment", error)
             if isinstance(error, OSError) and error.errno in _EXHAUSTED:
@@ -206,6 +215,11 @@ class HttpServer:
             # Whoever waits to be accepted makes the socket readable all the time.
             self.loop.remove_reader(listening)
             self.loop.call_later(_ACCEPT_AGAIN_SECONDS, self._accept, listening)
+
+    def _begin_opening(self, accepted: socket.socket) -> None:
+        task = self.loop.create_task(self._open(accepted))
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
 
     async def _open(self, accepted: socket.socket) -> None:
         secure: dict[str, Any] = {}
@@ -224,12 +238,14 @@ class HttpServer:
             self._errors.error("cannot open a connection", error)
 
     def _make_room(self) -> None:
+        self._handshakes.drop_oldest(_ROOM)
         waiting = [connection for connection in self.connections if connection.is_waiting]
         for connection in sorted(waiting, key=lambda connection: connection.last_used)[:_ROOM]:
             connection.abort()
 
     def _check(self) -> None:
         now = self.loop.time()
+        self._handshakes.drop_late(now)
         for connection in list(self.connections):
             try:
                 connection.check(now)
@@ -246,7 +262,9 @@ class HttpServer:
                 connection.close()
             else:
                 connection.end_stream()
-        if (not self.connections and not self._opening) or now >= self._ends_at + 1:
+        if now >= self._ends_at:
+            self._handshakes.drop_late(math.inf)
+        if not (self.connections or self._opening or len(self._handshakes)) or now >= self._ends_at + 1:
             self.loop.stop()
         else:
             self.loop.call_later(_CHECK_AT_THE_END_SECONDS, self._check)
@@ -267,7 +285,7 @@ class _Mount(NamedTuple):
     """An application, and where it is."""
 
     path: str
-    begin: Callable[[WireRequest, Callable[[WireResponse], object], RunAside], PendingAnswer]
+    open: Callable[[WireRequest], OpenRequest]
     """See `LoopApplication`."""
 
 

@@ -30,14 +30,21 @@ class Tls:
         self.context = _read(*files)
         """For every connection; which certificate it shows is chosen with each handshake."""
         self.context.sni_callback = self._choose
+        self.may_say_hello: Callable[[], bool] = lambda: True
+        """Asked before a hello is answered, which takes long; one that may not is refused."""
 
     def trouble(self) -> tuple[str, ...]:
         """Why the certificate does not follow its files at present, in words for people; empty while it does."""
         self._current.get()
         return self._current.trouble
 
-    def _choose(self, connection: ssl.SSLSocket | ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+    def _choose(
+        self, connection: ssl.SSLSocket | ssl.SSLObject, _name: str | None, _context: ssl.SSLContext
+    ) -> int | None:
+        if not self.may_say_hello():
+            return ssl.ALERT_DESCRIPTION_INTERNAL_ERROR
         connection.context = self._current.get()
+        return None
 
 
 def _read(certificate: Path, private_key: Path) -> ssl.SSLContext:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -31,28 +32,26 @@ class WsgiCall:
         mounted_at: the path that it is mounted at.
         server: host and port, and `http` or `https`.
         request: what is asked.
-        respond: called in the loop with the answer.
-        aside: runs it in a thread.
     """
 
+    max_body_bytes = 64 * 1024
+    """Whoever sends it has not been asked who it is: this is enough for a form."""
+
     def __init__(
-        self,
-        app: WSGIApplication,
-        mounted_at: str,
-        server: tuple[str, int, str],
-        request: WireRequest,
-        respond: Callable[[WireResponse], object],
-        aside: RunAside,
+        self, app: WSGIApplication, mounted_at: str, server: tuple[str, int, str], request: WireRequest
     ) -> None:
         self._app = app
         self._request = request
         self._mounted_at = mounted_at
         self._server = server
         self._has_gone = False
+
+    def begin(self, content: bytes | None, respond: Callable[[WireResponse], object], aside: RunAside) -> None:
+        """Have it answered; see `OpenRequest`."""
         try:
-            aside(self._run, respond)
+            aside(partial(self._run, content), respond)
         except ServerBusy as error:
-            respond(_problem(request, answer_for_http_error(error)))
+            respond(_problem(self._request, answer_for_http_error(error)))
 
     def hurry(self) -> None:
         """Nothing: it takes the time that it takes."""
@@ -64,11 +63,11 @@ class WsgiCall:
     def check(self) -> None:
         """Nothing: it is up to the application."""
 
-    def _run(self) -> WireResponse:
+    def _run(self, content: bytes | None) -> WireResponse:
         if self._has_gone:
             return WireResponse(HTTPStatus.SERVICE_UNAVAILABLE, (), b"")  # which nobody gets
         try:
-            return call(self._app, environ_of(self._request, self._mounted_at, *self._server))
+            return call(self._app, environ_of(self._request, content, self._mounted_at, *self._server))
         except Exception:
             _log.exception("unexpected error in the application at %s", self._mounted_at or "/")
             return _problem(self._request, UNEXPECTED)

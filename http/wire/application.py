@@ -25,15 +25,25 @@ class RunAside(Protocol):
         """
 
 
+class OpenRequest(PendingAnswer, Protocol):
+    """A request whose head was judged. Nothing is pending before it begins."""
+
+    max_body_bytes: int
+    """What is wanted of its body at the most; 0 where the answer is the same whatever is in it."""
+
+    def begin(self, content: bytes | None, respond: Callable[[WireResponse], object], aside: RunAside) -> None:
+        """Begin to answer it.
+
+        Args:
+            content: its body; None where none was sent, or wanted.
+            respond: called in the loop with the answer, be it before this returns.
+            aside: for what may block.
+        """
+
+
 @runtime_checkable
 class LoopApplication(Protocol):
     """An application that does not block, and so is called in the loop."""
 
-    def begin(self, request: WireRequest, respond: Callable[[WireResponse], object], aside: RunAside) -> PendingAnswer:
-        """Begin to answer a request.
-
-        Args:
-            request: it.
-            respond: called in the loop with the answer, be it before this returns.
-            aside: for what may block.
-        """
+    def open(self, request: WireRequest) -> OpenRequest:
+        """Judge a request by its head: who sends it, and for what. Its body has not been asked for yet."""

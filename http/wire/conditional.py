@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 
+from .header_lists import read_list, unquote
+
 COMPRESSED_FROM = 1024
 """Bodies below so many bytes are sent as they are: hardly any of them would fit into fewer packets."""
 
@@ -22,7 +24,7 @@ def matches(if_none_match: str, tag: str) -> bool:
     if if_none_match.strip() == "*":
         return True
     opaque = tag.removeprefix("W/")
-    return any(candidate.strip().removeprefix("W/") == opaque for candidate in if_none_match.split(","))
+    return any(element.value.removeprefix("W/") == opaque for element in read_list(if_none_match))
 
 
 def compress(body: bytes, accept_encoding: str, packed: bytes | None = None) -> bytes | None:
@@ -33,7 +35,13 @@ def compress(body: bytes, accept_encoding: str, packed: bytes | None = None) -> 
         accept_encoding: the header, or the empty string.
         packed: the body as gzip, where that was made beforehand.
     """
-    return (packed or pack(body)) if _takes_gzip(accept_encoding) else None
+    return (packed or pack(body)) if takes_gzip(accept_encoding) else None
+
+
+def takes_gzip(accept_encoding: str) -> bool:
+    """Whether the client takes gzip, by its `Accept-Encoding`."""
+    weights = {element.value.lower(): element.weight for element in read_list(accept_encoding)}
+    return max(weights.get("gzip", weights.get("*", 0.0)), weights.get("x-gzip", 0.0)) > 0
 
 
 def pack(body: bytes) -> bytes:
@@ -49,28 +57,9 @@ def preferred_wait(prefer: str) -> int | None:
     Args:
         prefer: the header, or the empty string.
     """
-    for preference in prefer.split(","):
-        name, _, value = preference.partition(";")[0].partition("=")
-        seconds = value.strip().strip('"')
+    for preference in read_list(prefer):
+        name, _, value = preference.value.partition("=")
+        seconds = unquote(value.strip())
         if name.strip().lower() == "wait" and seconds.isascii() and seconds.isdecimal() and len(seconds) < 10:
             return int(seconds)
     return None
-
-
-def _takes_gzip(accept_encoding: str) -> bool:
-    weights: dict[str, float] = {}
-    for element in accept_encoding.lower().split(","):
-        coding, *parameters = (part.strip() for part in element.split(";"))
-        weights[coding] = _weight(parameters)
-    return max(weights.get("gzip", weights.get("*", 0.0)), weights.get("x-gzip", 0.0)) > 0
-
-
-def _weight(parameters: list[str]) -> float:
-    for parameter in parameters:
-        name, _, value = parameter.partition("=")
-        if name.strip() == "q":
-            try:
-                return float(value)
-            except ValueError:
-                return 0.0
-    return 1.0

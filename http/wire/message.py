@@ -9,7 +9,7 @@ import msgspec
 
 
 class WireRequest(msgspec.Struct, frozen=True, gc=False):
-    """A request that has come as a whole."""
+    """A request whose head has come; its body comes by itself."""
 
     method: str
     path: str
@@ -18,8 +18,6 @@ class WireRequest(msgspec.Struct, frozen=True, gc=False):
     """The part of the target behind the question mark, as it was sent."""
     fields: Mapping[str, str]
     """The header, by name as in `Content-Type`; fields that were repeated are joined by commas."""
-    body: bytes | bytearray | None = None
-    """None where none was announced."""
 
 
 class PendingAnswer(Protocol):

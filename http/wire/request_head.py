@@ -10,10 +10,13 @@ from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from .errors import HeadTooLarge, LengthRequired, MalformedRequest, MethodNotAllowed, TargetTooLong
+from .header_lists import MAX_ELEMENTS
 
 MAX_HEAD_BYTES = 32 * 1024
 MAX_TARGET_BYTES = 8 * 1024
 MAX_FIELDS = 100
+MAX_FIELD_BYTES = 8 * 1024
+"""Of all that a field says, where it is repeated too."""
 
 _REMEMBERED_HEADS = 256
 _REMEMBERED_BYTES = 1024
@@ -77,7 +80,9 @@ def find_end(received: bytes | bytearray, begin: int = 0) -> int:
             raise TargetTooLong(MAX_TARGET_BYTES)
         raise HeadTooLarge(f"The header is longer than {MAX_HEAD_BYTES} bytes.")
     # Do not wait for the rest of what is no HTTP: TLS on the wrong port, or lines without CR.
-    _check_text(received.removesuffix(b"\r"))
+    # What was looked at before is not looked at again: a head may come byte by byte.
+    begin -= received[max(0, begin - 1) : begin] == b"\r"
+    _check_text(received[begin:].removesuffix(b"\r"))
     return 0
 
 
@@ -188,9 +193,19 @@ def _read_lines(text: str) -> dict[str, str]:
             if name in _SINGLE:
                 raise MalformedRequest("The field is given more than once.", name)
             value = f"{fields[name]}, {value}"
+        if len(value) > MAX_ELEMENTS:
+            _check_size(name, value)
         fields[name] = value
     fields.pop(_IGNORED, None)
     return fields
+
+
+def _check_size(name: str, value: str) -> None:
+    # Not all that reads fields here is ours: what takes long for many of something must not get many.
+    if len(value) > MAX_FIELD_BYTES:
+        raise HeadTooLarge(f"The field {name} has more than {MAX_FIELD_BYTES} bytes.")
+    if value.count(",") + value.count(";") > MAX_ELEMENTS:
+        raise HeadTooLarge(f"The field {name} has more than {MAX_ELEMENTS} elements.")
 
 
 @lru_cache(maxsize=256)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -119,3 +122,30 @@ def test_the_request_is_named_in_the_history_that_it_caused(start_engine: StartE
     engine.drain(timeout=5)
 
     assert [step.request_id for step in engine.history("a")] == ["r-1", None, None]
+
+
+def test_keys_without_end_on_an_order_that_is_there_are_not_kept(start_engine: StartEngine, database: Path) -> None:
+    engine = start_engine()
+    submit(engine, make_order("a"), FIRST)
+    engine.submit(make_order("b"))
+
+    for number in range(50):
+        given = IdempotencyKey(f"more-{number}", "u-1", "a")
+        for order_id in ("a", "b"):
+            assert submit(engine, make_order(order_id), given) is Outcome.DUPLICATE
+        assert submit(engine, make_order("a", item_ids=("other",)), given) is Outcome.CONFLICT
+
+    with closing(sqlite3.connect(database)) as connection:
+        kept = connection.execute("SELECT key FROM idempotency_keys ORDER BY id").fetchall()
+    assert kept == [("k-1",), ("more-0",)]  # one for each order: the first that came with it
+
+
+def test_a_key_that_comes_with_something_new_is_kept_whatever_comes_with_it(start_engine: StartEngine) -> None:
+    engine = start_engine()
+    submit(engine, make_order("a"), FIRST)
+    given = IdempotencyKey("k-2", "u-1", "both")
+
+    engine.begin_submit([make_order("a"), make_order("b")], Cause("r-1"), given).get(timeout=5)
+
+    with pytest.raises(IdempotencyKeyReused):
+        submit(engine, make_order("c"), given._replace(fingerprint="other"))

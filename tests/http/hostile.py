@@ -167,9 +167,11 @@ class Normal:
         port: of the server.
         clients: how many.
         wrong: where answers go that are not the right ones.
+        lines: of the header of each request besides, as they are sent.
     """
 
-    def __init__(self, port: int, clients: int, wrong: list[str]) -> None:
+    def __init__(self, port: int, clients: int, wrong: list[str], lines: bytes = b"") -> None:
+        self._lines = lines
         self._port = port
         self._clients = clients
         self._wrong = wrong
@@ -186,9 +188,9 @@ class Normal:
                 order_id = f"o-{next(self._numbers)}"
                 order = {"order_id": order_id, "user_id": "u-1", "item_ids": ["sku-1"], "total_amount": "19.99"}
                 body = json.dumps(order).encode()
-                head = b"POST /orders HTTP/1.1\r\n" + _HEAD + b"Content-Length: %d\r\n\r\n" % len(body)
+                head = b"POST /orders HTTP/1.1\r\n" + _HEAD + self._lines + b"Content-Length: %d\r\n\r\n" % len(body)
                 await ask(reader, writer, head + body, b"HTTP/1.1 201 ", order_id)
-                head = b"GET /orders/%b HTTP/1.1\r\nHost: localhost\r\n\r\n" % order_id.encode()
+                head = b"GET /orders/%b HTTP/1.1\r\nHost: localhost\r\n%b\r\n" % (order_id.encode(), self._lines)
                 await ask(reader, writer, head, b"HTTP/1.1 200 ", order_id)
             writer.close()
 
@@ -217,7 +219,8 @@ class Normal:
 
 
 @contextmanager
-def _server(folder: Path, options: list[str], wrong: list[str]) -> Iterator[int]:
+def serving(folder: Path, options: list[str], wrong: list[str]) -> Iterator[tuple[int, int]]:
+    """A server; its port, and the id of its process."""
     command = [sys.executable, "-m", "ordermill.http", "serve", "--db", str(folder / "orders.db"), "--port", "0"]
     command += ["--simulate-seconds", "0", "--max-backlog", "10000000", *options]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ORDERMILL_")}
@@ -232,7 +235,7 @@ def _server(folder: Path, options: list[str], wrong: list[str]) -> Iterator[int]
             found = _READY.match(line := process.stdout.readline())
             if found is None:
                 raise RuntimeError(f"the server did not start: {line}")
-            yield int(found[1])
+            yield int(found[1]), process.pid
             process.terminate()
             if (code := process.wait(timeout=_SECONDS)) != 0:
                 wrong.append(f"the server ended with exit code {code}")
@@ -271,7 +274,7 @@ def run_hostile(folder: Path, hostile: int, clients: int, seconds: float, option
         options: of the server.
     """
     verdict = Verdict(hostile, clients)
-    with _server(folder, options, verdict.wrong) as port:
+    with serving(folder, options, verdict.wrong) as (port, _):
         normal = Normal(port, clients, verdict.wrong)
         asyncio.run(normal.serve(orders=_ORDERS))  # so that there is something to list
         verdict.alone = asyncio.run(normal.serve(seconds))

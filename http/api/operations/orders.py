@@ -166,7 +166,7 @@ SUBMIT = Operation(
         ),
     ),
     problems=(_FAULTY, OrderConflict("o-1"), *_SENDING),
-    remark=f"A body has {MAX_ORDER_BYTES // 1024**2} MiB at the most.",
+    remark=f"A body has {MAX_ORDER_BYTES // 1024} KiB at the most.",
 )
 SUBMIT_BULK = Operation(
     "submitOrders",

@@ -124,7 +124,7 @@ def test_neither_key_nor_order_is_sent_on_to_another_server(
     redirecting.status = status  # type: ignore[attr-defined]  # ours
     server = Server(f"http://127.0.0.1:{redirecting.server_port}", "om_1_secret")
     came: list[object] = []
-    monkeypatch.setattr(client.server, "begin", lambda request, _: came.append(request))
+    monkeypatch.setattr(client.server, "open", came.append)
 
     for ask in (lambda: server.get("orders"), lambda: server.post("orders", body=b"{}")):
         with pytest.raises(ServerRefused, match=r"sends on to http://localhost:.*, where nothing is sent"):

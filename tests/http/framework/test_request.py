@@ -31,11 +31,11 @@ INPUTS = Inputs(Query, Headers, Body({"application/json": BodyFormat(list, [], m
 
 
 def wire(query: str = "", **fields: str) -> WireRequest:
-    return WireRequest("POST", "/orders/o-1", query, {"Content-Type": "application/json", **fields}, b"[1]")
+    return WireRequest("POST", "/orders/o-1", query, {"Content-Type": "application/json", **fields})
 
 
 def test_what_the_operation_declares_is_read() -> None:
-    request = Request[Query, Headers, list[int]](wire("limit=3", **{"If-Match": '"a"'}), {"order_id": "o-1"})
+    request = Request[Query, Headers, list[int]](wire("limit=3", **{"If-Match": '"a"'}), b"[1]", {"order_id": "o-1"})
 
     request.read(INPUTS)
 
@@ -45,7 +45,7 @@ def test_what_the_operation_declares_is_read() -> None:
 
 
 def test_what_is_left_out_has_its_default() -> None:
-    request = Request[Query, Headers, list[int]](wire(), {})
+    request = Request[Query, Headers, list[int]](wire(), b"[1]", {})
 
     request.read(INPUTS)
 
@@ -55,16 +55,16 @@ def test_what_is_left_out_has_its_default() -> None:
 def test_a_request_to_a_route_without_an_operation_takes_nothing() -> None:
     route = Route("GET", "/", lambda request: Response(repr(request.body).encode()), PUBLIC)
 
-    assert route.answer(Request(wire(), {})).body == b"None"
+    assert route.answer(Request(wire(), b"[1]", {})).body == b"None"
     with pytest.raises(InvalidParameter, match="known: none"):
-        Request(wire("limit=3"), {}).read(NOTHING)
+        Request(wire("limit=3"), b"[1]", {}).read(NOTHING)
 
 
 def test_the_body_is_let_go_of_when_the_handler_has_returned() -> None:
     seen = []
     operation = Operation("send", Tag.ORDERS, INPUTS, results=())
     route = Route("POST", "/", lambda request: (seen.append(request.body), Response(b""))[1], PUBLIC, operation)
-    request = Request[Query, Headers, list[int]](wire(), {})
+    request = Request[Query, Headers, list[int]](wire(), b"[1]", {})
 
     route.answer(request)
 

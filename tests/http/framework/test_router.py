@@ -69,7 +69,7 @@ def router() -> Router:
 def test_a_path_leads_to_its_handler(router: Router, method: str, path: str, found: str, order_id: str) -> None:
     route, parameters = router.find(method, path)
 
-    assert route.handler(Request(WireRequest(method, path, "", {}), parameters)).body == found.encode()
+    assert route.handler(Request(WireRequest(method, path, "", {}), None, parameters)).body == found.encode()
     assert parameters.get("order_id", "") == order_id
 
 

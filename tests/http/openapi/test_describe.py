@@ -69,11 +69,11 @@ def test_the_description_is_served_as_it_is_made(client: Client) -> None:
 
 
 def test_the_limit_of_an_order_is_written_down_and_kept(client: Client, order: Callable[..., dict[str, Any]]) -> None:
-    assert "A body has 1 MiB at the most." in DOCUMENT["paths"]["/orders"]["post"]["description"]
+    assert "A body has 64 KiB at the most." in DOCUMENT["paths"]["/orders"]["post"]["description"]
     body = json.dumps(order())
 
-    assert client.post_text(body + " " * (2**20 - len(body))).status == 201
-    assert client.post_text(body + " " * (2**20 - len(body) + 1)).status == 413
+    assert client.post_text(body + " " * (2**16 - len(body))).status == 201
+    assert client.post_text(body + " " * (2**16 - len(body) + 1)).status == 413
 
 
 @pytest.mark.parametrize("document", [DOCUMENT, GUARDED], ids=["open", "guarded"])
@@ -133,7 +133,8 @@ def test_a_call_is_described_whole(path: str, method: str, operation: Tree) -> N
     assert operation["summary"]
     assert operation["tags"][0] in {tag["name"] for tag in DOCUMENT["tags"]}
     assert any(status.startswith("2") for status in operation["responses"])
-    assert {"400", "408", "411", "413", "414", "422", "431", "500", "503"} <= operation["responses"].keys()
+    assert {"400", "408", "411", "414", "422", "431", "500", "503"} <= operation["responses"].keys()
+    assert ("413" in operation["responses"]) is ("requestBody" in operation)
     assert NAME in {parameter["name"] for parameter in operation["parameters"]}
     assert all(NAME in response["headers"] for response in operation["responses"].values())
     assert ("404" in operation["responses"]) == ("{" in path)

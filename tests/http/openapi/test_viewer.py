@@ -102,3 +102,31 @@ def test_a_file_that_is_packed_is_the_same(client: Client) -> None:
     assert packed.headers["Content-Encoding"] == "gzip"
     assert gzip.decompress(packed.body) == plain.body
     assert len(packed.body) < len(plain.body) / 2
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_a_file_that_the_client_has_is_not_sent_again(client: Client, path: str) -> None:
+    tag = client.get(path).headers["ETag"]
+
+    reply = client.get(path, **{"If-None-Match": f'"other", {tag}'})
+
+    assert (reply.status, reply.body, reply.headers["ETag"]) == (304, b"", tag)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"Accept-Encoding": "gzip;q=much"},
+        {"Accept-Encoding": ',"' * 99},
+        {"If-None-Match": '";' * 99},
+        {"If-None-Match": "*", "Accept-Encoding": "gzip"},
+        {"X-Name": "=?a?q?x?="},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "POST"])
+def test_no_header_disturbs_a_file(client: Client, method: str, fields: dict[str, str]) -> None:
+    reply = client.send(method, "/docs", headers=fields)
+
+    assert reply.status == {"OPTIONS": 204, "POST": 405}.get(method, 304 if "*" in fields.values() else 200)
+    assert "Content-Encoding" not in reply.headers or method in ("GET", "HEAD")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ordermill.http.transport.buffer_budget import OWN_BYTES, BufferBudget
+from ordermill.http.transport.buffer_budget import OWN_BYTES, BufferBudget, SharedBudget
 from ordermill.http.transport.tuning import allow_connections
 
 if TYPE_CHECKING:
@@ -120,27 +120,45 @@ def test_answers_that_are_not_read_do_not_hold_up_others_and_are_whole_at_last(f
                 assert (status, len(json.loads(body)["orders"])) == (200, 1000)
 
 
-def test_answers_that_are_not_read_are_held_only_as_far_as_memory_goes(full: Client) -> None:
-    full.server.buffer_budget = BufferBudget(0)
+def test_an_answer_for_which_there_is_no_memory_is_refused_before_its_first_byte(full: Client) -> None:
+    full.server.buffers = full.server.buffers._replace(answers=(answers := SharedBudget(300_000)))
     with ExitStack() as stack:
-        unread = listen_small(full, stack)
-        unread.sendall(LISTING)
-        full.get("/healthz")  # by then it is open
-        (its_end,) = (
-            end for end in full.server.connections if end._transport.get_extra_info("peername") == unread.getsockname()
-        )
-        unread.sendall(3 * LISTING)
-        while its_end in full.server.connections:  # until the server has given it up
+        slow = listen_small(full, stack)
+        slow.sendall(LISTING)
+        while answers.free > 100_000:  # until it is answered, and does not read
             full.get("/healthz")
 
-        answers = read_all(unread)
-        assert answers.count(b"HTTP/1.1 200 OK") < 4
-        assert not answers.endswith(b'"next_cursor":null}')  # it is cut off, and whoever reads it can tell
-        assert full.get("/orders?limit=100").status == 200
+        reply = full.get("/orders?limit=1000")
+        assert (reply.status, reply.json["type"]) == (503, "urn:ordermill:problem:busy")
+        assert reply.headers["Retry-After"] == "1"
+        assert full.get("/orders?limit=10").status == 200  # for which none is needed
+
+        status, body = read_answer(slow)
+        assert (status, len(json.loads(body)["orders"])) == (200, 1000)
+    assert full.get("/orders?limit=1000").status == 200
+    assert answers.free == 300_000
+
+
+def test_an_answer_that_many_get_is_in_memory_once(client: Client) -> None:
+    whole = client.get("/docs/swagger.js").body
+    client.server.buffers = client.server.buffers._replace(answers=(answers := SharedBudget(len(whole))))
+    with ExitStack() as stack:
+        for _ in range(20):
+            slow = listen_small(client, stack)
+            slow.sendall(b"GET /docs/swagger.js HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert slow.recv(12, socket.MSG_WAITALL) == b"HTTP/1.1 200"
+        assert client.get("/docs/swagger.js").body == whole
+        assert answers.free == 0
+
+        unsent = sum(end._transport.get_write_buffer_size() for end in client.server.connections)
+        assert unsent < 20 * 3 * OWN_BYTES
+    while client.server.connections:
+        client.get("/healthz", Connection="close")
+    assert answers.free == len(whole)
 
 
 def test_large_bodies_are_taken_only_as_far_as_memory_goes(client: Client, order: MakeOrder) -> None:
-    client.server.buffer_budget = budget = BufferBudget(2 * OWN_BYTES)
+    client.server.buffers = client.server.buffers._replace(bodies=(budget := BufferBudget(2 * OWN_BYTES)))
     large = post(json.dumps([order()]).encode().ljust(3 * OWN_BYTES), b"/orders/bulk")
     with client.raw() as first, client.raw() as second:
         first.sendall(large[:-1])
@@ -220,7 +238,7 @@ def test_a_client_that_leaves_while_it_waits_gives_its_place_back_at_once(
     places = held.application._router.find("GET", "/orders/o-1").route.handler.__self__._waiting
 
     def wait_until_taken(places_left: int) -> None:
-        while places._value != places_left:
+        while places._free != places_left:
             assert held.get("/healthz").status == 200
 
     with held.raw() as first:
@@ -252,12 +270,11 @@ def test_a_client_that_sends_on_while_it_is_answered_is_not_read_without_bound(
         with suppress(TimeoutError):  # it is read no more
             while sent < 100_000_000:
                 sent += eager.send(HEALTH * 1000)
-        (its_end,) = (it for it in held.server.connections if it._is_answering)
+        (its_end,) = (it for it in held.server.connections if it._is_unread)
         assert its_end._reader.held < 1_000_000 < sent < 100_000_000
 
-        gate.release()
         eager.settimeout(20)
-        assert json.loads(read_answer(eager)[1])["status"] == "Completed"
+        assert json.loads(read_answer(eager)[1])["status"] == "Processing"  # who sends so much on does not wait
         for _ in range(100):
             assert read_answer(eager)[0] == 200
 

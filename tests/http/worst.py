@@ -1,0 +1,281 @@
+"""The ten worst things that are known, all at the same time, beside normal clients.
+
+`python tests/http/worst.py --seconds 300`: a real `ordermill serve` with keys, a process of strangers without one and
+of a caller whose key is good for its own user only, and normal clients that send orders and ask for them: first alone,
+then among the others, then alone again, when all that the others held has to be free.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import multiprocessing
+import re
+import socket
+import struct
+import tempfile
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from itertools import count
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from hostile import Normal, Service, serving
+
+from ordermill.http.security.api_keys import Role, create_key
+from ordermill.http.transport.tuning import allow_connections
+
+MAX_MEBIBYTES = 300
+"""Of the server, whatever is done to it."""
+MAX_P99_RATIO = 3.0
+"""How much later normal clients may be answered than when they are alone."""
+
+_CALM_SECONDS = 5
+_FREED_SECONDS = 10
+_PATIENCE_SECONDS = 60
+_ORDERS = 500
+_MEBIBYTE = 1024 * 1024
+_HOST = b"Host: localhost\r\nContent-Type: application/json\r\n"
+_UNKNOWN = b"{" + b",".join(b'"%x":1' % number for number in range(5_000)) + b"}\n"
+
+
+@dataclass
+class Verdict:
+    """What came of it."""
+
+    alone: Service | None = None
+    among: Service | None = None
+    p99_ratio: float = 0.0
+    mebibytes: dict[str, int] = field(default_factory=dict)
+    """Of the server: before, at the worst, and some seconds after."""
+    attacks: dict[str, int] = field(default_factory=dict)
+    """How often each was made."""
+    wrong: list[str] = field(default_factory=list)
+    """Answers to normal clients that were not the right ones, and what the server said was wrong."""
+
+
+class Attacker:
+    """Attacks a server, in a process of its own.
+
+    Args:
+        port: of the server.
+        key: good for the orders of one user.
+    """
+
+    def __init__(self, port: int, key: str) -> None:
+        self._port = port
+        self._key = b"Authorization: Bearer %b\r\n" % key.encode()
+        self._numbers = count()
+
+    async def make_it_split(self) -> None:
+        """1: headers that some readers take seconds for."""
+        for path, name in ((b"/metrics", b"Accept"), (b"/docs", b"Accept-Encoding"), (b"/docs", b"Cookie")):
+            await self._ask(b"GET %b HTTP/1.1\r\nHost: localhost\r\n%b: %b\r\n\r\n" % (path, name, b',"' * 4_000))
+
+    async def send_without_a_key(self) -> None:
+        """2: large bodies, one after the other."""
+        head = b"POST /orders/bulk HTTP/1.1\r\n" + _HOST + b"Content-Length: %d\r\n\r\n" % (16 * _MEBIBYTE)
+        await self._ask(head + b" " * (2 * _MEBIBYTE))
+
+    async def send_to_nowhere(self) -> None:
+        """3: bodies for what there is not, in chunks."""
+        head = b"POST /nothing HTTP/1.1\r\n" + _HOST + b"Transfer-Encoding: chunked\r\n\r\n"
+        await self._ask(head + b"1\r\na\r\n" * 50_000)
+
+    async def never_end_a_head(self) -> None:
+        """4: as much of a head as is taken, and nothing after it."""
+        await self._ask(b"GET / HTTP/1.1\r\nHost: localhost\r\n" + (b"X: " + b"a" * 1_000 + b"\r\n") * 30)
+
+    async def never_read(self) -> None:
+        """5: the largest file there is, again and again, and no look at it."""
+        with socket.socket() as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(connection, ("127.0.0.1", self._port))
+            await loop.sock_sendall(connection, b"GET /docs/swagger.js HTTP/1.1\r\nHost: localhost\r\n\r\n" * 4)
+            await asyncio.sleep(20)
+
+    async def send_unknown_fields(self) -> None:
+        """6: a large bulk of what are no orders."""
+        await self._send(b"POST", b"/orders/bulk", _UNKNOWN * (8 * _MEBIBYTE // len(_UNKNOWN)), b"application/x-ndjson")
+
+    async def list_large_orders(self) -> None:
+        """7: lists of orders with many items."""
+        await self._send(b"GET", b"/orders?limit=1000")
+
+    async def wait_and_hang_up(self) -> None:
+        """8: waits, some of which are left."""
+        order_id = await self._submit(b"waits", [f"sku-{next(self._numbers)}"])
+        _, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        writer.write(b"GET /orders/%b?wait=30 HTTP/1.1\r\nHost: localhost\r\n%b\r\n" % (order_id, self._key))
+        await asyncio.sleep(1)
+        writer.close()
+
+    async def name_it_anew(self) -> None:
+        """9: one order again and again, each time with another idempotency key, and lists of what there is not."""
+        for _ in range(20):
+            await self._submit(b"same", ["sku-1"], b"Idempotency-Key: k-%d\r\n" % next(self._numbers), b"same")
+        await self._send(b"GET", b"/orders?status=Pending")
+
+    async def reset(self) -> None:
+        """10: connections that are reset at once."""
+        for _ in range(20):
+            connection = socket.socket()
+            connection.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", self._port))
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.close()
+
+    async def fill(self) -> None:
+        """Store what is to be listed."""
+        for batch in range(4):
+            large = {"user_id": "mallory", "item_ids": ["x" * 64] * 100, "total_amount": 1}
+            orders = [large | {"order_id": f"l-{batch}-{number}"} for number in range(500)]
+            await self._send(b"POST", b"/orders/bulk", json.dumps(orders).encode())
+
+    async def _submit(self, kind: bytes, items: list[str], lines: bytes = b"", name: bytes = b"") -> bytes:
+        order_id = name or b"%b-%d" % (kind, next(self._numbers))
+        order = {"order_id": order_id.decode(), "user_id": "mallory", "item_ids": items, "total_amount": 1}
+        await self._send(b"POST", b"/orders", json.dumps(order).encode(), lines=lines)
+        return order_id
+
+    async def _send(
+        self,
+        method: bytes,
+        path: bytes,
+        body: bytes = b"",
+        media_type: bytes = b"application/json",
+        lines: bytes = b"",
+    ) -> None:
+        head = b"%b %b HTTP/1.1\r\nHost: localhost\r\nContent-Type: %b\r\n" % (method, path, media_type)
+        lines += self._key + b"Connection: close\r\n"
+        if method == b"POST":
+            lines += b"Content-Length: %d\r\n" % len(body)
+        await self._ask(head + lines + b"\r\n" + body)
+
+    async def _ask(self, request: bytes) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        try:
+            writer.write(request)
+            with suppress(ConnectionError):
+                await writer.drain()
+                while await reader.read(65536):
+                    pass
+        finally:
+            writer.close()
+
+
+def _attacks(attacker: Attacker, strangers: int) -> list[tuple[Callable[[], Coroutine[Any, Any, None]], int, float]]:
+    """Each attack, how many make it at the same time, and how many seconds each of them rests in between."""
+    share = max(1, strangers // 5)
+    return [
+        (attacker.make_it_split, share, 10),
+        (attacker.send_without_a_key, max(1, share // 20), 1),
+        (attacker.send_to_nowhere, max(1, share // 20), 1),
+        (attacker.never_end_a_head, share, 1),
+        (attacker.never_read, share, 1),
+        (attacker.send_unknown_fields, 2, 1),
+        (attacker.list_large_orders, 4, 1),
+        (attacker.wait_and_hang_up, share, 5),
+        (attacker.name_it_anew, 2, 1),
+        (attacker.reset, max(1, share // 20), 0.5),
+    ]
+
+
+def _attack(port: int, key: str, strangers: int, parent: Connection) -> None:
+    made: dict[str, int] = {}
+
+    async def again_and_again(attack: Callable[[], Coroutine[Any, Any, None]], rest: float, delay: float) -> None:
+        await asyncio.sleep(delay)
+        while True:
+            with suppress(OSError):
+                await attack()
+            made[attack.__name__] = made.get(attack.__name__, 0) + 1
+            await asyncio.sleep(rest)
+
+    async def run() -> None:
+        attacker = Attacker(port, key)
+        await attacker.fill()
+        tasks = [
+            asyncio.create_task(again_and_again(attack, rest, 3 * number / clients))
+            for attack, clients, rest in _attacks(attacker, strangers)
+            for number in range(clients)
+        ]
+        parent.send("ready")
+        await asyncio.get_running_loop().run_in_executor(None, parent.recv)
+        for task in tasks:
+            task.cancel()
+        parent.send(made)
+
+    allow_connections(2 * strangers)
+    asyncio.run(run())
+
+
+def _mebibytes(process_id: int, name: str) -> int:
+    status = Path(f"/proc/{process_id}/status").read_text(encoding="ascii")
+    (kibibytes,) = re.findall(rf"{name}:\s+(\d+) kB", status)
+    return int(kibibytes) // 1024
+
+
+def run_worst(folder: Path, strangers: int, clients: int, seconds: float) -> Verdict:
+    """Measure normal clients alone, then among those who do the worst they can, and what they leave behind.
+
+    Args:
+        folder: empty; afterwards it has the database and what the server wrote to standard error.
+        strangers: how many there are, about.
+        clients: normal clients.
+        seconds: how long they are among the others.
+    """
+    verdict = Verdict()
+    keys = folder / "keys"
+    normal_key = create_key(keys, [Role.OPERATE])
+    bad_key = create_key(keys, [Role.SUBMIT, Role.READ], user="mallory")
+    context = multiprocessing.get_context("spawn")
+    with serving(folder, ["--keys-file", str(keys)], verdict.wrong) as (port, process_id):
+        normal = Normal(port, clients, verdict.wrong, b"Authorization: Bearer %b\r\n" % normal_key.encode())
+        asyncio.run(normal.serve(orders=_ORDERS))
+        verdict.alone = asyncio.run(normal.serve(_CALM_SECONDS))
+        verdict.mebibytes["before"] = _mebibytes(process_id, "VmRSS")
+        here, there = context.Pipe()
+        attacking = context.Process(target=_attack, args=(port, bad_key, strangers, there), daemon=True)
+        attacking.start()
+        try:
+            assert here.poll(_PATIENCE_SECONDS), "the attack did not begin"
+            here.recv()
+            verdict.among = asyncio.run(normal.serve(seconds))
+            here.send("stop")
+            verdict.attacks = here.recv()
+            attacking.join(_PATIENCE_SECONDS)
+        finally:
+            attacking.kill()
+            attacking.join()
+        time.sleep(_FREED_SECONDS)
+        verdict.mebibytes["at the worst"] = _mebibytes(process_id, "VmHWM")
+        verdict.mebibytes["after"] = _mebibytes(process_id, "VmRSS")
+        asyncio.run(normal.serve(orders=10))
+    verdict.p99_ratio = round(verdict.among.p99 / verdict.alone.p99, 2)
+    if verdict.mebibytes["at the worst"] > MAX_MEBIBYTES:
+        verdict.wrong.append(f"the server took {verdict.mebibytes['at the worst']} MiB of memory")
+    return verdict
+
+
+def main(
+    strangers: Annotated[int, typer.Option(min=10, help="Strangers, about.")] = 1000,
+    clients: Annotated[int, typer.Option(min=1, help="Normal clients.")] = 8,
+    seconds: Annotated[float, typer.Option(min=1, help="How long they are among the others.")] = 300,
+) -> None:
+    """Do the worst to a server; exit code 1 where normal clients are not served as they must be."""
+    with tempfile.TemporaryDirectory() as folder:
+        verdict = run_worst(Path(folder), strangers, clients, seconds)
+    print(json.dumps(asdict(verdict), indent=2))
+    if verdict.wrong:
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,120 @@
+"""No regular expression takes longer than in proportion to what it is given, whatever that is.
+
+Clients choose the text, and Python holds the interpreter's lock while it looks through it: for as long as that takes,
+nobody is answered.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import permutations, product
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BYTES = 64 * 1024
+"""More than any field of a header has; of a body, all is looked at by one of them only."""
+SECONDS = 0.25
+"""Of processor time; what is linear takes a hundredth of that, what is quadratic minutes."""
+CALLS: dict[str, Any] = {"sub": lambda method, text: method(text[:0], text), "finditer": lambda m, text: list(m(text))}
+"""How methods are called that do not take the text alone."""
+
+
+def sources() -> Iterator[tuple[str, ast.Module]]:
+    for path in sorted(path for layer in ("http", "engine", "store") for path in (ROOT / layer).rglob("*.py")):
+        place = path.relative_to(ROOT)
+        if place.name not in ("__init__.py", "__main__.py") and place.parts[1] != "cli":  # an operator's text
+            yield ".".join(("ordermill", *place.with_suffix("").parts)), ast.parse(path.read_text(encoding="utf-8"))
+
+
+SOURCES = dict(sources())
+
+
+def patterns() -> dict[str, re.Pattern[Any]]:
+    """Every expression that a module holds, by where it is."""
+    found: dict[str, re.Pattern[Any]] = {}
+    for name in SOURCES:
+        for variable, value in vars(importlib.import_module(name)).items():
+            pattern = getattr(value, "__self__", value)  # `is_sound = re.compile(…).fullmatch`
+            if isinstance(pattern, re.Pattern) and pattern not in found.values():
+                found[f"{name}.{variable}"] = pattern
+    return found
+
+
+PATTERNS = patterns()
+
+
+def methods() -> dict[str, set[str]]:
+    """What is called of each name that stands for an expression anywhere."""
+    names = {place.rpartition(".")[2] for place in PATTERNS}
+    found = defaultdict(set)
+    for tree in SOURCES.values():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in names:
+                found[node.value.id].add(node.attr)
+    return found
+
+
+METHODS = methods()
+
+
+def attacks(pattern: re.Pattern[Any]) -> Iterator[Any]:
+    """Texts that are long runs of what the expression has in it, with something at the end that it does not take."""
+    written = pattern.pattern if isinstance(pattern.pattern, str) else pattern.pattern.decode("latin-1")
+    characters = sorted(set('a0 ,"\\') | set(written) & set(";%=/.:[{?\n-"))
+    runs = [*characters, *map("".join, permutations(characters, 2)), "http://", 'a="']
+    for run, end in product(runs, ("", "\x00", '"')):
+        text = run * (BYTES // len(run)) + end
+        yield text if isinstance(pattern.pattern, str) else text.encode("latin-1")
+
+
+def seconds(method: Any, call: Any, text: Any) -> float:
+    began = time.thread_time()
+    call(method, text)
+    return time.thread_time() - began
+
+
+def seconds_at_the_worst(pattern: re.Pattern[Any], name: str) -> float:
+    method = getattr(pattern, name)
+    call = CALLS.get(name, lambda method, text: method(text))
+    worst = 0.0
+    for text in attacks(pattern):
+        for size in (24, 32, 40, BYTES // 16, BYTES // 4, BYTES):  # so that what is quadratic ends this test soon
+            worst = max(worst, seconds(method, call, text[: size - 1] + text[-1:]))
+            if worst > SECONDS:
+                return worst
+    return worst
+
+
+@pytest.mark.parametrize("place", PATTERNS)
+def test_an_expression_takes_time_in_proportion_to_the_text(place: str) -> None:
+    used = METHODS[place.rpartition(".")[2]] & {"fullmatch", "match", "search", "sub", "split", "findall", "finditer"}
+
+    for name in used or {"fullmatch"}:  # which is what the rules of fields are asked for
+        assert seconds_at_the_worst(PATTERNS[place], name) < SECONDS, name
+
+
+@pytest.mark.parametrize("expression", [r',(?=(?:[^"]*"[^"]*")*[^"]*$)', r"\s+$", r"(a|aa)+b"])
+def test_what_is_quadratic_or_worse_is_found(expression: str) -> None:
+    assert seconds_at_the_worst(re.compile(expression), "search") >= SECONDS
+
+
+@pytest.mark.parametrize("module", SOURCES)
+def test_no_expression_hides_within_a_function(module: str) -> None:
+    hidden = [
+        f"line {node.lineno}"
+        for function in ast.walk(SOURCES[module])
+        if isinstance(function, ast.FunctionDef)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "re"
+        if node.attr in {"compile", "fullmatch", "match", "search", "sub", "subn", "split", "findall", "finditer"}
+    ]
+
+    assert hidden == []
