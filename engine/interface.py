@@ -40,6 +40,7 @@ from ..store.domain.webhook import (
     WebhookChange,
     WebhookEvent,
 )
+from ..store.outbox import first_due_us
 from ..store.statements import Database
 from ..store.webhooks import all_webhooks, deliveries, find_webhook
 from . import requests
@@ -612,6 +613,15 @@ class Engine(ABC):
             EngineStopped: the engine is not running.
         """
         return {status: None if us is None else utc(us) for status, us in self._read(queries.oldest_us).items()}
+
+    def webhooks_due(self) -> dict[str, datetime | None]:
+        """For each webhook that is sent to, by its id, when its next event is due; None where none waits.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+            EngineStopped: the engine is not running.
+        """
+        return {name: None if us is None else utc(us) for name, us in self._read(first_due_us).items()}
 
     def control(self) -> ControlSnapshot:
         """What operators have set: whether the engine is paused, and how many processors it has.

@@ -51,6 +51,10 @@ SELECT d.id, d.attempts, o.event_id, o.type, o.at, o.number, o.subject
 FROM deliveries d JOIN outbox o ON o.id = d.event
 WHERE d.webhook = ? AND d.due_at <= ? ORDER BY d.due_at, d.id LIMIT ?
 """
+_FIRST_DUE = """
+    SELECT webhook_id, (SELECT min(due_at) FROM deliveries WHERE webhook = webhooks.id AND due_at IS NOT NULL)
+    FROM webhooks WHERE deleted_at IS NULL AND disabled_at IS NULL
+"""
 _NEXT_DUE = "SELECT min(due_at) FROM deliveries WHERE webhook = ? AND due_at > ?"
 _NOTE_ATTEMPT = """
 INSERT OR IGNORE INTO delivery_attempts (delivery, number, at, status, error, answer, latency)
@@ -168,6 +172,11 @@ def next_due_us(database: Database, webhook: int, now_us: int) -> int | None:
     """When something is to be sent there next, after `now_us`; None where nothing is."""
     found: int | None = run(database, _NEXT_DUE, (webhook, now_us)).fetchone()[0]
     return found
+
+
+def first_due_us(database: Database) -> dict[str, int | None]:
+    """When the next event of each webhook that is sent to is due, by its id, in microseconds since 1970-01-01."""
+    return dict(run(database, _FIRST_DUE).fetchall())
 
 
 def note_tries(database: Database, tries: Sequence[Tried], now_us: int) -> bool:

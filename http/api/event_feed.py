@@ -22,7 +22,6 @@ from ...store.domain.event import EVERYTHING, Event, EventFilter
 from ..framework.deferred import Deferred
 from ..framework.stream import Stream
 from ..wire.errors import TooManyWatchers
-from .metrics import metrics_payload
 from .responses import encode, event_payload
 
 _PAGE = 256
@@ -221,8 +220,7 @@ class EventFeed:
             if not any(watcher.wants_metrics for watcher in self._waiting):
                 return
         with suppress(Timeout):
-            snapshot = self._engine.begin_metrics().get(timeout=_METRICS_SECONDS)
-            frame = b"event: metrics\ndata: %b\n\n" % encode(metrics_payload(self._engine, snapshot))
+            frame = b"event: metrics\ndata: %b\n\n" % encode(self._engine.begin_metrics().get(timeout=_METRICS_SECONDS))
             self._deliver(lambda: self._wake(self._waiting, lambda watcher: frame if watcher.wants_metrics else b""))
 
     def _deliver(self, work: Callable[[], object]) -> None:

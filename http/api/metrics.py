@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import msgspec
 from prometheus_client import CollectorRegistry
@@ -34,15 +35,16 @@ SCRAPER_TYPES = ("text/plain", "application/openmetrics-text")
 
 _VERSION = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){2}")
 
-Ages = dict[OrderStatus, float | None]
-
 
 class MetricsPayload(MetricsSnapshot, frozen=True, kw_only=True):
     """The metrics of one moment, of the orders and of the engine."""
 
-    oldest_seconds: Ages | None
+    oldest_seconds: dict[OrderStatus, float | None] | None
     """For each status, how long ago the order was accepted that is the oldest in it; null where there is none, and for
     all where the database does not answer."""
+    webhook_lag_seconds: dict[str, float] | None
+    """For each webhook that is sent to, by its id, how long its first event has been due; 0 where none is overdue, and
+    null for all where the database does not answer."""
 
 
 class MetricsCalls:
@@ -60,46 +62,54 @@ class MetricsCalls:
         wanted = by_weight(request.fields.get("Accept", ""))
         if _prefers_scraping(wanted):
             exposition = self._engine.begin_exposition()
-            return Deferred(exposition, lambda: _expose(exposition.get(), _ages(self._engine), wanted))
+            return Deferred(exposition, lambda: _expose(exposition.get(), self._waiting(), wanted))
         snapshot = self._engine.begin_metrics()
-        return Deferred(snapshot, lambda: Response(encode(metrics_payload(self._engine, snapshot.get()))))
+        return Deferred(snapshot, lambda: Response(encode(_payload(snapshot.get(), self._waiting()))))
 
     def read_history(self, request: Request[ChartQuery, RequestHeaders, None]) -> Deferred[Response]:
         """How many orders were accepted, completed and failed when, for charts."""
         chart = self._engine.begin_chart(request.query.window)
         return Deferred(chart, lambda: Response(encode(chart.get())))
 
-
-def metrics_payload(engine: Engine, snapshot: MetricsSnapshot) -> MetricsPayload:
-    """The metrics as clients see them.
-
-    Args:
-        engine: asked for what is oldest in each status.
-        snapshot: its metrics.
-    """
-    return MetricsPayload(**msgspec.structs.asdict(snapshot), oldest_seconds=_ages(engine))
-
-
-def _ages(engine: Engine) -> Ages | None:
-    now = datetime.now(UTC)
-    try:
-        oldest = engine.oldest()
-    except StoreUnavailable:  # the other metrics tell more than ever then
-        return None
-    return {status: None if at is None else max(0.0, (now - at).total_seconds()) for status, at in oldest.items()}
+    def _waiting(self) -> _Waiting | None:
+        now = datetime.now(UTC)
+        try:
+            oldest, due = self._engine.oldest(), self._engine.webhooks_due()
+        except StoreUnavailable:  # the other metrics tell more than ever then
+            return None
+        return _Waiting(
+            {status: None if at is None else _since(at, now) for status, at in oldest.items()},
+            {webhook_id: 0.0 if at is None else _since(at, now) for webhook_id, at in due.items()},
+        )
 
 
-def _expose(exposition: Exposition, ages: Ages | None, wanted: list[Element]) -> Response:
+class _Waiting(NamedTuple):
+    """What the database tells of who waits, in seconds."""
+
+    ages: dict[OrderStatus, float | None]
+    lags: dict[str, float]
+
+
+def _since(then: datetime, now: datetime) -> float:
+    return max(0.0, (now - then).total_seconds())
+
+
+def _payload(snapshot: MetricsSnapshot, waiting: _Waiting | None) -> MetricsPayload:
+    ages, lags = (None, None) if waiting is None else waiting
+    return MetricsPayload(**msgspec.structs.asdict(snapshot), oldest_seconds=ages, webhook_lag_seconds=lags)
+
+
+def _expose(exposition: Exposition, waiting: _Waiting | None, wanted: list[Element]) -> Response:
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Exposition(exposition, ages))
+    registry.register(_Exposition(exposition, waiting or _Waiting({}, {})))
     encoder, content_type = choose_encoder(_in_plain_form(wanted))
     return Response(encoder(registry), content_type=content_type)
 
 
 class _Exposition(Collector):
-    def __init__(self, exposition: Exposition, ages: Ages | None) -> None:
+    def __init__(self, exposition: Exposition, waiting: _Waiting) -> None:
         self._exposition = exposition
-        self._ages = ages or {}
+        self._waiting = waiting
 
     def collect(self) -> Iterator[Metric]:
         yield from self._orders()
@@ -117,7 +127,7 @@ class _Exposition(Collector):
             "Time since the acceptance of the oldest order in each status that has any.",
             labels=["status"],
         )
-        for status, age in self._ages.items():
+        for status, age in self._waiting.ages.items():
             if age is not None:
                 oldest.add_metric([status.value], age)
         yield oldest
@@ -177,6 +187,14 @@ class _Exposition(Collector):
         for actor, messages in snapshot.mailboxes.items():
             mailboxes.add_metric([actor], messages)
         yield mailboxes
+        lags = GaugeMetricFamily(
+            "ordermill_webhook_lag_seconds",
+            "For how long the event that is due first has been due, by webhook.",
+            labels=["webhook_id"],
+        )
+        for webhook_id, lag in self._waiting.lags.items():
+            lags.add_metric([webhook_id], lag)
+        yield lags
         if snapshot.wal_bytes is not None:
             yield GaugeMetricFamily("ordermill_wal_bytes", "Size of the write-ahead log.", snapshot.wal_bytes)
         yield GaugeMetricFamily(

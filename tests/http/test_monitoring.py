@@ -35,6 +35,7 @@ def told(start_server: Callable[..., Client], order: Callable[..., dict[str, Any
     client = start_server(reject)
     client.post("/orders", order("o-1"))
     client.engine.drain(timeout=20)
+    client.post("/webhooks", {"url": "https://shop.example/"})
     text = client.get("/metrics", Accept="text/plain").body.decode()
     return {sample.name: set(sample.labels) for family in parse_text(text) for sample in family.samples}
 

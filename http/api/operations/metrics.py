@@ -35,6 +35,7 @@ _METRICS = MetricsPayload(
     commits=Commits(6, 8, _COMMITS.last_10_minutes, _COMMITS.overall),
     mailboxes={"intake": 0, "recorder": 0, "pool": 0, "metrics": 0},
     wal_bytes=61_832,
+    webhook_lag_seconds={"wh_6hGm2pXqZr4N": 0.0},
     oldest_seconds=dict.fromkeys(OrderStatus, None) | {OrderStatus.COMPLETED: 60.1},
     abandoned_handlers=0,
     incidents=0,

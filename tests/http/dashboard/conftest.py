@@ -15,9 +15,9 @@ from playwright.sync_api import Browser, Page, sync_playwright
 _AXE = Path(__file__).with_name("vendored") / "axe.js"
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium without a window."""
+    """Chromium without a window. Not for longer than a module: its loop counts as one that runs in this thread."""
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if path is None:
         if "CI" in os.environ:
