@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 import msgspec
 from peewee import Database
 
+from .domain.lifecycle import Edge
 from .domain.order_fields import order_fields
 from .domain.outcome import Acceptance, Outcome
 from .domain.record import Move, OrderRecord
-from .domain.webhook import DueDelivery, Target, Tried, WebhookEvent, event_of
+from .domain.webhook import EVENT_OF_EDGE, DueDelivery, Target, Tried, WebhookEvent, is_told
 from .statements import run, run_for_each
 
 KEPT_US = 7 * 24 * 3600 * 1_000_000
@@ -28,7 +29,7 @@ VALUES (?1, ?2, ?3, ?4, ?5, ?6, (SELECT count(*) FROM transitions WHERE sequence
 _LAST_EVENT = "SELECT coalesce(max(id), 0) FROM outbox"
 _IS_FREE = """
 NOT EXISTS (SELECT 1 FROM deliveries earlier
-  WHERE earlier.webhook = w.id AND earlier.sequence = o.sequence AND earlier.ended_at IS NULL AND o.sequence > 0)
+  WHERE earlier.webhook = w.id AND earlier.sequence = o.sequence AND earlier.ended_at IS NULL)
 """
 _ADDRESS = f"""
 INSERT INTO deliveries (webhook, event, sequence, attempts, created_at, due_at, is_delivered)
@@ -94,11 +95,13 @@ class Outbox:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._wanted: frozenset[str] = frozenset()
+        self._told: dict[Edge, WebhookEvent] = {}
         self.load()
 
     def load(self) -> None:
         """Find out again which events anybody is to be told of."""
         self._wanted = frozenset(event for (event,) in run(self._database, _WANTED).fetchall())
+        self._told = {edge: event for edge, event in EVENT_OF_EDGE.items() if event in self._wanted}
 
     def write(self, acceptances: Sequence[Acceptance], moved: Sequence[Move], now_us: int) -> bool:
         """Write down what has happened, in the transaction that it happens in, after its steps.
@@ -139,9 +142,9 @@ class Outbox:
             for outcome, record in acceptances:
                 if outcome is Outcome.ACCEPTED:
                     yield WebhookEvent.ACCEPTED, record
+        told = self._told
         for step in moved:
-            event = event_of(step)
-            if event is not None and event in self._wanted:
+            if (event := told.get(step.edge)) is not None and is_told(step):
                 yield event, step.after
 
 

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _GONE = 410
+_FAILURES_AT_FULL_SPEED = 20
+_DEAD_SECONDS = 1.0
 _AGAIN_SECONDS = 1.0
 _STOP_SECONDS = 5.0
 
@@ -198,6 +200,7 @@ class _Queue:
         self._changed = asyncio.Event()
         self._sending: dict[int, asyncio.Task[None]] = {}
         self._timer: Timer | None = None
+        self._failures = 0  # in a row
 
     def begin(self, tasks: asyncio.TaskGroup) -> None:
         """Send from now on."""
@@ -216,9 +219,13 @@ class _Queue:
         self._changed.set()
 
     async def _run(self) -> None:
-        most = self._context.config.webhook_concurrency
         while True:
             self._changed.clear()
+            if self._failures > _FAILURES_AT_FULL_SPEED:  # it is dead for now: one event at a time finds out about it
+                most = 1
+                await asyncio.sleep(_DEAD_SECONDS)
+            else:
+                most = self._context.config.webhook_concurrency
             if len(self._sending) < most:
                 now_us = self._context.queue_clock.now_us()
                 number = self.target.number
@@ -251,6 +258,7 @@ class _Queue:
             if not tried.is_delivered:
                 why = tried.attempt.error or tried.attempt.status
                 _log.info("webhook %s did not take %s: %s", self.target.webhook_id, due.event_id, why)
+            self._failures = 0 if tried.is_delivered else self._failures + 1
             await self._note(tried)
         finally:
             del self._sending[due.delivery]

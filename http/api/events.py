@@ -31,7 +31,8 @@ class EventCalls:
         user_id = query.user_id or principal.user_id
         if user_id is not None and not principal.may_see(user_id):
             raise KeyNotEnough(f"This key is good for the orders of user {principal.user_id!r} only.")
-        after = _checked(request.headers.last_event_id or "") or query.after
+        given = request.headers.last_event_id
+        after = query.after if given is UNSET else _checked(given)
         watcher = self._feed.watch(
             None if after is UNSET else int(after),
             EventFilter(user_id, query.status or None, query.order_id or None),
@@ -42,6 +43,6 @@ class EventCalls:
 
 
 def _checked(given: str) -> str:
-    if given and EVENT_ID.fullmatch(given) is None:
+    if EVENT_ID.fullmatch(given) is None:
         raise MalformedRequest(f"Last-Event-ID {EVENT_ID_RULE}.", "Last-Event-ID")
     return given

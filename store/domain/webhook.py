@@ -79,24 +79,26 @@ def _are_events(events: object) -> bool:
 TEST = "webhook.test"
 """The type of an event that only tries whether a webhook works."""
 
-_BY_TARGET = {
-    OrderStatus.COMPLETED: WebhookEvent.COMPLETED,
-    OrderStatus.FAILED: WebhookEvent.FAILED,
-    OrderStatus.CANCELLED: WebhookEvent.CANCELLED,
-    OrderStatus.REVIEW: WebhookEvent.REVIEW,
+EVENT_OF_EDGE = {
+    **{
+        edge: event
+        for edge in lifecycle.EDGES
+        for target, event in (
+            (OrderStatus.COMPLETED, WebhookEvent.COMPLETED),
+            (OrderStatus.FAILED, WebhookEvent.FAILED),
+            (OrderStatus.CANCELLED, WebhookEvent.CANCELLED),
+            (OrderStatus.REVIEW, WebhookEvent.REVIEW),
+        )
+        if edge.target is target
+    },
+    **dict.fromkeys((lifecycle.RETURN, *lifecycle.RETRIES), WebhookEvent.RETRYING),
 }
+"""What a step along an edge is to those who are told; one along another edge concerns the engine only."""
 
 
-def event_of(step: Move) -> WebhookEvent | None:
-    """What a step is to those who are told; None for what only the engine is concerned with.
-
-    Args:
-        step: it.
-    """
-    if step.after.status is OrderStatus.PENDING:
-        is_retry = step.edge in lifecycle.RETRIES or step.after.failures > step.before.failures
-        return WebhookEvent.RETRYING if is_retry else None
-    return _BY_TARGET.get(step.after.status)
+def is_told(step: Move) -> bool:
+    """Whether a step along one of these edges is told: not where an order is merely given back, to wait its turn."""
+    return step.edge is not lifecycle.RETURN or step.after.failures > step.before.failures
 
 
 class Webhook(msgspec.Struct, frozen=True):

@@ -138,6 +138,12 @@ def test_nothing_is_written_for_a_webhook_that_is_disabled(writer: Writer) -> No
     assert outbox.targets(writer, START_US) == []
 
 
+def test_an_event_is_addressed_by_looking_at_its_own_order_alone(writer: Writer) -> None:
+    plan = run(writer, f"EXPLAIN QUERY PLAN {outbox._ADDRESS}", (START_US, START_US, 0)).fetchall()
+
+    assert any("deliveries_open (webhook=? AND sequence=?)" in row[-1] for row in plan), plan
+
+
 def test_the_event_that_is_due_first_is_found_for_each_webhook_that_is_sent_to(writer: Writer) -> None:
     busy, idle = hook(writer).webhook, hook(writer, ("order.failed",)).webhook
     assert outbox.first_due_us(writer) == {busy.webhook_id: None, idle.webhook_id: None}

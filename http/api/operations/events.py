@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
 
 from ....store.domain.lifecycle import COMPLETE
 from ...framework.body import NO_BODY
@@ -19,6 +23,23 @@ _COMPLETED = EventPayload(
 )
 _STREAM = f"retry: 1000\nid: 0\n\nid: 6\nevent: order.completed\ndata: {encode(_COMPLETED).decode()}\n\n"
 
+EventStream = Annotated[
+    msgspec.Raw,
+    Meta(
+        extra_json_schema={
+            "description": "Server-Sent Events, as a whole; or each by itself, as its client reads it.",
+            "anyOf": [
+                {"type": "string"},
+                {
+                    "type": "object",
+                    "properties": {name: {"type": "string"} for name in ("id", "event", "data")},
+                    "required": ["data"],
+                },
+            ],
+        }
+    ),
+]
+
 FOLLOW = Operation(
     "followEvents",
     Tag.OBSERVERS,
@@ -29,7 +50,7 @@ FOLLOW = Operation(
             "Events for as long as you listen, each with its `id`: `order.pending`, `order.processing`, and so on by "
             "the status that the order gets. Once a second `metrics`, without an id, for keys of all users. `gone` "
             "where events that come next were removed with their orders, for their age.",
-            {EVENT_STREAM: Content(str, _STREAM)},
+            {EVENT_STREAM: Content(EventStream, _STREAM)},
         ),
     ),
     problems=(

@@ -152,7 +152,7 @@ def test_only_what_is_wanted_is_told_be_it_old_or_new(client: Client, query: str
         assert [frame.id for frame in old.rest()] == ids
 
 
-@pytest.mark.parametrize("given", ["x", "-1", "1.0", "01", "9" * 19])
+@pytest.mark.parametrize("given", ["", "x", "-1", "1.0", "01", "9" * 19])
 def test_what_is_no_id_of_an_event_is_refused(client: Client, given: str) -> None:
     reply = client.get("/events", **{"Last-Event-ID": given})
 
