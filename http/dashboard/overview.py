@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
 
@@ -35,7 +36,10 @@ class Overview(Section):
         return self.page("overview.html", visitor, **self._values())
 
     def _values(self) -> dict[str, object]:
+        waiting_since = self.engine.oldest()[OrderStatus.PENDING]
         return {
+            "waiting_seconds": None if waiting_since is None else _seconds_since(waiting_since),
+            "in_hand": self.engine.orders(status=OrderStatus.PROCESSING, limit=_FEW),
             "metrics": self.engine.metrics(),
             "control": self.engine.control(),
             "unready": self.engine.unready_reasons(),
@@ -43,3 +47,7 @@ class Overview(Section):
             "failures": self.engine.failures(limit=_FEW),
             "review": self.engine.orders(status=OrderStatus.REVIEW, limit=_FEW),
         }
+
+
+def _seconds_since(time: datetime) -> float:
+    return max(0.0, (datetime.now(UTC) - time).total_seconds())

@@ -35,7 +35,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.filters.update(stamp=stamp, machine=machine, duration=duration, count=count, moment=moment)
+    environment.filters.update(stamp=stamp, machine=machine, duration=duration, count=count, moment=moment, rate=rate)
     environment.globals.update(statuses=tuple(OrderStatus))
     return environment
 
@@ -91,6 +91,11 @@ def duration(seconds: float) -> str:
 def count(number: int) -> str:
     """A number with a thin space between thousands."""
     return f"{number:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def rate(orders: float) -> str:
+    """A number of orders a second, with as many digits as mean something."""
+    return f"{count(round(orders)) if orders >= 100 else f'{orders:.{0 if orders == 0 else 1}f}'}/s"
 
 
 def _moment(microseconds: int) -> datetime:

@@ -2,8 +2,6 @@
 
 // What moves on a page: parts of it ask for themselves anew when the engine has done something, and charts are drawn.
 
-const root = document.body.dataset.root;
-
 const STEPS = ["pending", "processing", "completed", "failed", "cancelled", "review"].map((status) => `order.${status}`);
 
 // The element that follows the engine says what of it: only steps that fit this query are sent. Whatever shows more than
@@ -121,9 +119,9 @@ async function drawCharts() {
     if (isAsking) return;
     isAsking = true;
     try {
-      const answer = await fetch(`${root}/series?window=${shown}`);
+      const answer = await fetch(`/metrics/history?window=${shown}`);
       if (answer.ok) {
-        const points = await answer.json();
+        const { points } = await answer.json();
         charts.forEach((chart) => chart.show(points));
       }
     } catch {
