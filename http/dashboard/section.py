@@ -30,6 +30,8 @@ _OF_ONE_USER = SECTIONS[1:2]
 _KNOWN_PAGES = 100
 _VERSION = version("ordermill")
 
+_POSITIONS = re.compile(r"(?:[0-9]{1,18}(?:-[0-9]{1,18}){0,99})?")
+
 
 class Section:
     """A part of the pages.
@@ -141,7 +143,7 @@ class Place(NamedTuple):
         Raises:
             InvalidParameter: it is not such a place.
         """
-        if re.fullmatch(r"(?:[0-9]{1,18}(?:-[0-9]{1,18}){0,99})?", given) is None:
+        if _POSITIONS.fullmatch(given) is None:
             raise InvalidParameter("after", "is not the place of a page: start without it")
         return cls(tuple(map(int, filter(None, given.split("-")))))
 
