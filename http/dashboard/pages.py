@@ -19,6 +19,7 @@ from .orders import Orders
 from .overview import Overview
 from .section import go_to
 from .sign_in import SignIn
+from .webhooks import Webhooks
 
 _STATIC = Path(__file__).with_name("static")
 _MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
@@ -37,6 +38,7 @@ class Pages(Overview):
         super().__init__(engine, sign_in, warnings)
         self.orders = Orders(engine, sign_in)
         self.actions = Actions(engine, sign_in)
+        self.webhooks = Webhooks(engine, sign_in)
         self.failures = Failures(engine, sign_in)
         self.controls = Controls(engine, sign_in)
         self.audit = Audit(engine, sign_in)

@@ -22,15 +22,15 @@ SECTIONS = (
     ("", "Overview"),
     ("orders/", "Orders"),
     ("failures/", "Failures"),
+    ("webhooks/", "Webhooks"),
     ("controls/", "Controls"),
     ("audit/", "Audit"),
 )
 """The pages that the bar leads to, by their paths."""
 _OF_ONE_USER = SECTIONS[1:2]
 _KNOWN_PAGES = 100
+_PLACE = re.compile(r"(?:[0-9]{1,18}(?:-[0-9]{1,18}){0,99})?")
 _VERSION = version("ordermill")
-
-_POSITIONS = re.compile(r"(?:[0-9]{1,18}(?:-[0-9]{1,18}){0,99})?")
 
 
 class Section:
@@ -143,7 +143,7 @@ class Place(NamedTuple):
         Raises:
             InvalidParameter: it is not such a place.
         """
-        if _POSITIONS.fullmatch(given) is None:
+        if _PLACE.fullmatch(given) is None:
             raise InvalidParameter("after", "is not the place of a page: start without it")
         return cls(tuple(map(int, filter(None, given.split("-")))))
 
