@@ -87,7 +87,8 @@ def seconds_at_the_worst(pattern: re.Pattern[Any], name: str) -> float:
     call = CALLS.get(name, lambda method, text: method(text))
     worst = 0.0
     for text in attacks(pattern):
-        for size in (*range(20, 42, 2), BYTES // 16, BYTES // 8, BYTES // 4, BYTES):  # so that what is quadratic ends this test soon
+        # From few on, so that what is quadratic or worse ends this test soon.
+        for size in (*range(20, 42, 2), BYTES // 16, BYTES // 8, BYTES // 4, BYTES):
             worst = max(worst, seconds(method, call, text[: size - 1] + text[-1:]))
             if worst > SECONDS:
                 return worst
