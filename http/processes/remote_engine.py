@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from pykka import Future
 
 from ...engine import Engine, EngineStopped
-from ...engine.reply import answer, fail
+from ...engine.reply import Reply, answer, fail
 from ...engine.requests import Request, Wait
 from ...engine.startup import MAX_READERS
 from ...store.connect import connect
@@ -64,7 +64,7 @@ class RemoteEngine(Engine):
         words = ("the engine's process has said nothing yet",)
         self._health = EngineHealth(words, words, {}, ())
         self._heard_at = time.monotonic()
-        self.stopping = threading.Event()
+        self.stopping: Reply[None] = Reply()
         """Set when the engine's process says that a stop has begun, or has gone."""
         self.ended = threading.Event()
         """Set when it says that the engine has stopped, or has gone."""
@@ -150,7 +150,7 @@ class RemoteEngine(Engine):
             case EngineHealth():
                 self._health = message
             case Stopping():
-                self.stopping.set()
+                answer(self.stopping, None)
             case Ended():
                 self._lose()
 
@@ -164,7 +164,7 @@ class RemoteEngine(Engine):
             fail(reply, error)
 
     def _lose(self) -> None:
-        self.stopping.set()
+        answer(self.stopping, None)
         self.ended.set()
 
     def _end(self) -> None:

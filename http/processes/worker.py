@@ -31,11 +31,11 @@ def run_worker(end: socket.socket, config: ServerConfig, path: Path, set_up: Cal
     engine = RemoteEngine(path)
     server = http_server(engine, config, cherrypy.tree)
     server.prepare()
+    # At once: what the engine refuses comes right behind, and its answers have to say that their connections end.
+    engine.stopping.when_done(server.begin_stop)
     engine.serve(server, end)
     thread = threading.Thread(target=server.start, name="ordermill-http")
     thread.start()
-    engine.stopping.wait()
-    server.begin_stop()
     engine.ended.wait()
     engine.close()  # first, so that whoever waits for an answer gets one
     server.stop()
