@@ -246,33 +246,41 @@ class Connection(asyncio.Protocol):
 
     def _wait_for_more(self) -> None:
         reader = self._reader
-        if self._is_ended_by_client:
-            fault = reader.end()
-            if fault is not None:
-                raise fault
+        if reader.is_behind:
+            self._stop_reading()
+            self._loop.call_soon(self._advance)  # others have their turn first
+        elif self._is_ended_by_client:
+            reader.end()
             self.close()
             return
+        else:
+            self._go_on_reading()
         if reader.must_ask():
             self._transport.write(_GO_ON)
         if reader.held > OWN_BYTES and not self._hold_received():
             raise ServerBusy
         if self._deadline == math.inf and reader.has_begun:
             self._deadline = self._loop.time() + self._server.request_seconds
+
+    def _stop_reading(self) -> None:
+        if not self._is_unread:
+            self._is_unread = True
+            self._transport.pause_reading()
+
+    def _go_on_reading(self) -> None:
         if self._is_unread:
             self._is_unread = False
             self._transport.resume_reading()
 
     def _hold_received(self) -> bool:
         held = self._reader.held
-        if self._open is None:
+        if self._open is None or not self._open.max_body_bytes:
             return self._received.hold(held)
         self._received.hold(0)
         return self._bodies.hold(held)
 
     def _keep_for_later(self) -> None:
-        if not self._is_unread:
-            self._transport.pause_reading()
-            self._is_unread = True
+        self._stop_reading()
         if self._pending is not None:  # who has sent the next ones does not wait for this answer
             self._pending.hurry()
         if not self._received.hold(self._reader.held):
@@ -291,6 +299,8 @@ class Connection(asyncio.Protocol):
                 pending.hurry()
             if self._reader.held > OWN_BYTES:
                 self._keep_for_later()
+            else:
+                self._go_on_reading()  # so as to notice when it leaves
 
     def respond(self, response: WireResponse) -> None:
         """Send an answer, as a whole or not at all."""
@@ -421,6 +431,7 @@ class Connection(asyncio.Protocol):
     def _hang_up(self) -> None:
         self._is_ending = True
         self._deadline = self._loop.time() + self._server.socket_seconds
+        self._go_on_reading()  # so as to notice when it leaves
         if self._is_ended_by_client or self._is_secure:
             self._transport.close()
         else:
