@@ -33,11 +33,11 @@ def test_what_is_refused_before_it_could_be_routed_has_its_id_too(
 ) -> None:
     caplog.set_level("INFO", "ordermill.http.access")
     with client.raw() as connection:
-        lines = [f"{method} /orders HTTP/1.1", "Host: test", "X-Request-ID: too-large", f"Content-Length: {10**12}"]
+        lines = [f"{method} /orders HTTP/1.1", "Host: elsewhere", "X-Request-ID: not-ours", "Content-Length: 0"]
         connection.sendall("\r\n".join([*lines, "", ""]).encode())
         head, _, body = connection.makefile("rb").read().partition(b"\r\n\r\n")
 
-    assert head.startswith(b"HTTP/1.1 413 ")
-    assert b"\r\nX-Request-ID: too-large\r\n" in head
+    assert head.startswith(b"HTTP/1.1 421 ")
+    assert b"\r\nX-Request-ID: not-ours\r\n" in head
     assert bool(body) is has_body
-    assert [record.request_id for record in caplog.records if hasattr(record, "request_id")] == ["too-large"]
+    assert [record.request_id for record in caplog.records if hasattr(record, "request_id")] == ["not-ours"]
