@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple, Self
 
 OWN_BYTES = 16 * 1024
 """What each connection may hold of each kind without asking: more than the largest order."""
 
 _BODIES_AT_ONCE = 2
+_READ_BYTES = 256 * 1024  # of a transport, at once: what follows a body may have come with its end
 _MEBIBYTE = 1024 * 1024
 
 
@@ -59,6 +61,86 @@ class Reservation:
         return True
 
 
+class BodyBudget(BufferBudget):
+    """Who finds it used up waits for its turn. One after another gets at what is kept for that, to its end.
+
+    Args:
+        max_bytes: in all.
+        kept: how much of that is for the one whose turn it is: what it may want at the most.
+    """
+
+    def __init__(self, max_bytes: int, kept: int) -> None:
+        super().__init__(max_bytes)
+        self._kept = kept
+        self._line: dict[BodyReservation, Callable[[], object]] = {}  # the first has its turn
+
+    def take_in_turn(self, size: int, who: BodyReservation, wake: Callable[[], object]) -> bool:
+        """Take so many bytes; False where they are not there yet, and `wake` is called when they may be."""
+        if size <= self.free - self._kept:
+            if not self._has_turn(who):
+                self._line.pop(who, None)
+            return self.take(size)
+        self._line.setdefault(who, wake)
+        return self._has_turn(who) and self.take(size)
+
+    def leave(self, who: BodyReservation) -> None:
+        """That one wants nothing more; the others see whether there is enough for them now."""
+        self._line.pop(who, None)
+        for wake in list(self._line.values()):
+            wake()
+
+    def _has_turn(self, who: BodyReservation) -> bool:
+        return next(iter(self._line), None) is who
+
+
+class BodyReservation:
+    """What one connection holds of a body.
+
+    Args:
+        budget: what it is from.
+        wake: called when there may be what was not there before.
+    """
+
+    __slots__ = ("_budget", "_wake", "is_waiting", "taken")
+
+    def __init__(self, budget: BodyBudget, wake: Callable[[], object]) -> None:
+        self._budget = budget
+        self._wake = wake
+        self.taken = 0
+        """How much of that is the budget's."""
+        self.is_waiting = False
+        """Whether it was refused more, and waits for it."""
+
+    def hold(self, size: int) -> bool:
+        """Hold so many bytes in all; False where it has to wait, and holds what it held before."""
+        wanted = max(0, size - OWN_BYTES)
+        if wanted > self.taken:
+            self.is_waiting = not self._budget.take_in_turn(wanted - self.taken, self, self._wake)
+            if self.is_waiting:
+                return False
+        else:
+            self._budget.take(wanted - self.taken)
+        self.taken = wanted
+        return True
+
+    def let_go(self) -> None:
+        """Hold nothing, and wait for nothing."""
+        if self.taken or self.is_waiting:
+            self._budget.take(-self.taken)
+            self.taken = 0
+            self.is_waiting = False
+            self._budget.leave(self)
+
+    def end(self) -> None:
+        """Let go, for good: what `wake` belongs to can be freed at once."""
+        self.let_go()
+        self._wake = _wake_nobody
+
+
+def _wake_nobody() -> None:
+    """Whoever waited has gone."""
+
+
 class SharedBudget:
     """What the answers may take that clients read slowly. One that is sent to many, as it is, is there once.
 
@@ -97,7 +179,7 @@ class Buffers(NamedTuple):
 
     received: BufferBudget
     """For heads, and for what is sent before an answer is there."""
-    bodies: BufferBudget
+    bodies: BodyBudget
     """For bodies that are wanted, until they are answered: what is made of them takes several times as much."""
     answers: SharedBudget
     """For answers that are not sent at once."""
@@ -105,5 +187,5 @@ class Buffers(NamedTuple):
     @classmethod
     def of(cls, max_body_bytes: int) -> Self:
         """Those of a server that takes bodies of that size."""
-        bodies = BufferBudget(_BODIES_AT_ONCE * max_body_bytes)
+        bodies = BodyBudget(_BODIES_AT_ONCE * max_body_bytes, max_body_bytes + _READ_BYTES)
         return cls(BufferBudget(16 * _MEBIBYTE), bodies, SharedBudget(32 * _MEBIBYTE))

@@ -18,7 +18,7 @@ from ..wire.errors import HttpError, RequestTimeout, ServerBusy
 from ..wire.message import PendingAnswer, WireRequest, WireResponse, WireStream
 from ..wire.problem_details import answer_for_http_error, headers_of
 from ..wire.request_head import Head
-from .buffer_budget import OWN_BYTES, Reservation
+from .buffer_budget import OWN_BYTES, BodyReservation, Reservation
 from .ports import ConnectionServer
 from .request_reader import RequestReader
 
@@ -68,7 +68,7 @@ class Connection(asyncio.Protocol):
         self._loop = server.loop
         self._reader = RequestReader()
         self._received = Reservation(server.buffers.received)
-        self._bodies = Reservation(server.buffers.bodies)
+        self._bodies = BodyReservation(server.buffers.bodies, self._go_on_soon)
         self._answer: bytes | None = None
         self._rest: memoryview | None = None
         self._open: OpenRequest | None = None
@@ -122,7 +122,7 @@ class Connection(asyncio.Protocol):
         """It is over."""
         self._server.connections.discard(self)
         self._received.hold(0)
-        self._bodies.hold(0)
+        self._bodies.end()
         self._let_go_of_answer()
         self._open = None
         self._is_ending = True
@@ -176,10 +176,11 @@ class Connection(asyncio.Protocol):
             self._pending.check()
         if self._is_answering and not unsent:
             return
-        if now <= self._deadline and now <= self.last_used + self._server.socket_seconds:
+        is_silent = now > self.last_used + self._server.socket_seconds and not self._bodies.is_waiting
+        if now <= self._deadline and not is_silent:
             return
         if not self._is_ending and not unsent and self._reader.has_begun:
-            self._refuse(RequestTimeout(), self._reader.head)
+            self._refuse(ServerBusy() if self._bodies.is_waiting else RequestTimeout(), self._reader.head)
         else:
             self.abort() if unsent or self._is_ending else self.close()
 
@@ -225,9 +226,10 @@ class Connection(asyncio.Protocol):
             if not reader.read_body():
                 self._wait_for_more()
                 return False
+            if reader.body_bytes > OWN_BYTES and not self._hold_body(reader.body_bytes):
+                self._wait_for_memory()
+                return False
             content = reader.take_body()
-            if content is not None and len(content) > OWN_BYTES and not self._bodies.hold(len(content)):
-                raise ServerBusy
         except HttpError as fault:
             self._refuse(fault, reader.head)
             return False
@@ -246,38 +248,62 @@ class Connection(asyncio.Protocol):
 
     def _wait_for_more(self) -> None:
         reader = self._reader
-        if reader.is_behind:
-            self._stop_reading()
-            self._loop.call_soon(self._advance)  # others have their turn first
-        elif self._is_ended_by_client:
+        if self._is_ended_by_client and not reader.is_behind:
             reader.end()
             self.close()
             return
-        else:
-            self._go_on_reading()
         if reader.must_ask():
             self._transport.write(_GO_ON)
         if reader.held > OWN_BYTES and not self._hold_received():
-            raise ServerBusy
-        if self._deadline == math.inf and reader.has_begun:
-            self._deadline = self._loop.time() + self._server.request_seconds
-
-    def _stop_reading(self) -> None:
-        if not self._is_unread:
-            self._is_unread = True
-            self._transport.pause_reading()
-
-    def _go_on_reading(self) -> None:
-        if self._is_unread:
-            self._is_unread = False
-            self._transport.resume_reading()
+            self._wait_for_memory()
+            return
+        self._limit_time()
+        if reader.is_behind:
+            self._stop_reading()
+            self._go_on_soon()  # others have their turn first
+        else:
+            self._read_on()
 
     def _hold_received(self) -> bool:
         held = self._reader.held
         if self._open is None or not self._open.max_body_bytes:
-            return self._received.hold(held)
+            if not self._received.hold(held):
+                raise ServerBusy
+            return True
+        return self._hold_body(held)
+
+    def _hold_body(self, size: int) -> bool:
+        was_waiting = self._bodies.is_waiting
+        if not self._bodies.hold(size):
+            return False
         self._received.hold(0)
-        return self._bodies.hold(held)
+        if was_waiting:
+            self.last_used = self._loop.time()
+        return True
+
+    def _wait_for_memory(self) -> None:
+        # Of a body. Its client is not read from meanwhile, as if the network were slow; what had come is held as well.
+        self._stop_reading()
+        self._limit_time()
+        if not self._received.hold(self._reader.held - self._bodies.taken):
+            raise ServerBusy
+
+    def _limit_time(self) -> None:
+        if self._deadline == math.inf and self._reader.has_begun:
+            self._deadline = self._loop.time() + self._server.request_seconds
+
+    def _go_on_soon(self) -> None:
+        self._loop.call_soon(self._advance)
+
+    def _stop_reading(self) -> None:
+        if not self._is_unread:
+            self._transport.pause_reading()
+            self._is_unread = True
+
+    def _read_on(self) -> None:
+        if self._is_unread:
+            self._is_unread = False
+            self._transport.resume_reading()
 
     def _keep_for_later(self) -> None:
         self._stop_reading()
@@ -300,7 +326,7 @@ class Connection(asyncio.Protocol):
             if self._reader.held > OWN_BYTES:
                 self._keep_for_later()
             else:
-                self._go_on_reading()  # so as to notice when it leaves
+                self._read_on()
 
     def respond(self, response: WireResponse) -> None:
         """Send an answer, as a whole or not at all."""
@@ -411,8 +437,8 @@ class Connection(asyncio.Protocol):
         self.last_used = self._loop.time()
         if self._received.taken:
             self._received.hold(0)
-        if self._bodies.taken:
-            self._bodies.hold(0)
+        if self._bodies.taken or self._bodies.is_waiting:
+            self._bodies.let_go()
         if not self._is_kept:
             self._hang_up()
         elif not self._is_advancing and (self._reader.has_begun or self._is_ended_by_client or self._is_unread):
@@ -431,7 +457,7 @@ class Connection(asyncio.Protocol):
     def _hang_up(self) -> None:
         self._is_ending = True
         self._deadline = self._loop.time() + self._server.socket_seconds
-        self._go_on_reading()  # so as to notice when it leaves
+        self._read_on()  # so as to notice when it leaves
         if self._is_ended_by_client or self._is_secure:
             self._transport.close()
         else:

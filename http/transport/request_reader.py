@@ -39,7 +39,12 @@ class RequestReader:
     @property
     def held(self) -> int:
         """How many bytes wait for the rest of their request."""
-        return len(self._received) + (0 if self._chunks is None else len(self._chunks.content))
+        return len(self._received) + self.body_bytes + (0 if self._chunks is None else len(self._chunks.content))
+
+    @property
+    def body_bytes(self) -> int:
+        """The size of the body that has been read; 0 where there is none."""
+        return 0 if self._body is None else len(self._body)
 
     @property
     def is_behind(self) -> bool:
@@ -111,6 +116,8 @@ class RequestReader:
         """
         head = self.head
         assert head is not None
+        if self._body is not None:
+            return True
         if self._chunks is not None:
             return self.is_lost or self._read_chunks(self._chunks)
         if self._skipped:

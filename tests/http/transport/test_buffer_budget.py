@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ordermill.http.transport.buffer_budget import OWN_BYTES, BufferBudget, Reservation
+from functools import partial
+
+from ordermill.http.transport.buffer_budget import OWN_BYTES, BodyBudget, BodyReservation, BufferBudget, Reservation
 
 
 def test_each_holds_a_little_without_asking() -> None:
@@ -46,3 +48,39 @@ def test_a_refusal_changes_nothing() -> None:
     assert not holder.hold(OWN_BYTES + 101)
     assert not Reservation(budget).hold(OWN_BYTES + 11)
     assert Reservation(budget).hold(OWN_BYTES + 10)
+
+
+def test_the_one_whose_turn_it_is_gets_at_what_is_kept_and_the_next_one_after_it() -> None:
+    woken: list[int] = []
+    budget = BodyBudget(100, kept=60)
+    first, second, third = (BodyReservation(budget, partial(woken.append, name)) for name in range(3))
+    assert first.hold(OWN_BYTES + 20)
+    assert second.hold(OWN_BYTES + 20)
+
+    assert second.hold(OWN_BYTES + 60)  # nobody waits before it
+    assert not first.hold(OWN_BYTES + 21)
+    assert not third.hold(OWN_BYTES + 1)
+    assert (first.is_waiting, second.is_waiting, third.is_waiting) == (True, False, True)
+
+    second.let_go()
+    assert woken == [0, 2]
+    assert third.hold(OWN_BYTES + 20)  # of what is for all
+    assert first.hold(OWN_BYTES + 60)
+    first.let_go()
+    third.let_go()
+    assert (budget.free, first.is_waiting) == (100, False)
+
+
+def test_who_wants_no_more_waits_no_longer() -> None:
+    woken: list[int] = []
+    budget = BodyBudget(10, kept=10)
+    first, second = (BodyReservation(budget, partial(woken.append, name)) for name in range(2))
+    assert first.hold(OWN_BYTES + 10)
+    assert not second.hold(OWN_BYTES + 10)
+
+    second.let_go()
+
+    assert (second.is_waiting, budget.free) == (False, 0)
+    woken.clear()
+    first.let_go()
+    assert woken == []

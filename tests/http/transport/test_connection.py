@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ordermill.http.transport.buffer_budget import OWN_BYTES, BufferBudget, SharedBudget
+from ordermill.http.transport.buffer_budget import OWN_BYTES, BodyBudget, SharedBudget
 from ordermill.http.transport.tuning import allow_connections
 from ordermill.http.wire.chunked import ChunkedBody
 
@@ -158,22 +158,82 @@ def test_an_answer_that_many_get_is_in_memory_once(client: Client) -> None:
     assert answers.free == len(whole)
 
 
-def test_large_bodies_are_taken_only_as_far_as_memory_goes(client: Client, order: MakeOrder) -> None:
-    client.server.buffers = client.server.buffers._replace(bodies=(budget := BufferBudget(2 * OWN_BYTES)))
-    large = post(json.dumps([order()]).encode().ljust(3 * OWN_BYTES), b"/orders/bulk")
-    with client.raw() as first, client.raw() as second:
-        first.sendall(large[:-1])
-        while budget.take(OWN_BYTES):  # until the server has taken so much of the first
-            budget.take(-OWN_BYTES)
-            client.get("/healthz")
-        second.sendall(large)
+LARGE = 2 * OWN_BYTES
+"""What a large body takes of the memory that all share."""
 
-        status, body = read_answer(second)
-        assert (status, json.loads(body)["type"]) == (503, "urn:ordermill:problem:busy")
-        assert client.post("/orders", order("o-2")).status == 201
-        first.sendall(large[-1:])
-        assert read_answer(first)[0] == 200
-    assert client.post_text(large[-3 * OWN_BYTES :], "/orders/bulk").status == 200
+
+def large_bulk(order: dict[str, Any]) -> bytes:
+    return post(json.dumps([order]).encode().ljust(LARGE + OWN_BYTES), b"/orders/bulk")
+
+
+def waiting(client: Client) -> int:
+    """How many wait for memory."""
+    return sum(connection._bodies.is_waiting for connection in list(client.server.connections))
+
+
+@pytest.fixture
+def bodies(client: Client) -> BodyBudget:
+    """Memory for two large bodies: one of them for the one whose turn it is."""
+    client.server.buffers = client.server.buffers._replace(bodies=(budget := BodyBudget(2 * LARGE, LARGE)))
+    return budget
+
+
+def test_a_large_body_waits_until_there_is_memory_for_it(client: Client, bodies: BodyBudget, order: MakeOrder) -> None:
+    with ExitStack() as stack:
+        first, second, third = (stack.enter_context(client.raw()) for _ in range(3))
+        first.sendall(large_bulk(order("o-1"))[:-1])
+        while bodies.free > LARGE + 1:
+            client.get("/healthz")
+        second.sendall(large_bulk(order("o-2"))[:-1])
+        while bodies.free > 2:
+            client.get("/healthz")
+        third.sendall(large_bulk(order("o-3")))
+        while not waiting(client):
+            client.get("/healthz")
+        assert client.post("/orders", order("o-4")).status == 201  # for which none is needed
+
+        for connection in (second, first):
+            connection.sendall(b" ")
+        for connection in (second, third, first):
+            status, body = read_answer(connection)
+            assert (status, json.loads(body)["accepted"]) == (200, 1)
+    assert bodies.free == 2 * LARGE
+
+
+def test_bodies_that_come_side_by_side_are_all_taken_although_there_is_memory_for_two(
+    client: Client, bodies: BodyBudget, order: MakeOrder
+) -> None:
+    with ExitStack() as stack:
+        connections = [stack.enter_context(client.raw()) for _ in range(8)]
+        requests = [large_bulk(order(f"o-{number}")) for number in range(len(connections))]
+        for connection, request in zip(connections, requests, strict=True):
+            connection.sendall(request[: OWN_BYTES + LARGE // 2])
+        while bodies.free > LARGE:
+            client.get("/healthz")
+        with ThreadPoolExecutor(len(connections)) as pool:
+            for connection, request in zip(connections, requests, strict=True):
+                pool.submit(connection.sendall, request[OWN_BYTES + LARGE // 2 :])
+            answers = list(pool.map(read_answer, connections))
+
+    assert [(status, json.loads(body)["accepted"]) for status, body in answers] == [(200, 1)] * len(connections)
+    assert bodies.free == 2 * LARGE
+
+
+def test_a_body_for_which_there_is_no_memory_in_time_is_refused(
+    client: Client, bodies: BodyBudget, order: MakeOrder
+) -> None:
+    bodies.take(bodies.free)  # which nobody gives back
+    client.server.request_seconds = 0
+    with client.raw() as first, client.raw() as second:
+        for connection in (first, second):
+            connection.sendall(large_bulk(order()))
+        for connection in (first, second):
+            status, body = read_answer(connection)
+            assert (status, json.loads(body)["type"]) == (503, "urn:ordermill:problem:busy")
+    bodies.take(-2 * LARGE)
+    client.server.request_seconds = 30
+
+    assert client.post_text(b" " * LARGE + json.dumps([order()]).encode(), "/orders/bulk").json["accepted"] == 1
 
 
 @pytest.mark.parametrize("path", [b"/orders/bulk", b"/nothing"])
