@@ -131,6 +131,15 @@ class BodyReservation:
             self.is_waiting = False
             self._budget.leave(self)
 
+    def end(self) -> None:
+        """Let go, for good: what `wake` belongs to can be freed at once."""
+        self.let_go()
+        self._wake = _wake_nobody
+
+
+def _wake_nobody() -> None:
+    """Whoever waited has gone."""
+
 
 class SharedBudget:
     """What the answers may take that clients read slowly. One that is sent to many, as it is, is there once.

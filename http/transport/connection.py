@@ -122,7 +122,7 @@ class Connection(asyncio.Protocol):
         """It is over."""
         self._server.connections.discard(self)
         self._received.hold(0)
-        self._bodies.let_go()
+        self._bodies.end()
         self._let_go_of_answer()
         self._open = None
         self._is_ending = True
@@ -248,10 +248,8 @@ class Connection(asyncio.Protocol):
 
     def _wait_for_more(self) -> None:
         reader = self._reader
-        if self._is_ended_by_client:
-            fault = reader.end()
-            if fault is not None:
-                raise fault
+        if self._is_ended_by_client and not reader.is_behind:
+            reader.end()
             self.close()
             return
         if reader.must_ask():
@@ -260,11 +258,15 @@ class Connection(asyncio.Protocol):
             self._wait_for_memory()
             return
         self._limit_time()
-        self._read_on()
+        if reader.is_behind:
+            self._stop_reading()
+            self._go_on_soon()  # others have their turn first
+        else:
+            self._read_on()
 
     def _hold_received(self) -> bool:
         held = self._reader.held
-        if self._open is None:
+        if self._open is None or not self._open.max_body_bytes:
             if not self._received.hold(held):
                 raise ServerBusy
             return True
@@ -455,6 +457,7 @@ class Connection(asyncio.Protocol):
     def _hang_up(self) -> None:
         self._is_ending = True
         self._deadline = self._loop.time() + self._server.socket_seconds
+        self._read_on()  # so as to notice when it leaves
         if self._is_ended_by_client or self._is_secure:
             self._transport.close()
         else:

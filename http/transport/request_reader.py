@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..wire.chunked import ChunkedBody
-from ..wire.errors import ContentTooLarge, HttpError, MalformedRequest, TruncatedBody
+from ..wire.errors import ContentTooLarge, MalformedRequest, TruncatedBody
 from ..wire.request_head import Head, find_end, read_head
 
 SKIPPED_BYTES = 64 * 1024
@@ -45,6 +45,11 @@ class RequestReader:
     def body_bytes(self) -> int:
         """The size of the body that has been read; 0 where there is none."""
         return 0 if self._body is None else len(self._body)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether more of a body has come than was read at once: read on, in a moment."""
+        return self._chunks is not None and self._chunks.is_behind
 
     def must_ask(self) -> bool:
         """Whether the client waits for a word before it sends the rest; said once for each request."""
@@ -138,12 +143,15 @@ class RequestReader:
         if not isinstance(self._received, bytearray):
             self._received = bytearray(self._received)
         try:
-            if not chunks.take(self._received):
-                return False
+            is_whole = chunks.take(self._received)
         except ContentTooLarge:
             if not self._is_skipping:
                 raise
-            self.is_lost = True  # nobody waits for the end of what nobody wants
+            self.is_lost = True
+        else:
+            self.is_lost = self._is_skipping and chunks.is_behind
+            if not is_whole and not self.is_lost:  # which nobody waits for the end of
+                return False
         if not self._is_skipping:
             self._body = bytes(chunks.content)
         self._chunks = None
@@ -155,10 +163,15 @@ class RequestReader:
         self._skipped -= part
         return not self._skipped
 
-    def end(self) -> HttpError | None:
-        """The client sends nothing more: what is wrong with that, if it is within a request."""
+    def end(self) -> None:
+        """The client sends nothing more.
+
+        Raises:
+            MalformedRequest: that is within the head of a request.
+            TruncatedBody: that is within its body.
+        """
         if not self.has_begun:
-            return None
+            return
         if self.head is None:
-            return MalformedRequest("The request ended within its head.")
-        return TruncatedBody(self.head.length, self.held)
+            raise MalformedRequest("The request ended within its head.")
+        raise TruncatedBody(self.head.length, self.held)

@@ -9,6 +9,7 @@ from .request_head import MAX_HEAD_BYTES, read_fields
 
 _END_OF_LINE = b"\r\n"
 _MAX_LINE_BYTES = 256
+_AT_ONCE = 1_000
 # A size of more digits than these is refused. What follows a semicolon (extensions) is not used.
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[\t -~\x80-\xff]*)?")
 
@@ -27,9 +28,11 @@ class ChunkedBody:
         self._is_in_trailer = False
         self.content = bytearray()
         """What has come of the body."""
+        self.is_behind = False
+        """Whether more chunks have come than were taken at once: there may be one for each byte."""
 
     def take(self, received: bytearray) -> bool:
-        """Take what there is, and remove it from what was received.
+        """Take what there is, up to 1,000 chunks, and remove it from what was received.
 
         Returns:
             Whether that is all of the body. What is left then belongs to the next request.
@@ -39,6 +42,8 @@ class ChunkedBody:
             ContentTooLarge: they are more than is taken.
             HeadTooLarge: what is around them is.
         """
+        self.is_behind = False
+        taken = 0
         while not self._is_in_trailer:
             if self._missing > 2:
                 part = received[: self._missing - 2]
@@ -52,11 +57,15 @@ class ChunkedBody:
                     raise MalformedRequest("A chunk is longer than its size says.")
                 del received[:2]
                 self._missing = 0
+            if taken == _AT_ONCE:
+                self.is_behind = True
+                return False
             size = self._take_size(received)
             if size is None:
                 return False
             if len(self.content) + size > self._max_bytes:
                 raise ContentTooLarge(f"The body has more than {self._max_bytes} bytes.")
+            taken += 1
             self._missing = size + 2 if size else 0
             self._is_in_trailer = not size
         return self._take_trailer(received)

@@ -99,6 +99,17 @@ def test_a_body_that_nobody_wants_is_not_kept(guarded: Client, path: str, status
         assert guarded.server.buffers.bodies.free == free
 
 
+def test_chunks_that_nobody_wants_take_no_memory_that_is_for_bodies(guarded: Client) -> None:
+    buffers = guarded.server.buffers
+    bodies, received = buffers.bodies.free, buffers.received.free
+    with guarded.raw() as connection:
+        connection.sendall(head("POST", "/nothing", "Transfer-Encoding: chunked") + b"f000\r\n" + b" " * 0xF000)
+        while (buffers.received.free, buffers.bodies.free) == (received, bodies):
+            guarded.get("/healthz")
+
+        assert buffers.bodies.free == bodies
+
+
 def test_a_short_body_that_nobody_wants_does_not_end_the_connection(guarded: Client) -> None:
     with guarded.raw() as connection:
         for _ in range(3):
@@ -148,6 +159,22 @@ def test_nothing_of_an_answered_request_waits_for_the_collector(
     ours = [thing for thing in found if type(thing).__module__.startswith("ordermill")]
     large = [thing for thing in found if isinstance(thing, bytes | bytearray) and len(thing) > 50_000]
     assert (ours, large) == ([], [])
+
+
+def test_nothing_of_a_head_that_ends_too_early_waits_for_the_collector(client: Client) -> None:
+    part = head("GET", "/", *["X: " + "a" * 1_000] * 30)[:-4]
+    with garbage() as found:
+        for _ in range(5):
+            with client.raw() as connection:
+                connection.sendall(part)
+                connection.shutdown(socket.SHUT_WR)
+                assert read_status(connection) == 400
+                while connection.recv(65536):
+                    pass
+        while client.server.connections:
+            client.get("/healthz", Connection="close")
+
+    assert [thing for thing in found if type(thing).__module__.startswith("ordermill")] == []
 
 
 def test_bodies_one_after_the_other_do_not_add_up(client: Client, order: Callable[..., dict[str, Any]]) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from ordermill.http.transport.buffer_budget import OWN_BYTES, BodyBudget, SharedBudget
 from ordermill.http.transport.tuning import allow_connections
+from ordermill.http.wire.chunked import ChunkedBody
 
 if TYPE_CHECKING:
     from tests.http.conftest import Client
@@ -233,6 +234,34 @@ def test_a_body_for_which_there_is_no_memory_in_time_is_refused(
     client.server.request_seconds = 30
 
     assert client.post_text(b" " * LARGE + json.dumps([order()]).encode(), "/orders/bulk").json["accepted"] == 1
+
+
+@pytest.mark.parametrize("path", [b"/orders/bulk", b"/nothing"])
+def test_a_body_of_a_chunk_for_each_byte_is_read_in_turns(client: Client, order: MakeOrder, path: bytes) -> None:
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in json.dumps([order()]).encode().ljust(20_000))
+    head = b"POST %b HTTP/1.1\r\n%bTransfer-Encoding: chunked\r\n\r\n" % (path, HEAD)
+    taken: list[int] = []
+    original = ChunkedBody.take
+
+    def take(body: ChunkedBody, received: bytearray) -> bool:
+        before = len(body.content)
+        try:
+            return original(body, received)
+        finally:
+            taken.append(len(body.content) - before)
+
+    with pytest.MonkeyPatch.context() as patch, client.raw() as connection:
+        patch.setattr(ChunkedBody, "take", take)
+        connection.sendall(head)
+        with suppress(ConnectionError):  # what nobody wants is not read to its end
+            connection.sendall(chunks + b"0\r\n\r\n" + HEALTH)
+        status = read_answer(connection)[0]
+        assert status == (200 if path == b"/orders/bulk" else 404)
+        if status == 200:
+            assert read_answer(connection)[0] == 200  # what follows is found
+
+    assert max(taken) == 1_000
+    assert sum(taken) == (20_000 if status == 200 else 1_000)
 
 
 def test_a_client_that_leaves_in_the_middle_leaves_nothing(client: Client) -> None:

@@ -38,6 +38,27 @@ def test_chunks_may_come_byte_by_byte() -> None:
     assert body.content == b"hello 1234567890"
 
 
+def test_of_many_chunks_some_are_taken_at_once() -> None:
+    body, received = ChunkedBody(10_000), bytearray(b"1\r\na\r\n" * 2_500 + b"0\r\n\r\n")
+
+    taken = []
+    while not body.take(received):
+        assert body.is_behind
+        taken.append(len(body.content))
+
+    assert taken == [1_000, 2_000]
+    assert body.content == b"a" * 2_500
+    assert not body.is_behind
+    assert not received
+
+
+def test_nothing_is_behind_where_the_rest_has_not_come() -> None:
+    body = ChunkedBody(10_000)
+
+    assert not body.take(bytearray(b"1\r\na\r\n" * 10))
+    assert not body.is_behind
+
+
 def test_a_body_of_no_chunks_is_empty() -> None:
     body = ChunkedBody(0)
 
