@@ -23,8 +23,12 @@ _LONGEST_DELAY_US = 48 * 3600 * 1_000_000
 # The step is in the history by now, and perhaps the next one as well: an order may be claimed at once.
 _WRITE = """
 INSERT INTO outbox (event_id, sequence, order_id, type, at, subject, number)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, (SELECT count(*) FROM transitions WHERE sequence = ?2 AND id <= (
-  SELECT max(id) FROM transitions WHERE sequence = ?2 AND to_status = ?7 AND attempt = ?8)))
+SELECT event_id, sequence, order_id, type, at, subject, (
+  SELECT count(*) FROM transitions step WHERE step.sequence = new.sequence AND step.id <= (
+    SELECT max(id) FROM transitions last WHERE last.sequence = new.sequence
+      AND last.to_status = new.to_status AND last.attempt = new.attempt))
+FROM (SELECT ? AS event_id, ? AS sequence, ? AS order_id, ? AS type, ? AS at, ? AS subject, ? AS to_status,
+  ? AS attempt) AS new
 """
 _LAST_EVENT = "SELECT coalesce(max(id), 0) FROM outbox"
 _IS_FREE = """
@@ -220,7 +224,7 @@ def forget(database: Database, deliveries: Sequence[tuple[int, int]]) -> None:
     if deliveries:
         run_for_each(database, "DELETE FROM delivery_attempts WHERE delivery = ?", [(d,) for d, _ in deliveries])
         run_for_each(database, "DELETE FROM deliveries WHERE id = ?", [(d,) for d, _ in deliveries])
-        unused = "DELETE FROM outbox WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM deliveries WHERE event = ?1)"
+        unused = "DELETE FROM outbox WHERE id = ? AND NOT EXISTS (SELECT 1 FROM deliveries WHERE event = outbox.id)"
         run_for_each(database, unused, [(event,) for event in {event for _, event in deliveries}])
 
 
