@@ -140,12 +140,22 @@ def elsewhere(start_engine: Callable[..., OrderEngine]) -> Iterator[tuple[str, i
     """The address of the API in waitress, over an engine."""
     application = validator(wsgi_application(start_engine(), 10))
     server = create_server(application, host="127.0.0.1", port=0, threads=4, clear_untrusted_proxy_headers=True)
-    thread = threading.Thread(target=server.run)
+    stopping = threading.Event()
+
+    def run() -> None:
+        while not stopping.is_set():
+            server.asyncore.loop(timeout=30, map=server._map, count=1)
+
+    thread = threading.Thread(target=run)
     thread.start()
     yield "127.0.0.1", int(server.effective_port)
-    server.trigger.pull_trigger(lambda: server.close())
+    # Closed by this thread, once the loop has ended: were the loop told to close it, then it could do so, woken by
+    # something else, while this thread still writes to the pipe that wakes it.
+    stopping.set()
+    server.pull_trigger()
     thread.join()
     server.task_dispatcher.shutdown()
+    server.asyncore.close_all(server._map)
 
 
 @pytest.mark.engine_at_hand
