@@ -42,14 +42,14 @@ class HeldLedger:
             self.transactions.append((len(orders), len(moves)))
             if when(orders, moves) and not self._released.is_set():
                 self._reached.set()
-                assert self._released.wait(20), "the test has not released the ledger"
+                assert self._released.wait(60), "the test has not released the ledger"
             return self._original(ledger, orders, moves, *more, **named)
 
         self._patch.setattr(Ledger, "record", record)
 
     def wait_until_held(self) -> None:
         """Wait until a transaction is held up."""
-        assert self._reached.wait(5)
+        assert self._reached.wait(60)
 
     def release(self) -> None:
         """Let everything go, now and from now on."""

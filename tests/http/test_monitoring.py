@@ -34,7 +34,7 @@ def told(start_server: Callable[..., Client], order: Callable[..., dict[str, Any
     """The names of all samples that a server tells, each with the names of its labels."""
     client = start_server(reject)
     client.post("/orders", order("o-1"))
-    client.engine.drain(timeout=20)
+    client.engine.drain(timeout=60)
     client.post("/webhooks", {"url": "https://shop.example/"})
     text = client.get("/metrics", Accept="text/plain").body.decode()
     return {sample.name: set(sample.labels) for family in parse_text(text) for sample in family.samples}

@@ -44,7 +44,7 @@ def test_an_engine_works_with_the_processors_that_could_be_started_and_says_what
 
     engine = start_engine(clock=clock, processors=4)
 
-    assert engine.submit(make_order("o-1")).wait(timeout=5) is OrderStatus.COMPLETED
+    assert engine.submit(make_order("o-1")).wait(timeout=60) is OrderStatus.COMPLETED
     wait_until(engine.unready_reasons)
     (reason,) = engine.unready_reasons()
     assert reason.endswith(
@@ -85,7 +85,7 @@ def test_a_processor_whose_handler_overruns_its_time_is_replaced_and_comes_back_
     assert held.begun() == "o-2"
     assert engine.metrics().abandoned_handlers == 1
     held.release()
-    engine.drain(timeout=5)
+    engine.drain(timeout=60)
     wait_until(lambda: engine.metrics().abandoned_handlers == 0)
     assert engine.status("o-1") is OrderStatus.REVIEW
     assert engine.status("o-2") is OrderStatus.COMPLETED

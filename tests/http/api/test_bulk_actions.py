@@ -28,7 +28,7 @@ def shop(start_server: Callable[..., Client], order: MakeOrder) -> Client:
     client = start_server(reject_bad)
     orders = [order(f"bad-{number}", user_id=f"u-{number % 2}", item_ids=["bad"]) for number in range(20)]
     client.post("/orders/bulk", orders + [order(f"good-{number}") for number in range(5)])
-    client.engine.drain(timeout=20)
+    client.engine.drain(timeout=60)
     return client
 
 

@@ -193,7 +193,7 @@ def test_status_shows_ids_and_reasons_as_they_are(run: Run) -> None:
         raise ValueError("[bold]loud[/bold] [/nothing] :warning:")
 
     with OrderEngine("orders.db", handler=fail, max_attempts=1) as engine:
-        engine.submit(make_order("is:ok:1")).wait(timeout=20)
+        engine.submit(make_order("is:ok:1")).wait(timeout=60)
 
     done = run("status", "is:ok:1")
 
@@ -318,7 +318,7 @@ def test_nothing_writes_beside_a_running_engine(run: Run, command: list[str]) ->
 @pytest.mark.parametrize("command", [["status", "o-1"], ["metrics"], ["verify"]])
 def test_reading_beside_a_running_engine_is_fine(run: Run, command: list[str]) -> None:
     with OrderEngine("orders.db", handler=lambda _: None) as engine:
-        engine.submit(make_order()).wait(timeout=20)
+        engine.submit(make_order()).wait(timeout=60)
 
         assert run(*command).code == 0
 

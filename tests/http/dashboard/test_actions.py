@@ -31,7 +31,7 @@ def test_an_operator_retries_a_group_of_failures(
     provider = Provider()
     client = start_server(provider)
     client.post("/orders/bulk", [order(f"o-{number}") for number in range(30)])
-    client.engine.drain(timeout=20)
+    client.engine.drain(timeout=60)
     page = window(client).open("/failures/")
     page.get_by_role("link", name="Retry 30").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("Retry 30 orders")
@@ -41,7 +41,7 @@ def test_an_operator_retries_a_group_of_failures(
     page.get_by_role("button", name="Retry 30 orders").click()
     expect(page.get_by_text("Done")).to_be_visible()
     expect(page.locator("dl")).to_contain_text("Moved30", use_inner_text=False)
-    client.engine.drain(timeout=20)
+    client.engine.drain(timeout=60)
     assert client.engine.metrics().orders_by_status["Completed"] == 30
     assert client.engine.history("o-7")[3].reason == "the provider is back"
 

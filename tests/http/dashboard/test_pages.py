@@ -78,7 +78,7 @@ def test_orders_are_found_by_what_they_failed_with(
 ) -> None:
     client = start_server(refuse)
     client.post("/orders/bulk", [order(f"o-{number}") for number in range(3)])
-    client.engine.drain(timeout=20)
+    client.engine.drain(timeout=60)
     page = window(client).open("/failures/")
     row = page.get_by_role("row").filter(has_text="the card was declined")
     expect(row).to_contain_text("3")

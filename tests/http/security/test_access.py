@@ -364,7 +364,7 @@ class TestSubmitOnly:
         client = start_server(fail, keys_file=str(keys), retry_seconds=900, retry_max_seconds=900)
         guarded = Guarded(client, keys)
         guarded.send(key, "POST", "/orders", order())
-        assert failed.wait(timeout=20)
+        assert failed.wait(timeout=60)
         while guarded.send(operator, "GET", "/orders/o-1").json["last_error"] is None:
             time.sleep(0.01)
 

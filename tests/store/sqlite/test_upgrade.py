@@ -136,7 +136,7 @@ def test_an_upgrade_says_so_and_keeps_a_copy_of_what_was(
     before = version_of(old_database)
 
     with caplog.at_level(logging.WARNING, "ordermill.store"):
-        start_engine().drain(timeout=5)
+        start_engine().drain(timeout=60)
 
     copy = old_database.with_name(f"{old_database.name}.before-version-{SCHEMA_VERSION}")
     assert f"from schema version {before} to {SCHEMA_VERSION}" in caplog.text
@@ -161,7 +161,7 @@ def test_an_engine_may_upgrade_without_a_copy(
 ) -> None:
     engine = start_engine(skip_upgrade_copy=True)
 
-    assert engine.wait("late", timeout=5) is OrderStatus.COMPLETED
+    assert engine.wait("late", timeout=60) is OrderStatus.COMPLETED
     assert list(old_database.parent.glob("*before*")) == []
     assert "no copy of it was kept" in caplog.text
 
