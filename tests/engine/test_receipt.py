@@ -25,7 +25,7 @@ def test_a_receipt_waits_for_its_order(outcome: Outcome) -> None:
     waits: list[tuple[str, float | None]] = []
     receipt = receipt_of(outcome, waits)
 
-    assert receipt.wait(timeout=60) is OrderStatus.COMPLETED
+    assert receipt.wait(timeout=3) is OrderStatus.COMPLETED
     assert receipt.wait() is OrderStatus.COMPLETED
     assert waits == [("o-1", 3), ("o-1", None)]
 
@@ -34,7 +34,7 @@ def test_a_conflict_has_nothing_to_wait_for() -> None:
     waits: list[tuple[str, float | None]] = []
 
     with pytest.raises(OrderConflict):
-        receipt_of(Outcome.CONFLICT, waits).wait(timeout=60)
+        receipt_of(Outcome.CONFLICT, waits).wait(timeout=3)
 
     assert waits == []
 
