@@ -134,11 +134,14 @@ def test_applications_that_take_long_hold_up_nobody_but_those_beyond_the_threads
         thread.join()
 
 
+@pytest.fixture
+def elsewhere(start_engine: Callable[..., OrderEngine], waitress: Callable[..., tuple[str, int]]) -> tuple[str, int]:
+    """The address of the API in waitress, over an engine."""
+    return waitress(validator(wsgi_application(start_engine(), 10)), threads=4)
+
+
 @pytest.mark.engine_at_hand
-def test_the_api_is_plain_wsgi_and_works_in_another_server(
-    start_engine: Callable[..., OrderEngine], waitress: Callable[..., tuple[str, int]], order: MakeOrder
-) -> None:
-    elsewhere = waitress(validator(wsgi_application(start_engine(), 10)), threads=4)
+def test_the_api_is_plain_wsgi_and_works_in_another_server(elsewhere: tuple[str, int], order: MakeOrder) -> None:
     body = json.dumps(order()).encode()
 
     status, headers, answer = ask(
