@@ -68,6 +68,18 @@ class HeldLedger:
 
         self._patch.setattr(Ledger, "record", record)
 
+    def fail(self, error: BaseException, when: Callable[[Sequence[Order], Sequence[Move]], bool]) -> None:
+        """Have each transaction of such orders and moves fail until the release."""
+
+        def record(
+            ledger: Ledger, orders: Sequence[Order], moves: Sequence[Move], *more: Any, **named: Any
+        ) -> Recorded:
+            if when(orders, moves) and not self._released.is_set():
+                raise error
+            return self._original(ledger, orders, moves, *more, **named)
+
+        self._patch.setattr(Ledger, "record", record)
+
 
 @pytest.fixture
 def clock() -> WatchedClock:

@@ -241,12 +241,13 @@ def test_the_result_of_a_handler_outlives_a_write_that_failed(
 ) -> None:
     handled: list[str] = []
     engine = start_engine(lambda order: handled.append(order.order_id), clock=clock)
-    ledger.fail_once(StoreUnavailable(OSError("disk full")), becomes(OrderStatus.COMPLETED))
+    ledger.fail(StoreUnavailable(OSError("disk full")), becomes(OrderStatus.COMPLETED))
     receipt = engine.submit(make_order())
     again_at = clock.next_call()
     assert engine.status("o-1") is OrderStatus.PROCESSING
     assert engine.unready_reasons() == (DISK_FULL,)
 
+    ledger.release()
     clock.advance_to(again_at)
 
     assert receipt.wait(timeout=60) is OrderStatus.COMPLETED

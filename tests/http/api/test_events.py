@@ -339,7 +339,7 @@ def test_an_unexpected_error_ends_all_streams_and_the_next_ones_are_served(
     client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with watch(client.address) as watching:
-        watching.frame()
+        watching.next("metrics")  # from here on the feed follows the log
         with monkeypatch.context() as broken:
             broken.setattr(event_feed, "_Chunk", None)
             submit(client, "a")
