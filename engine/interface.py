@@ -42,7 +42,7 @@ from ..store.domain.webhook import (
 )
 from ..store.outbox import first_due_us
 from ..store.statements import Database
-from ..store.webhooks import all_webhooks, deliveries, find_webhook
+from ..store.webhooks import all_webhooks, deliveries, deliveries_of_order, find_webhook
 from . import requests
 from .arguments import (
     checked_action,
@@ -502,6 +502,20 @@ class Engine(ABC):
         """
         known, most = checked_sequence(before), checked_limit(limit)
         return self._read(lambda database: deliveries(database, webhook_id, state=state, before=known, limit=most))
+
+    def order_deliveries(self, order_id: str, *, before: int | None = None, limit: int = 100) -> list[Delivery]:
+        """What is sent and was sent of an order's events within a week, to all webhooks, as `webhook_deliveries`.
+
+        Args:
+            order_id: the order; one that is not there has none.
+            before: only those with an `id` below this one: the last of a page leads to the next page.
+            limit: how many at the most, 1 to 1,000,000.
+
+        Raises:
+            StoreUnavailable, EngineStopped: as `event_page`.
+        """
+        asked, known, most = checked_order_id(order_id), checked_sequence(before), checked_limit(limit)
+        return self._read(lambda database: deliveries_of_order(database, asked, before=known, limit=most))
 
     def wait(self, order_id: str, timeout: float | None = None) -> OrderStatus:
         """Wait until processing is over for an order.

@@ -180,6 +180,8 @@ class Delivery(msgspec.Struct, frozen=True):
     """An event on its way to a webhook, with its latest attempt."""
 
     id: int
+    webhook_id: str
+    """Where it is sent."""
     event_id: str
     type: str
     order_id: str | None
