@@ -835,6 +835,19 @@ class Engine(ABC):
             raise ActionNotFound(number)
         return found
 
+    def actions(self, *, before: int | None = None, limit: int = 100) -> list[BulkAction]:
+        """The bulk actions, newest first, each as far as it is.
+
+        Args:
+            before: only those with an `id` below this one: the last of a page leads to the next page.
+            limit: how many at the most, 1 to 1,000,000.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+            EngineStopped: the engine is not running.
+        """
+        return self._read(partial(bulk_actions.page, before=checked_sequence(before), limit=checked_limit(limit)))
+
     def _count(self, request: BulkRequest) -> int:
         # In many short reads: a long one would keep the log from being begun anew.
         matched, before = self._read(partial(bulk_actions.count_orders, request=request, before=None))

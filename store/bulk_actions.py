@@ -94,6 +94,20 @@ def find(database: Database, action_id: int) -> BulkAction | None:
     return next((_action_of(row) for row in query.tuples().execute(database)), None)
 
 
+def page(database: Database, *, before: int | None = None, limit: int) -> list[BulkAction]:
+    """Bulk actions, newest first.
+
+    Args:
+        database: connected in this thread.
+        before: only those with an id below this one, to go on where the last page ended.
+        limit: how many at the most.
+    """
+    query = BulkActionModel.select(*_COLUMNS).order_by(BulkActionModel.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(BulkActionModel.id < before)
+    return [_action_of(row) for row in query.tuples().execute(database)]
+
+
 def first_running(database: Database) -> BulkAction | None:
     """The oldest bulk action that is not over, or None."""
     query = (

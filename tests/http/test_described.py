@@ -158,7 +158,7 @@ def begin(start_server: Start, gate: Held, request: pytest.FixtureRequest) -> Ca
                 return completed(start_server(reject), "o-1")
             case "listOrders" | "listFailures":
                 return completed(start_server(reject), "o-0", "o-1")
-            case "startAction" | "readAction" | "stopAction":
+            case "startAction" | "readAction" | "stopAction" | "listActions":
                 client = completed(start_server(reject), "o-0", "o-1")
                 client.post("/control/pause", {})
                 if name != "startAction":
