@@ -12,7 +12,17 @@ from ordermill.engine import Order, Reject
 
 pytestmark = pytest.mark.slow
 
-PAGES = ["/", "/orders/", "/orders/?status=Review", "/orders/o-1", "/failures/", "/controls/", "/audit/", "/actions/", "/actions/new"]
+PAGES = [
+    "/",
+    "/orders/",
+    "/orders/?status=Review",
+    "/orders/o-1",
+    "/failures/",
+    "/controls/",
+    "/audit/",
+    "/actions/",
+    "/actions/new",
+]
 
 
 def refuse(_: Order) -> None:
