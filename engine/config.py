@@ -211,7 +211,8 @@ class EngineConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     retain_seconds: Annotated[
         Annotated[float, Meta(ge=0, le=_MAX_SECONDS)] | None,
         Meta(
-            description="Age at which orders that are over are removed, and entries of the audit log, in seconds; none by default."
+            description="Age at which orders that are over are removed, and entries of the audit log, in seconds; "
+            "none by default."
         ),
     ] = None
     export_path: Annotated[

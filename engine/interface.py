@@ -70,7 +70,7 @@ from .event_stream import EventStream
 from .receipt import Receipt
 from .reply import Reply, fail
 from .requests import Request
-from .snapshot import Chart, ControlSnapshot, Exposition, MetricsSnapshot
+from .snapshot import Chart, ControlSnapshot, Exposition, MetricsSnapshot, ProcessorSnapshot
 from .telemetry.history import Window
 
 T = TypeVar("T")
@@ -618,6 +618,20 @@ class Engine(ABC):
     def begin_chart(self, window: Window | str = Window.QUARTER_HOUR) -> Reply[Chart]:
         """As `chart`."""
         return self._ask(partial(requests.DrawChart, checked_window(window)))
+
+    def processors(self) -> list[ProcessorSnapshot]:
+        """What each of the processors is up to at this moment, by their numbers.
+
+        Those that were abandoned, since their handler has overrun its time, are not among them.
+
+        Raises:
+            EngineStopped: the engine is not running.
+        """
+        return self.begin_processors().get()
+
+    def begin_processors(self) -> Reply[list[ProcessorSnapshot]]:
+        """As `processors`."""
+        return self._ask(requests.ListProcessors)
 
     def oldest(self) -> dict[OrderStatus, datetime | None]:
         """For each status, when the order was accepted that is the oldest in it; None where there is none.

@@ -32,6 +32,7 @@ from .requests import (
     ChangeWebhooks,
     Drain,
     DrawChart,
+    ListProcessors,
     PauseEngine,
     ReadControl,
     Request,
@@ -231,7 +232,7 @@ class OrderEngine(Engine):
             match request:
                 case SubmitOrders():
                     actor = context.intake
-                case TakeSnapshot() | TakeExposition() | DrawChart() | Drain():
+                case TakeSnapshot() | TakeExposition() | DrawChart() | ListProcessors() | Drain():
                     actor = context.metrics
                 case CancelOrder() | RetryOrder() | SettleOrder() | AwaitOrder():
                     actor = context.recorder

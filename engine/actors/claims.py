@@ -15,9 +15,15 @@ from ..execution.begun import BegunFile
 class Hand:
     """What one processor has in hand. The processor and the pool both see it."""
 
-    __slots__ = ("began_us", "is_abandoned", "note", "record")
+    __slots__ = ("began_us", "idle_us", "is_abandoned", "note", "number", "record", "trouble")
 
-    def __init__(self) -> None:
+    def __init__(self, number: int = 1, idle_us: int = 0) -> None:
+        self.number = number
+        """What people call the processor."""
+        self.idle_us = idle_us
+        """Since when it has had nothing in hand, on the monotonic clock, in microseconds; an old one while it has."""
+        self.trouble: str | None = None
+        """Why it cannot put any order through the handler, in words for people; None while it can."""
         self.record: OrderRecord | None = None
         """The order whose handler runs or is about to; None between two."""
         self.began_us: int | None = None
@@ -114,6 +120,7 @@ class Claims:
         with self._lock:
             if hand.record is not None:
                 self._end(hand, now)
+            hand.idle_us = now
 
     def take_back(self) -> list[OrderRecord]:
         """All orders that are not begun, which no processor will get any more; in their sequence."""
