@@ -21,7 +21,7 @@ class Hand:
         self.number = number
         """What people call the processor."""
         self.idle_us = idle_us
-        """Since when it has had nothing in hand, on the monotonic clock, in microseconds; an old one while it has."""
+        """When the last order left it, or it was started, on the monotonic clock, in microseconds."""
         self.trouble: str | None = None
         """Why it cannot put any order through the handler, in words for people; None while it can."""
         self.record: OrderRecord | None = None
@@ -120,7 +120,6 @@ class Claims:
         with self._lock:
             if hand.record is not None:
                 self._end(hand, now)
-            hand.idle_us = now
 
     def take_back(self) -> list[OrderRecord]:
         """All orders that are not begun, which no processor will get any more; in their sequence."""
@@ -208,3 +207,4 @@ class Claims:
                 self._ended += 1
                 self._ended_us += now - hand.began_us
         hand.record = hand.began_us = None
+        hand.idle_us = now

@@ -56,6 +56,7 @@ def test_each_processor_tells_what_it_is_up_to_and_since_when(
     start_engine: StartEngine, clock: WatchedClock, held: Held, wait_until: WaitUntil
 ) -> None:
     engine = start_engine(held, clock=clock, processors=3)
+    wait_until(lambda: len(engine.processors()) == 3)
     started_us = clock.now_us()
     clock.advance(5)
     engine.submit(make_order("o-1", user_id="ann"))
