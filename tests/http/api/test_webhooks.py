@@ -98,7 +98,7 @@ def test_a_deleted_webhook_is_not_there(client: Client) -> None:
         ({}, "/url"),
         ({"url": "ftp://shop.example"}, "/url"),
         ({"url": URL, "events": []}, "/events"),
-        ({"url": URL, "events": ["order.lost"]}, "/events/0"),
+        ({"url": URL, "events": ["order.lost"]}, "/events"),
         ({"url": URL, "secret": "mine"}, "/secret"),
     ],
     ids=str,
