@@ -233,6 +233,10 @@ class EngineConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     webhook_concurrency: Annotated[
         int, Meta(ge=1, le=100, description="Events that are sent to one webhook at the same time.")
     ] = 4
+    tracing: Annotated[
+        bool,
+        Meta(description="Begin OpenTelemetry's spans for requests and attempts; needs the extra `opentelemetry`."),
+    ] = False
     window: Annotated[
         int,
         Meta(ge=1, description="Pending orders kept in memory, so that they need not be read when they are claimed."),

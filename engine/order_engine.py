@@ -222,6 +222,9 @@ class OrderEngine(Engine):
             self._await(request, self._need().context)
         elif isinstance(request, AwaitEvents):
             self._await_events(request, self._need().context)
+        elif isinstance(request, SubmitOrders) and (tracing := self._need().context.tracing) is not None:
+            with tracing.sending(request) as followed:
+                self._pass_on(followed)
         else:
             self._pass_on(request)
 

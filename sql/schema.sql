@@ -106,6 +106,13 @@ CREATE TABLE failures (
 
 CREATE INDEX failures_by_error ON failures (error_id, sequence, status, at);  -- lists by error, and counts
 
+-- Which trace the request was part of that brought an order (W3C Trace Context): kept apart, since most came with none.
+CREATE TABLE trace_contexts (
+  sequence    INTEGER PRIMARY KEY               -- the order
+              REFERENCES orders (sequence),
+  traceparent TEXT    NOT NULL                  -- as in the header of that name
+) STRICT;
+
 -- What clients call their requests (Idempotency-Key), for a day: the same name for another request is a mistake.
 CREATE TABLE idempotency_keys (
   id          INTEGER PRIMARY KEY,

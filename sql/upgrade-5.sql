@@ -4,6 +4,12 @@ BEGIN IMMEDIATE;
 
 CREATE INDEX deliveries_by_order ON deliveries (sequence);
 
+CREATE TABLE trace_contexts (
+  sequence    INTEGER PRIMARY KEY
+              REFERENCES orders (sequence),
+  traceparent TEXT    NOT NULL
+) STRICT;
+
 PRAGMA user_version = 5;
 
 COMMIT;

@@ -30,7 +30,7 @@ def write_acts(database: Database, acts: Sequence[Act], at_us: int) -> None:
         acts: what was done.
         at_us: when, microseconds since 1970-01-01T00:00:00Z.
     """
-    rows = [(at_us, act.action.value, act.target, act.reason, act.orders, *act.cause) for act in acts]
+    rows = [(at_us, act.action.value, act.target, act.reason, act.orders, *act.cause[:2]) for act in acts]
     run_for_each(database, _WRITE, rows)
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ..execution.begun import BegunFile
     from ..execution.handler import Probe
     from ..execution.runner import Runner
+    from ..tracing import Tracing
     from .claims import Hand
 
 
@@ -102,6 +103,8 @@ class EngineContext:
     waiters: Waiters = field(init=False)
     wake_sender: Callable[[], None] = lambda: None
     """Tells the sender of webhooks that there is something to send."""
+    tracing: Tracing | None = None
+    """Begins spans; None where nobody wants any."""
     event_waiters: EventWaiters = field(default_factory=EventWaiters)
     incidents: Incidents = field(default_factory=Incidents)
     files: OpenFiles | None = None

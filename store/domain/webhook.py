@@ -150,6 +150,8 @@ class DueDelivery(msgspec.Struct, frozen=True):
     """Its place in the order's history, 1 for the acceptance; 0 where it is about no order."""
     subject: str
     """The order as it was then, or what else the event is about, as JSON."""
+    traceparent: str | None = None
+    """Which trace the request was part of that brought the order; None where it was part of none."""
 
 
 class DeliveryState(StrEnum):
