@@ -6,15 +6,18 @@ Names are those of OpenTelemetry's conventions for messaging: https://openteleme
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..store.domain.errors import InvalidConfiguration, OrdermillError
+from ..store.domain.order import Order
 from ..store.domain.record import ENGINE, Cause, OrderRecord
 from .execution.attempt import Failed, Outcome, Returned
+from .execution.handler import describe
+from .logger import EngineLogger
 from .reply import Reply
 from .requests import SubmitOrders
 
@@ -46,6 +49,7 @@ class Tracing:
                 "tracing needs OpenTelemetry: install it with pip install 'ordermill[opentelemetry]'."
             ) from error
         self._find = find
+        self._log = EngineLogger("ordermill.engine.tracing")
         self._trace = trace
         self._tracer = trace.get_tracer("ordermill")
         self._propagator = TraceContextTextMapPropagator()
@@ -57,32 +61,15 @@ class Tracing:
 
         Gives the same request, whose causes name those spans: these are what the attempts are linked to.
         """
-        causes = request.causes or (ENGINE,) * len(request.orders)
-        counts = Counter(map(id, causes))  # the orders of one request share its cause
         spans: list[Span] = []
-        named: dict[int, Cause] = {}
-        for order, cause in zip(request.orders, causes, strict=True):
-            if id(cause) not in named:
-                count = counts[id(cause)]
-                about: dict[str, Any] = (
-                    {"messaging.message.id": order.order_id} if count == 1 else {"messaging.batch.message_count": count}
-                )
-                span = self._tracer.start_span(
-                    "send orders",
-                    None if cause.traceparent is None else self._context(cause.traceparent),
-                    self._trace.SpanKind.PRODUCER,
-                    _attributes("send", about),
-                )
-                spans.append(span)
-                named[id(cause)] = cause._replace(traceparent=self._name(span) or cause.traceparent)
-        end = partial(self._end, spans)
-        if isinstance(request.reply, Reply):
-            reply = request.reply
-            reply.when_done(lambda: end(_error_of(reply)))
+        with self._harmlessly():
+            request = self._named(request, spans)
+        if isinstance(reply := request.reply, Reply):
+            reply.when_done(lambda: self._end(spans, _error_of(reply)))
         try:
-            yield request._replace(causes=tuple([named[id(cause)] for cause in causes]))
+            yield request
         except BaseException as error:  # it was not passed on, so no reply comes
-            end(error)
+            self._end(spans, error)
             raise
 
     def attempt(self, record: OrderRecord, run: Callable[[], Outcome]) -> Outcome:
@@ -92,18 +79,39 @@ class Tracing:
             record: the order.
             run: makes the attempt.
         """
-        with self._tracer.start_as_current_span(
-            "process orders",
-            self._nowhere,
-            self._trace.SpanKind.CONSUMER,
-            _attributes("process", {"messaging.message.id": record.order_id, "ordermill.attempt": record.attempts}),
-            self._links(record),
-        ) as span:
+        span = self._trace.INVALID_SPAN
+        with self._harmlessly():
+            span = self._tracer.start_span(
+                "process orders",
+                self._nowhere,
+                self._trace.SpanKind.CONSUMER,
+                _attributes("process", {"messaging.message.id": record.order_id, "ordermill.attempt": record.attempts}),
+                self._links(record),
+            )
+        with self._trace.use_span(span, record_exception=False, set_status_on_exception=False):
             outcome = run()
+        with self._harmlessly():
             if not isinstance(outcome, Returned):
                 text = outcome.error if isinstance(outcome, Failed) else None
                 self._mark(span, type(outcome).__name__ if text is None else text.partition(":")[0], text)
+            span.end()
         return outcome
+
+    def _named(self, request: SubmitOrders, spans: list[Span]) -> SubmitOrders:
+        causes = request.causes or (ENGINE,) * len(request.orders)
+        counts = Counter(causes)  # the orders of one request share its cause
+        named: dict[Cause, Cause] = {}
+        for order, cause in zip(request.orders, causes, strict=True):
+            if cause not in named:
+                span = self._tracer.start_span(
+                    "send orders",
+                    None if cause.traceparent is None else self._context(cause.traceparent),
+                    self._trace.SpanKind.PRODUCER,
+                    _attributes("send", _message(order, counts[cause])),
+                )
+                spans.append(span)
+                named[cause] = cause._replace(traceparent=self._name(span) or cause.traceparent)
+        return request._replace(causes=tuple([named[cause] for cause in causes]))
 
     def _links(self, record: OrderRecord) -> list[Any]:
         try:
@@ -125,9 +133,19 @@ class Tracing:
 
     def _end(self, spans: list[Span], error: BaseException | None) -> None:
         for span in spans:
-            if error is not None:
-                self._mark(span, type(error).__name__, str(error))
-            span.end()
+            with self._harmlessly():
+                if error is not None:
+                    self._mark(span, type(error).__name__, str(error))
+                span.end()
+
+    @contextmanager
+    def _harmlessly(self) -> Iterator[None]:
+        # What the program has set may be of anybody's making, and its orders are worth more than its spans. Where
+        # two threads meet with it at once, it is logged twice.
+        try:
+            yield
+        except Exception as error:
+            self._log.log_seldom(logging.WARNING, "a span was not told: %s", describe(error))
 
     def _mark(self, span: Span, kind: str, text: str | None) -> None:
         span.set_attribute("error.type", kind)
@@ -136,6 +154,10 @@ class Tracing:
 
 def _attributes(operation: str, about: dict[str, Any]) -> dict[str, Any]:
     return {**_OF_ORDERS, "messaging.operation.name": operation, "messaging.operation.type": operation, **about}
+
+
+def _message(order: Order, count: int) -> dict[str, Any]:
+    return {"messaging.message.id": order.order_id} if count == 1 else {"messaging.batch.message_count": count}
 
 
 def _error_of(reply: Reply[Any]) -> BaseException | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from typing import Never
 
 import pytest
 from opentelemetry import trace
@@ -11,8 +12,20 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from ordermill.engine import BacklogFull, InvalidConfiguration, Order, OrderEngine, Reject
+from ordermill.engine import (
+    BacklogFull,
+    InvalidConfiguration,
+    Order,
+    OrderEngine,
+    OrderStatus,
+    Reject,
+    Reply,
+    StoreUnavailable,
+)
+from ordermill.engine.requests import SubmitOrders
 from ordermill.engine.testing import make_order
+from ordermill.store import trace_contexts
+from ordermill.store.domain.outcome import Acceptance
 from ordermill.store.domain.record import Cause
 
 StartEngine = Callable[..., OrderEngine]
@@ -122,3 +135,53 @@ def test_an_engine_that_is_to_trace_without_opentelemetry_says_what_to_install(
 
     with pytest.raises(InvalidConfiguration, match=r"pip install 'ordermill\[opentelemetry\]'"):
         start_engine(tracing=True)
+
+
+def test_the_orders_of_one_request_have_one_span_although_each_has_a_cause_of_its_own(
+    start_engine: StartEngine, spans: Spans
+) -> None:
+    engine = start_engine(tracing=True)
+    causes = [Cause(name, None, TRACEPARENT) for name in ("r-1", "r-1", "r-2")]
+    reply: Reply[list[Acceptance]] = Reply()
+
+    engine.send(SubmitOrders([make_order(f"o-{number}") for number in range(3)], reply, causes))
+    reply.get(timeout=30)
+    engine.drain(timeout=30)
+    engine.stop()
+
+    sent = {span.context.span_id: span.attributes for span in spans("send orders")}
+    assert [about and about.get("messaging.batch.message_count") for about in sent.values()] == [2, None]
+    assert sorted(link.context.span_id for span in spans("process orders") for link in span.links) == sorted(
+        [*sent, next(iter(sent))]
+    )
+
+
+def test_orders_are_worth_more_than_their_spans(
+    start_engine: StartEngine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken:
+        """A tracer that somebody has made a mistake in."""
+
+        def start_span(self, *_: object) -> Never:
+            raise RuntimeError("no room for a span")
+
+    monkeypatch.setattr(trace, "get_tracer", lambda _: Broken())
+    engine = start_engine(tracing=True)
+
+    assert engine.submit(make_order("o-1")).wait(timeout=30) is OrderStatus.COMPLETED
+    assert "a span was not told: RuntimeError: no room for a span" in caplog.text
+
+
+def test_an_attempt_whose_order_s_trace_cannot_be_read_is_made_all_the_same(
+    start_engine: StartEngine, spans: Spans, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> Never:
+        raise StoreUnavailable(OSError("disk I/O error"))
+
+    monkeypatch.setattr(trace_contexts, "find", fail)
+    engine = start_engine(tracing=True)
+
+    assert engine.submit(make_order("o-1")).wait(timeout=30) is OrderStatus.COMPLETED
+    engine.stop()
+    (processed,) = spans("process orders")
+    assert processed.links == ()

@@ -38,7 +38,7 @@ ROOMS: dict[str, dict[str, str]] = {
         "interface": "requests receipt reply snapshot arguments event_stream telemetry",
         "event_stream": "reply",
         "webhooks": "actors execution reply clock logger",
-        "tracing": "execution requests reply",
+        "tracing": "execution requests reply logger",
         "requests": "reply snapshot telemetry",
         "execution": "reply config clock output",
         "receipt": "",
