@@ -79,7 +79,7 @@ class Tracing:
             record: the order.
             run: makes the attempt.
         """
-        span = self._trace.INVALID_SPAN
+        span: Span = self._trace.INVALID_SPAN
         with self._harmlessly():
             span = self._tracer.start_span(
                 "process orders",
@@ -88,13 +88,16 @@ class Tracing:
                 _attributes("process", {"messaging.message.id": record.order_id, "ordermill.attempt": record.attempts}),
                 self._links(record),
             )
-        with self._trace.use_span(span, record_exception=False, set_status_on_exception=False):
-            outcome = run()
-        with self._harmlessly():
+        try:
+            with self._trace.use_span(span, record_exception=False, set_status_on_exception=False):
+                outcome = run()
             if not isinstance(outcome, Returned):
                 text = outcome.error if isinstance(outcome, Failed) else None
-                self._mark(span, type(outcome).__name__ if text is None else text.partition(":")[0], text)
-            span.end()
+                with self._harmlessly():
+                    self._mark(span, type(outcome).__name__ if text is None else text.partition(":")[0], text)
+        finally:
+            with self._harmlessly():
+                span.end()
         return outcome
 
     def _named(self, request: SubmitOrders, spans: list[Span]) -> SubmitOrders:
