@@ -30,8 +30,29 @@ def write_acts(database: Database, acts: Sequence[Act], at_us: int) -> None:
         acts: what was done.
         at_us: when, microseconds since 1970-01-01T00:00:00Z.
     """
-    rows = [(at_us, act.action.value, act.target, act.reason, act.orders, *act.cause) for act in acts]
+    rows = [(at_us, act.action.value, act.target, act.reason, act.orders, *act.cause[:2]) for act in acts]
     run_for_each(database, _WRITE, rows)
+
+
+def forget(database: Database, before_us: int, limit: int) -> int:
+    """Remove entries from before a time, oldest first, in a transaction.
+
+    Only the oldest are looked at, so one that was stamped while the clock was ahead keeps those behind it until its
+    time has come.
+
+    Args:
+        database: a connection that may write.
+        before_us: microseconds since 1970-01-01T00:00:00Z.
+        limit: how many at the most.
+
+    Returns:
+        How many there were.
+    """
+    oldest = AuditLogModel.select(AuditLogModel.id, AuditLogModel.at).order_by(AuditLogModel.id).limit(limit)
+    old = [number for number, at_us in oldest.tuples().execute(database) if at_us < before_us]
+    if old:
+        AuditLogModel.delete().where(AuditLogModel.id.in_(old)).execute(database)
+    return len(old)
 
 
 def page(database: Database, *, before: int | None = None, limit: int) -> list[AuditEntry]:

@@ -94,6 +94,43 @@ def find(database: Database, action_id: int) -> BulkAction | None:
     return next((_action_of(row) for row in query.tuples().execute(database)), None)
 
 
+def page(database: Database, *, before: int | None = None, limit: int) -> list[BulkAction]:
+    """Bulk actions, newest first.
+
+    Args:
+        database: connected in this thread.
+        before: only those with an id below this one, to go on where the last page ended.
+        limit: how many at the most.
+    """
+    query = BulkActionModel.select(*_COLUMNS).order_by(BulkActionModel.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(BulkActionModel.id < before)
+    return [_action_of(row) for row in query.tuples().execute(database)]
+
+
+def forget(database: Database, before_us: int, limit: int) -> int:
+    """Remove bulk actions that were over before a time, oldest first, in a transaction.
+
+    Args:
+        database: a connection that may write.
+        before_us: microseconds since 1970-01-01T00:00:00Z.
+        limit: how many at the most.
+
+    Returns:
+        How many there were.
+    """
+    oldest = (
+        BulkActionModel.select(BulkActionModel.id, BulkActionModel.ended_at)
+        .where(BulkActionModel.state != ActionState.RUNNING.value)
+        .order_by(BulkActionModel.id)
+        .limit(limit)
+    )
+    old = [number for number, ended_us in oldest.tuples().execute(database) if ended_us < before_us]
+    if old:
+        BulkActionModel.delete().where(BulkActionModel.id.in_(old)).execute(database)
+    return len(old)
+
+
 def first_running(database: Database) -> BulkAction | None:
     """The oldest bulk action that is not over, or None."""
     query = (

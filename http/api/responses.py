@@ -165,6 +165,14 @@ class ActionPayload(msgspec.Struct):
     """When it was done or stopped; null before."""
 
 
+class ActionPagePayload(msgspec.Struct):
+    """A page of the actions on many orders, newest first."""
+
+    actions: list[ActionPayload]
+    next_cursor: Cursor | None
+    """Send it as `cursor` for the next page; null on the last."""
+
+
 class ControlPayload(msgspec.Struct):
     """What operators have set about the engine."""
 

@@ -14,9 +14,10 @@ from ..framework.request import PlainRequest, Request
 from ..framework.request_headers import RequestHeaders
 from ..framework.response import Response
 from .fields import ACTION_ID
-from .parameters import AuditQuery, order_filter
+from .parameters import EntryQuery, order_filter
 from .requests import decode_cursor
 from .responses import (
+    ActionPagePayload,
     AuditEntryPayload,
     AuditPagePayload,
     ControlPayload,
@@ -78,6 +79,15 @@ class SteeringCalls:
         started = self._engine.begin_action(action, orders, wanted.reason or None, status, request.cause)
         return Deferred(started, lambda: _started(started.get()))
 
+    def list_actions(self, request: Request[EntryQuery, RequestHeaders, None]) -> Response:
+        """What was done to many orders at once, newest first, a page at a time."""
+        query = request.query
+        before = decode_cursor(query.cursor) if query.cursor else None
+        found = self._engine.actions(before=before, limit=query.limit + 1)
+        page = found[: query.limit]
+        cursor = encode_cursor(page[-1].id) if len(found) > query.limit else None
+        return Response(encode(ActionPagePayload([action_payload(action) for action in page], cursor)))
+
     def read_action(self, request: PlainRequest) -> Response:
         """How far an action on many orders is."""
         return Response(encode(action_payload(self._engine.action(_action_id(request)))))
@@ -87,7 +97,7 @@ class SteeringCalls:
         stopped = self._engine.begin_stop_action(_action_id(request), request.body.reason or None, request.cause)
         return Deferred(stopped, lambda: Response(encode(action_payload(stopped.get()))))
 
-    def audit(self, request: Request[AuditQuery, RequestHeaders, None]) -> Response:
+    def audit(self, request: Request[EntryQuery, RequestHeaders, None]) -> Response:
         """What people have done to the engine and its orders, newest first, a page at a time."""
         query = request.query
         before = decode_cursor(query.cursor) if query.cursor else None

@@ -22,6 +22,7 @@ SECTIONS = (
     ("", "Overview"),
     ("orders/", "Orders"),
     ("failures/", "Failures"),
+    ("actions/", "Actions"),
     ("webhooks/", "Webhooks"),
     ("controls/", "Controls"),
     ("audit/", "Audit"),
