@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from peewee import Database
 
 from .domain.act import Act, AuditEntry
-from .statements import run_for_each, to_sql
+from .statements import remove_old, run_for_each, to_sql
 from .tables import AuditLogModel
 
 _COLUMNS = (
@@ -37,9 +37,6 @@ def write_acts(database: Database, acts: Sequence[Act], at_us: int) -> None:
 def forget(database: Database, before_us: int, limit: int) -> int:
     """Remove entries from before a time, oldest first, in a transaction.
 
-    Only the oldest are looked at, so one that was stamped while the clock was ahead keeps those behind it until its
-    time has come.
-
     Args:
         database: a connection that may write.
         before_us: microseconds since 1970-01-01T00:00:00Z.
@@ -49,10 +46,7 @@ def forget(database: Database, before_us: int, limit: int) -> int:
         How many there were.
     """
     oldest = AuditLogModel.select(AuditLogModel.id, AuditLogModel.at).order_by(AuditLogModel.id).limit(limit)
-    old = [number for number, at_us in oldest.tuples().execute(database) if at_us < before_us]
-    if old:
-        AuditLogModel.delete().where(AuditLogModel.id.in_(old)).execute(database)
-    return len(old)
+    return remove_old(database, oldest, before_us)
 
 
 def page(database: Database, *, before: int | None = None, limit: int) -> list[AuditEntry]:

@@ -14,7 +14,7 @@ from .domain.bulk_action import ActionProgress, ActionState, BulkAction, BulkReq
 from .domain.lifecycle import OrderStatus
 from .domain.order_filter import OrderFilter, OrderPage
 from .domain.record import Cause
-from .statements import run, to_sql, write_transaction
+from .statements import remove_old, run, to_sql, write_transaction
 from .tables import BulkActionModel
 from .translation import translated_errors
 
@@ -125,10 +125,7 @@ def forget(database: Database, before_us: int, limit: int) -> int:
         .order_by(BulkActionModel.id)
         .limit(limit)
     )
-    old = [number for number, ended_us in oldest.tuples().execute(database) if ended_us < before_us]
-    if old:
-        BulkActionModel.delete().where(BulkActionModel.id.in_(old)).execute(database)
-    return len(old)
+    return remove_old(database, oldest, before_us)
 
 
 def first_running(database: Database) -> BulkAction | None:

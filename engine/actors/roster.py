@@ -42,7 +42,7 @@ class Roster:
         """Those that wait for orders."""
         self.busy: dict[ActorRef[Any], Hand] = {}
         """Those that put orders through the handler."""
-        self._hands: dict[ActorRef[Any], Hand] = {}  # of all but those that were abandoned
+        self._hands: dict[ActorRef[Any], Hand] = {}  # of all but those that were abandoned: for other threads
         self._absent: dict[ActorRef[Any], Hand] = {}  # not ready yet, or unfit
         self._abandoned: dict[ActorRef[Any], Hand] = {}  # whose handler has overrun its time and runs on
         self._troubles: dict[ActorRef[Any] | None, str] = {}  # of those that are unfit; None for those without a thread

@@ -24,8 +24,8 @@ from .responses import (
     PreviewPayload,
     StartedActionPayload,
     action_payload,
+    cut_page,
     encode,
-    encode_cursor,
     order_payload,
 )
 from .steering_requests import (
@@ -83,9 +83,7 @@ class SteeringCalls:
         """What was done to many orders at once, newest first, a page at a time."""
         query = request.query
         before = decode_cursor(query.cursor) if query.cursor else None
-        found = self._engine.actions(before=before, limit=query.limit + 1)
-        page = found[: query.limit]
-        cursor = encode_cursor(page[-1].id) if len(found) > query.limit else None
+        page, cursor = cut_page(self._engine.actions(before=before, limit=query.limit + 1), query.limit)
         return Response(encode(ActionPagePayload([action_payload(action) for action in page], cursor)))
 
     def read_action(self, request: PlainRequest) -> Response:
@@ -101,9 +99,7 @@ class SteeringCalls:
         """What people have done to the engine and its orders, newest first, a page at a time."""
         query = request.query
         before = decode_cursor(query.cursor) if query.cursor else None
-        entries = self._engine.audit(before=before, limit=query.limit + 1)
-        page = entries[: query.limit]
-        cursor = encode_cursor(page[-1].id) if len(entries) > query.limit else None
+        page, cursor = cut_page(self._engine.audit(before=before, limit=query.limit + 1), query.limit)
         return Response(encode(AuditPagePayload([audit_entry_payload(entry) for entry in page], cursor)))
 
 

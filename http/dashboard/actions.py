@@ -42,8 +42,7 @@ class Actions(Section):
             "actions.html",
             visitor,
             actions=found[:PAGE],
-            newer=place.newer(""),
-            older=place.older("", found[PAGE - 1].id) if len(found) > PAGE else None,
+            **place.pager("", found),
         )
 
     @cherrypy.expose  # type: ignore[untyped-decorator]  # likewise
