@@ -34,7 +34,7 @@ from ..store.domain.lifecycle import OrderStatus
 from ..store.domain.order import Order
 from ..store.domain.order_filter import OrderFilter, OrderPage
 from ..store.domain.outcome import Outcome
-from ..store.domain.record import Cause, OrderRecord, Transition
+from ..store.domain.record import Cause, HistoryPage, OrderRecord, Transition
 from ..store.domain.webhook import Delivery, DeliveryState, NewSecret, Webhook, WebhookEvent
 from .config import EngineConfig, OnInterrupted, Settings
 from .event_stream import EventStream
@@ -72,6 +72,7 @@ __all__ = [
     "FailureGroup",
     "FieldFault",
     "Handler",
+    "HistoryPage",
     "IdempotencyKey",
     "IdempotencyKeyReused",
     "InvalidArgument",

@@ -25,7 +25,7 @@ from ..store.domain.lifecycle import OrderStatus
 from ..store.domain.order import Order
 from ..store.domain.order_filter import OrderFilter, OrderPage
 from ..store.domain.outcome import Acceptance, Outcome
-from ..store.domain.record import Cause, OrderRecord, Transition, utc
+from ..store.domain.record import Cause, HistoryPage, OrderRecord, Transition, utc
 from ..store.domain.webhook import (
     CreateWebhook,
     DeleteWebhook,
@@ -235,12 +235,45 @@ class Engine(ABC):
         return self.order(order_id).status
 
     def history(self, order_id: str) -> tuple[Transition, ...]:
-        """How an order got there, oldest first; raises as `order`."""
+        """How an order got there, oldest first: all of it, however long that is; raises as `order`."""
         known = checked_order_id(order_id)
         transitions = self._read(lambda database: queries.history(database, known))
         if not transitions:
             raise OrderNotFound(order_id)
         return transitions
+
+    def history_page(self, order_id: str, after: int | None = None, limit: int = 100) -> HistoryPage:
+        """How an order got there, oldest first, a page at a time.
+
+        Args:
+            order_id: the order.
+            after: where the page begins: the `after` of the last page.
+            limit: how many steps at the most, 1 to 1,000,000.
+
+        Raises:
+            As `order`.
+        """
+        known, first = checked_order_id(order_id), None if after is None else checked_event_id(after)
+        page = self._read(partial(queries.history_page, order_id=known, after=first, limit=checked_limit(limit)))
+        if not page.transitions:
+            self.order(known)  # or there is no such order
+        return page
+
+    def newest_steps(self, order_id: str, limit: int = 100) -> list[Transition]:
+        """The last steps of an order, newest first.
+
+        Args:
+            order_id: the order.
+            limit: how many at the most, 1 to 1,000,000.
+
+        Raises:
+            As `order`.
+        """
+        known = checked_order_id(order_id)
+        steps = self._read(partial(queries.newest_steps, order_id=known, limit=checked_limit(limit)))
+        if not steps:
+            raise OrderNotFound(order_id)
+        return steps
 
     def orders(
         self,

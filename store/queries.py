@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import msgspec
 from peewee import SQL, Database, ModelSelect, fn
@@ -18,7 +19,7 @@ from .domain.metrics import (
     REMOVED_EVENTS_THROUGH,
     TIMED_ORDERS,
 )
-from .domain.record import Attempt, OrderRecord, Transition
+from .domain.record import Attempt, HistoryPage, OrderRecord, Transition
 from .rows import ORDER_COLUMNS, TRANSITION_COLUMNS, order_of, transition_of
 from .statements import run, to_sql
 from .tables import OrderModel, SecretModel, TotalModel, TransitionModel
@@ -77,16 +78,48 @@ def find(database: Database, order_id: str) -> OrderRecord | None:
 
 
 def history(database: Database, order_id: str) -> tuple[Transition, ...]:
-    """The transitions of an order, oldest first; empty where there is no such order."""
+    """All transitions of an order, oldest first; empty where there is no such order."""
+    steps = _steps_of(order_id, *TRANSITION_COLUMNS).order_by(TransitionModel.id)
+    return tuple(map(transition_of, steps.tuples().execute(database)))
+
+
+def history_page(database: Database, order_id: str, after: int | None = None, *, limit: int) -> HistoryPage:
+    """Some of the transitions of an order, oldest first; none where there is no such order.
+
+    Args:
+        database: connected in this thread.
+        order_id: the order.
+        after: where the page begins: the `after` of the last page.
+        limit: how many at the most.
+    """
+    # Attempts rise with the steps, and lead the index of an order's steps: so a page reads no more than it shows.
+    attempt, number = TransitionModel.attempt, TransitionModel.id
+    steps = _steps_of(order_id, number, *TRANSITION_COLUMNS).order_by(attempt, number).limit(limit + 1)
+    if after is not None:
+        last = TransitionModel.alias("last")
+        its_attempt = last.select(last.attempt).where((last.id == after) & (last.order_id == order_id))
+        steps = steps.where((attempt >= fn.COALESCE(its_attempt, 0)) & (number > after))
+    rows = list(steps.tuples().execute(database))
+    shown = rows[:limit]
+    return HistoryPage([transition_of(row) for _, *row in shown], shown[-1][0] if len(rows) > limit else None)
+
+
+def newest_steps(database: Database, order_id: str, *, limit: int) -> list[Transition]:
+    """The last transitions of an order, newest first; none where there is no such order.
+
+    Args:
+        database: connected in this thread.
+        order_id: the order.
+        limit: how many at the most.
+    """
+    steps = _steps_of(order_id, *TRANSITION_COLUMNS).limit(limit)
+    steps = steps.order_by(TransitionModel.attempt.desc(), TransitionModel.id.desc())
+    return list(map(transition_of, steps.tuples().execute(database)))
+
+
+def _steps_of(order_id: str, *columns: Any) -> ModelSelect[TransitionModel]:
     order = OrderModel.select(OrderModel.sequence).where(OrderModel.order_id == order_id)
-    rows = (
-        TransitionModel.select(*TRANSITION_COLUMNS)
-        .where(TransitionModel.sequence == order)
-        .order_by(TransitionModel.id)
-        .tuples()
-        .execute(database)
-    )
-    return tuple(map(transition_of, rows))
+    return TransitionModel.select(*columns).where(TransitionModel.sequence == order)
 
 
 def page(

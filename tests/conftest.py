@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sqlite3
 import threading
@@ -16,6 +17,9 @@ import pytest
 
 from ordermill.engine import Order, OrderEngine
 from ordermill.engine.testing import ManualClock
+
+# How wide the terminal is that the tests are watched at must not decide how wide our output is.
+os.environ.pop("COLUMNS", None)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -66,7 +70,7 @@ def wait_until() -> Callable[[Callable[[], object]], None]:
     """Waits for something that nobody tells of."""
 
     def wait(condition: Callable[[], object]) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not condition():
             assert time.monotonic() < deadline
             time.sleep(0.002)

@@ -14,6 +14,7 @@ from pykka import ActorDeadError, ActorRef, Future, ThreadingActor
 
 from ...store.domain.order import Order
 from ...store.domain.record import Cause, Move, OrderRecord
+from ...store.domain.text import in_one_line
 from ..clock import Timer
 from ..execution.handler import describe
 from ..logger import EngineLogger
@@ -117,7 +118,7 @@ class EngineActor(ThreadingActor):
         self._context.incidents.note(Incident(type(self).__name__, describe(error)))
         with suppress(BaseException):  # it is counted: a log that cannot be written must not end the actor
             in_hand = self._in_hand if messages is None else messages
-            order_ids = ", ".join(some(_order_ids(in_hand))) or "(none)"
+            order_ids = in_one_line(", ".join(some(_order_ids(in_hand)))) or "(none)"
             extra = {"request_id": " ".join(some(_request_ids(in_hand)))}
             self._log.error("unexpected error on orders %s", order_ids, exc_info=error, extra=extra)
 

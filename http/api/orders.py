@@ -45,6 +45,7 @@ from . import requests, responses
 from .parameters import (
     MAX_WAIT_SECONDS,
     FailuresQuery,
+    HistoryQuery,
     OrderQuery,
     PageQuery,
     ReadHeaders,
@@ -194,10 +195,11 @@ class OrderCalls:
         """Where an order is."""
         return Response(encode(StatusPayload(request.order_id, self._find(request).status)))
 
-    def read_history(self, request: PlainRequest) -> Response:
-        """How an order got there."""
-        transitions = self._engine.history(self._visible(request))
-        return Response(encode(responses.history_payload(request.order_id, transitions)))
+    def read_history(self, request: Request[HistoryQuery, RequestHeaders, None]) -> Response:
+        """How an order got there, oldest first, a page at a time."""
+        after = requests.decode_cursor(request.query.cursor) if request.query.cursor else None
+        page = self._engine.history_page(self._visible(request), after, request.query.limit)
+        return Response(encode(responses.history_payload(request.order_id, page)))
 
     def list(self, request: Request[PageQuery, RequestHeaders, None]) -> Response:
         """Orders, newest first, a page at a time."""

@@ -91,6 +91,16 @@ EntryLimit = Annotated[
         examples=[1],
     ),
 ]
+StepLimit = Annotated[
+    int,
+    Meta(
+        ge=1,
+        le=MAX_PAGE,
+        description="Steps on a page at the most.",
+        extra=told_rule(f"must be a whole number from 1 to {MAX_PAGE}"),
+        examples=[100],
+    ),
+]
 GroupLimit = Annotated[
     int,
     Meta(
@@ -195,6 +205,13 @@ class OrderQuery(msgspec.Struct, frozen=True):
     """The parameters of reading an order."""
 
     wait: WaitSeconds | UnsetType = UNSET
+
+
+class HistoryQuery(msgspec.Struct, frozen=True):
+    """The parameters of reading how an order got where it is."""
+
+    limit: StepLimit = MAX_PAGE  # all of it, but for the longest
+    cursor: PageCursor | UnsetType = UNSET
 
 
 class FilterQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

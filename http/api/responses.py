@@ -14,6 +14,7 @@ from ...engine import (
     Delivery,
     Event,
     FailureGroup,
+    HistoryPage,
     OrderRecord,
     OrderStatus,
     Outcome,
@@ -104,6 +105,8 @@ class HistoryPayload(msgspec.Struct):
 
     order_id: Identifier
     transitions: list[TransitionPayload]
+    next_cursor: Cursor | None
+    """Where the next page begins; null on the last."""
 
 
 class PagePayload(msgspec.Struct):
@@ -305,23 +308,26 @@ def entity_tag(record: OrderRecord) -> str:
     return f'W/"{record.sequence:x}-{record.attempts}-{record.status}-{record.updated_us:x}"'
 
 
-def history_payload(order_id: str, transitions: Iterable[Transition]) -> HistoryPayload:
-    """An order's history as clients see it."""
-    return HistoryPayload(
-        order_id,
-        [
-            TransitionPayload(
-                step.from_status,
-                step.to_status,
-                rfc3339(step.at_us),
-                step.attempt,
-                step.reason,
-                step.request_id,
-                step.acted_by,
-            )
-            for step in transitions
-        ],
-    )
+def history_payload(order_id: str, page: HistoryPage) -> HistoryPayload:
+    """A page of an order's history as clients see it."""
+    cursor = None if page.after is None else encode_cursor(page.after)
+    return HistoryPayload(order_id, transition_payloads(page.transitions), cursor)
+
+
+def transition_payloads(transitions: Iterable[Transition]) -> list[TransitionPayload]:
+    """Steps of an order as clients see them."""
+    return [
+        TransitionPayload(
+            step.from_status,
+            step.to_status,
+            rfc3339(step.at_us),
+            step.attempt,
+            step.reason,
+            step.request_id,
+            step.acted_by,
+        )
+        for step in transitions
+    ]
 
 
 def event_payload(event: Event) -> EventPayload:

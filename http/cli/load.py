@@ -325,11 +325,16 @@ async def _follow(session: aiohttp.ClientSession, order_id: str) -> OrderStatus:
 
 
 async def _processing_seconds(session: aiohttp.ClientSession, order_id: str) -> float:
-    async with session.get(f"/orders/{order_id}/history", allow_redirects=False) as answer:
-        body = await answer.read()
-    if answer.status != 200:
-        raise LoadError(f"The history of {order_id} cannot be read: {_describe(answer.status, body)}.")
-    transitions = msgspec.json.decode(body)["transitions"]
+    transitions: list[dict[str, str]] = []
+    asked: dict[str, str] | None = {}
+    while asked is not None:
+        async with session.get(f"/orders/{order_id}/history", params=asked, allow_redirects=False) as answer:
+            body = await answer.read()
+        if answer.status != 200:
+            raise LoadError(f"The history of {order_id} cannot be read: {_describe(answer.status, body)}.")
+        page = msgspec.json.decode(body)
+        transitions += page["transitions"]
+        asked = {"cursor": page["next_cursor"]} if page["next_cursor"] else None
     for previous, step in pairwise(transitions):
         if (step["from"], step["to"]) == (COMPLETE.source, COMPLETE.target):
             return (datetime.fromisoformat(step["at"]) - datetime.fromisoformat(previous["at"])).total_seconds()

@@ -24,8 +24,8 @@ from ..api.responses import (
     REJECTED,
     OrderPayload,
     failure_group_payload,
-    history_payload,
     order_payload,
+    transition_payloads,
 )
 from .bulk import Bulk, DryRunOption, EverythingOption, NoWaitOption
 from .console import (
@@ -177,7 +177,7 @@ def status_command(
     else:
         server = Server(url, key, ca)
         order = server.get("orders", order_id)
-        transitions = server.get("orders", order_id, "history")["transitions"]
+        transitions = server.pages("orders", order_id, "history", name="transitions", limit=sys.maxsize)
     if as_json:
         print_json({**order, "transitions": transitions})
         return
@@ -340,5 +340,5 @@ def _read(db: str, order_id: str) -> tuple[Order, list[dict[str, Any]]]:
         record = reader.read(partial(queries.find, order_id=order_id))
         if record is None:
             raise OrderNotFound(order_id)
-        history = history_payload(order_id, reader.read(partial(queries.history, order_id=order_id)))
-    return msgspec.to_builtins(order_payload(record)), msgspec.to_builtins(history)["transitions"]
+        history = reader.read(partial(queries.history, order_id=order_id))
+    return msgspec.to_builtins(order_payload(record)), msgspec.to_builtins(transition_payloads(history))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple, NoReturn
 from urllib.parse import quote
 
@@ -58,17 +59,17 @@ class Orders(Section):
             raise OrderNotFound(order_id)
         if action:
             self._act(visitor, record, action, **given)
-        history = self.engine.history(order_id)
-        ends = [step.at_us for step in history[1:]]
-        steps = [Step(step, (end - step.at_us) / 1e6) for step, end in zip(history, ends, strict=False)]
-        steps.append(Step(history[-1], None))
+        newest = self.engine.newest_steps(order_id, limit=PAGE + 1)
+        steps = [Step(newest[0], None)]
+        steps += [Step(step, (end.at_us - step.at_us) / 1e6) for end, step in pairwise(newest)]
         # Where events are sent is the business of those who see all orders.
         deliveries = self.engine.order_deliveries(order_id, limit=PAGE + 1) if visitor.sees_all else []
         return self.page(
             "order.html",
             visitor,
             record=record,
-            steps=steps[::-1],
+            steps=steps[:PAGE],
+            has_more_steps=len(steps) > PAGE,
             deliveries=deliveries[:PAGE],
             has_more_deliveries=len(deliveries) > PAGE,
             is_being_told=any(delivery.state is DeliveryState.WAITING for delivery in deliveries),

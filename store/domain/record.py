@@ -128,6 +128,14 @@ class Transition(msgspec.Struct, frozen=True):
         return utc(self.at_us)
 
 
+class HistoryPage(NamedTuple):
+    """Some steps of an order's history."""
+
+    transitions: list[Transition]
+    after: int | None
+    """Where the next page begins; None on the last."""
+
+
 class Move(msgspec.Struct, frozen=True, gc=False):
     """An order's step along an edge, not recorded yet."""
 

@@ -7,6 +7,7 @@ UNPRINTABLE = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
 direction (UAX #9), by which one text may look like another (CVE-2021-42574)."""
 
 _UNPRINTABLE = [*range(0x20), *range(0x7F, 0xA0), 0x61C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A)]
+_UNPRINTABLE += range(0xD800, 0xE000)  # surrogates alone, which no encoding has
 _ESCAPES = {number: repr(chr(number))[1:-1] for number in _UNPRINTABLE}
 
 

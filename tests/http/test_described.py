@@ -400,7 +400,7 @@ def provoke(start_server: Start, gate: Held, monkeypatch: pytest.MonkeyPatch, tm
                 client.engine.stop()
             case "store-unavailable":
                 fail_with(StoreUnavailable(OSError("database or disk is full")), monkeypatch, Ledger, "record")
-                fail_with(StoreUnavailable(OSError("disk I/O error")), monkeypatch, queries, "find", "history")
+                fail_with(StoreUnavailable(OSError("disk I/O error")), monkeypatch, queries, "find", "history_page")
                 fail_with(StoreUnavailable(OSError("disk I/O error")), monkeypatch, search, "page")
                 fail_with(StoreUnavailable(OSError("disk I/O error")), monkeypatch, failures, "groups")
                 fail_with(StoreUnavailable(OSError("disk I/O error")), monkeypatch, event_log, "last_id")
@@ -418,7 +418,7 @@ def provoke(start_server: Start, gate: Held, monkeypatch: pytest.MonkeyPatch, tm
                 calls += ["action", "stop_action", "control", "pause", "resume", "set_processors", "change_webhooks"]
                 for engine_type in (Engine, LoopEngine):
                     fail_with(RuntimeError(), monkeypatch, engine_type, *(f"begin_{name}" for name in calls))
-                reads = ["order", "history", "order_page", "failures", "audit", "last_event_id", "action"]
+                reads = ["order", "history_page", "order_page", "failures", "audit", "last_event_id", "action"]
                 reads += ["actions", "webhooks", "webhook", "webhook_deliveries"]
                 fail_with(RuntimeError(), monkeypatch, Engine, *reads)
                 for engine_type in (OrderEngine, RemoteEngine):

@@ -16,7 +16,7 @@ from ordermill.engine.testing import START_US, make_order
 from ordermill.store import queries
 from ordermill.store.domain import lifecycle
 from ordermill.store.domain.lifecycle import OrderStatus
-from ordermill.store.domain.record import OrderRecord, move
+from ordermill.store.domain.record import OrderRecord, Transition, move
 from ordermill.store.ledger import Ledger
 from ordermill.store.statements import run
 
@@ -63,6 +63,32 @@ def test_the_history_of_an_order_is_told_oldest_first(
     ]
     assert [(step.at_us - START_US, step.attempt) for step in history] == [(0, 0), (1, 1), (2, 1)]
     assert queries.history(writer, "none") == ()
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 8, 9, 100])
+def test_pages_lead_from_the_beginning_of_a_history_to_its_end(
+    writer: SqliteDatabase, ledger: Ledger, orders: list[OrderRecord], limit: int
+) -> None:
+    record = orders[0]
+    for number in range(4):
+        for edge in (lifecycle.ASSIGN, lifecycle.RETURN):
+            step = move(record, edge, START_US + number, str(number))
+            ledger.record([], [step, move(orders[1], lifecycle.CANCEL, START_US)], START_US)
+            record = step.after
+
+    seen: list[Transition] = []
+    after: int | None = None
+    while not seen or after is not None:
+        page, after = queries.history_page(writer, "o-0", after, limit=limit)
+        assert 0 < len(page) <= limit
+        seen += page
+
+    whole = queries.history(writer, "o-0")
+    assert len(whole) == 9
+    assert tuple(seen) == whole
+    assert queries.newest_steps(writer, "o-0", limit=limit) == seen[: -limit - 1 : -1]
+    assert queries.history_page(writer, "none", limit=limit) == ([], None)
+    assert queries.newest_steps(writer, "none", limit=limit) == []
 
 
 @pytest.mark.usefixtures("orders")
@@ -227,6 +253,14 @@ def test_what_is_old_is_found_by_its_age_without_a_look_at_anything_else(spy: Sp
     [
         (lambda database: queries.find(database, "o-7"), "(order_id=?)"),
         (lambda database: queries.history(database, "o-7"), "transitions_once (sequence=?)"),
+        (
+            lambda database: queries.history_page(database, "o-7", 99, limit=10),
+            "transitions_once (sequence=? AND attempt>?)",
+        ),
+        (
+            lambda database: queries.newest_steps(database, "o-7", limit=10),
+            "transitions_once (sequence=?)",
+        ),
         (queries.first_in_line, "orders_in_line (rank>?)"),
         (lambda database: queries.first_ready(database, [1], START_US), "PRIMARY KEY (rowid=?)"),
         (queries.next_ready_us, "orders_waiting (ready_at>?)"),
@@ -261,6 +295,8 @@ def test_what_is_old_is_found_by_its_age_without_a_look_at_anything_else(spy: Sp
     ids=[
         "find",
         "history",
+        "next page of a history",
+        "newest steps",
         "first in line",
         "first ready",
         "next ready",

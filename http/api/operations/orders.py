@@ -32,7 +32,7 @@ from ...framework.request_headers import RequestHeaders
 from ...framework.route import Operation, Result, Tag
 from ...wire.errors import IdempotencyKeyBusy, TooManyOrders
 from ...wire.headers import JSON
-from ..parameters import FailuresQuery, OrderPath, OrderQuery, PageQuery, ReadHeaders, SubmitHeaders
+from ..parameters import FailuresQuery, HistoryQuery, OrderPath, OrderQuery, PageQuery, ReadHeaders, SubmitHeaders
 from ..requests import (
     MAX_BULK,
     MAX_ORDER_BYTES,
@@ -224,7 +224,7 @@ READ_STATUS = Operation(
 READ_HISTORY = Operation(
     "readHistory",
     Tag.ORDERS,
-    NOTHING,
+    asked(HistoryQuery),
     results=(
         ok(
             "Its steps, oldest first.",
@@ -236,6 +236,7 @@ READ_HISTORY = Operation(
                     _step(ASSIGN, _ASSIGNED, 1),
                     _step(COMPLETE, _UPDATED, 1),
                 ],
+                None,
             ),
         ),
     ),

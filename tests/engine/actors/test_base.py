@@ -154,6 +154,7 @@ class Unreadable(Exception):
         BacklogRead(3, 3),
         CancelOrder(10**30, None),  # type: ignore[arg-type]  # what a caller may have passed
         SubmitOrders([None, {"order_id": "o-1"}, "\ud800"], None),  # type: ignore[list-item, arg-type]  # likewise
+        CancelOrder("\ud800", None),
         SubmitOrders(None, 7, causes=5),  # type: ignore[arg-type]  # likewise
         "no message",
     ],
@@ -170,6 +171,7 @@ def test_an_actor_outlives_what_it_cannot_even_name(
     errors = [incident.error for incident in context.incidents.latest()]
     assert "Unreadable: (an error without a readable text)" in errors
     assert caplog.records
+    assert all(record.getMessage().encode() for record in caplog.records)  # a file of UTF-8 can hold it
 
 
 def test_an_error_is_logged_with_its_traceback(divider: ActorRef[Divider], caplog: pytest.LogCaptureFixture) -> None:

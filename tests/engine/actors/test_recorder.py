@@ -384,7 +384,7 @@ def test_an_unexpected_error_reaches_the_caller_and_the_recorder_serves_on(
 UNREADABLE_ID = json.loads('"\\ud800"')
 
 
-@pytest.mark.parametrize("order_id", [UNREADABLE_ID, 10**30, None, ["o-1"]], ids=repr)
+@pytest.mark.parametrize("order_id", [UNREADABLE_ID, 10**30, None, ["o-1"]], ids=ascii)
 def test_a_command_that_makes_no_sense_keeps_nothing_of_its_batch_out(
     start_engine: StartEngine, ledger: HeldLedger, held: Held, assert_sound: Callable[[], None], order_id: Any
 ) -> None:

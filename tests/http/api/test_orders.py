@@ -147,7 +147,25 @@ def test_the_history_tells_every_step(start_server: Callable[..., Client], order
             {"from": "Pending", "to": "Processing", "at": at, "attempt": 1, "reason": "assigned to a processor"},
             {"from": "Processing", "to": "Completed", "at": at, "attempt": 1, "reason": "the handler returned"},
         ],
+        "next_cursor": None,
     }
+
+
+def test_a_long_history_comes_a_page_at_a_time(start_server: Callable[..., Client], order: MakeOrder) -> None:
+    client = start_server()
+    client.post("/orders", order())
+    client.get("/orders/o-1?wait=30")
+    whole = client.get("/orders/o-1/history").json["transitions"]
+
+    first = client.get("/orders/o-1/history?limit=2").json
+    rest = client.get(f"/orders/o-1/history?limit=2&cursor={first['next_cursor']}").json
+
+    assert first["transitions"] + rest["transitions"] == whole
+    assert (len(whole), len(first["transitions"]), rest["next_cursor"]) == (3, 2, None)
+    assert client.get("/orders/o-1/history?cursor=99").json["transitions"] == []
+    assert client.get("/orders/none/history?cursor=1").status == 404
+    assert identity(client.get("/orders/o-1/history?limit=1001")) == (422, "invalid-parameter")
+    assert identity(client.get("/orders/o-1/history?cursor=-")) == (422, "invalid-parameter")
 
 
 def test_waiting_is_answered_as_soon_as_the_order_is_terminal(held: Client, gate: Held, order: MakeOrder) -> None:
@@ -490,7 +508,7 @@ def test_a_submission_refuses_any_parameter(client: Client, order: MakeOrder, ca
     assert client.get("/orders/o-1").status == 404
 
 
-@pytest.mark.parametrize("call", ["/orders/o-1/status", "/orders/o-1/history"])
+@pytest.mark.parametrize("call", ["/orders/o-1/status", "/webhooks"])
 def test_a_call_without_parameters_refuses_any(client: Client, order: MakeOrder, call: str) -> None:
     client.post("/orders", order())
 

@@ -75,14 +75,15 @@ class FakeFacade:
             request.transport.close()
         return self.lost or web.json_response({"status": self.status})
 
-    async def history(self, _: web.Request) -> web.Response:
-        """GET /orders/{order_id}/history."""
+    async def history(self, request: web.Request) -> web.Response:
+        """GET /orders/{order_id}/history, a step on each page."""
         times = ("00:00:00.000000Z", "00:00:01.000000Z", "00:00:01.500000Z")
         statuses = (None, "Pending", "Processing", self.status)
         steps = zip(statuses, statuses[1:], times, strict=False)
-        return web.json_response(
-            {"transitions": [{"from": source, "to": target, "at": f"2026-01-01T{at}"} for source, target, at in steps]}
-        )
+        history = [{"from": source, "to": target, "at": f"2026-01-01T{at}"} for source, target, at in steps]
+        place = int(request.query.get("cursor", "0"))
+        cursor = str(place + 1) if place + 1 < len(history) else None
+        return web.json_response({"transitions": history[place : place + 1], "next_cursor": cursor})
 
     async def metrics(self, _: web.Request) -> web.Response:
         """GET /metrics."""
@@ -366,5 +367,5 @@ def test_a_connection_that_was_idle_for_long_is_not_used_again(
     monkeypatch.setattr("ordermill.http.cli.load._IDLE_SECONDS", 0.0)
 
     assert load(facade.url, orders=5, concurrency=1).ok
-    # Before and after, the metrics; and of each order its sending, its end and its history.
-    assert facade.connections == 2 + 5 * 3
+    # Before and after, the metrics; and of each order its sending, its end and three pages of its history.
+    assert facade.connections == 2 + 5 * (2 + 3)

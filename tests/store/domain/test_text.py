@@ -29,6 +29,12 @@ def test_controls_ends_of_lines_and_marks_of_direction_are_escaped_and_nothing_e
     assert all(in_one_line(character).isascii() and in_one_line(character).isprintable() for character in escaped)
 
 
+def test_half_a_character_is_escaped_so_that_every_encoding_has_the_line() -> None:
+    halves = "".join(map(chr, (0xD800, 0xDBFF, 0xDC00, 0xDFFF)))
+
+    assert in_one_line(halves) == r"\ud800\udbff\udc00\udfff"
+
+
 @pytest.mark.parametrize("text", ["", "plain", "Größe 😀", "שלום", "a\\b", "e\u0301", "\u00a0", "👩\u200d🔧"])
 def test_what_people_write_stays(text: str) -> None:
     assert in_one_line(text) == in_own_lines(text) == text
