@@ -14,6 +14,7 @@ import multiprocessing
 import os
 import re
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -34,7 +35,7 @@ from rich.table import Table
 from ordermill.http.transport.tuning import allow_connections
 
 _SECONDS = 60  # nothing takes longer, or it hangs
-_READY = re.compile(r"Ordermill serves http://[^:]+:(\d+) ")
+_READY = re.compile(r"Ordermill serves https?://[^:]+:(\d+) ")
 _SETTLE_SECONDS = 4
 _ORDERS = 1_000
 _HEAD = b"Host: localhost\r\nContent-Type: application/json\r\n"
@@ -168,10 +169,14 @@ class Normal:
         clients: how many.
         wrong: where answers go that are not the right ones.
         lines: of the header of each request besides, as they are sent.
+        trust: certificates, where the server speaks TLS.
     """
 
-    def __init__(self, port: int, clients: int, wrong: list[str], lines: bytes = b"") -> None:
+    def __init__(
+        self, port: int, clients: int, wrong: list[str], lines: bytes = b"", trust: ssl.SSLContext | None = None
+    ) -> None:
         self._lines = lines
+        self._trust = trust
         self._port = port
         self._clients = clients
         self._wrong = wrong
@@ -183,7 +188,7 @@ class Normal:
         began = time.perf_counter()
 
         async def client() -> None:
-            reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+            reader, writer = await asyncio.open_connection("127.0.0.1", self._port, ssl=self._trust)
             while time.perf_counter() < began + seconds and len(took) < 2 * orders:
                 order_id = f"o-{next(self._numbers)}"
                 order = {"order_id": order_id, "user_id": "u-1", "item_ids": ["sku-1"], "total_amount": "19.99"}

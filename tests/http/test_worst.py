@@ -9,13 +9,13 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from worst import Attacker, attacks_of
+from worst import Attack, Attacker, attacks_of
 
 from ordermill.http.api.waiting_places import WaitingPlaces
 from ordermill.http.framework.exchange import Exchange
@@ -33,10 +33,11 @@ PLACES = 40
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
-def test_the_ten_worst_things_together_spoil_no_answer_and_take_no_more_memory_than_is_promised() -> None:
+@pytest.mark.parametrize("options", [[], ["--tls"]], ids=["http", "https"])
+def test_the_worst_things_together_spoil_no_answer_and_take_no_more_memory_than_is_promised(options: list[str]) -> None:
     harness = Path(__file__).with_name("worst.py")
     ended = subprocess.run(
-        [sys.executable, str(harness), "--strangers", "300", "--seconds", "8", "--max-p99-ratio", "1000"],
+        [sys.executable, str(harness), "--strangers", "300", "--seconds", "8", "--max-p99-ratio", "1000", *options],
         capture_output=True,
         text=True,
         timeout=300,
@@ -51,7 +52,7 @@ def test_the_ten_worst_things_together_spoil_no_answer_and_take_no_more_memory_t
 
 
 @pytest.mark.slow
-def test_ten_seconds_after_the_ten_worst_things_together_nothing_is_held_for_them(
+def test_ten_seconds_after_the_worst_things_together_nothing_is_held_for_them(
     start_server: Callable[..., Client], tmp_path: Path
 ) -> None:
     key = create_key(tmp_path / "keys", [Role.SUBMIT, Role.READ], user="mallory")
@@ -86,7 +87,7 @@ async def attack_all_at_once(port: int, key: str) -> None:
     attacker = Attacker(port, key)
     await attacker.fill()
 
-    async def make(attack: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def make(attack: Attack) -> None:
         with suppress(OSError):  # a TimeoutError is one
             await asyncio.wait_for(attack(), ATTACK_SECONDS)
 

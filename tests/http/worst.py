@@ -1,9 +1,9 @@
-"""The ten worst things that are known, all at the same time, beside normal clients.
+"""The worst things that are known, all at the same time, beside normal clients.
 
-`python tests/http/worst.py`: a real `ordermill serve` with keys, a process of strangers without one and
-of a caller whose key is good for its own user only, and normal clients that send orders and ask for them: first alone,
-then among the others, then alone again, when all that the others held has to be free. Then all of it once more: the
-memory that the first time has left must do for the second.
+`python tests/http/worst.py`, and once more with `--tls`: a real `ordermill serve` with keys, a process of strangers
+without one and of a caller whose key is good for its own user only, and normal clients that send orders and ask for
+them: first alone, then among the others, then alone again, when all that the others held has to be free. Then all of it
+once more: the memory that the first time has left must do for the second.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import multiprocessing
 import os
 import re
 import socket
+import ssl
 import struct
 import tempfile
 import time
@@ -27,6 +28,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Annotated, Any
 
+import trustme
 import typer
 from hostile import Normal, Service, serving
 
@@ -70,10 +72,12 @@ class Attacker:
     Args:
         port: of the server.
         key: good for the orders of one user.
+        trust: certificates, where the server speaks TLS.
     """
 
-    def __init__(self, port: int, key: str) -> None:
+    def __init__(self, port: int, key: str, trust: ssl.SSLContext | None = None) -> None:
         self._port = port
+        self._trust = trust
         self._key = b"Authorization: Bearer %b\r\n" % key.encode()
         self._numbers = count()
 
@@ -101,10 +105,13 @@ class Attacker:
         with socket.socket() as connection:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             connection.setblocking(False)
-            loop = asyncio.get_running_loop()
-            await loop.sock_connect(connection, ("127.0.0.1", self._port))
-            await loop.sock_sendall(connection, b"GET /docs/swagger.js HTTP/1.1\r\nHost: localhost\r\n\r\n" * 4)
-            await asyncio.sleep(20)
+            await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", self._port))
+            _, writer = await self._open(sock=connection, limit=1024)
+            try:
+                writer.write(b"GET /docs/swagger.js HTTP/1.1\r\nHost: localhost\r\n\r\n" * 4)
+                await asyncio.sleep(20)
+            finally:
+                writer.transport.abort()
 
     async def send_unknown_fields(self) -> None:
         """6: a large bulk of what are no orders."""
@@ -117,7 +124,7 @@ class Attacker:
     async def wait_and_hang_up(self) -> None:
         """8: waits, some of which are left."""
         order_id = await self._submit(b"waits", [f"sku-{next(self._numbers)}"])
-        _, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        _, writer = await self._open()
         writer.write(b"GET /orders/%b?wait=30 HTTP/1.1\r\nHost: localhost\r\n%b\r\n" % (order_id, self._key))
         await asyncio.sleep(1)
         writer.close()
@@ -135,6 +142,26 @@ class Attacker:
                 connection.setblocking(False)
                 await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", self._port))
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    async def say_hello_again(self) -> None:
+        """11: the same hello, from many at once, which costs a server far more than its clients."""
+        said = _hello(self._trust)
+        opened = [await asyncio.open_connection("127.0.0.1", self._port) for _ in range(20)]
+        for _, writer in opened:
+            writer.write(said)
+        for reader, writer in opened:
+            with suppress(ConnectionError):
+                await reader.read(65536)
+            writer.close()
+
+    async def never_end_a_hello(self) -> None:
+        """12: most of a hello, and nothing after it."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        try:
+            writer.write(_hello(self._trust)[:-1])
+            await reader.read()
+        finally:
+            writer.close()
 
     async def fill(self) -> None:
         """Store what is to be listed."""
@@ -164,7 +191,7 @@ class Attacker:
         await self._ask(head + lines + b"\r\n" + body)
 
     async def _ask(self, request: bytes) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        reader, writer = await self._open()
         try:
             writer.write(request)
             with suppress(ConnectionError):
@@ -174,11 +201,30 @@ class Attacker:
         finally:
             writer.close()
 
+    async def _open(
+        self, sock: socket.socket | None = None, limit: int = 65536
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if sock is None:
+            return await asyncio.open_connection("127.0.0.1", self._port, ssl=self._trust, limit=limit)
+        name = None if self._trust is None else "127.0.0.1"
+        return await asyncio.open_connection(sock=sock, ssl=self._trust, server_hostname=name, limit=limit)
 
-def attacks_of(attacker: Attacker, strangers: int) -> list[tuple[Callable[[], Coroutine[Any, Any, None]], int, float]]:
+
+def _hello(trust: ssl.SSLContext | None) -> bytes:
+    assert trust is not None
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    with suppress(ssl.SSLWantReadError):
+        trust.wrap_bio(incoming, outgoing, server_hostname="127.0.0.1").do_handshake()
+    return outgoing.read()
+
+
+Attack = Callable[[], Coroutine[Any, Any, None]]
+
+
+def attacks_of(attacker: Attacker, strangers: int, *, is_secure: bool = False) -> list[tuple[Attack, int, float]]:
     """Each attack, how many make it at the same time, and how many seconds each of them rests in between."""
     share = max(1, strangers // 5)
-    return [
+    attacks: list[tuple[Attack, int, float]] = [
         (attacker.make_it_split, share, 10),
         (attacker.send_without_a_key, max(1, share // 20), 1),
         (attacker.send_to_nowhere, max(1, share // 20), 1),
@@ -190,12 +236,15 @@ def attacks_of(attacker: Attacker, strangers: int) -> list[tuple[Callable[[], Co
         (attacker.name_it_anew, 2, 1),
         (attacker.reset, max(1, share // 20), 0.5),
     ]
+    if is_secure:
+        attacks += [(attacker.say_hello_again, max(1, share // 20), 1), (attacker.never_end_a_hello, share, 1)]
+    return attacks
 
 
-def _attack(port: int, key: str, strangers: int, parent: Connection) -> None:
+def _attack(port: int, key: str, strangers: int, authority: Path | None, parent: Connection) -> None:
     made: dict[str, int] = {}
 
-    async def again_and_again(attack: Callable[[], Coroutine[Any, Any, None]], rest: float, delay: float) -> None:
+    async def again_and_again(attack: Attack, rest: float, delay: float) -> None:
         await asyncio.sleep(delay)
         while True:
             with suppress(OSError):
@@ -204,11 +253,11 @@ def _attack(port: int, key: str, strangers: int, parent: Connection) -> None:
             await asyncio.sleep(rest)
 
     async def run() -> None:
-        attacker = Attacker(port, key)
+        attacker = Attacker(port, key, _trust_of(authority))
         await attacker.fill()
         tasks = [
             asyncio.create_task(again_and_again(attack, rest, 3 * number / clients))
-            for attack, clients, rest in attacks_of(attacker, strangers)
+            for attack, clients, rest in attacks_of(attacker, strangers, is_secure=authority is not None)
             for number in range(clients)
         ]
         parent.send("ready")
@@ -223,6 +272,22 @@ def _attack(port: int, key: str, strangers: int, parent: Connection) -> None:
     asyncio.run(run())
 
 
+def _trust_of(authority: Path | None) -> ssl.SSLContext | None:
+    return None if authority is None else ssl.create_default_context(cafile=authority)
+
+
+def _certify(folder: Path) -> tuple[Path, list[str]]:
+    """An authority's certificate, and the options of a server that it has given one to."""
+    authority, key, certificate = folder / "authority.pem", folder / "key.pem", folder / "certificate.pem"
+    issuer = trustme.CA()
+    issued = issuer.issue_cert("127.0.0.1")
+    issuer.cert_pem.write_to_path(authority)
+    issued.private_key_pem.write_to_path(key)
+    issued.cert_chain_pems[0].write_to_path(certificate)
+    key.chmod(0o600)
+    return authority, ["--tls-cert", str(certificate), "--tls-key", str(key)]
+
+
 def _mebibytes(process_id: int, name: str) -> int:
     status = Path(f"/proc/{process_id}/status").read_text(encoding="ascii")
     (kibibytes,) = re.findall(rf"{name}:\s+(\d+) kB", status)
@@ -230,10 +295,10 @@ def _mebibytes(process_id: int, name: str) -> int:
 
 
 @contextmanager
-def _attacked(port: int, key: str, strangers: int, made: Counter[str]) -> Iterator[None]:
+def _attacked(port: int, key: str, strangers: int, authority: Path | None, made: Counter[str]) -> Iterator[None]:
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
-    attacking = context.Process(target=_attack, args=(port, key, strangers, there), daemon=True)
+    attacking = context.Process(target=_attack, args=(port, key, strangers, authority, there), daemon=True)
     attacking.start()
     try:
         assert here.poll(_PATIENCE_SECONDS), "the attack did not begin"
@@ -247,7 +312,7 @@ def _attacked(port: int, key: str, strangers: int, made: Counter[str]) -> Iterat
         attacking.join()
 
 
-def run_worst(folder: Path, strangers: int, clients: int, seconds: float) -> Verdict:
+def run_worst(folder: Path, strangers: int, clients: int, seconds: float, *, is_secure: bool) -> Verdict:
     """Measure normal clients alone and among those who do the worst they can, and what those leave behind; twice.
 
     Args:
@@ -255,20 +320,23 @@ def run_worst(folder: Path, strangers: int, clients: int, seconds: float) -> Ver
         strangers: how many there are, about.
         clients: normal clients.
         seconds: how long they are among the others each time.
+        is_secure: whether all of them speak TLS.
     """
     verdict = Verdict()
     keys = folder / "keys"
     normal_key = create_key(keys, [Role.OPERATE])
     bad_key = create_key(keys, [Role.SUBMIT, Role.READ], user="mallory")
+    authority, options = _certify(folder) if is_secure else (None, [])
     made: Counter[str] = Counter()
     before, worst, after = (verdict.mebibytes.setdefault(name, []) for name in ("before", "at the worst", "after"))
-    with serving(folder, ["--keys-file", str(keys)], verdict.wrong) as (port, process_id):
-        normal = Normal(port, clients, verdict.wrong, b"Authorization: Bearer %b\r\n" % normal_key.encode())
+    with serving(folder, ["--keys-file", str(keys), *options], verdict.wrong) as (port, process_id):
+        key_line = b"Authorization: Bearer %b\r\n" % normal_key.encode()
+        normal = Normal(port, clients, verdict.wrong, key_line, _trust_of(authority))
         asyncio.run(normal.serve(orders=_ORDERS))
         for _ in range(2):
             verdict.alone.append(asyncio.run(normal.serve(_CALM_SECONDS)))
             before.append(_mebibytes(process_id, "VmRSS"))
-            with _attacked(port, bad_key, strangers, made):
+            with _attacked(port, bad_key, strangers, authority, made):
                 verdict.among.append(asyncio.run(normal.serve(seconds)))
             time.sleep(_FREED_SECONDS)
             worst.append(_mebibytes(process_id, "VmHWM"))
@@ -288,13 +356,14 @@ def main(
     strangers: Annotated[int, typer.Option(min=10, help="Strangers, about.")] = 1000,
     clients: Annotated[int, typer.Option(min=1, help="Normal clients.")] = 8,
     seconds: Annotated[float, typer.Option(min=1, help="How long they are among the others each time.")] = 150,
+    tls: Annotated[bool, typer.Option("--tls", help="Speak TLS, and do what can be done to that as well.")] = False,
     max_p99_ratio: Annotated[
         float, typer.Option(min=1, help="How much later they may be answered than when they are alone.")
     ] = 3.0,
 ) -> None:
     """Do the worst to a server; exit code 1 where normal clients are not served as they must be."""
     with tempfile.TemporaryDirectory() as folder:
-        verdict = run_worst(Path(folder), strangers, clients, seconds)
+        verdict = run_worst(Path(folder), strangers, clients, seconds, is_secure=tls)
     if verdict.p99_ratio > max_p99_ratio:
         verdict.wrong.append(f"the slowest answers came {verdict.p99_ratio} times as late")
     print(json.dumps(asdict(verdict), indent=2))
