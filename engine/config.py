@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import force_setattr
 
+from ..store.domain.claim import AGING_SECONDS
 from ..store.domain.durability import Durability
 from ..store.domain.errors import InvalidConfiguration
 
@@ -159,6 +160,14 @@ class EngineConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Annotated[int, Meta(ge=1)] | None,
         Meta(description="Unfinished orders of one user above which this user's are refused; none by default."),
     ] = None
+    aging_seconds: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=_MAX_SECONDS,
+            description="Time after which a waiting order counts as one priority higher, in seconds.",
+        ),
+    ] = AGING_SECONDS
     max_attempts: Annotated[int, Meta(ge=1, le=1000, description="Failed attempts after which an order is Failed.")] = (
         20
     )
@@ -222,7 +231,7 @@ class EngineConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         bool,
         Meta(
             description="Upgrade the schema of an older database without keeping a copy of it beside it, "
-            "as `orders.db.before-version-4`."
+            "as `orders.db.before-version-5`."
         ),
     ] = False
     allow_private_webhooks: Annotated[

@@ -18,10 +18,11 @@ from .domain.bulk_action import ActionProgress
 from .domain.claim import Claim
 from .domain.idempotency_key import IdempotencyKey
 from .domain.lifecycle import Edge, OrderStatus
+from .domain.metadata import metadata_text
 from .domain.metrics import PROCESSING_MICROSECONDS, TIMED_ORDERS
-from .domain.order import Order
+from .domain.order import Order, is_plain, is_same
 from .domain.outcome import Acceptance, Outcome, Recorded
-from .domain.record import ENGINE, Cause, Move, OrderRecord
+from .domain.record import ENGINE, Cause, Move, OrderRecord, microseconds_of, not_before_us
 from .domain.webhook import Tried
 from .failures import Failures
 from .idempotency import remember
@@ -47,24 +48,33 @@ def _given(width: int) -> list[SQL]:
 def _insert() -> Query:
     # In a row: sequence, order_id, user_id, item_ids, total_cents, keyed_at, rank; shared: created_at, updated_at,
     # ready_at.
-    columns = (
-        OrderModel.sequence,
-        OrderModel.order_id,
-        OrderModel.user_id,
-        OrderModel.item_ids,
-        OrderModel.total_cents,
-        OrderModel.keyed_at,
-        OrderModel.rank,
-        OrderModel.status,
-        OrderModel.attempts,
-        OrderModel.failures,
-        OrderModel.created_at,
-        OrderModel.updated_at,
-        OrderModel.ready_at,
-    )
-    new = (_text(lifecycle.ACCEPT.target), SQL("0"), SQL("0"), _SHARED, _SHARED, _SHARED)
-    values = Select([given_values(7)], [*_given(7), *new]).where(SQL("given.column1 IS NOT NULL"))
+    values = Select([given_values(7)], [*_given(7), *_NEW, _SHARED]).where(SQL("given.column1 IS NOT NULL"))
+    return OrderModel.insert_from(values, _NEW_COLUMNS).on_conflict(action="ignore")
+
+
+def _insert_with_more() -> Query:
+    # In a row: likewise, then ready_at, priority, not_before and metadata; shared: created_at, updated_at.
+    value = _given(11)
+    values = Select([given_values(11)], [*value[:7], *_NEW, *value[7:]]).where(SQL("given.column1 IS NOT NULL"))
+    columns = (*_NEW_COLUMNS, OrderModel.priority, OrderModel.not_before, OrderModel.metadata)
     return OrderModel.insert_from(values, columns).on_conflict(action="ignore")
+
+
+_NEW_COLUMNS = (
+    OrderModel.sequence,
+    OrderModel.order_id,
+    OrderModel.user_id,
+    OrderModel.item_ids,
+    OrderModel.total_cents,
+    OrderModel.keyed_at,
+    OrderModel.rank,
+    OrderModel.status,
+    OrderModel.attempts,
+    OrderModel.failures,
+    OrderModel.created_at,
+    OrderModel.updated_at,
+    OrderModel.ready_at,
+)
 
 
 def _update() -> Query:
@@ -126,7 +136,10 @@ def _text(status: OrderStatus | None) -> SQL:
     return SQL(f"'{status}'")
 
 
+_NEW = (_text(lifecycle.ACCEPT.target), SQL("0"), SQL("0"), _SHARED, _SHARED)
 _insert_orders = ManyRows(_insert(), 7)
+"""Of orders that have only what each has, as nearly all: four values less in a row."""
+_insert_orders_with_more = ManyRows(_insert_with_more(), 11)
 _update_orders = ManyRows(_update(), 10)
 _UPDATE_ORDER = to_sql(_update())
 _insert_any_steps = ManyRows(_insert_steps(_given(2)[1], _given(5)[2:], 5), 5)
@@ -142,6 +155,7 @@ _CLAMP_READY = to_sql(
     OrderModel.update({OrderModel.ready_at: 0}).where(
         OrderModel.rank.is_null()
         & (OrderModel.ready_at > 0)
+        & SQL("ready_at IS NOT not_before")
         & ((OrderModel.failures == 0) | (OrderModel.updated_at > 0) | (OrderModel.ready_at > 0))
     )
 )
@@ -351,22 +365,24 @@ class Ledger:
     ) -> list[Acceptance]:
         first, pending = self._next_sequence, lifecycle.ACCEPT.target
         records = [
-            OrderRecord(order, sequence, pending, 0, 0, at_us, at_us, ready_us)
+            OrderRecord(order, sequence, pending, 0, 0, at_us, at_us, _ready_us(order, ready_us))
             for sequence, order in enumerate(orders, first)
         ]
-        user_ids = [order.user_id for order in orders]
-        places = queue.give_places(user_ids)
-        inserted = _insert_orders.run(
-            self._database,
+        ready = records if all(map(is_plain, orders)) else [record for record in records if record.ready_us == ready_us]
+        whose = [(record.order.user_id, record.order.priority) for record in ready]
+        places = queue.give_places(whose)
+        columns: list[Sequence[object]] = [
             range(first, first + len(orders)),
             [order.order_id for order in orders],
-            user_ids,
+            [order.user_id for order in orders],
             [items_text(order.item_ids) for order in orders],
             [order.total_cents for order in orders],
             [None if key is None else at_us for key in keys] or [None] * len(orders),
-            places,
-            shared=(at_us, at_us, ready_us),
-        )
+        ]
+        if ready is records:
+            inserted = _insert_orders.run(self._database, *columns, places, shared=(at_us, at_us, ready_us))
+        else:
+            inserted = self._insert_with_more(queue, records, columns, ready, places)
         accepted = Outcome.ACCEPTED
         if inserted == len(records):
             queue.note(records)
@@ -375,8 +391,8 @@ class Ledger:
         queue.note([record for record in records if record.sequence in new])
         queue.take_back_places(
             [
-                (user_id, place)
-                for record, user_id, place in zip(records, user_ids, places, strict=True)
+                (*owner, place)
+                for record, owner, place in zip(ready, whose, places, strict=True)
                 if record.sequence not in new
             ]
         )
@@ -385,11 +401,33 @@ class Ledger:
             for record in records
         ]
 
+    def _insert_with_more(
+        self,
+        queue: OrderQueue,
+        records: Sequence[OrderRecord],
+        columns: Sequence[Sequence[object]],
+        ready: Sequence[OrderRecord],
+        places: Sequence[int],
+    ) -> int:
+        place_of = {record.sequence: place for record, place in zip(ready, places, strict=True)}
+        queue.note_waiting([record.ready_us or 0 for record in records if record.sequence not in place_of])
+        at_us = records[0].created_us
+        return _insert_orders_with_more.run(
+            self._database,
+            *columns,
+            [place_of.get(record.sequence) for record in records],
+            [record.ready_us for record in records],
+            [record.order.priority for record in records],
+            [not_before_us(record.order) for record in records],
+            [metadata_text(record.order.metadata) for record in records],
+            shared=(at_us, at_us),
+        )
+
     def _compare(self, order: Order) -> Acceptance:
         stored = queries.find(self._database, order.order_id)
         if stored is None:
             raise IntegrityError(f"the schema refuses order {order.order_id!r}")
-        return Acceptance(Outcome.DUPLICATE if stored.order == order else Outcome.CONFLICT, stored)
+        return Acceptance(Outcome.DUPLICATE if is_same(stored.order, order) else Outcome.CONFLICT, stored)
 
     def _update(self, moves: Sequence[Move]) -> tuple[list[Move], list[Move]]:
         plain: dict[Edge, list[Move]] = {edge: [] for edge in _update_plain}
@@ -432,6 +470,10 @@ class Ledger:
         if moved:
             why = [(step.before.status.value, step.reason, *step.cause) for step in moved]
             self._note_steps([step.after.sequence for step in moved], *zip(*why, strict=True))
+
+
+def _ready_us(order: Order, ready_us: int) -> int:
+    return ready_us if order.not_before is None else max(ready_us, microseconds_of(order.not_before))
 
 
 def _check_guard(changed: int, steps: Sequence[Move]) -> None:

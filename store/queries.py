@@ -53,13 +53,15 @@ _OLDEST = "SELECT " + ", ".join(
 IS_IN_LINE = "rank IS NOT NULL AND ready_at IS NOT NULL"
 AMONG = "(SELECT value FROM json_each(?))"
 _NUMBERED = to_sql(OrderModel.select(*ORDER_COLUMNS).where(OrderModel.sequence.in_(SQL(AMONG))))
-_FIRST_IN_LINE = (
-    f"SELECT sequence FROM orders WHERE {IS_IN_LINE} AND sequence NOT IN {AMONG} ORDER BY rank, sequence LIMIT 1"
-)
+# Without a condition on the priority, the index would count as read whole.
+_FIRST_IN_LINE = f"""
+    SELECT sequence FROM orders WHERE priority <= 9 AND {IS_IN_LINE} AND sequence NOT IN {AMONG}
+    ORDER BY priority DESC, rank, sequence LIMIT 1
+"""
 _FIRST_READY = f"""
     SELECT sequence FROM orders
     WHERE sequence IN {AMONG} AND ready_at IS NOT NULL AND (rank IS NOT NULL OR ready_at <= ?)
-    ORDER BY rank, sequence LIMIT 1
+    ORDER BY priority DESC, rank, sequence LIMIT 1
 """
 _NEXT_READY = "SELECT min(ready_at) FROM orders WHERE rank IS NULL AND ready_at IS NOT NULL"
 
@@ -141,7 +143,7 @@ def numbered(database: Database, sequences: Collection[int]) -> list[OrderRecord
 
 
 def first_in_line(database: Database, but_not: Collection[int] = ()) -> int | None:
-    """The sequence of the Pending order that is processed next; None where none may be yet.
+    """The sequence of the first Pending order of the highest priority that is there; None where none may be processed.
 
     Args:
         database: connected in this thread.

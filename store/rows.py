@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 
 from .domain.lifecycle import OrderStatus
+from .domain.metadata import metadata_of
 from .domain.order import Order
-from .domain.record import OrderRecord, Transition
+from .domain.record import OrderRecord, Transition, utc
 from .tables import OrderModel, TransitionModel
 
 ORDER_COLUMNS = (
@@ -16,6 +17,9 @@ ORDER_COLUMNS = (
     OrderModel.user_id,
     OrderModel.item_ids,
     OrderModel.total_cents,
+    OrderModel.priority,
+    OrderModel.not_before,
+    OrderModel.metadata,
     OrderModel.sequence,
     OrderModel.status,
     OrderModel.attempts,
@@ -50,8 +54,16 @@ def items_text(item_ids: tuple[str, ...]) -> str:
 
 def order_of(row: Any) -> OrderRecord:
     """The order of a row of `ORDER_COLUMNS`."""
-    order_id, user_id, item_ids, total_cents, sequence, status, *more = row
-    order = Order.stored(order_id, user_id, _decode_items(item_ids), total_cents)
+    order_id, user_id, item_ids, total_cents, priority, not_before, metadata, sequence, status, *more = row
+    order = Order.stored(
+        order_id,
+        user_id,
+        _decode_items(item_ids),
+        total_cents,
+        priority,
+        None if not_before is None else utc(not_before),
+        metadata_of(metadata),
+    )
     return OrderRecord(order, sequence, STATUSES[status], *more)
 
 

@@ -27,6 +27,7 @@ from ...store.domain.outcome import Recorded
 from ...store.domain.record import Move, OrderRecord, move
 from ...store.idempotency import is_reused
 from ...store.ledger import Ledger
+from ...store.queue import next_in_line
 from ...store.sqlite.connection import FilesGone, Writer
 from ..reply import answer, fail
 from ..requests import (
@@ -449,7 +450,7 @@ class RecorderActor(BatchActor):
                 self._unsettled.append(Batch(handled=[plain], is_part=True))
 
     def _isolate(self, claim: Claim) -> None:
-        sequence = self._first_in_line(claim)
+        sequence = self._database.read(partial(next_in_line, claim=claim))
         if sequence is None:
             self._dispatcher.pause()
         elif claim.room == 1:

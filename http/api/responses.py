@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from typing import Annotated
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from ...engine import ActionState, BulkAction, Event, FailureGroup, OrderRecord, OrderStatus, Outcome, Transition
 from ...store.domain.order import format_cents
+from ...store.domain.order_fields import given_fields
 from ...store.domain.record import rfc3339
 from .fields import (
     ActionNumber,
@@ -17,6 +19,8 @@ from .fields import (
     Cursor,
     Identifier,
     ItemIds,
+    Metadata,
+    Priority,
     Timestamp,
     UserIdentifier,
 )
@@ -46,6 +50,12 @@ class OrderPayload(msgspec.Struct):
     """RFC 3339, UTC, with microseconds."""
     updated_at: Timestamp
     """When the last of its transitions happened, likewise."""
+    priority: Priority | UnsetType = UNSET
+    """Left out where it is the default."""
+    not_before: Timestamp | UnsetType = UNSET
+    """The order is not begun earlier; left out where nothing was said."""
+    metadata: Metadata | UnsetType = UNSET
+    """Left out where there is none."""
 
 
 class StatusPayload(msgspec.Struct):
@@ -248,6 +258,7 @@ def order_payload(record: OrderRecord) -> OrderPayload:
         None if record.ready_us is None else rfc3339(record.ready_us),
         rfc3339(record.created_us),
         rfc3339(record.updated_us),
+        **given_fields(order),  # type: ignore[arg-type]  # by their names
     )
 
 
