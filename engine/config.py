@@ -15,6 +15,7 @@ from msgspec.structs import force_setattr
 from ..store.domain.claim import AGING_SECONDS
 from ..store.domain.durability import Durability
 from ..store.domain.errors import InvalidConfiguration
+from ..store.domain.key_policy import KeyPolicy
 
 MAX_PROCESSORS = 1000
 _MAX_SECONDS = 1e9  # thirty years: infinity, and what no timeout of the platform can be, are mistakes
@@ -168,6 +169,17 @@ class EngineConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             description="Time after which a waiting order counts as one priority higher, in seconds.",
         ),
     ] = AGING_SECONDS
+    key_policy: Annotated[
+        KeyPolicy,
+        Meta(
+            description="What the next order of a key waits for: the end of the one before (hold), only its running "
+            "(continue), or as with hold, and while one is Failed (halt)."
+        ),
+    ] = KeyPolicy.HOLD
+    serial_users: Annotated[
+        bool,
+        Meta(description="Run the orders of each user one after another: the user is the key of orders without one."),
+    ] = False
     max_attempts: Annotated[int, Meta(ge=1, le=1000, description="Failed attempts after which an order is Failed.")] = (
         20
     )

@@ -17,18 +17,20 @@ from .domain.act import Act
 from .domain.bulk_action import ActionProgress
 from .domain.claim import Claim
 from .domain.idempotency_key import IdempotencyKey
+from .domain.key_policy import KeyPolicy
 from .domain.lifecycle import Edge, OrderStatus
 from .domain.metadata import metadata_text
 from .domain.metrics import PROCESSING_MICROSECONDS, TIMED_ORDERS
 from .domain.order import Order, is_plain, is_same
 from .domain.outcome import Acceptance, Outcome, Recorded
-from .domain.record import ENGINE, Cause, Move, OrderRecord, microseconds_of, not_before_us
+from .domain.record import ENGINE, Cause, Move, OrderRecord, keeps_place, microseconds_of, not_before_us
 from .domain.webhook import Tried
 from .failures import Failures
 from .idempotency import remember
 from .outbox import Outbox, clamp_due_times, note_tries
 from .queue import OrderQueue
-from .rows import TRANSITION_COLUMNS, items_text
+from .rows import TRANSITION_COLUMNS, items_text, serial_key
+from .serial import SerialOrders
 from .statements import ManyRows, given_values, run, run_for_each, to_sql, write_transaction
 from .tables import OrderModel, TransitionModel
 from .totals import add_to_totals
@@ -53,10 +55,18 @@ def _insert() -> Query:
 
 
 def _insert_with_more() -> Query:
-    # In a row: likewise, then ready_at, priority, not_before and metadata; shared: created_at, updated_at.
-    value = _given(11)
-    values = Select([given_values(11)], [*value[:7], *_NEW, *value[7:]]).where(SQL("given.column1 IS NOT NULL"))
-    columns = (*_NEW_COLUMNS, OrderModel.priority, OrderModel.not_before, OrderModel.metadata)
+    # In a row: likewise, then ready_at, priority, not_before, metadata, serial_key and held; shared: created_at,
+    # updated_at.
+    value = _given(13)
+    values = Select([given_values(13)], [*value[:7], *_NEW, *value[7:]]).where(SQL("given.column1 IS NOT NULL"))
+    columns = (
+        *_NEW_COLUMNS,
+        OrderModel.priority,
+        OrderModel.not_before,
+        OrderModel.metadata,
+        OrderModel.serial_key,
+        OrderModel.held,
+    )
     return OrderModel.insert_from(values, columns).on_conflict(action="ignore")
 
 
@@ -138,8 +148,8 @@ def _text(status: OrderStatus | None) -> SQL:
 
 _NEW = (_text(lifecycle.ACCEPT.target), SQL("0"), SQL("0"), _SHARED, _SHARED)
 _insert_orders = ManyRows(_insert(), 7)
-"""Of orders that have only what each has, as nearly all: four values less in a row."""
-_insert_orders_with_more = ManyRows(_insert_with_more(), 11)
+"""Of orders that have only what each has, as nearly all: six values less in a row."""
+_insert_orders_with_more = ManyRows(_insert_with_more(), 13)
 _update_orders = ManyRows(_update(), 10)
 _UPDATE_ORDER = to_sql(_update())
 _insert_any_steps = ManyRows(_insert_steps(_given(2)[1], _given(5)[2:], 5), 5)
@@ -172,14 +182,26 @@ class Ledger:
     Args:
         database: open in the calling thread with a connection that may write.
         kept: how many Pending orders are kept in memory at the most, so that a claim need not read them.
+        key_policy: what the next order of a key waits for.
+        serial_users: whether the user is the key of orders that have none.
     """
 
-    def __init__(self, database: Database, kept: int = 0) -> None:
+    def __init__(
+        self,
+        database: Database,
+        kept: int = 0,
+        key_policy: KeyPolicy = KeyPolicy.HOLD,
+        *,
+        serial_users: bool = False,
+    ) -> None:
         self._database = database
         self._kept = kept
         self._next_sequence = queries.last_sequence(database) + 1
         # As the database has it; None after a transaction that failed.
         self._queue: OrderQueue | None = OrderQueue(database, kept)
+        self._serial: SerialOrders | None = SerialOrders(database, key_policy)
+        self._key_policy = key_policy
+        self._serial_users = serial_users
         self.outbox = Outbox(database)
         """The events that are written beside the steps."""
         self._latest_us = latest_us(database)  # the last order's
@@ -238,7 +260,7 @@ class Ledger:
                 except _GuardFailed:
                     return transaction(step_by_step=True)
         except BaseException:
-            self._queue = None
+            self._queue = self._serial = None
             raise
         finally:
             # After an error too: a transaction may be stored although its commit failed.
@@ -294,9 +316,18 @@ class Ledger:
             # First what was asked for: who wants an order cancelled, or hurried, comes before the claim.
             moved, refused = self._update_each(moves) if step_by_step else self._update(moves)
             queue.note_moves(moved)
+            serial = self._serial = self._serial or SerialOrders(self._database, self._key_policy)
+            if stopped := [step.after.sequence for step in moved if self._makes_way(step)]:
+                serial.hold(stopped)
+            if serial.is_any_held:
+                queue.note_waiting(serial.let_go([step.after.sequence for step in moved], ready_us))
             if claim is not None:
                 queue.let_in(claim.now_us, claim.room)
-            acceptances = self._insert(queue, orders, at_us, ready_us, keys) if orders else []
+            acceptances = self._insert(queue, serial, orders, at_us, ready_us, keys) if orders else []
+            if serial.is_any_held and (held := self._keyed(acceptances)):
+                queue.note_waiting(serial.let_go(held, ready_us))
+                if claim is not None:
+                    queue.let_in(claim.now_us, claim.room)
             accepted = self._note_accepted(acceptances, causes)
             if claim is not None and (claimed := queue.claim(claim, at_us)):
                 self._note_equal_steps(lifecycle.ASSIGN, [step.after.sequence for step in claimed])
@@ -358,6 +389,7 @@ class Ledger:
     def _insert(
         self,
         queue: OrderQueue,
+        serial: SerialOrders,
         orders: Sequence[Order],
         at_us: int,
         ready_us: int,
@@ -368,7 +400,10 @@ class Ledger:
             OrderRecord(order, sequence, pending, 0, 0, at_us, at_us, _ready_us(order, ready_us))
             for sequence, order in enumerate(orders, first)
         ]
-        ready = records if all(map(is_plain, orders)) else [record for record in records if record.ready_us == ready_us]
+        if all(map(is_plain, orders)) and not self._serial_users:
+            ready = records
+        else:
+            ready = [record for record in records if record.ready_us == ready_us and self._key_of(record.order) is None]
         whose = [(record.order.user_id, record.order.priority) for record in ready]
         places = queue.give_places(whose)
         columns: list[Sequence[object]] = [
@@ -382,7 +417,7 @@ class Ledger:
         if ready is records:
             inserted = _insert_orders.run(self._database, *columns, places, shared=(at_us, at_us, ready_us))
         else:
-            inserted = self._insert_with_more(queue, records, columns, ready, places)
+            inserted = self._insert_with_more(queue, serial, records, columns, ready, places)
         accepted = Outcome.ACCEPTED
         if inserted == len(records):
             queue.note(records)
@@ -404,13 +439,18 @@ class Ledger:
     def _insert_with_more(
         self,
         queue: OrderQueue,
+        serial: SerialOrders,
         records: Sequence[OrderRecord],
         columns: Sequence[Sequence[object]],
         ready: Sequence[OrderRecord],
         places: Sequence[int],
     ) -> int:
         place_of = {record.sequence: place for record, place in zip(ready, places, strict=True)}
-        queue.note_waiting([record.ready_us or 0 for record in records if record.sequence not in place_of])
+        names = [self._key_of(record.order) for record in records]
+        if any(names):
+            serial.is_any_held = True  # all of them, until it is known who may be let go
+        waiting = [record for record, name in zip(records, names, strict=True) if name is None]
+        queue.note_waiting([record.ready_us or 0 for record in waiting if record.sequence not in place_of])
         at_us = records[0].created_us
         return _insert_orders_with_more.run(
             self._database,
@@ -420,8 +460,37 @@ class Ledger:
             [record.order.priority for record in records],
             [not_before_us(record.order) for record in records],
             [metadata_text(record.order.metadata) for record in records],
+            names,
+            [None if name is None else 1 for name in names],
             shared=(at_us, at_us),
         )
+
+    def _key_of(self, order: Order) -> str | None:
+        return serial_key(order, by_user=self._serial_users)
+
+    def _keyed(self, acceptances: Sequence[Acceptance]) -> list[int]:
+        return [record.sequence for _, record in acceptances if self._key_of(record.order) is not None]
+
+    def _makes_way(self, step: Move) -> bool:
+        # Whether others of its key may come before the next attempt.
+        if step.edge in lifecycle.BEGINS_ANEW:
+            return True
+        return (
+            self._key_policy is KeyPolicy.CONTINUE and step.edge.target is OrderStatus.PENDING and not keeps_place(step)
+        )
+
+    def let_go_held(self, now_us: int) -> None:
+        """Look at all that is held: under another policy some of it may run.
+
+        Args:
+            now_us: the queue's time, microseconds since 1970-01-01T00:00:00Z.
+
+        Raises:
+            StoreUnavailable: the database did not take the transaction; nothing was stored.
+        """
+        with translated_errors(), write_transaction(self._database):
+            serial = SerialOrders(self._database, self._key_policy)
+            serial.let_go(serial.heads(), now_us)
 
     def _compare(self, order: Order) -> Acceptance:
         stored = queries.find(self._database, order.order_id)

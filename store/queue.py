@@ -46,14 +46,12 @@ _FRONT = f"""
     SELECT max(created_at, ifnull(not_before, 0)) - priority * ?, sequence {_LINE} AND sequence NOT IN {AMONG}
     ORDER BY rank, sequence LIMIT ?
 """
-_IF_READY = (
-    "SELECT sequence FROM orders WHERE sequence = ? AND ready_at IS NOT NULL AND (rank IS NOT NULL OR ready_at <= ?)"
-)
+_IF_READY = "SELECT sequence FROM orders WHERE sequence = ? AND ready_at IS NOT NULL AND held IS NULL AND (rank IS NOT NULL OR ready_at <= ?)"
 _CLAIM_NEXT, _CLAIM_NEXT_BUT, _CLAIM_ONE, _CLAIM_THESE = (
     _CLAIM.format(which) for which in (_NEXT, _NEXT_BUT, _IF_READY, AMONG[1:-1])
 )
 _DUE = """
-    SELECT sequence, user_id, priority FROM orders WHERE rank IS NULL AND ready_at <= ?
+    SELECT sequence, user_id, priority FROM orders WHERE rank IS NULL AND held IS NULL AND ready_at <= ?
     ORDER BY ready_at, sequence LIMIT ?
 """
 _LET_IN = "UPDATE orders SET rank = ? WHERE sequence = ?"

@@ -29,6 +29,8 @@ class OrderModel(Model):
     priority = IntegerField()
     not_before = IntegerField(null=True)
     metadata = TextField(null=True)
+    serial_key = TextField(null=True)
+    held = IntegerField(null=True)
 
     class Meta:
         table_name = "orders"

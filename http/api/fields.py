@@ -36,6 +36,7 @@ EVENT_ID = re.compile(r"(0|[1-9][0-9]{0,17})")
 """The id of an event, or 0. Whatever matches fits into the database's integers."""
 
 Identifier = Annotated[str, Meta(extra_json_schema={"pattern": whole(IDENTIFIER)})]
+Key = Annotated[str, Meta(extra_json_schema={"pattern": whole(USER)})]
 UserIdentifier = Annotated[str, Meta(extra_json_schema={"pattern": whole(USER)})]
 ItemIds = Annotated[tuple[Identifier, ...], Meta(extra_json_schema={"minItems": 1, "maxItems": MAX_ITEMS})]
 AmountRequest = Annotated[

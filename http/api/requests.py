@@ -23,6 +23,7 @@ from .fields import (
     AmountRequest,
     Identifier,
     ItemIds,
+    Key,
     MetadataRequest,
     NotBefore,
     Priority,
@@ -63,6 +64,8 @@ class OrderRequest(msgspec.Struct, forbid_unknown_fields=True):
     total_amount: AmountRequest
     priority: Priority | UnsetType = UNSET
     not_before: NotBefore | UnsetType = UNSET
+    key: Key | UnsetType = UNSET
+    """Orders of one key run one after another, in the sequence of their arrival."""
     metadata: MetadataRequest | UnsetType = UNSET
 
 
@@ -230,6 +233,8 @@ def _optional(request: OrderRequest) -> dict[str, Any]:
         given["priority"] = request.priority
     if request.not_before is not UNSET:
         given["not_before"] = _time(request.not_before)
+    if request.key is not UNSET:
+        given["key"] = request.key
     if request.metadata is not UNSET:
         given["metadata"] = _metadata(bytes(request.metadata))
     return given
@@ -237,7 +242,7 @@ def _optional(request: OrderRequest) -> dict[str, Any]:
 
 def _optional_marks(request: OrderRequest) -> int:
     # The quotation marks of these fields.
-    count = 2 * (request.priority is not UNSET) + 4 * (request.not_before is not UNSET)
+    count = 2 * (request.priority is not UNSET) + 4 * ((request.not_before is not UNSET) + (request.key is not UNSET))
     return count if request.metadata is UNSET else count + 2 + bytes(request.metadata).count(b'"')
 
 

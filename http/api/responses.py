@@ -19,6 +19,7 @@ from .fields import (
     Cursor,
     Identifier,
     ItemIds,
+    Key,
     Metadata,
     Priority,
     Timestamp,
@@ -54,6 +55,8 @@ class OrderPayload(msgspec.Struct):
     """Left out where it is the default."""
     not_before: Timestamp | UnsetType = UNSET
     """The order is not begun earlier; left out where nothing was said."""
+    key: Key | UnsetType = UNSET
+    """Orders of one key run one after another; left out where there is none."""
     metadata: Metadata | UnsetType = UNSET
     """Left out where there is none."""
 

@@ -66,6 +66,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """How early its turn comes, 0 to 9; 9 is first."""
     not_before: datetime | None = None
     """It is not begun earlier than this, a time with its offset from UTC; None where it may be begun at once."""
+    key: str | None = None
+    """Orders of one key run one after another, in the sequence of their arrival: 1 to 128 visible characters of ASCII,
+    without blanks, double quotes and backslashes. None where it may run beside any other."""
     metadata: dict[str, Any] | None = None
     """Whatever else the client wants to have with the order: as JSON, an object of at most 4 KiB. The order keeps a
     copy of it, which is not to be changed. None where there is nothing."""
@@ -84,6 +87,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
                 and _is_money(self.total_amount)
                 and self.priority is PRIORITY
                 and self.not_before is None
+                and self.key is None
                 and self.metadata is None
             )
         except TypeError:
@@ -102,6 +106,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             force_setattr(self, "priority", int(self.priority))
             if self.not_before is not None:
                 force_setattr(self, "not_before", self.not_before.astimezone(UTC))
+            if self.key is not None:
+                force_setattr(self, "key", str.__str__(self.key))
             if self.metadata is not None:
                 force_setattr(self, "metadata", own_metadata(self.metadata))
 
@@ -113,6 +119,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         total_cents: int,
         priority: int = PRIORITY,
         not_before: datetime | None = None,
+        key: str | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> Order:
         """An order as the database holds it.
@@ -128,6 +135,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             force_setattr(order, "priority", priority)
         if not_before is not None:
             force_setattr(order, "not_before", not_before)
+        if key is not None:
+            force_setattr(order, "key", key)
         if metadata is not None:
             force_setattr(order, "metadata", metadata)
         return order
@@ -150,7 +159,7 @@ _NEEDED = FIELDS[: len(FIELDS) - len(_OPTIONAL)]
 
 def is_plain(order: Order) -> bool:
     """Whether an order has only what each has, as nearly all."""
-    return order.priority is PRIORITY and order.not_before is None and order.metadata is None
+    return order.priority is PRIORITY and order.not_before is None and order.key is None and order.metadata is None
 
 
 def is_same(order: Order, other: Order) -> bool:
@@ -181,6 +190,8 @@ def find_faults(fields: Mapping[str, Any]) -> tuple[FieldFault, ...]:
         faults.append(FieldFault("/priority", f"must be {PRIORITY_RULE}"))
     if "not_before" in fields and not _is_sound_time(fields["not_before"]):
         faults.append(FieldFault("/not_before", f"must be {TIME_RULE}"))
+    if "key" in fields and not _is_sound_user(fields["key"]):
+        faults.append(FieldFault("/key", f"must be a string of {USER_RULE}"))
     if "metadata" in fields and not is_metadata(fields["metadata"]):
         faults.append(FieldFault("/metadata", f"must be {METADATA_RULE}"))
     return tuple(faults)
