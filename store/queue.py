@@ -46,7 +46,10 @@ _FRONT = f"""
     SELECT max(created_at, ifnull(not_before, 0)) - priority * ?, sequence {_LINE} AND sequence NOT IN {AMONG}
     ORDER BY rank, sequence LIMIT ?
 """
-_IF_READY = "SELECT sequence FROM orders WHERE sequence = ? AND ready_at IS NOT NULL AND held IS NULL AND (rank IS NOT NULL OR ready_at <= ?)"
+_IF_READY = """
+    SELECT sequence FROM orders
+    WHERE sequence = ? AND ready_at IS NOT NULL AND held IS NULL AND (rank IS NOT NULL OR ready_at <= ?)
+"""
 _CLAIM_NEXT, _CLAIM_NEXT_BUT, _CLAIM_ONE, _CLAIM_THESE = (
     _CLAIM.format(which) for which in (_NEXT, _NEXT_BUT, _IF_READY, AMONG[1:-1])
 )

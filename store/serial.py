@@ -86,7 +86,7 @@ class SerialOrders:
         return [ready_us for (ready_us,) in rows]
 
     def heads(self) -> list[int]:
-        """The first held order of each key: to be looked at when the policy may have changed. Reads all that are held."""
+        """The first held order of each key, for when the policy may have changed. Reads all that are held."""
         return [sequence for (sequence,) in run(self._database, _HEADS).fetchall()]
 
     def _is_any_held(self) -> bool:

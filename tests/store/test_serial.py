@@ -219,7 +219,6 @@ def test_a_held_order_is_not_taken_alone_either(writer: SqliteDatabase, ledger: 
 
     assert claim(ledger, only=2) == []
     assert queries.first_ready(writer, [2], 10) is None
-    assert queries.next_ready_us(writer) == 10  # of the other one, which has no place yet
 
 
 def test_nothing_is_looked_up_where_nothing_is_held(writer: SqliteDatabase, ledger: Ledger) -> None:
