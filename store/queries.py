@@ -34,12 +34,12 @@ _ORDERS_BY_STATUS = SQL("orders AS t1 INDEXED BY orders_by_status")
 _NOT_IN_BACKLOG = SQL("t1.status <> 'Pending' AND t1.status <> 'Processing'")
 _IS_TERMINAL = SQL("t1.status <> 'Pending' AND t1.status <> 'Processing' AND t1.status <> 'Review'")
 # A Failed order may be what others of its key wait for.
-_IS_WAITED_FOR = SQL("""t1.status = 'Failed' AND t1.serial_key IS NOT NULL AND EXISTS (
-    SELECT 1 FROM orders AS t2 WHERE t2.serial_key = t1.serial_key AND t2.held = 1 AND t2.ready_at IS NOT NULL)""")
+_IS_NOT_WAITED_FOR = SQL("""NOT (t1.status = 'Failed' AND t1.serial_key IS NOT NULL AND EXISTS (
+    SELECT 1 FROM orders AS t2 WHERE t2.serial_key = t1.serial_key AND t2.held = 1 AND t2.ready_at IS NOT NULL))""")
 _OVER = to_sql(
     OrderModel.select(*ORDER_COLUMNS)
     .from_(SQL("orders AS t1 INDEXED BY orders_over"))
-    .where(_IS_TERMINAL & ~_IS_WAITED_FOR & OrderModel.keyed_at.is_null() & (OrderModel.updated_at < 0))
+    .where(_IS_TERMINAL & _IS_NOT_WAITED_FOR & OrderModel.keyed_at.is_null() & (OrderModel.updated_at < 0))
     .order_by(OrderModel.updated_at)
     .limit(1)
 )
@@ -48,7 +48,7 @@ _OVER_WITH_KEY = to_sql(
     .from_(SQL("orders AS t1 INDEXED BY orders_over_with_key"))
     .where(
         _IS_TERMINAL
-        & ~_IS_WAITED_FOR
+        & _IS_NOT_WAITED_FOR
         & OrderModel.keyed_at.is_null(False)
         & (OrderModel.updated_at < 0)
         & (OrderModel.keyed_at < 0)
