@@ -31,7 +31,7 @@ def nothing_is_left_running() -> Iterator[None]:
     before = set(threading.enumerate())
     yield
     for thread in set(threading.enumerate()) - before:
-        thread.join(timeout=5)
+        thread.join(timeout=60)
     left = set(threading.enumerate()) - before
     assert not left, f"threads left running: {left}"
     actors = pykka.ActorRegistry.get_all()

@@ -66,7 +66,7 @@ def test_orders_in_hand_of_an_engine_that_died_are_recovered_and_counted(
     start_server: Callable[..., Server], database: Path, tables: Callable[[], Tables]
 ) -> None:
     with OrderEngine(database, handler=lambda _: None) as engine:
-        engine.submit(make_order()).wait(timeout=20)
+        engine.submit(make_order()).wait(timeout=60)
     with closing(sqlite3.connect(database)) as connection, connection:  # as it was before the handler returned
         connection.executescript(
             """

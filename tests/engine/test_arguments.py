@@ -104,7 +104,7 @@ CALLS: dict[str, tuple[Callable[[OrderEngine, Any], object], tuple[Any, ...]]] =
             "order": lambda engine, wrong: engine.order(wrong),
             "status": lambda engine, wrong: engine.status(wrong),
             "history": lambda engine, wrong: engine.history(wrong),
-            "wait": lambda engine, wrong: engine.wait(wrong, timeout=5),
+            "wait": lambda engine, wrong: engine.wait(wrong, timeout=60),
             "begin_wait": lambda engine, wrong: engine.begin_wait(wrong, 5),
         }.items()
     },
@@ -150,7 +150,7 @@ def test_a_wrong_argument_is_refused_and_leaves_the_engine_as_it_was(
     assert [record.order_id for record in engine.orders()] == ["held"]
     engine.submit(make_order("last"))
     held.release()
-    assert engine.drain(timeout=5).total_orders_processed == 2
+    assert engine.drain(timeout=60).total_orders_processed == 2
 
 
 @pytest.mark.slow
@@ -199,7 +199,7 @@ def test_what_a_caller_does_with_its_list_afterwards_changes_nothing(start_engin
     reply = engine.begin_submit(orders)
     orders.clear()
 
-    assert len(reply.get(timeout=5)) == 100
+    assert len(reply.get(timeout=60)) == 100
 
 
 def test_orders_of_a_class_of_the_callers_are_orders(start_engine: StartEngine) -> None:
@@ -213,7 +213,7 @@ def test_orders_of_a_class_of_the_callers_are_orders(start_engine: StartEngine) 
     gift = GiftOrder(order_id="o-1", user_id="u-1", item_ids=("sku-1",), total_amount=Decimal(5), note="for you")
 
     first, again = engine.submit(gift), engine.submit(gift)
-    first.wait(timeout=5)
+    first.wait(timeout=60)
 
     assert (first.outcome, again.outcome) == (Outcome.ACCEPTED, Outcome.DUPLICATE)
     assert handled == [Order]

@@ -34,10 +34,10 @@ def steps(*order_ids: str) -> list[tuple[str, str]]:
 
 def test_events_come_from_the_moment_that_they_are_asked_for(start_engine: Callable[..., OrderEngine]) -> None:
     engine = start_engine()
-    engine.submit(make_order("before")).wait(timeout=5)
+    engine.submit(make_order("before")).wait(timeout=60)
 
     events = engine.events(timeout=0.1)
-    engine.submit(make_order("after")).wait(timeout=5)
+    engine.submit(make_order("after")).wait(timeout=60)
 
     assert seen(events) == steps("after")
 
@@ -45,7 +45,7 @@ def test_events_come_from_the_moment_that_they_are_asked_for(start_engine: Calla
 def test_events_come_from_the_oldest_and_after_any_id(start_engine: Callable[..., OrderEngine]) -> None:
     engine = start_engine()
     for order_id in ("a", "b"):
-        engine.submit(make_order(order_id)).wait(timeout=5)
+        engine.submit(make_order(order_id)).wait(timeout=60)
 
     assert seen(engine.events(after=0, timeout=0)) == steps("a", "b")
     third = list(engine.events(after=0, timeout=0))[2]
@@ -59,7 +59,7 @@ def test_only_what_is_wanted_comes(start_engine: Callable[..., OrderEngine]) -> 
 
     engine = start_engine(charge)
     for order_id, user_id in (("a", "u-1"), ("b", "u-2")):
-        engine.submit(make_order(order_id, user_id=user_id)).wait(timeout=5)
+        engine.submit(make_order(order_id, user_id=user_id)).wait(timeout=60)
 
     assert seen(engine.events(after=0, timeout=0, user_id="u-1")) == steps("a")
     assert seen(engine.events(after=0, timeout=0, status="Failed")) == [("b", "Failed")]
@@ -74,7 +74,7 @@ def test_a_commit_wakes_who_waits(start_engine: Callable[..., OrderEngine]) -> N
         completed = threads.submit(next, events)
         engine.submit(make_order("a"))
 
-        assert completed.result(timeout=5).order_id == "a"
+        assert completed.result(timeout=60).order_id == "a"
 
 
 def test_the_iteration_can_be_closed_from_another_thread(start_engine: Callable[..., OrderEngine]) -> None:
@@ -84,7 +84,7 @@ def test_the_iteration_can_be_closed_from_another_thread(start_engine: Callable[
         left = threads.submit(list, events)
         events.close()
 
-        assert left.result(timeout=5) == []
+        assert left.result(timeout=60) == []
 
 
 def test_the_iteration_ends_with_the_engine_and_goes_on_with_the_next(
@@ -102,11 +102,11 @@ def test_the_iteration_ends_with_the_engine_and_goes_on_with_the_next(
     with ThreadPoolExecutor(1) as threads:
         following = threads.submit(follow, engine.events())
         engine.submit(make_order("a"))
-        assert first.wait(5)
+        assert first.wait(60)
         engine.stop()
-        following.result(timeout=5)
+        following.result(timeout=60)
     again = start_engine()
-    again.wait("a", timeout=5)
+    again.wait("a", timeout=60)
     rest = list(again.events(after=seen_by_then[-1].id, timeout=0))
 
     assert seen_by_then + rest == list(again.events(after=0, timeout=0))
@@ -120,12 +120,12 @@ def test_whoever_is_behind_when_orders_are_removed_is_told_and_goes_on(
 ) -> None:
     clock = ManualClock()
     engine = start_engine(clock=clock, retain_seconds=1, max_backlog=10)
-    engine.submit(make_order("a")).wait(timeout=5)
+    engine.submit(make_order("a")).wait(timeout=60)
     (first, *_) = engine.events(after=0, timeout=0)
     behind = engine.events(after=first.id, timeout=0)
     clock.advance(11)
     wait_until(lambda: not engine.orders())
-    engine.submit(make_order("b")).wait(timeout=5)
+    engine.submit(make_order("b")).wait(timeout=60)
 
     with pytest.raises(EventsGone, match=f"between {first.id} and 3 were removed") as gone:
         next(behind)
@@ -167,7 +167,7 @@ def test_nobody_who_follows_holds_more_than_a_page_of_the_log(
     monkeypatch.setattr("ordermill.engine.event_stream._PAGE", 10)
     engine = start_engine()
     engine.submit_many([make_order(f"o-{number}") for number in range(50)])
-    engine.drain(timeout=5)
+    engine.drain(timeout=60)
     events = engine.events(after=0, timeout=0)
 
     found = []

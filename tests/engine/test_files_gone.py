@@ -19,7 +19,7 @@ def test_readiness_tells_at_once_and_no_order_is_acknowledged(
     start_engine: Callable[..., OrderEngine], database: Path, suffix: str
 ) -> None:
     engine = start_engine()
-    engine.submit(make_order("o-1")).wait(timeout=10)
+    engine.submit(make_order("o-1")).wait(timeout=60)
     assert engine.unready_reasons() == ()
     Path(f"{database}{suffix}").unlink()
 
@@ -39,7 +39,7 @@ def test_an_engine_at_rest_notices_within_a_second(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     engine = start_engine(clock=clock)
-    engine.submit(make_order("o-1")).wait(timeout=10)
+    engine.submit(make_order("o-1")).wait(timeout=60)
     let_record(engine)
     database.unlink()
     let_record(engine)
@@ -56,7 +56,7 @@ def test_an_engine_at_rest_notices_within_a_second(
 def test_a_log_that_was_deleted_takes_nothing_with_it(start_engine: Callable[..., OrderEngine], database: Path) -> None:
     engine = start_engine()
     for number in range(20):
-        engine.submit(make_order(f"o-{number}")).wait(timeout=10)
+        engine.submit(make_order(f"o-{number}")).wait(timeout=60)
     Path(f"{database}-wal").unlink()
     with pytest.raises(StoreUnavailable):
         engine.submit(make_order("late"))
@@ -73,11 +73,11 @@ def test_results_are_kept_until_the_same_file_is_back(start_engine: Callable[...
     def handler(order: Order) -> None:
         runs.append(order)
         is_running.set()
-        assert may_end.wait(10)
+        assert may_end.wait(60)
 
     engine = start_engine(handler)
     receipt = engine.submit(make_order("o-1"))
-    assert is_running.wait(10)
+    assert is_running.wait(60)
     moved = database.rename(database.with_name("moved.db"))
     may_end.set()
     with pytest.raises(StoreUnavailable, match=GONE):
@@ -86,8 +86,8 @@ def test_results_are_kept_until_the_same_file_is_back(start_engine: Callable[...
 
     moved.rename(database)
 
-    assert receipt.wait(timeout=20) == "Completed"
-    assert engine.submit(make_order("o-3")).wait(timeout=20) == "Completed"
+    assert receipt.wait(timeout=60) == "Completed"
+    assert engine.submit(make_order("o-3")).wait(timeout=60) == "Completed"
     assert [order.order_id for order in runs] == ["o-1", "o-3"]
     assert engine.unready_reasons() == ()
     assert not engine.incidents()

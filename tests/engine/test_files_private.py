@@ -46,7 +46,7 @@ def test_what_an_engine_makes_is_for_its_owner_only(
     reader = opening.open_readers(database, 1)
     with reader.connection_context():
         back_up(reader, tmp_path / "backup.db")
-    reader.close()
+    reader.close_all()
     assert readable_by_others(tmp_path) == []
 
 
@@ -54,7 +54,7 @@ def test_an_export_is_for_its_owner_only(
     start_engine: Callable[..., OrderEngine], tmp_path: Path, clock: ManualClock
 ) -> None:
     engine = start_engine(clock=clock, retain_seconds=1, export_path=str(tmp_path / "export.ndjson"))
-    engine.submit(make_order("o-1")).wait(timeout=20)
+    engine.submit(make_order("o-1")).wait(timeout=60)
 
     while not (tmp_path / "export.ndjson").exists():
         clock.advance(60)

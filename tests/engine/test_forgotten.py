@@ -48,12 +48,12 @@ def test_a_program_that_ends_without_a_stop_leaves_nothing_in_hand(database: Pat
 def test_an_engine_that_nothing_refers_to_is_stopped(database: Path) -> None:
     engine = OrderEngine(database, handler=lambda _: None)
     engine.start()
-    engine.submit(make_order("o-1")).wait(timeout=5)
+    engine.submit(make_order("o-1")).wait(timeout=60)
     del engine
     gc.collect()
     for thread in threading.enumerate():
         if thread.name.startswith("_StopActor"):
-            thread.join(timeout=10)
+            thread.join(timeout=60)
 
     with OrderEngine(database) as successor:
         assert successor.metrics().total_orders_processed == 1

@@ -18,13 +18,13 @@ from ordermill.engine.testing import make_order
 
 engine = OrderEngine(sys.argv[1], handler=lambda order: None)
 engine.start()
-engine.submit(make_order("o-1")).wait(timeout=10)
+engine.submit(make_order("o-1")).wait(timeout=60)
 child = os.fork()
 if child == 0:
     calls = {
         "submit": lambda: engine.submit(make_order("o-2")),
         "read": lambda: engine.status("o-1"),
-        "wait": lambda: engine.wait("o-1", timeout=5),
+        "wait": lambda: engine.wait("o-1", timeout=60),
         "metrics": engine.metrics,
         "start": engine.start,
     }
@@ -38,7 +38,7 @@ if child == 0:
     del engine
     sys.exit(7)  # with everything that Python does at its end
 print("child", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-print("parent", engine.submit(make_order("o-3")).wait(timeout=10), flush=True)
+print("parent", engine.submit(make_order("o-3")).wait(timeout=60), flush=True)
 engine.stop()
 """
 

@@ -36,7 +36,7 @@ SECOND = FIRST._replace(fingerprint="second")
 
 def submit(engine: OrderEngine, order: Order, given: IdempotencyKey) -> Outcome:
     """Submit an order under a key."""
-    ((outcome, _),) = engine.begin_submit([order], Cause("r-1"), given).get(timeout=5)
+    ((outcome, _),) = engine.begin_submit([order], Cause("r-1"), given).get(timeout=60)
     return outcome
 
 
@@ -50,7 +50,7 @@ def test_the_same_request_again_is_a_duplicate(start_engine: StartEngine) -> Non
 def test_another_request_under_the_key_is_refused_and_stored_nowhere(start_engine: StartEngine) -> None:
     engine = start_engine(max_backlog=1)
     submit(engine, make_order("a"), FIRST)
-    engine.drain(timeout=5)
+    engine.drain(timeout=60)
 
     for _ in range(3):
         with pytest.raises(IdempotencyKeyReused, match="The idempotency key 'k-1' was sent with another body before"):
@@ -83,10 +83,10 @@ def test_of_two_requests_under_one_key_in_one_transaction_the_first_wins(
         recorder.tell(SubmitOrders([make_order(order_id)], reply, idempotency=given))
     ledger.release()
 
-    assert replies[0].get(timeout=5)[0].outcome is Outcome.ACCEPTED
+    assert replies[0].get(timeout=60)[0].outcome is Outcome.ACCEPTED
     with pytest.raises(IdempotencyKeyReused):
-        replies[1].get(timeout=5)
-    assert replies[2].get(timeout=5)[0].outcome is Outcome.ACCEPTED
+        replies[1].get(timeout=60)
+    assert replies[2].get(timeout=60)[0].outcome is Outcome.ACCEPTED
 
 
 def test_a_key_that_cannot_be_looked_up_stores_nothing(
@@ -119,7 +119,7 @@ def test_a_submission_that_is_not_stored_uses_up_no_key(start_engine: StartEngin
 def test_the_request_is_named_in_the_history_that_it_caused(start_engine: StartEngine) -> None:
     engine = start_engine()
     submit(engine, make_order("a"), FIRST)
-    engine.drain(timeout=5)
+    engine.drain(timeout=60)
 
     assert [step.request_id for step in engine.history("a")] == ["r-1", None, None]
 
@@ -145,7 +145,7 @@ def test_a_key_that_comes_with_something_new_is_kept_whatever_comes_with_it(star
     submit(engine, make_order("a"), FIRST)
     given = IdempotencyKey("k-2", "u-1", "both")
 
-    engine.begin_submit([make_order("a"), make_order("b")], Cause("r-1"), given).get(timeout=5)
+    engine.begin_submit([make_order("a"), make_order("b")], Cause("r-1"), given).get(timeout=60)
 
     with pytest.raises(IdempotencyKeyReused):
         submit(engine, make_order("c"), given._replace(fingerprint="other"))

@@ -53,14 +53,14 @@ def interrupt_stop(engine: OrderEngine, event_after: Callable[[type, str], threa
     has_begun = event_after(Life, "begin_stop")
 
     def press() -> None:
-        assert has_begun.wait(10)
+        assert has_begun.wait(60)
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
     with ThreadPoolExecutor(1) as threads:
         pressing = threads.submit(press)
         with pytest.raises(KeyboardInterrupt):
             engine.stop()
-        pressing.result(timeout=10)
+        pressing.result(timeout=60)
 
 
 def test_a_stop_that_was_interrupted_goes_on_and_can_be_waited_for_again(
@@ -96,7 +96,7 @@ def test_a_start_waits_for_the_stop_that_is_under_way(
         starting = threads.submit(engine.start)
         assert not starting.done()
         held.release()
-        starting.result(timeout=10)
+        starting.result(timeout=60)
 
     assert engine.status("o-1") is OrderStatus.COMPLETED
     assert sum(engine.recovered) == 0
@@ -116,14 +116,14 @@ def test_stopping_all_actors_of_the_program_stops_an_engine_in_order(
         with pytest.raises(EngineStopped):
             engine.submit(make_order("o-3"))
         held.release()
-        stopping.result(timeout=10)
+        stopping.result(timeout=60)
 
     assert engine.unready_reasons() == ("the engine is stopped",)
     engine.stop()
     with OrderEngine(database, handler=lambda _: None) as successor:
         assert sum(successor.recovered) == 0
         assert successor.order(first).attempts == 1
-        assert successor.drain(timeout=10).orders_by_status[OrderStatus.COMPLETED] == 2
+        assert successor.drain(timeout=60).orders_by_status[OrderStatus.COMPLETED] == 2
 
 
 def test_a_signal_may_stop_the_engine_while_its_thread_is_about_to_send(start_engine: StartEngine) -> None:
@@ -149,12 +149,12 @@ def test_results_that_a_locked_database_does_not_take_are_tried_until_it_does(
             while "database" not in caplog.text:  # it has been tried
                 pass
             assert not stopping.done()
-        stopping.result(timeout=20)
+        stopping.result(timeout=60)
 
     with OrderEngine(database, handler=lambda _: None, max_attempts=1) as successor:
         assert sum(successor.recovered) == 0
         assert {order_id for order_id in in_hand if successor.order(order_id).attempts == 1} == in_hand
-        assert successor.drain(timeout=10).orders_by_status[OrderStatus.COMPLETED] == 4
+        assert successor.drain(timeout=60).orders_by_status[OrderStatus.COMPLETED] == 4
 
 
 @pytest.mark.usefixtures("impatient")
@@ -207,7 +207,7 @@ def test_a_stop_goes_on_to_the_end_where_a_step_of_it_fails(
 
     assert "a step of the stop fails" in caplog.text
     with OrderEngine(database, handler=lambda _: None) as successor:
-        assert successor.submit(make_order()).wait(timeout=5) is OrderStatus.COMPLETED
+        assert successor.submit(make_order()).wait(timeout=60) is OrderStatus.COMPLETED
 
 
 def test_a_start_that_is_interrupted_does_not_wait_for_a_probe_that_hangs(
@@ -218,7 +218,7 @@ def test_a_start_that_is_interrupted_does_not_wait_for_a_probe_that_hangs(
 
     def hang(_: Order) -> Effect:
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
-        assert is_over.wait(20)
+        assert is_over.wait(60)
         return Effect.DONE
 
     def handle(_: Order) -> None:
@@ -232,4 +232,4 @@ def test_a_start_that_is_interrupted_does_not_wait_for_a_probe_that_hangs(
     is_over.set()
     with OrderEngine(database, handler=lambda _: None) as successor:
         assert successor.recovered.returned == 1
-        assert successor.wait("o-1", timeout=5) is OrderStatus.COMPLETED
+        assert successor.wait("o-1", timeout=60) is OrderStatus.COMPLETED

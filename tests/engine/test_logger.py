@@ -85,7 +85,7 @@ def test_an_engine_whose_log_cannot_be_written_does_all_its_work(
 
     receipts = engine.submit_many(make_order(f"o-{number}") for number in range(20))
 
-    assert [receipt.wait(timeout=10) for receipt in receipts] == [OrderStatus.COMPLETED] * 20
+    assert [receipt.wait(timeout=60) for receipt in receipts] == [OrderStatus.COMPLETED] * 20
     assert sorted(handled) == sorted(receipt.order_id for receipt in receipts)
     engine.stop()
 

@@ -36,7 +36,7 @@ DIED = "the engine died while the order was in hand"
 
 def test_without_a_dead_engine_there_is_nothing_to_recover(start_engine: StartEngine) -> None:
     engine = start_engine()
-    engine.submit(make_order()).wait(timeout=5)
+    engine.submit(make_order()).wait(timeout=60)
     engine.stop()
 
     assert start_engine().recovered == Recovered(returned=0, completed=0, failed=0, parked=0)
@@ -50,7 +50,7 @@ def test_an_interrupted_order_is_tried_again_which_counts_as_a_failure(
     engine = start_engine()
 
     assert engine.recovered == Recovered(returned=1)
-    assert engine.wait("o-1", timeout=5) is OrderStatus.COMPLETED
+    assert engine.wait("o-1", timeout=60) is OrderStatus.COMPLETED
     assert (engine.order("o-1").attempts, engine.order("o-1").failures) == (2, 1)
     assert engine.history("o-1")[2].reason.startswith(f"{DIED}; tried again in ")
     engine.stop()
@@ -66,9 +66,9 @@ def test_an_order_that_has_killed_the_engine_too_often_fails(
     engine = start_engine(handled.append, max_attempts=3)
 
     assert engine.recovered == Recovered(failed=1)
-    assert engine.wait("o-1", timeout=5) is OrderStatus.FAILED
+    assert engine.wait("o-1", timeout=60) is OrderStatus.FAILED
     assert engine.history("o-1")[-1].reason == f"{DIED}; failed attempt 3 of 3"
-    engine.drain(timeout=5)
+    engine.drain(timeout=60)
     assert handled == []
     engine.stop()
     assert_sound()
@@ -83,7 +83,7 @@ def test_an_interrupted_order_is_parked_where_it_must_not_run_twice(
     engine = start_engine(handled.append, on_interrupted="review")
 
     assert engine.recovered == Recovered(parked=2)
-    assert engine.drain(timeout=5).orders_by_status[OrderStatus.REVIEW] == 2
+    assert engine.drain(timeout=60).orders_by_status[OrderStatus.REVIEW] == 2
     assert engine.history("o-1")[-1].reason == DIED
     assert handled == []
     engine.stop()
@@ -129,7 +129,7 @@ def test_an_order_that_was_claimed_and_not_begun_is_not_interrupted(
 
     assert engine.recovered == Recovered(returned=2, parked=1)
     assert asked == ["begun"]
-    engine.drain(timeout=5)
+    engine.drain(timeout=60)
     assert failures(engine) == {"begun": 1, "claimed-1": 0, "claimed-2": 0}
     assert engine.history("claimed-1")[2].reason == "the engine died before the order was begun"
     engine.stop()
@@ -144,12 +144,12 @@ def test_the_only_order_that_ran_pays_for_the_crash(
 
     engine = start_engine(clock=clock, retry_seconds=10)
 
-    assert engine.wait(claimed.order_id, timeout=5) is OrderStatus.COMPLETED
-    assert engine.wait(ended.order_id, timeout=5) is OrderStatus.COMPLETED
+    assert engine.wait(claimed.order_id, timeout=60) is OrderStatus.COMPLETED
+    assert engine.wait(ended.order_id, timeout=60) is OrderStatus.COMPLETED
     assert failures(engine) == {"killer": 1, "claimed": 0, "ended": 0}
     assert engine.status("killer") is OrderStatus.PENDING
     clock.advance(10)
-    assert engine.wait("killer", timeout=5) is OrderStatus.COMPLETED
+    assert engine.wait("killer", timeout=60) is OrderStatus.COMPLETED
 
 
 def test_an_order_whose_handler_had_ended_is_asked_about_and_pays_nothing(
@@ -159,7 +159,7 @@ def test_an_order_whose_handler_had_ended_is_asked_about_and_pays_nothing(
 
     engine = start_engine(probe=lambda _: Effect.NOT_DONE)
 
-    assert engine.wait("o-1", timeout=5) is OrderStatus.COMPLETED
+    assert engine.wait("o-1", timeout=60) is OrderStatus.COMPLETED
     assert engine.order("o-1").failures == 0
     assert engine.history("o-1")[2].reason == DIED
 
@@ -178,7 +178,7 @@ def test_where_several_ran_nobody_pays_and_each_runs_alone_before_the_others(
         running.remove(order.order_id)
 
     engine = start_engine(handle, processors=4)
-    engine.drain(timeout=5)
+    engine.drain(timeout=60)
 
     assert list(beside)[:3] == ["s-1", "s-2", "s-3"]
     assert all(beside[order_id] == [order_id] for order_id in ("s-1", "s-2", "s-3"))
@@ -201,8 +201,8 @@ def test_nothing_runs_beside_a_suspect_for_a_while_and_then_the_others_go_on(
     assert {held.begun(), held.begun()} == {"o-1", "o-2"}
     assert engine.status("s-2") is OrderStatus.PENDING, "one suspect at a time"
     held.release()
-    assert {receipt.wait(timeout=5) for receipt in receipts} == {OrderStatus.COMPLETED}
-    assert engine.wait("s-2", timeout=5) is OrderStatus.COMPLETED
+    assert {receipt.wait(timeout=60) for receipt in receipts} == {OrderStatus.COMPLETED}
+    assert engine.wait("s-2", timeout=60) is OrderStatus.COMPLETED
 
 
 def test_a_suspect_waits_until_nothing_else_runs_though_not_for_ever(
@@ -231,7 +231,7 @@ def test_a_suspect_that_ran_pays_whoever_ran_beside_it(
     note(alone=[suspect], runs=[other])
 
     engine = start_engine()
-    engine.drain(timeout=5)
+    engine.drain(timeout=60)
 
     assert failures(engine) == {"suspect": 1, "other": 0}
 
@@ -243,7 +243,7 @@ def test_after_an_orderly_stop_nobody_pays_for_what_was_left(
     note(runs=[left]).close(is_all_recorded=True)
 
     engine = start_engine()
-    engine.drain(timeout=5)
+    engine.drain(timeout=60)
 
     assert failures(engine) == {"left": 0, "unbegun": 0}
     assert engine.history("left")[2].reason == "the engine stopped before the handler returned"
@@ -271,7 +271,7 @@ def test_a_killed_recovery_does_not_forget_what_had_begun(
             start_engine()
 
     engine = start_engine()
-    engine.drain(timeout=5)
+    engine.drain(timeout=60)
 
     assert failures(engine) == {"begun": 1, "claimed": 0}
 
@@ -298,7 +298,7 @@ def test_without_room_for_that_file_the_engine_runs_and_says_so(
     monkeypatch.setattr(BegunFile, "__init__", fail)
     engine = start_engine()
 
-    assert engine.submit(make_order()).wait(timeout=5) is OrderStatus.COMPLETED
+    assert engine.submit(make_order()).wait(timeout=60) is OrderStatus.COMPLETED
     assert "no file for what has begun" in caplog.text
 
 
@@ -319,7 +319,7 @@ def test_interrupted_orders_go_first(start_engine: StartEngine, leave_in_hand: L
 
     engine = start_engine(lambda order: handled.append(order.order_id), clock=clock, processors=1)
     engine.submit_many([make_order("new-1"), make_order("new-2")])
-    engine.drain(timeout=5)
+    engine.drain(timeout=60)
 
     assert handled == ["old-1", "old-2", "old-3", "new-1", "new-2"]
 
@@ -330,13 +330,13 @@ def test_interrupted_orders_go_before_those_that_waited(
     leave_in_hand("in-hand")
     parked = start_engine(on_interrupted="review", clock=clock)
     parked.retry("in-hand")
-    parked.drain(timeout=5)
+    parked.drain(timeout=60)
     parked.stop()
     leave_in_hand("b-1", "b-2")
     clock.advance(60)
     handled: list[str] = []
 
-    start_engine(lambda order: handled.append(order.order_id), clock=clock, processors=1).drain(timeout=5)
+    start_engine(lambda order: handled.append(order.order_id), clock=clock, processors=1).drain(timeout=60)
 
     assert handled == ["b-1", "b-2"]
 
@@ -347,11 +347,11 @@ def test_a_suspect_that_an_operator_retries_is_handled_although_nothing_else_hap
     leave_in_hand("suspect")
     engine = start_engine(on_interrupted="review")
     engine.submit_many(make_order(f"o-{number}") for number in range(20))
-    engine.drain(timeout=10)
+    engine.drain(timeout=60)
 
     engine.retry("suspect")
 
-    assert engine.wait("suspect", timeout=10) is OrderStatus.COMPLETED
+    assert engine.wait("suspect", timeout=60) is OrderStatus.COMPLETED
 
 
 def test_more_orders_than_a_batch_are_recovered(
@@ -383,7 +383,7 @@ def test_a_recovery_that_the_store_does_not_take_is_tried_by_the_next_start(
     engine = start_engine()
 
     assert engine.recovered == Recovered(returned=1)
-    assert engine.wait("o-1", timeout=5) is OrderStatus.COMPLETED
+    assert engine.wait("o-1", timeout=60) is OrderStatus.COMPLETED
 
 
 def test_a_clock_that_was_set_back_does_not_turn_the_history_around(
@@ -392,7 +392,7 @@ def test_a_clock_that_was_set_back_does_not_turn_the_history_around(
     (record,) = leave_in_hand("o-1")
 
     engine = start_engine()
-    engine.wait("o-1", timeout=5)
+    engine.wait("o-1", timeout=60)
 
     assert all(step.at_us >= record.updated_us for step in engine.history("o-1")[2:])
     engine.stop()

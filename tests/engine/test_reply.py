@@ -27,15 +27,15 @@ def test_who_waits_gets_the_value_when_it_comes() -> None:
     waiting = Barrier(5)
 
     def wait() -> int:
-        waiting.wait(timeout=5)
-        return reply.get(timeout=5)
+        waiting.wait(timeout=60)
+        return reply.get(timeout=60)
 
     with ThreadPoolExecutor(4) as threads:
         results = [threads.submit(wait) for _ in range(4)]
-        waiting.wait(timeout=5)
+        waiting.wait(timeout=60)
         reply.set(7)
 
-        assert [result.result(timeout=5) for result in results] == [7, 7, 7, 7]
+        assert [result.result(timeout=60) for result in results] == [7, 7, 7, 7]
 
 
 def test_who_waits_too_long_is_told_so_and_may_ask_again() -> None:
@@ -100,15 +100,15 @@ def test_a_callback_that_comes_together_with_the_value_is_called_once() -> None:
             together = Barrier(2)
 
             def set_value(reply: Reply[int] = reply, together: Barrier = together) -> None:
-                together.wait(timeout=5)
+                together.wait(timeout=60)
                 reply.set(1)
 
             def add(reply: Reply[int] = reply, together: Barrier = together, calls: list[int] = calls) -> None:
-                together.wait(timeout=5)
+                together.wait(timeout=60)
                 reply.when_done(lambda: calls.append(1))
 
             for task in [threads.submit(set_value), threads.submit(add)]:
-                task.result(timeout=5)
+                task.result(timeout=60)
 
             assert calls == [1]
 

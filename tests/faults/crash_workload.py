@@ -54,7 +54,7 @@ def work(database: str, log: Path) -> None:
     is_open = threading.Event()
 
     def handle(order: Order) -> None:
-        is_open.wait(20)
+        is_open.wait(60)
         if order.order_id == "flaky" and order.order_id not in tried:
             tried.add(order.order_id)
             raise ValueError("try again")
@@ -81,7 +81,7 @@ def work(database: str, log: Path) -> None:
             pass  # cancelled, or worked at, in an earlier life
         is_open.set()
         submit("two", "three", "one")
-        engine.drain(timeout=20)
+        engine.drain(timeout=60)
 
 
 def main() -> None:

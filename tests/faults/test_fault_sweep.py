@@ -33,7 +33,7 @@ from ordermill.store.retention import prune
 from ordermill.store.sqlite import database as store
 
 POINTS = int(os.environ.get("ORDERMILL_TEST_FAULT_POINTS", "10"))
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 ALL = range(1, 10**9)
 ERRORS = ("database is locked", "database or disk is full", "disk I/O error")
 

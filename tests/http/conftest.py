@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import cherrypy
 import pytest
 from jsonschema import Draft202012Validator
+from waitress.server import create_server
 
 from ordermill.engine import Engine, Order, OrderEngine
 from ordermill.engine.testing import Held
@@ -309,3 +310,35 @@ def reviewed(
     sql("DELETE FROM transitions WHERE id = 3")
     sql("UPDATE totals SET value = name = 'Processing'")
     return start_server(on_interrupted="review")
+
+
+@pytest.fixture
+def waitress() -> Iterator[Callable[..., tuple[str, int]]]:
+    """Serves a WSGI application by waitress, and gives its address: `waitress(application, threads=2)`."""
+    stopping = threading.Event()
+    with ExitStack() as servers:
+
+        def serve(application: Any, threads: int) -> tuple[str, int]:
+            server = create_server(
+                application, host="127.0.0.1", port=0, threads=threads, clear_untrusted_proxy_headers=True
+            )
+
+            def run() -> None:
+                while not stopping.is_set():
+                    server.asyncore.loop(timeout=60, map=server._map, count=1)
+
+            def stop() -> None:
+                # Closed by this thread, once the loop has ended: were the loop told to close it, then it could do so,
+                # woken by something else, while this thread still writes to the pipe that wakes it.
+                stopping.set()
+                server.pull_trigger()
+                thread.join()
+                server.task_dispatcher.shutdown()
+                server.asyncore.close_all(server._map)
+
+            thread = threading.Thread(target=run)
+            thread.start()
+            servers.callback(stop)
+            return "127.0.0.1", int(server.effective_port)
+
+        yield serve

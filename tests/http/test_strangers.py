@@ -243,7 +243,7 @@ def test_one_key_does_not_take_all_places_to_wait(
     client.send_json("POST", "/orders", order(), {"Authorization": f"Bearer {greedy}"})
 
     def wait(key: str) -> socket.socket:
-        connection = socket.create_connection(client.address, timeout=20)
+        connection = socket.create_connection(client.address, timeout=60)
         connection.sendall(head("GET", "/orders/o-1?wait=30", f"Authorization: Bearer {key}"))
         return connection
 

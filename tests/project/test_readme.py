@@ -80,7 +80,7 @@ def test_the_following_example_prints_what_is_completed(
     exec(example("follow"), names)
 
     with OrderEngine(tmp_path / "orders.db", handler=lambda _: None) as engine:
-        engine.submit(make_order("o-1")).wait(timeout=5)
+        engine.submit(make_order("o-1")).wait(timeout=60)
         assert names["follow"](engine, 0) == 3
         assert names["follow"](engine, 3) == 3
 
@@ -116,7 +116,7 @@ def test_the_handler_of_the_example_handles_once_and_its_probe_knows(
 
     with OrderEngine(tmp_path / "orders.db", handler=names["charge"], probe=names["has_been_charged"]) as engine:
         good, bad = engine.submit_many([make_order("o-1"), make_order("o-2", total_amount=Decimal(5000))])
-        assert (good.wait(timeout=20), bad.wait(timeout=20)) == (OrderStatus.COMPLETED, OrderStatus.FAILED)
+        assert (good.wait(timeout=60), bad.wait(timeout=60)) == (OrderStatus.COMPLETED, OrderStatus.FAILED)
         names["charge"](engine.order("o-1").order)
         assert len(names["paid"]) == 1
         assert names["has_been_charged"](make_order("o-1")) is Effect.DONE

@@ -25,7 +25,7 @@ from ordermill.store.statements import run
 def reader(start_engine: Callable[..., OrderEngine], database: Path) -> Reader:
     """Two connections to a database with one order."""
     engine = start_engine()
-    engine.submit(make_order()).wait(timeout=5)
+    engine.submit(make_order()).wait(timeout=60)
     engine.stop()
     return Reader(connect(database), 2)
 
@@ -77,17 +77,17 @@ def test_who_waits_too_long_for_a_turn_is_told_so(reader: Reader, monkeypatch: p
 
     def read_long(database: Database) -> int:
         reading.release()
-        assert may_go.wait(10)
+        assert may_go.wait(60)
         return queries.last_sequence(database)
 
     with ThreadPoolExecutor(2) as threads:
         long = [threads.submit(reader.read, read_long) for _ in range(2)]
         for _ in range(2):
-            assert reading.acquire(timeout=5)
+            assert reading.acquire(timeout=60)
         with pytest.raises(StoreUnavailable, match="too many threads read at once"):
             reader.read(queries.last_sequence)
         may_go.set()
-        assert [future.result(timeout=5) for future in long] == [1, 1]
+        assert [future.result(timeout=60) for future in long] == [1, 1]
 
     assert reader.read(queries.last_sequence) == 1
     reader.close()

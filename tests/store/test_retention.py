@@ -67,10 +67,10 @@ def test_old_terminal_orders_are_exported_and_removed_and_the_metrics_keep_count
     engine = start_engine(fail_some, clock=clock, retain_seconds=DAY, export_path=str(export))
     engine.submit_many(make_order(f"old-{number}") for number in range(500))
     engine.submit(make_order("bad"))
-    engine.drain(timeout=10)
+    engine.drain(timeout=60)
     clock.advance(DAY)
     engine.submit(make_order("new"))
-    before = engine.drain(timeout=10)
+    before = engine.drain(timeout=60)
     clock.advance(10)
     pass_through_the_recorder(engine, times=10)
     engine.stop()
@@ -112,9 +112,9 @@ def test_nothing_is_removed_when_it_cannot_be_exported(
     start_engine: Callable[..., OrderEngine], tmp_path: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     engine = start_engine(clock=clock, retain_seconds=DAY, export_path=str(tmp_path / "no" / "such" / "folder"))
-    engine.submit(make_order("o-1")).wait(timeout=5)
+    engine.submit(make_order("o-1")).wait(timeout=60)
     clock.advance(2 * DAY)
-    engine.submit(make_order("o-2")).wait(timeout=5)
+    engine.submit(make_order("o-2")).wait(timeout=60)
 
     assert engine.status("o-1") is OrderStatus.COMPLETED
     assert engine.unready_reasons() == ()
@@ -213,17 +213,17 @@ def test_an_order_stays_as_long_as_an_idempotency_key_that_came_with_it(
     engine = start_engine(lambda order: handled.append(order.order_id), clock=clock, retain_seconds=600)
     key = IdempotencyKey("k-1", "u-1", "print")
     again = IdempotencyKey("k-2", "u-1", "print")
-    engine.begin_submit([make_order("keyed")], None, key).get(timeout=5)
+    engine.begin_submit([make_order("keyed")], None, key).get(timeout=60)
     engine.submit_many([make_order("plain"), make_order("keyed-later")])
-    engine.drain(timeout=5)
+    engine.drain(timeout=60)
     clock.advance(300)
-    engine.begin_submit([make_order("keyed-later")], None, again).get(timeout=5)
+    engine.begin_submit([make_order("keyed-later")], None, again).get(timeout=60)
     pass_through_the_recorder(engine, times=3)
 
     clock.advance(DAY - 301)
     pass_through_the_recorder(engine, times=6)
     assert {record.order_id for record in engine.orders()} == {"keyed", "keyed-later"}
-    ((outcome, record),) = engine.begin_submit([make_order("keyed")], None, key).get(timeout=5)
+    ((outcome, record),) = engine.begin_submit([make_order("keyed")], None, key).get(timeout=60)
     assert (outcome, record.status) == (Outcome.DUPLICATE, OrderStatus.COMPLETED)
 
     clock.advance(2 * DAY)
@@ -236,7 +236,7 @@ def test_an_incident_does_not_end_the_removal_of_old_orders(
     start_engine: Callable[..., OrderEngine], clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = start_engine(clock=clock, retain_seconds=DAY)
-    engine.submit(make_order("o-1")).wait(timeout=5)
+    engine.submit(make_order("o-1")).wait(timeout=60)
     clock.advance(DAY - 5)
     pass_through_the_recorder(engine, times=3)
 
@@ -257,7 +257,7 @@ def test_an_incident_does_not_end_the_removal_of_old_orders(
 
 def test_nothing_is_removed_by_default(start_engine: Callable[..., OrderEngine], clock: ManualClock) -> None:
     engine = start_engine(clock=clock)
-    engine.submit(make_order("o-1")).wait(timeout=5)
+    engine.submit(make_order("o-1")).wait(timeout=60)
     clock.advance(10_000 * DAY)
     engine.stop()
     engine.start()

@@ -20,7 +20,7 @@ def test_whoever_learns_that_an_order_is_over_finds_its_place_in_the_backlog_fre
     engine = start_engine(max_backlog=1, processors=1)
 
     for number in range(50):
-        assert engine.submit(make_order(f"o-{number}")).wait(timeout=5) is OrderStatus.COMPLETED
+        assert engine.submit(make_order(f"o-{number}")).wait(timeout=60) is OrderStatus.COMPLETED
         assert engine.metrics().total_orders_processed == number + 1
 
 
@@ -46,7 +46,7 @@ def test_an_order_that_a_person_brings_back_takes_its_place_in_the_backlog_again
         held(order)
 
     engine = start_engine(handle, processors=1)
-    engine.submit(make_order("failed")).wait(timeout=5)
+    engine.submit(make_order("failed")).wait(timeout=60)
     engine.submit(make_order("o-1"))
     held.begun()
     engine.submit(make_order("cancelled"))
@@ -59,5 +59,5 @@ def test_an_order_that_a_person_brings_back_takes_its_place_in_the_backlog_again
 
     assert engine.metrics().backlog == (1 if leave == "cancelled" else 3)
     held.release()
-    engine.drain(timeout=5)
+    engine.drain(timeout=60)
     assert engine.metrics().backlog == 0

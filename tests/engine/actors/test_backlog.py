@@ -72,7 +72,7 @@ def test_a_user_has_room_again_when_orders_are_done_or_cancelled(start_engine: S
     engine.cancel("u-b")
     assert_room(engine, "u", 3, 1)
     held.release()
-    engine.drain(timeout=10)
+    engine.drain(timeout=60)
 
     engine.submit_many(of_user("u", "c", "d", "e"))
 
@@ -98,8 +98,8 @@ def test_an_operators_retry_takes_the_users_room(start_engine: StartEngine, held
         held(order)
 
     engine = start_engine(reject_once, user_backlog=2)
-    engine.submit(of_user("u", "a")[0]).wait(timeout=5)
-    engine.drain(timeout=5)
+    engine.submit(of_user("u", "a")[0]).wait(timeout=60)
+    engine.drain(timeout=60)
     engine.retry("u-a")
     held.begun()
 
@@ -127,9 +127,9 @@ def test_a_user_has_room_again_after_the_store_failed(
         ledger.fail_once(error, lambda orders, _: bool(orders))
         with suppress(StoreUnavailable):
             engine.submit(make_order("a"))
-        engine.drain(timeout=10)
+        engine.drain(timeout=60)
 
-    engine.submit(make_order("b")).wait(timeout=5)
+    engine.submit(make_order("b")).wait(timeout=60)
 
 
 @pytest.mark.parametrize("afterwards", [False, True])

@@ -57,7 +57,7 @@ class BatchDivider(BatchActor):
         self.batches.append(len(messages))
         for message in messages:
             divide(message)
-        assert self.go.wait(10)
+        assert self.go.wait(60)
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def divider(context: EngineContext) -> Iterator[ActorRef[Divider]]:
 def ask(actor: ActorRef[Any], number: int, by: int | BaseException) -> float:
     reply: Future[float] = ThreadingFuture()
     actor.tell(Divide(number, by, reply))
-    return reply.get(timeout=5)
+    return reply.get(timeout=60)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_an_actor_lives_on_when_its_state_cannot_be_rebuilt(divider: ActorRef[Di
             ask(divider, 1, 0)
 
     assert ask(divider, 6, 3) == 2
-    assert divider.proxy().rebuilt.get(timeout=5) == 3
+    assert divider.proxy().rebuilt.get(timeout=60) == 3
 
 
 def unhurried(context: EngineContext, divider: ActorRef[Divider], by: int | BaseException = 1) -> Future[float]:
@@ -129,7 +129,7 @@ def test_what_is_unhurried_is_handled_before_the_next_message_and_wakes_nobody_u
 def test_so_many_unhurried_messages_wait_at_the_most(context: EngineContext, divider: ActorRef[Divider]) -> None:
     replies = [unhurried(context, divider) for _ in range(64)]
 
-    assert [reply.get(timeout=5) for reply in replies] == [1] * 64
+    assert [reply.get(timeout=60) for reply in replies] == [1] * 64
 
 
 def test_an_actor_in_a_hurry_is_woken_up_for_what_is_unhurried(
@@ -137,7 +137,7 @@ def test_an_actor_in_a_hurry_is_woken_up_for_what_is_unhurried(
 ) -> None:
     cast(Mailbox, divider.actor_inbox).is_in_a_hurry = True
 
-    assert unhurried(context, divider).get(timeout=5) == 1
+    assert unhurried(context, divider).get(timeout=60) == 1
 
 
 class Unreadable(Exception):
@@ -186,12 +186,12 @@ def test_what_waits_in_the_mailbox_becomes_one_batch(context: EngineContext) -> 
     actor = BatchDivider.start(context)
     replies: list[Future[float]] = [ThreadingFuture() for _ in range(51)]
     actor.tell(Divide(0, 1, replies[0]))
-    assert replies[0].get(timeout=5) == 0
+    assert replies[0].get(timeout=60) == 0
     for number, reply in enumerate(replies[1:], 1):
         actor.tell(Divide(number, 1, reply))
     BatchDivider.go.set()
 
-    assert [reply.get(timeout=5) for reply in replies] == list(range(51))
+    assert [reply.get(timeout=60) for reply in replies] == list(range(51))
     actor.stop()
     assert BatchDivider.batches == [1, 50]
 
@@ -201,16 +201,16 @@ def test_all_of_a_batch_are_told_of_its_error_unless_they_were_answered(context:
     actor = BatchDivider.start(context)
     first: Future[float] = ThreadingFuture()
     actor.tell(Divide(0, 1, first))
-    first.get(timeout=5)
+    first.get(timeout=60)
     replies: list[Future[float]] = [ThreadingFuture() for _ in range(3)]
     for by, reply in zip((1, 0, 1), replies, strict=True):
         actor.tell(Divide(1, by, reply))
     BatchDivider.go.set()
 
-    assert replies[0].get(timeout=5) == 1
+    assert replies[0].get(timeout=60) == 1
     for reply in replies[1:]:
         with pytest.raises(ZeroDivisionError):
-            reply.get(timeout=5)
+            reply.get(timeout=60)
     assert ask(actor, 6, 3) == 2
     actor.stop()
 
@@ -220,13 +220,13 @@ def test_a_stop_handles_what_came_before_it(context: EngineContext) -> None:
     actor = BatchDivider.start(context)
     replies: list[Future[float]] = [ThreadingFuture() for _ in range(2)]
     actor.tell(Divide(0, 1, replies[0]))
-    replies[0].get(timeout=5)
+    replies[0].get(timeout=60)
     actor.tell(Divide(1, 1, replies[1]))
     stopped = actor.stop(block=False)
     BatchDivider.go.set()
 
-    assert stopped.get(timeout=5)
-    assert replies[1].get(timeout=5) == 1
+    assert stopped.get(timeout=60)
+    assert replies[1].get(timeout=60) == 1
 
 
 def test_an_answer_that_was_given_stays() -> None:
@@ -235,14 +235,14 @@ def test_an_answer_that_was_given_stays() -> None:
 
     fail(reply, ValueError("too late"))
 
-    assert reply.get(timeout=5) == 1
+    assert reply.get(timeout=60) == 1
 
 
 def test_an_actor_is_told_what_it_asked_for_when_its_time_has_come(
     divider: ActorRef[Divider], clock: ManualClock
 ) -> None:
     reply: Future[float] = ThreadingFuture()
-    divider.proxy().tell_self_after(5, Divide(6, 3, reply)).get(timeout=5)
+    divider.proxy().tell_self_after(5, Divide(6, 3, reply)).get(timeout=60)
     clock.advance(4.999)
     assert ask(divider, 1, 1) == 1
     with pytest.raises(Exception, match="0 seconds"):
@@ -250,12 +250,12 @@ def test_an_actor_is_told_what_it_asked_for_when_its_time_has_come(
 
     clock.advance(0.001)
 
-    assert reply.get(timeout=5) == 2
+    assert reply.get(timeout=60) == 2
 
 
 def test_an_actor_that_has_ended_is_told_nothing(context: EngineContext, clock: ManualClock) -> None:
     actor = Divider.start(context)
-    actor.proxy().tell_self_after(0.5, Divide(1, 1, ThreadingFuture())).get(timeout=5)
+    actor.proxy().tell_self_after(0.5, Divide(1, 1, ThreadingFuture())).get(timeout=60)
     actor.stop()
 
     clock.advance(1)
@@ -273,6 +273,6 @@ def test_an_incident_names_the_requests_whose_messages_were_in_hand(
     with monkeypatch.context() as patch:
         patch.setattr(IntakeActor, "receive", fail)
         with pytest.raises(ZeroDivisionError):
-            engine.begin_submit([make_order()], Cause("r-1")).get(timeout=5)
+            engine.begin_submit([make_order()], Cause("r-1")).get(timeout=60)
 
     assert "r-1" in [record.__dict__.get("request_id") for record in caplog.records if record.levelname == "ERROR"]

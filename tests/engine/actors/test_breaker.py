@@ -106,7 +106,7 @@ def test_it_is_off_by_default(start_engine: StartEngine, provider: Provider) -> 
     engine = start_engine(provider, max_attempts=1)
     engine.submit_many(make_order(f"o-{number}") for number in range(50))
 
-    assert engine.drain(timeout=20).orders_by_status[OrderStatus.FAILED] == 50
+    assert engine.drain(timeout=60).orders_by_status[OrderStatus.FAILED] == 50
     assert not engine.control().paused
 
 
@@ -117,7 +117,7 @@ def test_rejections_do_not_trip_it(start_engine: StartEngine) -> None:
     engine = start_engine(reject, breaker_failures=3)
     engine.submit_many(make_order(f"o-{number}") for number in range(20))
 
-    assert engine.drain(timeout=20).orders_by_status[OrderStatus.FAILED] == 20
+    assert engine.drain(timeout=60).orders_by_status[OrderStatus.FAILED] == 20
     assert not engine.control().paused
 
 
@@ -176,7 +176,7 @@ def test_a_trial_waits_for_an_order(
 
     receipt = engine.submit(make_order("o-2"))
 
-    assert receipt.wait(timeout=10) is OrderStatus.COMPLETED
+    assert receipt.wait(timeout=60) is OrderStatus.COMPLETED
     wait_until(lambda: not engine.control().paused)
 
 

@@ -201,7 +201,7 @@ def test_no_order_is_begun_twice_or_begun_and_taken_back() -> None:
         all_three = threading.Barrier(3)
 
         def begin_all(claims: Claims = claims, all_three: threading.Barrier = all_three) -> list[OrderRecord]:
-            all_three.wait(timeout=5)
+            all_three.wait(timeout=60)
             hand, begun = Hand(), []
             while (record := claims.take(hand)) is not None:
                 begun.append(record)
@@ -209,8 +209,8 @@ def test_no_order_is_begun_twice_or_begun_and_taken_back() -> None:
 
         with ThreadPoolExecutor(2) as threads:
             futures = [threads.submit(begin_all) for _ in range(2)]
-            all_three.wait(timeout=5)
+            all_three.wait(timeout=60)
             taken = claims.take_back()
-            begun = [record for future in futures for record in future.result(timeout=5)]
+            begun = [record for future in futures for record in future.result(timeout=60)]
 
         assert sorted(record.sequence for record in begun + taken) == list(range(1, 501))

@@ -34,7 +34,7 @@ def test_a_backlog_larger_than_the_window_is_handled_in_sequence_and_stays_out_o
     first = threading.Event()
 
     def handle(order: Order) -> None:
-        assert first.wait(10)
+        assert first.wait(60)
         handled.append(order.order_id)
 
     engine = start_engine(handle, processors=1, window=10)
@@ -43,7 +43,7 @@ def test_a_backlog_larger_than_the_window_is_handled_in_sequence_and_stays_out_o
         engine.submit_many(map(make_order, order_ids[start : start + 7]))
     assert max(sizes) <= 1
     first.set()
-    engine.drain(timeout=20)
+    engine.drain(timeout=60)
 
     assert handled == order_ids
     assert max(sizes) <= 128 + 1
@@ -58,7 +58,7 @@ def test_every_order_is_handled_once_whatever_the_window(start_engine: StartEngi
     for batch in range(20):
         engine.submit_many(make_order(f"{batch}-{number}") for number in range(10))
 
-    assert engine.drain(timeout=20).total_orders_processed == 200
+    assert engine.drain(timeout=60).total_orders_processed == 200
     assert sorted(handled) == sorted(f"{batch}-{number}" for batch in range(20) for number in range(10))
 
 
@@ -72,7 +72,7 @@ def test_orders_that_are_tried_again_do_not_hold_up_new_ones(start_engine: Start
 
     receipts = engine.submit_many(make_order(f"good-{number}") for number in range(20))
 
-    assert {receipt.wait(timeout=10) for receipt in receipts} == {OrderStatus.COMPLETED}
+    assert {receipt.wait(timeout=60) for receipt in receipts} == {OrderStatus.COMPLETED}
     assert engine.metrics().orders_by_status[OrderStatus.PENDING] == 20
 
 
@@ -97,7 +97,7 @@ def test_turns_are_kept_over_a_restart(start_engine: StartEngine, hold: Callable
 
     engine = start_engine(lambda order: handled.append(order.order_id), processors=1)
     engine.submit_many([make_order("late", user_id="late"), make_order("big-last", user_id="big")])
-    engine.drain(timeout=10)
+    engine.drain(timeout=60)
 
     assert handled.index("small") <= 2
     assert handled.index("late") <= 3
@@ -113,7 +113,7 @@ def test_a_paused_engine_claims_nothing_and_goes_on_where_it_was(start_engine: S
 
     engine.resume()
 
-    assert engine.drain(timeout=5).total_orders_processed == 5
+    assert engine.drain(timeout=60).total_orders_processed == 5
 
 
 def test_an_order_that_was_cancelled_meanwhile_is_skipped(start_engine: StartEngine, held: Held) -> None:
@@ -124,7 +124,7 @@ def test_an_order_that_was_cancelled_meanwhile_is_skipped(start_engine: StartEng
         engine.cancel(order_id)
     held.release()
 
-    assert engine.drain(timeout=10).orders_by_status[OrderStatus.CANCELLED] == 2
+    assert engine.drain(timeout=60).orders_by_status[OrderStatus.CANCELLED] == 2
     assert [held.begun(), held.begun()] == ["o-2", "o-4"]
 
 
@@ -142,6 +142,6 @@ def test_orders_that_an_unexpected_error_hid_are_handled_all_the_same(
     monkeypatch.setattr(PoolActor, "receive", fail_once)
     engine = start_engine()
 
-    assert engine.submit(make_order()).wait(timeout=5) is OrderStatus.COMPLETED
+    assert engine.submit(make_order()).wait(timeout=60) is OrderStatus.COMPLETED
     assert engine.metrics().incidents == 1
     assert engine.dead_actors() == ()

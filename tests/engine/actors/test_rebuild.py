@@ -45,8 +45,8 @@ def test_the_metrics_are_read_anew_after_a_bug_in_their_actor(
     fail_once_on(monkeypatch, MetricsActor, LedgerCommitted)
     engine = start_engine()
     for number in range(5):
-        assert engine.submit(make_order(f"o-{number}")).wait(timeout=5) is OrderStatus.COMPLETED
-    metrics = engine.drain(timeout=5)
+        assert engine.submit(make_order(f"o-{number}")).wait(timeout=60) is OrderStatus.COMPLETED
+    metrics = engine.drain(timeout=60)
 
     assert metrics.total_orders_processed == 5
     assert metrics.backlog == 0
@@ -72,10 +72,10 @@ def test_intake_knows_the_backlog_after_a_bug_of_its_own(
         engine.submit(make_order("first"))
     ledger.release()
     let_record(engine)
-    engine.drain(timeout=5)
+    engine.drain(timeout=60)
 
     for number in range(5):
-        assert engine.submit(make_order(f"o-{number}")).wait(timeout=5) is OrderStatus.COMPLETED
+        assert engine.submit(make_order(f"o-{number}")).wait(timeout=60) is OrderStatus.COMPLETED
     with pytest.raises(BacklogFull):
         engine.submit_many([make_order("one"), make_order("two")])
     assert engine.incidents() == {"IntakeActor": 1}

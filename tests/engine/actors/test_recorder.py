@@ -57,7 +57,7 @@ def test_whatever_waits_goes_into_one_transaction(start_engine: StartEngine, hel
         recorder_of(engine).tell(SubmitOrders([make_order(f"o-{number}")], reply))
     ledger.release()
 
-    answers = [reply.get(timeout=5) for reply in replies]
+    answers = [reply.get(timeout=60) for reply in replies]
 
     assert [record.order_id for ((_, record),) in answers] == [f"o-{number}" for number in range(100)]
     assert ledger.transactions == [(1, 0), (100, 0)]
@@ -70,7 +70,7 @@ def test_of_two_commands_in_one_transaction_the_first_wins(
         raise Reject("no")
 
     engine = start_engine(reject)
-    engine.submit(make_order()).wait(timeout=5)
+    engine.submit(make_order()).wait(timeout=60)
     ledger.hold(has_orders)
     recorder_of(engine).tell(SubmitOrders([make_order("other")], ThreadingFuture()))
     ledger.wait_until_held()
@@ -79,10 +79,10 @@ def test_of_two_commands_in_one_transaction_the_first_wins(
         recorder_of(engine).tell(RetryOrder("o-1", reply))
     ledger.release()
 
-    assert replies[0].get(timeout=5).status is OrderStatus.PENDING
+    assert replies[0].get(timeout=60).status is OrderStatus.PENDING
     with pytest.raises(TransitionRefused):
-        replies[1].get(timeout=5)
-    engine.drain(timeout=10)
+        replies[1].get(timeout=60)
+    engine.drain(timeout=60)
     assert engine.order("o-1").attempts == 2
     engine.stop()
     assert_sound()
@@ -104,13 +104,13 @@ def test_a_cancellation_and_an_assignment_in_one_transaction_do_not_both_happen(
     ledger.wait_until_held()
     assigned = event_after(PoolActor, "receive")
     held.release()
-    assert assigned.wait(5)
+    assert assigned.wait(60)
     reply: Future[OrderRecord] = ThreadingFuture()
     recorder_of(engine).tell(CancelOrder("second", reply))
     ledger.release()
 
-    assert reply.get(timeout=5).status is receipt.wait(timeout=5) is OrderStatus.CANCELLED
-    assert engine.drain(timeout=10).total_orders_processed == 2
+    assert reply.get(timeout=60).status is receipt.wait(timeout=60) is OrderStatus.CANCELLED
+    assert engine.drain(timeout=60).total_orders_processed == 2
     assert held.begun() == "third"
     engine.stop()
     assert_sound()
@@ -137,10 +137,10 @@ def test_an_order_may_be_hurried_and_cancelled_in_one_transaction(
     recorder_of(engine).tell(CancelOrder("bad", cancelled))
     ledger.release()
 
-    assert retried.get(timeout=5).failures == 0
-    assert cancelled.get(timeout=5).status is OrderStatus.CANCELLED
+    assert retried.get(timeout=60).failures == 0
+    assert cancelled.get(timeout=60).status is OrderStatus.CANCELLED
     held.release()
-    engine.drain(timeout=5)
+    engine.drain(timeout=60)
     engine.stop()
     assert_sound()
 
@@ -164,7 +164,7 @@ def test_an_order_that_was_stored_although_that_failed_is_handled_when_a_process
     receipt = engine.submit(make_order("second"))
     held.release()
 
-    assert receipt.wait(timeout=5) is OrderStatus.COMPLETED
+    assert receipt.wait(timeout=60) is OrderStatus.COMPLETED
     assert not errors
 
 
@@ -187,7 +187,7 @@ def test_claims_that_fail_while_nobody_is_in_line_are_tried_now_and_then(
 
     receipt = engine.submit(make_order())
     clock.advance(0.5)
-    assert receipt.wait(timeout=5) is OrderStatus.COMPLETED
+    assert receipt.wait(timeout=60) is OrderStatus.COMPLETED
 
 
 def test_a_submission_that_the_store_does_not_take_is_not_acknowledged(
@@ -201,7 +201,7 @@ def test_a_submission_that_the_store_does_not_take_is_not_acknowledged(
 
     assert engine.orders() == []
     assert engine.metrics().backlog == 0
-    assert engine.submit(make_order()).wait(timeout=5) is OrderStatus.COMPLETED
+    assert engine.submit(make_order()).wait(timeout=60) is OrderStatus.COMPLETED
 
 
 def test_trouble_with_the_store_is_told_until_it_takes_a_write(
@@ -232,7 +232,7 @@ def test_trouble_with_the_store_clears_although_nobody_submits(
 
     clock.advance_to(clock.next_call())
 
-    assert tried_again.wait(5)
+    assert tried_again.wait(60)
     assert engine.unready_reasons() == ()
 
 
@@ -241,15 +241,16 @@ def test_the_result_of_a_handler_outlives_a_write_that_failed(
 ) -> None:
     handled: list[str] = []
     engine = start_engine(lambda order: handled.append(order.order_id), clock=clock)
-    ledger.fail_once(StoreUnavailable(OSError("disk full")), becomes(OrderStatus.COMPLETED))
+    ledger.fail(StoreUnavailable(OSError("disk full")), becomes(OrderStatus.COMPLETED))
     receipt = engine.submit(make_order())
     again_at = clock.next_call()
     assert engine.status("o-1") is OrderStatus.PROCESSING
     assert engine.unready_reasons() == (DISK_FULL,)
 
+    ledger.release()
     clock.advance_to(again_at)
 
-    assert receipt.wait(timeout=5) is OrderStatus.COMPLETED
+    assert receipt.wait(timeout=60) is OrderStatus.COMPLETED
     assert engine.unready_reasons() == ()
     assert handled == ["o-1"]
     assert engine.order("o-1").attempts == 1
@@ -296,7 +297,7 @@ def test_an_assignment_that_the_store_does_not_take_is_made_later(
 
     clock.advance_to(later)
 
-    assert receipt.wait(timeout=5) is OrderStatus.COMPLETED
+    assert receipt.wait(timeout=60) is OrderStatus.COMPLETED
     assert handled == ["o-1"]
 
 
@@ -331,7 +332,7 @@ def test_an_unexpected_error_of_the_ledger_spoils_nothing(
     engine = start_engine()
     ledger.fail_once(ZeroDivisionError("unexpected"), has_orders)
 
-    assert engine.submit(make_order()).wait(timeout=5) is OrderStatus.COMPLETED
+    assert engine.submit(make_order()).wait(timeout=60) is OrderStatus.COMPLETED
 
     assert engine.metrics().incidents == 1
     engine.stop()
@@ -354,9 +355,9 @@ def test_what_cannot_be_recorded_does_not_keep_the_rest_of_its_transaction_out(
     monkeypatch.setattr(Order, "total_cents", property(lambda order: -1 if order is bad else 1999))
     ledger.release()
 
-    assert [replies[name].get(timeout=5)[0].outcome for name in ("a", "b")] == ["accepted", "accepted"]
+    assert [replies[name].get(timeout=60)[0].outcome for name in ("a", "b")] == ["accepted", "accepted"]
     with pytest.raises(Exception, match="refuses order 'bad'"):
-        replies["bad"].get(timeout=5)
+        replies["bad"].get(timeout=60)
     assert engine.metrics().incidents == 1
 
 
@@ -377,7 +378,7 @@ def test_an_unexpected_error_reaches_the_caller_and_the_recorder_serves_on(
             engine.submit(make_order())
 
     assert engine.metrics().incidents == 1
-    assert engine.submit(make_order()).wait(timeout=5) is OrderStatus.COMPLETED
+    assert engine.submit(make_order()).wait(timeout=60) is OrderStatus.COMPLETED
 
 
 UNREADABLE_ID = json.loads('"\\ud800"')
@@ -403,11 +404,11 @@ def test_a_command_that_makes_no_sense_keeps_nothing_of_its_batch_out(
     recorder_of(engine).tell(SubmitOrders([make_order("innocent")], submitted))
     ledger.release()
 
-    assert submitted.get(timeout=5)[0].outcome == "accepted"
+    assert submitted.get(timeout=60)[0].outcome == "accepted"
     for reply in commanded:
         with pytest.raises(Exception, match=r"surrogates|int|binding|supported|There is no order"):
-            reply.get(timeout=5)
-    assert engine.drain(timeout=10).total_orders_processed == 8
+            reply.get(timeout=60)
+    assert engine.drain(timeout=60).total_orders_processed == 8
     engine.stop()
     assert_sound()
 
@@ -439,9 +440,9 @@ def test_an_error_after_a_commit_is_not_taken_for_a_failed_commit(
     handled: list[str] = []
     engine = start_engine(lambda order: handled.append(order.order_id), user_backlog=2)
     for number in range(5):
-        engine.submit(make_order(f"o-{number}")).wait(timeout=5)
+        engine.submit(make_order(f"o-{number}")).wait(timeout=60)
 
-    metrics = engine.drain(timeout=5)
+    metrics = engine.drain(timeout=60)
 
     assert handled == [f"o-{number}" for number in range(5)]
     assert sorted(recorded) == sorted(handled * 2)  # accepted and claimed in one transaction
@@ -486,14 +487,14 @@ def test_whatever_the_ledger_raises_once_nothing_is_lost_and_nothing_done_twice(
     handled: list[str] = []
     engine = start_engine(lambda order: handled.append(order.order_id), max_backlog=3, user_backlog=3)
     for number in range(5):
-        engine.submit(make_order(f"o-{number}")).wait(timeout=5)
+        engine.submit(make_order(f"o-{number}")).wait(timeout=60)
 
-    metrics = engine.drain(timeout=5)
+    metrics = engine.drain(timeout=60)
 
     assert handled == [f"o-{number}" for number in range(5)]
     assert (metrics.total_orders_processed, metrics.backlog, metrics.incidents) == (5, 0, 1)
     engine.submit_many(make_order(f"more-{number}") for number in range(3))
-    engine.drain(timeout=5)
+    engine.drain(timeout=60)
     engine.stop()
     assert_sound()
 
@@ -512,7 +513,7 @@ def test_an_assignment_that_is_refused_for_a_bug_is_made_later(
     monkeypatch.setattr(Ledger, "record", fail)
     engine = start_engine()
 
-    assert engine.submit(make_order()).wait(timeout=10) is OrderStatus.COMPLETED
+    assert engine.submit(make_order()).wait(timeout=60) is OrderStatus.COMPLETED
     assert not errors
 
 
@@ -535,7 +536,7 @@ def test_an_assignment_that_was_stored_and_fails_twice_afterwards_is_not_forgott
     monkeypatch.setattr(Ledger, "record", fail)
     engine = start_engine()
 
-    assert engine.submit(make_order()).wait(timeout=5) is OrderStatus.COMPLETED
+    assert engine.submit(make_order()).wait(timeout=60) is OrderStatus.COMPLETED
     assert not errors
 
 
@@ -562,18 +563,18 @@ def test_an_assignment_that_can_never_be_recorded_holds_up_no_other_order(
     began_us = clock.monotonic_us()
     bad = engine.submit(make_order("bad"))
     for number in range(5):
-        assert engine.submit(make_order(f"good-{number}")).wait(timeout=5) is OrderStatus.COMPLETED
+        assert engine.submit(make_order(f"good-{number}")).wait(timeout=60) is OrderStatus.COMPLETED
     for _ in range(30):
         clock.advance(0.1)
         let_record(engine)
         let_record(engine)
-        assert engine.submit(make_order(f"good-at-{clock.monotonic_us()}")).wait(timeout=5) is OrderStatus.COMPLETED
+        assert engine.submit(make_order(f"good-at-{clock.monotonic_us()}")).wait(timeout=60) is OrderStatus.COMPLETED
     assert [round((at_us - began_us) / 1e6, 1) for at_us in dict.fromkeys(tried)] == [0.0, 0.5, 1.5]
 
     is_mended.set()
     clock.advance(4)
 
-    assert bad.wait(timeout=5) is OrderStatus.COMPLETED
+    assert bad.wait(timeout=60) is OrderStatus.COMPLETED
 
 
 def test_a_bug_beside_the_transaction_loses_no_result_and_no_assignment(
@@ -599,7 +600,7 @@ def test_a_bug_beside_the_transaction_loses_no_result_and_no_assignment(
     handled: list[str] = []
     engine = start_engine(lambda order: handled.append(order.order_id))
 
-    assert engine.submit(make_order()).wait(timeout=5) is OrderStatus.COMPLETED
+    assert engine.submit(make_order()).wait(timeout=60) is OrderStatus.COMPLETED
     assert failed == {OrderStatus.PROCESSING, OrderStatus.COMPLETED}
     assert handled == ["o-1"]
     engine.stop()
@@ -628,13 +629,13 @@ def test_a_database_that_fails_is_tried_with_one_timer_and_more_seldom_with_time
             assert clock.calls_to_come() == 1
             tried.clear()
             clock.advance_to(at_us)
-            assert tried.wait(5)
+            assert tried.wait(60)
         next_at = clock.next_call()
 
     assert waits == [0.2, 0.4, 0.8, 1.6, 3.2, 5, 5, 5]
     assert len([record for record in caplog.records if "takes no writes" in record.getMessage()]) == 1
     clock.advance_to(next_at)
-    assert engine.submit(make_order("later")).wait(timeout=5) is OrderStatus.COMPLETED
+    assert engine.submit(make_order("later")).wait(timeout=60) is OrderStatus.COMPLETED
     assert engine.unready_reasons() == ()
 
 
@@ -655,5 +656,5 @@ def test_orders_are_on_disk_when_they_are_acknowledged(database: Path, held: Hel
 
         with OrderEngine(copy, handler=lambda _: None) as survivor:
             assert survivor.recovered.returned == 1
-            assert survivor.wait("o-1", timeout=5) is OrderStatus.COMPLETED
+            assert survivor.wait("o-1", timeout=60) is OrderStatus.COMPLETED
         held.release()

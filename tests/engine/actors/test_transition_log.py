@@ -20,8 +20,8 @@ def test_each_transition_is_a_line_that_names_the_order_the_attempt_and_the_requ
 ) -> None:
     caplog.set_level("DEBUG", JOURNAL)
     engine = start_engine()
-    engine.begin_submit([make_order(), make_order()], Cause("r-1")).get(timeout=5)
-    engine.drain(timeout=5)
+    engine.begin_submit([make_order(), make_order()], Cause("r-1")).get(timeout=60)
+    engine.drain(timeout=60)
     engine.stop()
 
     lines = [record for record in caplog.records if record.name == JOURNAL]
@@ -38,7 +38,7 @@ def test_what_goes_well_is_written_for_debugging_only(
 ) -> None:
     caplog.set_level("INFO", JOURNAL)
     engine = start_engine()
-    engine.submit(make_order()).wait(timeout=5)
+    engine.submit(make_order()).wait(timeout=60)
     engine.stop()
 
     assert [record for record in caplog.records if record.name == JOURNAL] == []
@@ -52,7 +52,7 @@ def test_a_failed_attempt_is_information_and_the_last_one_a_warning(
 
     caplog.set_level("INFO", JOURNAL)
     engine = start_engine(fail, max_attempts=2, retry_seconds=0)
-    engine.submit(make_order()).wait(timeout=5)
+    engine.submit(make_order()).wait(timeout=60)
     engine.stop()
 
     lines = [record for record in caplog.records if record.name == JOURNAL]
@@ -69,7 +69,7 @@ def test_a_rejection_is_a_warning(start_engine: Callable[..., OrderEngine], capl
         raise Reject("no such card")
 
     engine = start_engine(reject)
-    engine.submit(make_order()).wait(timeout=5)
+    engine.submit(make_order()).wait(timeout=60)
     engine.stop()
 
     (line,) = [record for record in caplog.records if record.name == JOURNAL]
@@ -81,7 +81,7 @@ def test_what_a_crash_left_is_told_like_any_other_failure(
 ) -> None:
     engine = start_engine()
     engine.submit_many([make_order("o-1"), make_order("o-2")])
-    engine.drain(timeout=5)
+    engine.drain(timeout=60)
     engine.stop()
     with closing(sqlite3.connect(database)) as connection, connection:  # as if the process had died in mid-work
         connection.executescript(
@@ -108,7 +108,7 @@ def test_what_a_handler_raised_is_there_with_its_traceback_for_debugging(
 
     caplog.set_level("DEBUG", "ordermill.engine")
     engine = start_engine(fail, max_attempts=1)
-    engine.submit(make_order()).wait(timeout=5)
+    engine.submit(make_order()).wait(timeout=60)
     engine.stop()
 
     (text,) = [text for record in caplog.records if "Traceback" in (text := caplog.handler.format(record))]

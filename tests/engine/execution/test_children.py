@@ -51,7 +51,7 @@ def test_a_process_lives_on_and_what_it_starts_is_ended(number: signal.Signals) 
 
     assert ours.poll(30)
     assert ours.recv() == (-number, 3 if number is signal.SIGINT else -number)
-    process.join(30)
+    process.join(60)
     assert process.exitcode == 0
 
 

@@ -68,7 +68,7 @@ def test_an_order_whose_effect_is_not_done_is_handled_again(
     charge = Charge(lambda _: Effect.NOT_DONE)
     engine = start_engine(charge)
 
-    assert engine.wait("o-1", timeout=5) is OrderStatus.COMPLETED
+    assert engine.wait("o-1", timeout=60) is OrderStatus.COMPLETED
     assert engine.recovered.returned == 1
     assert charge.handled == ["o-1"]
 
@@ -141,7 +141,7 @@ def test_a_start_that_waits_for_a_probe_can_be_interrupted(
         pressing = threads.submit(press)
         with pytest.raises(KeyboardInterrupt):
             start_engine(probe=ask)
-        pressing.result(timeout=5)
+        pressing.result(timeout=60)
     probe.release()
 
     assert start_engine(probe=ask).recovered.completed == 1
@@ -178,7 +178,7 @@ def test_a_handler_that_overran_its_time_is_asked_about(
 
     clock.advance(5)
 
-    engine.drain(timeout=5)
+    engine.drain(timeout=60)
     assert (engine.status("o-1"), engine.order("o-1").failures) == (status, failures)
     assert engine.history("o-1")[-1].reason == reason
 
@@ -204,10 +204,10 @@ def test_a_slow_probe_holds_up_nobody_but_its_order(
     clock.advance(5)
     assert probe.begun() == "slow"
 
-    assert engine.submit(make_order("other")).wait(timeout=5) is OrderStatus.COMPLETED
+    assert engine.submit(make_order("other")).wait(timeout=60) is OrderStatus.COMPLETED
     assert engine.status("slow") is OrderStatus.PROCESSING
     probe.release()
-    assert engine.wait("slow", timeout=5) is OrderStatus.COMPLETED
+    assert engine.wait("slow", timeout=60) is OrderStatus.COMPLETED
     handler.release()
 
 
@@ -231,7 +231,7 @@ def test_the_handler_may_be_quicker_than_the_probe(
 
     handler.release()
 
-    assert engine.wait("o-1", timeout=5) is OrderStatus.COMPLETED
+    assert engine.wait("o-1", timeout=60) is OrderStatus.COMPLETED
     probe.release()
     engine.stop()
     assert_sound()
@@ -256,7 +256,7 @@ def test_a_stop_asks_nothing_and_the_next_start_does(
     again = start_engine(lambda _: None, probe=probe)
 
     assert sorted(asked) == ["o-1", "o-2"]
-    again.drain(timeout=5)
+    again.drain(timeout=60)
     assert [again.order(order_id).failures for order_id in asked] == [0, 0]
     assert again.history("o-1")[2].reason == "the engine stopped before the handler returned"
     again.stop()
@@ -342,5 +342,5 @@ def test_the_idempotency_key_is_the_same_for_every_attempt(start_engine: Callabl
 
     engine = start_engine(charge, retry_seconds=0)
 
-    assert engine.submit(make_order("o-1")).wait(timeout=10) is OrderStatus.COMPLETED
+    assert engine.submit(make_order("o-1")).wait(timeout=60) is OrderStatus.COMPLETED
     assert keys == ["ordermill-o-1"] * 3

@@ -23,7 +23,7 @@ class Hanging:
     def __call__(self, order: Order) -> Effect:
         self.asked.release()
         if order.order_id.startswith("slow"):
-            assert self.released.wait(20)
+            assert self.released.wait(60)
         return Effect.DONE
 
 
@@ -57,7 +57,7 @@ def test_the_answer_of_the_probe_counts(effect: Effect) -> None:
         orders.append(order)
         return effect
 
-    assert prober(probe).ask(make_order("o-7")).get(timeout=5) is effect
+    assert prober(probe).ask(make_order("o-7")).get(timeout=60) is effect
     assert orders == [make_order("o-7")]
 
 
@@ -73,19 +73,19 @@ def test_a_probe_that_raises_or_answers_nonsense_knows_nothing(caplog: pytest.Lo
     asked = prober(fail)
 
     for order_id in ("fails", "exits", "nonsense"):
-        assert asked.ask(make_order(order_id)).get(timeout=5) is Effect.UNKNOWN
+        assert asked.ask(make_order(order_id)).get(timeout=60) is Effect.UNKNOWN
         assert f"the probe failed for order {order_id}" in caplog.text
 
 
 def test_more_orders_than_threads_are_asked_about_one_after_another(hanging: Hanging) -> None:
     asked = prober(hanging, processors=2)
     replies = [asked.ask(make_order(f"slow-{number}")) for number in range(5)]
-    assert all(hanging.asked.acquire(timeout=5) for _ in range(2))
+    assert all(hanging.asked.acquire(timeout=60) for _ in range(2))
     assert not hanging.asked.acquire(blocking=False)
 
     hanging.released.set()
 
-    assert [reply.get(timeout=5) for reply in replies] == [Effect.DONE] * 5
+    assert [reply.get(timeout=60) for reply in replies] == [Effect.DONE] * 5
 
 
 def test_a_probe_that_hangs_is_given_up_after_its_time_and_the_others_go_on(
@@ -94,39 +94,39 @@ def test_a_probe_that_hangs_is_given_up_after_its_time_and_the_others_go_on(
     clock = ManualClock()
     asked = prober(hanging, clock, processors=2, probe_timeout=30)
     slow = asked.ask(make_order("slow"))
-    assert hanging.asked.acquire(timeout=5)
+    assert hanging.asked.acquire(timeout=60)
     clock.advance(29.9)
     assert not slow.is_done
 
     clock.advance(0.1)
 
-    assert slow.get(timeout=5) is Effect.UNKNOWN
+    assert slow.get(timeout=60) is Effect.UNKNOWN
     assert "the probe did not answer within 30 s for order slow" in caplog.text
-    assert asked.ask(make_order("quick")).get(timeout=5) is Effect.DONE
+    assert asked.ask(make_order("quick")).get(timeout=60) is Effect.DONE
 
 
 def test_where_all_threads_hang_nothing_is_known_at_once_and_it_ends_when_they_come_back(hanging: Hanging) -> None:
     clock = ManualClock()
     asked = prober(hanging, clock, processors=1, probe_timeout=30)
     replies = [asked.ask(make_order(f"slow-{number}")) for number in range(3)]
-    assert hanging.asked.acquire(timeout=5)
+    assert hanging.asked.acquire(timeout=60)
 
     clock.advance(30)
 
-    assert [reply.get(timeout=5) for reply in replies] == [Effect.UNKNOWN] * 3
+    assert [reply.get(timeout=60) for reply in replies] == [Effect.UNKNOWN] * 3
     assert asked.ask(make_order("quick")).get(timeout=0) is Effect.UNKNOWN
     hanging.released.set()
     for thread in threading.enumerate():
         if thread.name == "ordermill-probe":
-            thread.join(5)
-    assert asked.ask(make_order("quick")).get(timeout=5) is Effect.DONE
+            thread.join(60)
+    assert asked.ask(make_order("quick")).get(timeout=60) is Effect.DONE
 
 
 def test_an_answer_that_comes_in_time_leaves_no_timer(hanging: Hanging) -> None:
     clock = ManualClock()
     asked = prober(hanging, clock)
     for number in range(20):
-        assert asked.ask(make_order(f"quick-{number}")).get(timeout=5) is Effect.DONE
+        assert asked.ask(make_order(f"quick-{number}")).get(timeout=60) is Effect.DONE
 
     assert clock._calls.next_us() is None
 
@@ -140,4 +140,4 @@ def test_where_no_thread_can_be_started_nothing_is_known(monkeypatch: pytest.Mon
         patch.setattr(threading.Thread, "start", fail)
         assert asked.ask(make_order("quick")).get(timeout=0) is Effect.UNKNOWN
 
-    assert asked.ask(make_order("quick")).get(timeout=5) is Effect.DONE
+    assert asked.ask(make_order("quick")).get(timeout=60) is Effect.DONE

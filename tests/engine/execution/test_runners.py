@@ -101,7 +101,7 @@ def test_a_stop_kills_what_does_not_end_and_leaves_no_process(start_engine: Star
     assert select.select([worker], [], [], 30)[0], "the worker runs on"
     os.close(worker)
     again = start_engine(lambda _: None)
-    assert again.wait("hangs", timeout=10) is OrderStatus.COMPLETED
+    assert again.wait("hangs", timeout=60) is OrderStatus.COMPLETED
 
 
 STARTS_A_WORKER = """
@@ -193,7 +193,7 @@ if __name__ == "__main__":
     engine.start()
     wait_until(engine.unready_reasons)
     print(*engine.unready_reasons())
-    print(engine.submit(make_order(item_ids=("nothing",))).wait(30))
+    print(engine.submit(make_order(item_ids=("nothing",))).wait(60))
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     wait_until(lambda: not engine.unready_reasons())
     print(engine.order("o-1").failures, "orders failed an attempt")
@@ -226,7 +226,7 @@ def test_an_executor_of_the_users_runs_the_handler_and_is_left_running(start_eng
     with ThreadPoolExecutor(1, thread_name_prefix="mine") as executor:
         engine = start_engine(lambda _: names.append(threading.current_thread().name), executor=executor, processors=2)
         engine.submit_many(make_order(f"o-{number}") for number in range(20))
-        assert engine.drain(timeout=20).total_orders_processed == 20
+        assert engine.drain(timeout=60).total_orders_processed == 20
         engine.stop()
 
         assert executor.submit(lambda: 1).result() == 1
@@ -270,11 +270,11 @@ def test_time_counts_from_the_start_of_the_handler_and_not_from_the_queue_of_the
         begun = receipts.pop(held.begun())
         wait_until(lambda: engine.metrics().orders_by_status[OrderStatus.PROCESSING] == 2)
         clock.advance(5)
-        assert begun.wait(timeout=10) is OrderStatus.FAILED
+        assert begun.wait(timeout=60) is OrderStatus.FAILED
         held.release()
 
         (queued,) = receipts.values()
-        assert queued.wait(timeout=10) is OrderStatus.COMPLETED
+        assert queued.wait(timeout=60) is OrderStatus.COMPLETED
         assert engine.order(queued.order_id).attempts == 1
         engine.stop()
 
@@ -286,7 +286,7 @@ def test_what_waits_in_an_executor_goes_back_at_a_stop_and_never_begins(
     may_go_on = threading.Event()
     with ThreadPoolExecutor(1) as executor:
         engine = start_engine(lambda order: handled.append(order.order_id), executor=executor, processors=1)
-        engine.submit(make_order("first")).wait(timeout=10)
+        engine.submit(make_order("first")).wait(timeout=60)
         executor.submit(may_go_on.wait, 20)  # of somebody else
         engine.submit(make_order("second"))
         wait_until(lambda: engine.status("second") is OrderStatus.PROCESSING)
@@ -296,7 +296,7 @@ def test_what_waits_in_an_executor_goes_back_at_a_stop_and_never_begins(
 
     assert handled == ["first"]
     assert reasons(again, "second")[:3] == ["accepted", "assigned to a processor", UNBEGUN]
-    assert again.wait("second", timeout=10) is OrderStatus.COMPLETED
+    assert again.wait("second", timeout=60) is OrderStatus.COMPLETED
     assert again.order("second").failures == 0
 
 
@@ -317,7 +317,7 @@ def test_an_executor_that_takes_nothing_costs_no_attempt_and_is_tried_until_it_w
 ) -> None:
     with Unreliable() as executor:
         engine = start_engine(lambda _: None, executor=executor, processors=2, max_attempts=1)
-        engine.submit(make_order("before")).wait(timeout=10)
+        engine.submit(make_order("before")).wait(timeout=60)
         executor.is_out_of_order = True
         receipts = engine.submit_many(make_order(f"o-{number}") for number in range(10))
         out_of_order = "processors cannot work: the executor does not take it: RuntimeError: out of order"
@@ -326,7 +326,7 @@ def test_an_executor_that_takes_nothing_costs_no_attempt_and_is_tried_until_it_w
         executor.is_out_of_order = False
 
         assert (counts[OrderStatus.FAILED], counts[OrderStatus.COMPLETED]) == (0, 1)
-        assert {receipt.wait(timeout=10) for receipt in receipts} == {OrderStatus.COMPLETED}
+        assert {receipt.wait(timeout=60) for receipt in receipts} == {OrderStatus.COMPLETED}
         wait_until(lambda: engine.unready_reasons() == ())
         assert {engine.order(receipt.order_id).failures for receipt in receipts} == {0}
         engine.stop()
@@ -351,7 +351,7 @@ def test_what_an_executor_cancels_was_no_attempt(start_engine: StartEngine, wait
     may_go_on = threading.Event()
     with ThreadPoolExecutor(1) as executor:
         engine = start_engine(lambda _: None, executor=executor, processors=1, max_attempts=1)
-        engine.submit(make_order("first")).wait(timeout=10)
+        engine.submit(make_order("first")).wait(timeout=60)
         executor.submit(may_go_on.wait, 20)
         engine.submit(make_order("second"))
         wait_until(lambda: engine.status("second") is OrderStatus.PROCESSING)
@@ -380,7 +380,7 @@ def test_a_call_that_was_taken_back_does_nothing_wherever_it_turns_up(wait_until
         wait_until(lambda: calls)
         runner.withdraw()
 
-        assert running.result(timeout=10) == NotBegun()
+        assert running.result(timeout=60) == NotBegun()
         assert calls[0]() == pickle.loads(pickle.dumps(calls[0]))() == NotBegun()
         assert runner.run(make_order(), lambda **_: None) == NotBegun()
     assert handled == []

@@ -32,7 +32,7 @@ def test_loky_runs_what_pickle_cannot_take_and_keeps_the_time(start_engine: Star
 
     def reject(order: Order) -> None:
         if order.order_id == "slow":
-            threading.Event().wait(30)
+            threading.Event().wait(60)
         raise Reject(reason)
 
     engine = start_engine(reject, executor=executor, processors=1, max_attempts=1, handler_timeout=0.5)

@@ -19,8 +19,8 @@ def test_a_held_handler_holds_every_order_until_it_is_released(start_engine: Cal
     assert not handler.has_begun_more()
     assert engine.status("o-1") is engine.status("o-2") is OrderStatus.PROCESSING
     handler.release()
-    assert {receipt.wait(timeout=5) for receipt in receipts} == {OrderStatus.COMPLETED}
-    assert engine.submit(make_order("o-3")).wait(timeout=5) is OrderStatus.COMPLETED
+    assert {receipt.wait(timeout=60) for receipt in receipts} == {OrderStatus.COMPLETED}
+    assert engine.submit(make_order("o-3")).wait(timeout=60) is OrderStatus.COMPLETED
     assert handler.has_begun_more()
 
 

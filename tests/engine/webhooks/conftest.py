@@ -77,7 +77,7 @@ class Receiver:
 
     def next(self) -> Received:
         """The next request."""
-        return self._came.get(timeout=20)
+        return self._came.get(timeout=60)
 
     @property
     def has_more(self) -> bool:

@@ -21,6 +21,7 @@ from ordermill.engine import (
 from ordermill.engine.testing import START_US, ManualClock, make_order
 from ordermill.engine.webhooks import client, sender
 from ordermill.store.domain.order_fields import order_fields
+from ordermill.store.domain.record import Cause
 
 if TYPE_CHECKING:
     from tests.engine.webhooks.conftest import Receiver
@@ -50,7 +51,7 @@ def move_on(clock: ManualClock, delay: float) -> None:
 def test_a_receiver_gets_each_event_signed_with_the_order_as_it_was(hooked: Hooked, receiver: Receiver) -> None:
     engine, made = hooked()
 
-    engine.submit(make_order("o-1")).wait(timeout=10)
+    engine.submit(make_order("o-1")).wait(timeout=60)
     accepted, completed = receiver.next(), receiver.next()
 
     assert accepted.verified(made.secret)["type"] == "order.accepted"
@@ -70,19 +71,19 @@ def test_every_kind_of_step_is_told_and_what_merely_waits_its_turn_is_not(hooked
         if order.order_id != "held" and (failure := next(failures)) is not None:
             raise failure
         if order.order_id == "held":
-            gate.wait(10)
+            gate.wait(60)
 
     gate = threading.Event()
     engine, _ = hooked(charge, retry_seconds=0, processors=1)
-    engine.submit(make_order("tried")).wait(timeout=10)
-    engine.submit(make_order("failed")).wait(timeout=10)
+    engine.submit(make_order("tried")).wait(timeout=60)
+    engine.submit(make_order("failed")).wait(timeout=60)
     engine.retry("failed")
-    engine.wait("failed", timeout=10)
+    engine.wait("failed", timeout=60)
     engine.submit(make_order("held"))
     engine.submit(make_order("cancelled"))
     engine.cancel("cancelled")
     gate.set()
-    engine.drain(timeout=10)
+    engine.drain(timeout=60)
 
     told: dict[str, list[str]] = {}
     for _ in range(11):
@@ -104,7 +105,7 @@ def test_only_what_a_webhook_wants_is_sent_and_written(
     other = start_receiver()
     engine.create_webhook(other.url, events=("order.accepted",))
 
-    engine.submit(make_order("o-1")).wait(timeout=10)
+    engine.submit(make_order("o-1")).wait(timeout=60)
 
     assert receiver.next().json["type"] == "order.completed"
     assert other.next().json["type"] == "order.accepted"
@@ -117,7 +118,7 @@ def test_what_was_not_taken_is_sent_again_by_the_schedule_under_the_same_id(
     engine, made = hooked(clock=clock, events=("order.accepted",))
     receiver.answers += [(500, {}), (302, {"Location": receiver.url}), (200, {})]
 
-    engine.submit(make_order("o-1")).wait(timeout=10)
+    engine.submit(make_order("o-1")).wait(timeout=60)
     first = receiver.next()
     move_on(clock, 5)
     second = receiver.next()
@@ -136,7 +137,7 @@ def test_after_three_days_an_event_is_given_up_and_the_next_of_its_order_goes(
     engine, made = hooked(clock=clock, events=("order.accepted", "order.completed"))
     receiver.answers += [(503, {})] * 10
 
-    engine.submit(make_order("o-1")).wait(timeout=10)
+    engine.submit(make_order("o-1")).wait(timeout=60)
     for delay in (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400):
         assert receiver.next().json["type"] == "order.accepted"
         move_on(clock, delay)
@@ -154,7 +155,7 @@ def test_retry_after_is_honoured(hooked: Hooked, receiver: Receiver, wait_until:
     clock = ManualClock()
     engine, made = hooked(clock=clock, events=("order.accepted",))
     receiver.answers.append((503, {"Retry-After": "120"}))
-    engine.submit(make_order("o-1")).wait(timeout=10)
+    engine.submit(make_order("o-1")).wait(timeout=60)
     receiver.next()
     wait_until(lambda: ended(engine, made)[0][1] == 1)
 
@@ -171,7 +172,7 @@ def test_what_a_receiver_answers_is_stored_as_it_can_be_shown(
 ) -> None:
     engine, made = hooked(events=("order.accepted",))
     receiver.says = b"\x1b[2Kpaid\r\n\xe2\x80\xaeForged\xff"
-    engine.submit(make_order("o-1")).wait(timeout=10)
+    engine.submit(make_order("o-1")).wait(timeout=60)
     receiver.next()
     wait_until(lambda: ended(engine, made)[0][1] == 1)
 
@@ -187,16 +188,16 @@ def test_a_receiver_that_is_gone_is_sent_nothing_more_until_it_is_enabled(
     engine, made = hooked(events=("order.accepted",))
     webhook_id = made.webhook.webhook_id
     receiver.answers.append((410, {}))
-    engine.submit(make_order("o-1")).wait(timeout=10)
+    engine.submit(make_order("o-1")).wait(timeout=60)
     receiver.next()
     wait_until(lambda: engine.webhook(webhook_id).disabled_us is not None)
 
-    engine.submit(make_order("o-2")).wait(timeout=10)
+    engine.submit(make_order("o-2")).wait(timeout=60)
 
     assert "410" in str(engine.webhook(webhook_id).disabled_reason)
     assert ended(engine, made) == [("order.accepted", 1, DeliveryState.FAILED)]
     engine.update_webhook(webhook_id, enabled=True)
-    engine.submit(make_order("o-3")).wait(timeout=10)
+    engine.submit(make_order("o-3")).wait(timeout=60)
     assert receiver.next().json["data"]["order"]["order_id"] == "o-3"
 
 
@@ -205,12 +206,12 @@ def test_a_webhook_that_hangs_delays_neither_others_nor_orders(
 ) -> None:
     engine, _ = hooked()
     release = threading.Event()
-    receiver.answers += [lambda: release.wait(20)] * 8
+    receiver.answers += [lambda: release.wait(60)] * 8
     other = start_receiver()
     engine.create_webhook(other.url, events=("order.completed",))
     try:
         engine.submit_many([make_order(f"o-{number}") for number in range(20)])
-        engine.drain(timeout=10)
+        engine.drain(timeout=60)
 
         assert {other.next().json["data"]["order"]["order_id"] for _ in range(20)} == {
             f"o-{number}" for number in range(20)
@@ -224,10 +225,10 @@ def test_a_webhook_that_hangs_delays_neither_others_nor_orders(
 def test_of_one_order_no_event_overtakes_another(hooked: Hooked, receiver: Receiver) -> None:
     engine, _ = hooked(webhook_concurrency=16)
     release = threading.Event()
-    receiver.answers.append(lambda: release.wait(20))
-    engine.submit(make_order("slow")).wait(timeout=10)
+    receiver.answers.append(lambda: release.wait(60))
+    engine.submit(make_order("slow")).wait(timeout=60)
     first = receiver.next()
-    engine.submit(make_order("quick")).wait(timeout=10)
+    engine.submit(make_order("quick")).wait(timeout=60)
 
     assert [receiver.next().json["data"]["order"]["order_id"] for _ in range(2)] == ["quick", "quick"]
     release.set()
@@ -256,7 +257,7 @@ def test_what_was_sent_can_be_sent_again(hooked: Hooked, receiver: Receiver, wai
     webhook_id = made.webhook.webhook_id
     first = []
     for order_id in ("a", "b"):  # events of two orders may overtake each other
-        engine.submit(make_order(order_id)).wait(timeout=10)
+        engine.submit(make_order(order_id)).wait(timeout=60)
         first.append(receiver.next().event_id)
     wait_until(lambda: all(state is DeliveryState.DELIVERED for *_, state in ended(engine, made)))
     (_, oldest) = engine.webhook_deliveries(webhook_id)
@@ -274,8 +275,8 @@ def test_what_was_not_recorded_is_sent_again_by_the_next_engine(
 ) -> None:
     engine, _ = hooked(events=("order.accepted",))
     release = threading.Event()
-    receiver.answers.append(lambda: release.wait(20))
-    engine.submit(make_order("o-1")).wait(timeout=10)
+    receiver.answers.append(lambda: release.wait(60))
+    engine.submit(make_order("o-1")).wait(timeout=60)
     first = receiver.next()
     engine.stop()
     release.set()
@@ -295,7 +296,7 @@ def test_nothing_is_sent_into_the_network_of_the_engine_unless_that_is_allowed(
     port = receiver.url.rsplit(":", 1)[1]
     made = engine.create_webhook(f"http://{host}:{port}", events=("order.accepted",))
 
-    engine.submit(make_order("o-1")).wait(timeout=10)
+    engine.submit(make_order("o-1")).wait(timeout=60)
     wait_until(lambda: ended(engine, made)[0][1] == 1)
 
     (delivery,) = engine.webhook_deliveries(made.webhook.webhook_id)
@@ -318,7 +319,7 @@ def test_an_error_of_the_sender_is_counted_and_it_begins_anew(
     monkeypatch.setattr(client.WebhookClient, "send", send)
     engine, _ = hooked(events=("order.accepted",))
 
-    engine.submit(make_order("o-1")).wait(timeout=10)
+    engine.submit(make_order("o-1")).wait(timeout=60)
 
     assert receiver.next().json["type"] == "order.accepted"
     assert engine.incidents()["WebhookSender"] == 1
@@ -328,7 +329,7 @@ def test_a_deleted_webhook_is_forgotten_with_all_that_was_sent(
     hooked: Hooked, receiver: Receiver, wait_until: Wait, sql: Callable[[str], list[Any]]
 ) -> None:
     engine, made = hooked()
-    engine.submit(make_order("o-1")).wait(timeout=10)
+    engine.submit(make_order("o-1")).wait(timeout=60)
     receiver.next()
 
     engine.delete_webhook(made.webhook.webhook_id)
@@ -370,3 +371,15 @@ def test_who_made_a_webhook_is_in_the_audit_log(hooked: Hooked) -> None:
     (entry,) = engine.audit()
 
     assert (entry.action, entry.target) == ("create webhook", made.webhook.webhook_id)
+
+
+def test_the_trace_of_the_order_s_request_goes_along(hooked: Hooked, receiver: Receiver) -> None:
+    engine, _ = hooked(events=("order.accepted",))
+    traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+    engine.begin_submit([make_order("o-1")], Cause("r-1", None, traceparent)).get(timeout=30)
+    engine.submit(make_order("o-2"))
+
+    told = {received.json["data"]["order"]["order_id"]: received for received in (receiver.next(), receiver.next())}
+    assert told["o-1"].headers["traceparent"] == traceparent
+    assert "traceparent" not in told["o-2"].headers

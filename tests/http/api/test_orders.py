@@ -48,7 +48,7 @@ def identity(reply: Reply) -> tuple[int, str]:
 
 def await_waiting(waiting: list[Future[Reply]]) -> None:
     """Return once two of these requests wait: there is no more room with four threads, so that one is answered."""
-    for _, future in zip(waiting[2:], as_completed(waiting, timeout=20), strict=False):
+    for _, future in zip(waiting[2:], as_completed(waiting, timeout=60), strict=False):
         assert future.result().json["status"] == "Processing"
 
 
@@ -159,7 +159,7 @@ def test_waiting_is_answered_as_soon_as_the_order_is_terminal(held: Client, gate
 
         gate.release()
 
-        statuses = sorted(future.result(timeout=20).json["status"] for future in waiting)
+        statuses = sorted(future.result(timeout=60).json["status"] for future in waiting)
     assert statuses == ["Completed", "Completed", "Processing"]
 
 
@@ -562,7 +562,7 @@ def test_waits_end_when_the_door_is_about_to_close(held: Client, gate: Held, ord
 
         held.engine.interrupt_waits()
 
-        replies = [future.result(timeout=20) for future in waiting]
+        replies = [future.result(timeout=60) for future in waiting]
     assert [(reply.status, reply.json["status"]) for reply in replies] == [(200, "Processing")] * 3
 
 
@@ -587,7 +587,7 @@ def test_an_order_is_handled_once_however_often_it_is_sent(
     barrier = threading.Barrier(8)
 
     def send(_: int) -> int:
-        barrier.wait(timeout=20)
+        barrier.wait(timeout=60)
         return client.post("/orders", order()).status
 
     with ThreadPoolExecutor(8) as pool:
@@ -612,3 +612,19 @@ def test_an_order_whose_id_is_a_word_of_a_path_is_refused_since_nobody_could_ask
     ]
     assert client.get("/orders/bulk").status == 405
     assert client.get("/orders").json["orders"] == []
+
+
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+@pytest.mark.parametrize(
+    ("sent", "stored"), [(TRACEPARENT, [(1, TRACEPARENT)]), ("00-nonsense", []), (None, [])], ids=str
+)
+def test_the_trace_of_a_request_is_stored_with_its_order(
+    client: Client, order: MakeOrder, sql: Callable[[str], list[Any]], sent: str | None, stored: list[Any]
+) -> None:
+    headers = {} if sent is None else {"traceparent": sent}
+
+    assert client.send_json("POST", "/orders", order(), headers).status == 201
+
+    assert sql("SELECT sequence, traceparent FROM trace_contexts") == stored

@@ -42,7 +42,7 @@ def shop(start_server: Callable[..., Client], provider: Provider) -> Client:
     client = start_server(provider, max_attempts=1)
     users = ("ann", "bob")
     client.engine.submit_many(make_order(f"o-{number}", user_id=users[number % 2]) for number in range(60))
-    client.engine.drain(timeout=20)
+    client.engine.drain(timeout=60)
     return client
 
 
@@ -61,7 +61,7 @@ def test_an_outage_is_found_and_mended(shop: Client, run: Run, provider: Provide
     assert done == (0, "retry 1 is done: 30 of 30 moved.\n", "")
     assert run("resume", *url).code == 0
 
-    assert shop.engine.drain(timeout=20).orders_by_status[OrderStatus.COMPLETED] == 60
+    assert shop.engine.drain(timeout=60).orders_by_status[OrderStatus.COMPLETED] == 60
     assert json.loads(run("failures", *url, "--json").out) == {"groups": []}
     assert json.loads(run("action", "1", *url, "--json").out)["moved"] == 30
 

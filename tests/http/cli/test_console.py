@@ -36,7 +36,7 @@ def test_an_error_of_a_handler_is_stored_as_it_can_be_shown(
 ) -> None:
     engine = start_engine(reject, max_attempts=1)
 
-    engine.submit(make_order(order_id)).wait(timeout=20)
+    engine.submit(make_order(order_id)).wait(timeout=60)
 
     assert engine.order(order_id).last_error == error + SHOWN
     assert engine.history(order_id)[-1].reason.startswith(error + SHOWN)
@@ -47,7 +47,7 @@ def test_what_an_older_database_holds_is_shown_and_does_nothing(
     start_engine: Callable[..., OrderEngine], database: Path, run: Run, arguments: tuple[str, ...]
 ) -> None:
     engine = start_engine(reject)
-    engine.submit(make_order("o-1")).wait(timeout=20)
+    engine.submit(make_order("o-1")).wait(timeout=60)
     engine.stop()
     with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute("UPDATE orders SET last_error = ?", (HOSTILE,))

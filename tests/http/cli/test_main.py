@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
@@ -193,7 +194,7 @@ def test_status_shows_ids_and_reasons_as_they_are(run: Run) -> None:
         raise ValueError("[bold]loud[/bold] [/nothing] :warning:")
 
     with OrderEngine("orders.db", handler=fail, max_attempts=1) as engine:
-        engine.submit(make_order("is:ok:1")).wait(timeout=20)
+        engine.submit(make_order("is:ok:1")).wait(timeout=60)
 
     done = run("status", "is:ok:1")
 
@@ -318,7 +319,7 @@ def test_nothing_writes_beside_a_running_engine(run: Run, command: list[str]) ->
 @pytest.mark.parametrize("command", [["status", "o-1"], ["metrics"], ["verify"]])
 def test_reading_beside_a_running_engine_is_fine(run: Run, command: list[str]) -> None:
     with OrderEngine("orders.db", handler=lambda _: None) as engine:
-        engine.submit(make_order()).wait(timeout=20)
+        engine.submit(make_order()).wait(timeout=60)
 
         assert run(*command).code == 0
 
@@ -432,3 +433,11 @@ def test_keys_need_a_file_and_a_role(run: Run, arguments: list[str]) -> None:
 def test_a_server_that_others_could_reach_does_not_start_without_keys(run: Run) -> None:
     assert "say --allow-anonymous" in run("serve", "--host", "0.0.0.0", "--port", "0").refusal
     assert not Path("orders.db").exists()
+
+
+def test_no_command_but_load_pays_for_the_client_that_load_sends_with() -> None:
+    seen = "import sys, ordermill.http.cli.main; print('aiohttp' in sys.modules)"
+
+    done = subprocess.run([sys.executable, "-c", seen], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "False\n"

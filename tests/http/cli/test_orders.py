@@ -37,7 +37,7 @@ def test_an_order_is_sent_from_arguments(client: Client, run: Run) -> None:
     assert done == (0, "o-1 is Pending.\n", "")
     order = client.engine.order("o-1").order
     assert (order.user_id, order.item_ids, order.total_cents) == ("ann@example.org", ("a", "b"), 1999)
-    client.engine.drain(timeout=20)
+    client.engine.drain(timeout=60)
     again = run("submit", *sent, "--url", client.server.url, "--json")
     assert json.loads(again.out)["status"] == "Completed"
 
@@ -152,7 +152,7 @@ def test_a_file_that_is_not_there_is_refused(run: Run) -> None:
 def shop(client: Client) -> Client:
     """A client of a server that has completed five orders of two users."""
     client.engine.submit_many([make_order(f"o-{number}", user_id=f"u-{number % 2}") for number in range(5)])
-    client.engine.drain(timeout=20)
+    client.engine.drain(timeout=60)
     return client
 
 
@@ -236,7 +236,7 @@ def test_a_long_reason_is_there_whole_in_a_pipe_and_under_any_encoding(
         raise ConnectionError(LONG)
 
     with OrderEngine(tmp_path / "orders.db", handler=fail, max_attempts=1) as engine:
-        assert engine.submit(make_order()).wait(timeout=20) is OrderStatus.FAILED
+        assert engine.submit(make_order()).wait(timeout=60) is OrderStatus.FAILED
 
     for command in (["status", "o-1"], ["list"], ["status", "o-1", "--json"]):
         done = subprocess.run(

@@ -63,17 +63,17 @@ def test_an_operator_retries_an_order_that_failed(
             raise Reject("no")
 
     client = start_server(reject_once)
-    assert client.engine.submit(make_order("o-1")).wait(timeout=5) is OrderStatus.FAILED
+    assert client.engine.submit(make_order("o-1")).wait(timeout=60) is OrderStatus.FAILED
 
     assert run("retry", "o-1", "--url", client.server.url, "--json") == 0
     assert json.loads(capsys.readouterr().out)["status"] == "Pending"
-    assert client.engine.wait("o-1", timeout=5) is OrderStatus.COMPLETED
+    assert client.engine.wait("o-1", timeout=60) is OrderStatus.COMPLETED
 
 
 def test_what_the_server_refuses_is_told_in_its_own_words(
     client: Any, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    client.engine.submit(make_order("o-1")).wait(timeout=5)
+    client.engine.submit(make_order("o-1")).wait(timeout=60)
 
     assert run("settle", "o-1", "Failed", "--reason", "late", "--url", client.server.url) == 1
     assert "Order 'o-1' is Completed" in capsys.readouterr().err
@@ -262,7 +262,7 @@ def test_an_operator_sends_a_key_where_one_is_needed(
         raise Reject("no")
 
     client = start_server(reject, keys_file=str(keys))
-    client.engine.submit(make_order("o-1")).wait(timeout=5)
+    client.engine.submit(make_order("o-1")).wait(timeout=60)
 
     assert run("retry", "o-1", "--url", client.server.url) == 1
     assert "Send a key" in capsys.readouterr().err

@@ -31,7 +31,7 @@ def rows(text: str) -> dict[str, list[str]]:
 
 def test_the_first_line_says_that_all_is_well(client: Client, run: Run) -> None:
     client.engine.submit_many(make_order(str(number)) for number in range(3))
-    client.engine.drain(timeout=10)
+    client.engine.drain(timeout=60)
 
     done = run("top", "--once", "--url", client.server.url)
 

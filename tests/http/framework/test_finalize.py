@@ -49,7 +49,7 @@ def test_the_history_names_the_request_that_moved_an_order(
         held.get("/orders/o-0")
         gate.release()
         held.get("/orders/o-0?wait=30")
-        held.engine.drain(timeout=20)
+        held.engine.drain(timeout=60)
         sql("UPDATE orders SET status = 'Review' WHERE order_id = 'o-0'")
 
     reply = held.send_json("POST", f"/orders/{moved}/{action}", content, {"X-Request-ID": "r-1"})
@@ -145,7 +145,7 @@ def test_the_query_goes_before_a_preference(held: Client, order: MakeOrder, gate
 
 def test_a_long_answer_is_compressed_for_those_who_take_it(client: Client, order: MakeOrder) -> None:
     client.post("/orders/bulk", [order(f"o-{number}") for number in range(100)])
-    client.engine.drain(timeout=20)
+    client.engine.drain(timeout=60)
     plain = client.get("/orders")
 
     packed = client.get("/orders", **{"Accept-Encoding": "gzip"})

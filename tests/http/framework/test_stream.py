@@ -12,7 +12,6 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from itertools import count
 
 import pytest
-from waitress.server import create_server
 
 from ordermill.engine import Reply
 from ordermill.http.config import ServerConfig
@@ -27,7 +26,7 @@ from ordermill.http.security.protection import UNPROTECTED
 from ordermill.http.transport.buffer_budget import OWN_BYTES
 from ordermill.http.transport.server import HttpServer
 
-SECONDS = 20
+SECONDS = 60
 
 
 class Fed(Stream):
@@ -384,7 +383,7 @@ def test_an_error_cuts_a_stream_off_so_that_nobody_takes_it_for_whole(
     assert record.getMessage() == "unexpected error on GET /stream"
 
 
-def test_another_wsgi_server_gets_the_parts_one_by_one(site: Site) -> None:
+def test_another_wsgi_server_gets_the_parts_one_by_one(site: Site, waitress: Callable[..., tuple[str, int]]) -> None:
     numbers = count()
     was_closed = threading.Event()
 
@@ -400,15 +399,7 @@ def test_another_wsgi_server_gets_the_parts_one_by_one(site: Site) -> None:
             was_closed.set()
 
     site.streams.append(Numbers())
-    server = create_server(site.facade, host="127.0.0.1", port=0, threads=1)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        with closing(http.client.HTTPConnection("127.0.0.1", server.effective_port, timeout=SECONDS)) as connection:
-            connection.request("GET", "/stream")
-            assert connection.getresponse().read() == b"0;1;2;"
-        assert was_closed.wait(SECONDS)
-    finally:
-        server.trigger.pull_trigger(server.close)
-        thread.join()
-        server.task_dispatcher.shutdown()
+    with closing(http.client.HTTPConnection(*waitress(site.facade, threads=1), timeout=SECONDS)) as connection:
+        connection.request("GET", "/stream")
+        assert connection.getresponse().read() == b"0;1;2;"
+    assert was_closed.wait(SECONDS)

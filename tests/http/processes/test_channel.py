@@ -13,7 +13,7 @@ import pytest
 
 from ordermill.http.processes.channel import Channel, ChannelLoop
 
-SECONDS = 20
+SECONDS = 60
 
 
 class End:

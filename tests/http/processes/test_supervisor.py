@@ -60,7 +60,7 @@ def test_a_successor_that_cannot_be_started_is_tried_again(
         supervisor.start()
         assert started[0].pid is not None
         os.kill(started[0].pid, signal.SIGKILL)
-        assert has_successor.wait(30)
+        assert has_successor.wait(60)
     finally:
         supervisor.stop()
         holder.close()

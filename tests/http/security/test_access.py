@@ -56,6 +56,7 @@ ALLOWED = {
     ("POST", "/control/resume"): {OPERATE},
     ("PUT", "/control/processors"): {OPERATE},
     ("GET", "/audit"): {READ, OPERATE},
+    ("GET", "/orders/actions"): {READ, OPERATE},
     ("GET", "/metrics"): {READ, OPERATE},
     ("GET", "/metrics/history"): {READ, OPERATE},
 }
@@ -364,7 +365,7 @@ class TestSubmitOnly:
         client = start_server(fail, keys_file=str(keys), retry_seconds=900, retry_max_seconds=900)
         guarded = Guarded(client, keys)
         guarded.send(key, "POST", "/orders", order())
-        assert failed.wait(timeout=20)
+        assert failed.wait(timeout=60)
         while guarded.send(operator, "GET", "/orders/o-1").json["last_error"] is None:
             time.sleep(0.01)
 

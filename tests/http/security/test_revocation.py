@@ -43,7 +43,7 @@ def keys(tmp_path: Path) -> Path:
 @contextmanager
 def asked(address: tuple[str, int], path: str, key: str) -> Iterator[http.client.HTTPConnection]:
     """A connection over which something has been asked for."""
-    with closing(http.client.HTTPConnection(*address, timeout=20)) as connection:
+    with closing(http.client.HTTPConnection(*address, timeout=60)) as connection:
         connection.request("GET", path, headers={"Authorization": f"Bearer {key}"})
         yield connection
 
@@ -138,7 +138,7 @@ def test_an_answer_that_goes_on_ends_with_its_key(kind: type[Silent], keys: Path
             revoke_key(keys, id_of(key))
             while response.read1(65536):
                 pass
-        assert stream.was_closed.wait(timeout=20)
+        assert stream.was_closed.wait(timeout=60)
     finally:
         server.stop()
         thread.join()

@@ -99,7 +99,7 @@ def answer_to(connection: socket.socket) -> tuple[int, bytes]:
 
 def send(address: tuple[str, int], *parts: bytes) -> tuple[int, bytes]:
     """Send a request in these parts, each after nothing was answered to the one before; and read the answer."""
-    with closing(socket.create_connection(address, timeout=20)) as connection:
+    with closing(socket.create_connection(address, timeout=60)) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for part in parts[:-1]:
             connection.sendall(part)

@@ -40,7 +40,7 @@ def living_child() -> Iterator[int]:
 
 def test_a_child_keeps_no_connection_open(start_server: Callable[..., Client]) -> None:
     client = start_server(socket_seconds=1)
-    with closing(socket.create_connection(client.address, timeout=10)) as connection:
+    with closing(socket.create_connection(client.address, timeout=60)) as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert connection.recv(65536).startswith(b"HTTP/1.1 200")
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def connection(client: Client) -> Iterator[http.client.HTTPConnection]:
     """A connection that is kept."""
-    with closing(http.client.HTTPConnection(*client.address, timeout=20)) as connection:
+    with closing(http.client.HTTPConnection(*client.address, timeout=60)) as connection:
         yield connection
 
 
@@ -189,10 +189,10 @@ def test_an_error_in_accepting_is_logged_at_a_bounded_rate_and_does_not_end_the_
     monkeypatch.setattr(server, "_ACCEPT_AGAIN_SECONDS", 0.001)
     broken = Broken(client.server._socket)
     client.server.wake_ups.call(replace)
-    assert is_replaced.wait(20)  # or the first connection would be accepted before
+    assert is_replaced.wait(60)  # or the first connection would be accepted before
     with client.raw() as patient:
         for _ in range(20):
-            assert tried.acquire(timeout=20)
+            assert tried.acquire(timeout=60)
         broken.fails = False
         patient.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
 

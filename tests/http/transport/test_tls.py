@@ -59,7 +59,7 @@ def secure(start_server: Callable[..., Client], files: Files) -> Client:
 @pytest.fixture
 def connection(secure: Client, files: Files) -> Iterator[http.client.HTTPSConnection]:
     """A connection that is kept open."""
-    with closing(http.client.HTTPSConnection(*secure.address, timeout=20, context=files.trust)) as opened:
+    with closing(http.client.HTTPSConnection(*secure.address, timeout=60, context=files.trust)) as opened:
         yield opened
 
 
@@ -187,7 +187,7 @@ def test_a_renewed_certificate_is_shown_without_a_restart_and_open_connections_g
     certificate, key = renew(files, tmp_path)
     client = start_server(tls_cert=str(certificate), tls_key=str(key))
     before = shown(client)
-    with closing(http.client.HTTPSConnection(*client.address, timeout=20, context=files.trust)) as opened:
+    with closing(http.client.HTTPSConnection(*client.address, timeout=60, context=files.trust)) as opened:
         assert exchange(opened, "GET", "/healthz")["status"] == "ok"
 
         issued = trustme.CA().issue_cert("127.0.0.1")
@@ -267,7 +267,7 @@ def test_a_hello_that_is_said_by_very_many_at_once_is_answered_one_by_one(
     monkeypatch.setattr(secure.server.tls, "may_say_hello", partial(note, secure.server._handshakes))
     said = hello(files)
     with ExitStack() as stack:
-        crowd = [stack.enter_context(socket.create_connection(secure.address, timeout=20)) for _ in range(100)]
+        crowd = [stack.enter_context(socket.create_connection(secure.address, timeout=60)) for _ in range(100)]
         for opened in crowd:
             opened.sendall(said)
         for opened in crowd:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from wsgiref.validate import validator
 
 import pytest
-from waitress.server import create_server
 
 from ordermill.engine import OrderEngine
 from ordermill.http.application import wsgi_application
@@ -29,7 +28,7 @@ def ask(
     address: tuple[str, int], method: str, path: str, body: bytes | None = None, **headers: str
 ) -> tuple[int, http.client.HTTPMessage, bytes]:
     """Send a request and read the answer."""
-    with closing(http.client.HTTPConnection(*address, timeout=20)) as connection:
+    with closing(http.client.HTTPConnection(*address, timeout=60)) as connection:
         connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
         with connection.getresponse() as answer:
             return answer.status, answer.headers, answer.read()
@@ -90,7 +89,7 @@ def test_the_parts_of_an_answer_are_put_together_and_closed(serve: Callable[...,
     address = serve({"": parts}).address
 
     assert ask(address, "GET", "/")[::2] == (201, b"abc")
-    assert closed.wait(20)
+    assert closed.wait(60)
     assert ask(address, "HEAD", "/")[2] == b""
 
 
@@ -115,7 +114,7 @@ def test_applications_that_take_long_hold_up_nobody_but_those_beyond_the_threads
     go_on = threading.Event()
 
     def slow(_: Any, start_response: Any) -> list[bytes]:
-        assert go_on.wait(20)
+        assert go_on.wait(60)
         start_response("200 OK", [])
         return [b"slow"]
 
@@ -136,26 +135,9 @@ def test_applications_that_take_long_hold_up_nobody_but_those_beyond_the_threads
 
 
 @pytest.fixture
-def elsewhere(start_engine: Callable[..., OrderEngine]) -> Iterator[tuple[str, int]]:
+def elsewhere(start_engine: Callable[..., OrderEngine], waitress: Callable[..., tuple[str, int]]) -> tuple[str, int]:
     """The address of the API in waitress, over an engine."""
-    application = validator(wsgi_application(start_engine(), 10))
-    server = create_server(application, host="127.0.0.1", port=0, threads=4, clear_untrusted_proxy_headers=True)
-    stopping = threading.Event()
-
-    def run() -> None:
-        while not stopping.is_set():
-            server.asyncore.loop(timeout=30, map=server._map, count=1)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    yield "127.0.0.1", int(server.effective_port)
-    # Closed by this thread, once the loop has ended: were the loop told to close it, then it could do so, woken by
-    # something else, while this thread still writes to the pipe that wakes it.
-    stopping.set()
-    server.pull_trigger()
-    thread.join()
-    server.task_dispatcher.shutdown()
-    server.asyncore.close_all(server._map)
+    return waitress(validator(wsgi_application(start_engine(), 10)), threads=4)
 
 
 @pytest.mark.engine_at_hand

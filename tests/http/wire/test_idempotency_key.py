@@ -108,7 +108,7 @@ def test_while_a_request_is_answered_another_of_its_key_is_409(
         waiting.append((self, message))
 
     monkeypatch.setattr(RecorderActor, "receive", hold)
-    with closing(HTTPConnection(*client.address, timeout=20)) as connection:
+    with closing(HTTPConnection(*client.address, timeout=60)) as connection:
         headers = {"Content-Type": "application/json", "Idempotency-Key": KEY}
         connection.request("POST", "/orders", json.dumps(order()), headers)
         # A request of another key is answered by the recorder too: the connection before it has been served by then.

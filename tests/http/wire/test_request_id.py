@@ -34,7 +34,7 @@ def test_what_is_refused_before_it_could_be_routed_has_its_id_too(
     caplog.set_level("INFO", "ordermill.http.access")
     with client.raw() as connection:
         lines = [f"{method} /orders HTTP/1.1", "Host: elsewhere", "X-Request-ID: not-ours", "Content-Length: 0"]
-        connection.sendall("\r\n".join([*lines, "", ""]).encode())
+        connection.sendall("\r\n".join([*lines, "Connection: close", "", ""]).encode())
         head, _, body = connection.makefile("rb").read().partition(b"\r\n\r\n")
 
     assert head.startswith(b"HTTP/1.1 421 ")

@@ -28,7 +28,7 @@ def test_a_copy_is_of_one_moment_while_orders_are_accepted_between_its_steps(
     monkeypatch.setattr(backup_module, "_PAGES_A_STEP", 5)
     engine = start_engine()
     engine.submit_many(make_order(f"before-{number}") for number in range(300))
-    engine.drain(timeout=10)
+    engine.drain(timeout=60)
     steps = 0
 
     def submit_another(done: int, total: int) -> None:
@@ -114,7 +114,7 @@ def test_a_copy_that_is_interrupted_has_no_name_and_the_next_one_succeeds(
         done, total = map(int, process.stdout.readline().split())
         assert 0 < done < total
         process.send_signal(number)
-        process.wait(timeout=20)
+        process.wait(timeout=60)
 
     assert not (tmp_path / "copy.db").exists()
     back_up(writer, tmp_path / "copy.db")

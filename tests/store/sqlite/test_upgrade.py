@@ -40,13 +40,17 @@ INSERT INTO orders VALUES
   (3, 'late', 'carol', '["pen"]', 1999, 'Pending', 1, 0, 10, 14, 10, NULL, NULL),
   (4, 'again', 'dave', '["pen"]', 1999, 'Failed', 2, 1, 10, 18, NULL, 'rejected: never', NULL);
 """
-ORDERS_4 = f"""
-{ORDERS_3.replace("NULL)", "NULL, NULL)")}
+ORDERS_4 = """
+INSERT INTO orders VALUES
+  (1, 'done', 'alice', '["pen"]', 1999, 'Completed', 1, 0, 10, 12, NULL, NULL, NULL, NULL),
+  (2, 'failed', 'bob', '["pen"]', 1999, 'Failed', 2, 2, 10, 15, NULL, 'ValueError: two; failed attempt 2 of 2', NULL,
+   NULL),
+  (3, 'late', 'carol', '["pen"]', 1999, 'Pending', 1, 0, 10, 14, 10, NULL, NULL, 0),
+  (4, 'again', 'dave', '["pen"]', 1999, 'Failed', 2, 1, 10, 18, NULL, 'rejected: never', NULL, NULL);
 INSERT INTO errors VALUES (1, 'ValueError: two', 'ValueError'), (2, 'rejected: never', 'rejected');
 INSERT INTO failures VALUES (2, 1, 'Failed', 15), (4, 2, 'Failed', 18);
-UPDATE orders SET rank = 0 WHERE order_id = 'late';
 """
-ORDERS = {1: ORDERS_1, 2: ORDERS_1, 3: ORDERS_3, 4: ORDERS_4}
+ORDERS = {1: ORDERS_1, 2: ORDERS_1, 3: ORDERS_3, 4: ORDERS_4, 5: ORDERS_4}
 """What an engine of that version would have stored of the same orders."""
 HISTORIES = """
 INSERT INTO transitions (sequence, order_id, from_status, to_status, at, attempt, reason) VALUES
@@ -142,7 +146,7 @@ def test_an_upgrade_says_so_and_keeps_a_copy_of_what_was(
     before = version_of(old_database)
 
     with caplog.at_level(logging.WARNING, "ordermill.store"):
-        start_engine().drain(timeout=5)
+        start_engine().drain(timeout=60)
 
     copy = old_database.with_name(f"{old_database.name}.before-version-{SCHEMA_VERSION}")
     assert f"from schema version {before} to {SCHEMA_VERSION}" in caplog.text
@@ -167,7 +171,7 @@ def test_an_engine_may_upgrade_without_a_copy(
 ) -> None:
     engine = start_engine(skip_upgrade_copy=True)
 
-    assert engine.wait("late", timeout=5) is OrderStatus.COMPLETED
+    assert engine.wait("late", timeout=60) is OrderStatus.COMPLETED
     assert list(old_database.parent.glob("*before*")) == []
     assert "no copy of it was kept" in caplog.text
 

@@ -58,7 +58,7 @@ def test_a_reader_of_long_does_not_keep_orders_from_being_accepted(
     start_engine: Callable[..., OrderEngine], database: Path, small_log: Path
 ) -> None:
     engine = start_engine()
-    engine.submit(make_order("first")).wait(timeout=5)
+    engine.submit(make_order("first")).wait(timeout=60)
     with closing(sqlite3.connect(database, isolation_level=None)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM orders").fetchone()
