@@ -30,7 +30,7 @@ CREATE TABLE orders (
               CHECK ((ready_at IS NOT NULL) = (status = 'Pending')),
   last_error  TEXT,                             -- what went wrong in the last failed attempt; NULL before the first
   keyed_at    INTEGER,                          -- when an idempotency key last came with it; NULL where none did
-  rank        INTEGER,                          -- its place in its line; NULL while it waits for ready_at
+  rank        INTEGER,                          -- its place in the line of its priority; NULL while it waits for ready_at
   priority    INTEGER NOT NULL DEFAULT 4        -- its line in the queue: 9 is first
               CHECK (priority BETWEEN 0 AND 9),
   not_before  INTEGER,                          -- when it may be begun at the earliest; NULL where nothing was said
@@ -48,8 +48,7 @@ CREATE INDEX orders_by_status ON orders (status, sequence);                   --
 CREATE INDEX orders_by_user_and_status ON orders (user_id, status, sequence)  -- lists by both; few are Processing
   WHERE status <> 'Pending' AND status <> 'Processing';
 CREATE INDEX orders_pending_by_user ON orders (user_id, sequence) WHERE status = 'Pending';
-CREATE INDEX orders_in_line   ON orders (priority DESC, rank)                 -- what is next
-  WHERE rank IS NOT NULL AND ready_at IS NOT NULL;
+CREATE INDEX orders_in_line   ON orders (rank) WHERE rank IS NOT NULL AND ready_at IS NOT NULL;  -- what is next
 CREATE INDEX orders_waiting   ON orders (ready_at)                             -- what gets in line next
   WHERE rank IS NULL AND ready_at IS NOT NULL AND held IS NULL;
 CREATE INDEX orders_held      ON orders (serial_key, sequence)                 -- what waits for others of its key

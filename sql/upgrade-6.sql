@@ -2,7 +2,9 @@
 
 BEGIN IMMEDIATE;
 
--- Each priority has a line of its own in the queue; who was there keeps the place.
+-- Each priority has a line of its own in the queue. Who was there keeps the sequence: places are closer to each other.
+UPDATE orders SET rank = rank >> 10 WHERE (status = 'Pending' OR status = 'Processing') AND rank IS NOT NULL;
+
 ALTER TABLE orders ADD COLUMN priority INTEGER NOT NULL DEFAULT 4
               CHECK (priority BETWEEN 0 AND 9);
 ALTER TABLE orders ADD COLUMN not_before INTEGER;
@@ -12,9 +14,6 @@ ALTER TABLE orders ADD COLUMN serial_key TEXT;
 ALTER TABLE orders ADD COLUMN held INTEGER
               CHECK (held = 1 AND serial_key IS NOT NULL AND rank IS NULL OR held IS NULL);
 
-DROP INDEX orders_in_line;
-CREATE INDEX orders_in_line   ON orders (priority DESC, rank)
-  WHERE rank IS NOT NULL AND ready_at IS NOT NULL;
 DROP INDEX orders_waiting;
 CREATE INDEX orders_waiting   ON orders (ready_at)
   WHERE rank IS NULL AND ready_at IS NOT NULL AND held IS NULL;

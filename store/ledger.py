@@ -317,8 +317,9 @@ class Ledger:
             moved, refused = self._update_each(moves) if step_by_step else self._update(moves)
             queue.note_moves(moved)
             serial = self._serial = self._serial or SerialOrders(self._database, self._key_policy)
-            if stopped := [step.after.sequence for step in moved if self._makes_way(step)]:
-                serial.hold(stopped)
+            complete = lifecycle.COMPLETE
+            if stopped := [step for step in moved if step.edge is not complete and self._makes_way(step)]:
+                serial.hold([step.after.sequence for step in stopped])
             if serial.is_any_held:
                 queue.note_waiting(serial.let_go([step.after.sequence for step in moved], ready_us))
             if claim is not None:
@@ -406,8 +407,10 @@ class Ledger:
             ready = records
         else:
             ready = [record for record in records if record.ready_us == ready_us and self._key_of(record.order) is None]
-        whose = [(record.order.user_id, record.order.priority) for record in ready]
-        places = queue.give_places(whose)
+        places = queue.give_places(
+            [record.order.user_id for record in ready],
+            None if ready is records else [record.order.priority for record in ready],
+        )
         columns: list[Sequence[object]] = [
             range(first, first + len(orders)),
             [order.order_id for order in orders],
@@ -428,8 +431,8 @@ class Ledger:
         queue.note([record for record in records if record.sequence in new])
         queue.take_back_places(
             [
-                (*owner, place)
-                for record, owner, place in zip(ready, whose, places, strict=True)
+                (record.order.user_id, record.order.priority, place)
+                for record, place in zip(ready, places, strict=True)
                 if record.sequence not in new
             ]
         )

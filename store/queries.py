@@ -62,11 +62,9 @@ _OLDEST = "SELECT " + ", ".join(
 IS_IN_LINE = "rank IS NOT NULL AND ready_at IS NOT NULL"
 AMONG = "(SELECT value FROM json_each(?))"
 _NUMBERED = to_sql(OrderModel.select(*ORDER_COLUMNS).where(OrderModel.sequence.in_(SQL(AMONG))))
-# Without a condition on the priority, the index would count as read whole.
-_FIRST_IN_LINE = f"""
-    SELECT sequence FROM orders WHERE priority <= 9 AND {IS_IN_LINE} AND sequence NOT IN {AMONG}
-    ORDER BY priority DESC, rank, sequence LIMIT 1
-"""
+_FIRST_IN_LINE = (
+    f"SELECT sequence FROM orders WHERE {IS_IN_LINE} AND sequence NOT IN {AMONG} ORDER BY rank, sequence LIMIT 1"
+)
 _FIRST_READY = f"""
     SELECT sequence FROM orders
     WHERE sequence IN {AMONG} AND ready_at IS NOT NULL AND held IS NULL AND (rank IS NOT NULL OR ready_at <= ?)
@@ -152,7 +150,7 @@ def numbered(database: Database, sequences: Collection[int]) -> list[OrderRecord
 
 
 def first_in_line(database: Database, but_not: Collection[int] = ()) -> int | None:
-    """The sequence of the first Pending order of the highest priority that is there; None where none may be processed.
+    """The sequence of the first Pending order of some line; None where none may be processed.
 
     Args:
         database: connected in this thread.

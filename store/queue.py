@@ -1,8 +1,10 @@
 """The queue: the Pending orders, which the database holds, and which of them are next.
 
 The orders of each priority stand in a line of their own. An order that may be processed has a place in its line, its
-`rank`, and of a line they are taken in that sequence. One that waits for its time has none: it gets one when `ready_at`
-has come, as if it arrived at that moment. One that was taken and comes back without a failure has its own still.
+`rank`, and of a line they are taken in that sequence. The places of each line are a range of numbers of their own, so
+that one index holds all lines, and is as small as if there were one. An order that waits for its time has no place: it
+gets one when `ready_at` has come, as if it arrived at that moment. One that was taken and comes back without a failure
+has its own still.
 
 Between the lines, the next is the one whose first order has waited longest, where each priority counts as so much
 time: so what is urgent goes first, and nothing starves. Where all have the same priority there is one line, and a claim
@@ -24,11 +26,11 @@ from . import queries
 from .domain import lifecycle
 from .domain.claim import Claim
 from .domain.lifecycle import OrderStatus
-from .domain.order import HIGHEST_PRIORITY, LOWEST_PRIORITY
+from .domain.order import HIGHEST_PRIORITY, LOWEST_PRIORITY, PRIORITY
 from .domain.record import Move, OrderRecord, keeps_place
 from .queries import AMONG, IS_IN_LINE, as_json
 from .statements import run, run_for_each
-from .turns import Turns
+from .turns import PLACES, Turns
 
 _LET_IN_AT_ONCE = 1_000
 _PENDING = OrderStatus.PENDING
@@ -36,14 +38,14 @@ _PENDING = OrderStatus.PENDING
 _CLAIM = """
     UPDATE orders SET status = 'Processing', attempts = attempts + 1, updated_at = max(updated_at, ?), ready_at = NULL
     WHERE sequence IN ({})
-    RETURNING rank, sequence, priority, attempts, failures, updated_at
+    RETURNING rank, sequence, attempts, failures, updated_at
 """
-_LINE = f"FROM orders WHERE priority = ? AND {IS_IN_LINE}"
+_LINE = f"FROM orders WHERE rank >= ? AND rank < ? AND {IS_IN_LINE}"
 _NEXT = f"SELECT sequence {_LINE} ORDER BY rank, sequence LIMIT ?"
 _NEXT_BUT = f"SELECT sequence {_LINE} AND sequence NOT IN {AMONG} ORDER BY rank, sequence LIMIT ?"
 # Since when it waits; not since a client says that it may be begun, who would say long ago.
 _FRONT = f"""
-    SELECT max(created_at, ifnull(not_before, 0)) - priority * ?, sequence {_LINE} AND sequence NOT IN {AMONG}
+    SELECT max(created_at, ifnull(not_before, 0)) - ?, sequence {_LINE} AND sequence NOT IN {AMONG}
     ORDER BY rank, sequence LIMIT ?
 """
 _IF_READY = """
@@ -63,7 +65,7 @@ _ENDS = f"""
       (SELECT max(rank) {_LINE})
 """
 _LAST_OF_USER = """
-    SELECT rank FROM orders WHERE user_id = ? AND priority = ? AND status = 'Pending' AND rank IS NOT NULL
+    SELECT rank FROM orders WHERE user_id = ? AND status = 'Pending' AND rank >= ? AND rank < ?
     ORDER BY sequence DESC LIMIT 1
 """
 _PRIORITIES = range(LOWEST_PRIORITY, HIGHEST_PRIORITY + 1)
@@ -89,11 +91,21 @@ class OrderQueue:
         self.next_ready_us: int | None = queries.next_ready_us(self._database)
         """When the next of those is ready that wait for their time, on the queue's clock; None where none waits."""
 
-    def give_places(self, whose: Sequence[tuple[str, int]]) -> list[int]:
-        """The places of new orders, each given by its user and its priority, in the sequence of their arrival."""
+    def give_places(self, user_ids: Sequence[str], priorities: Sequence[int] | None = None) -> list[int]:
+        """The places of new orders, each given by its user, in the sequence of their arrival.
+
+        Args:
+            user_ids: theirs.
+            priorities: theirs; the usual one by default.
+        """
         lines = self._lines
-        self._in_use.update([priority for _, priority in whose])
-        return [lines[priority].give(user_id) for user_id, priority in whose]
+        if priorities is None:
+            if user_ids:
+                self._in_use.add(PRIORITY)
+            give = lines[PRIORITY].give
+            return [give(user_id) for user_id in user_ids]
+        self._in_use.update(priorities)
+        return [lines[priority].give(user_id) for user_id, priority in zip(user_ids, priorities, strict=True)]
 
     def take_back_places(self, places: Sequence[tuple[str, int, int]]) -> None:
         """Some of the latest places were not taken, each with its user and priority; in the sequence in which
@@ -135,7 +147,7 @@ class OrderQueue:
             return
         limit = max(room, _LET_IN_AT_ONCE)
         due = run(self._database, _DUE, (now_us, limit)).fetchall()
-        places = self.give_places([(user_id, priority) for _, user_id, priority in due])
+        places = self.give_places([user_id for _, user_id, _ in due], [priority for _, _, priority in due])
         run_for_each(self._database, _LET_IN, [(place, row[0]) for place, row in zip(places, due, strict=True)])
         if len(due) < limit:
             self.next_ready_us = queries.next_ready_us(self._database)
@@ -151,18 +163,15 @@ class OrderQueue:
             Their steps, in the sequence of their places.
         """
         taken = self._take(claim, at_us)
-        if claim.only is None:
-            for priority, place in {priority: place for place, _, priority, *_ in taken}.items():
-                self._lines[priority].come_to(place)
         known = [self._pending.pop(sequence, None) for _, sequence, *_ in taken]
         unknown = [
             row[1]
             for row, before in zip(taken, known, strict=True)
-            if before is None or (before.attempts + 1, before.failures) != row[3:5]
+            if before is None or (before.attempts + 1, before.failures) != row[2:4]
         ]
         read = self._read(unknown) if unknown else {}
         steps = []
-        for (_, sequence, _, attempts, failures, updated_us), before in zip(taken, known, strict=True):
+        for (_, sequence, attempts, failures, updated_us), before in zip(taken, known, strict=True):
             after = read.get(sequence)
             if after is None:
                 assert before is not None
@@ -181,7 +190,17 @@ class OrderQueue:
                 ready_us = after.created_us if attempts == 1 else None  # since when it was ready, nobody knows any more
                 before = replace(after, status=OrderStatus.PENDING, attempts=attempts - 1, ready_us=ready_us)
             steps.append(Move(lifecycle.ASSIGN, before, after, lifecycle.ASSIGN.why))
+        if steps and claim.only is None:
+            self._come_to(taken, steps)
         return steps
+
+    def _come_to(self, taken: Sequence[tuple[int, ...]], steps: Sequence[Move]) -> None:
+        if len(self._in_use) == 1:
+            ends = {steps[-1].after.order.priority: taken[-1][0]}
+        else:
+            ends = {step.after.order.priority: row[0] for step, row in zip(steps, taken, strict=True)}
+        for priority, place in ends.items():
+            self._lines[priority].come_to(place)
 
     def _take(self, claim: Claim, at_us: int) -> list[tuple[int, ...]]:
         # Those of one line in the sequence of their places.
@@ -192,9 +211,9 @@ class OrderQueue:
         taken: list[tuple[int, ...]] = []
         for priority in self._in_use:
             if claim.but_not:
-                taken = self._run(_CLAIM_NEXT_BUT, at_us, priority, as_json(claim.but_not), claim.room)
+                taken = self._run(_CLAIM_NEXT_BUT, at_us, *bounds_of(priority), as_json(claim.but_not), claim.room)
             else:
-                taken = self._run(_CLAIM_NEXT, at_us, priority, claim.room)
+                taken = self._run(_CLAIM_NEXT, at_us, *bounds_of(priority), claim.room)
         taken.sort(key=itemgetter(0, 1))
         return taken
 
@@ -216,15 +235,24 @@ class OrderQueue:
 
     def _line(self, priority: int) -> Turns:
         # It has come to the first that was never taken: those before it were, and came back.
-        untaken, first, last = run(self._database, _ENDS, (priority, priority, priority)).fetchone()
+        bounds = bounds_of(priority)
+        untaken, first, last = run(self._database, _ENDS, 3 * bounds).fetchone()
         begin = first if untaken is None else untaken
-        if last is not None:
+        if begin is None or last is None:
+            begin, last = bounds[0], bounds[0] - 1
+        else:
             self._in_use.add(priority)
-        return Turns(0 if begin is None else begin, -1 if last is None else last, partial(self._last_of, priority))
+        return Turns(begin, last, partial(self._last_of, priority))
 
     def _last_of(self, priority: int, user_id: str) -> int | None:
-        row = run(self._database, _LAST_OF_USER, (user_id, priority)).fetchone()
+        row = run(self._database, _LAST_OF_USER, (user_id, *bounds_of(priority))).fetchone()
         return None if row is None else int(row[0])
+
+
+def bounds_of(priority: int) -> tuple[int, int]:
+    """The lowest place of a line, and the end of its places: those of other lines are before or behind."""
+    number = (priority - PRIORITY) % len(_PRIORITIES)  # the usual line is the first, and its places are short numbers
+    return number * PLACES, (number + 1) * PLACES
 
 
 def next_in_line(database: Database, claim: Claim) -> int | None:
@@ -236,7 +264,7 @@ def next_in_line(database: Database, claim: Claim) -> int | None:
 
 
 def _front(database: Database, claim: Claim, priority: int) -> list[tuple[int, int]]:
-    parameters = (claim.aging_us, priority, as_json(claim.but_not), claim.room)
+    parameters = (claim.aging_us * priority, *bounds_of(priority), as_json(claim.but_not), claim.room)
     front: list[tuple[int, int]] = run(database, _FRONT, parameters).fetchall()
     return front
 

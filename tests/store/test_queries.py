@@ -229,7 +229,7 @@ def test_what_is_old_is_found_by_its_age_without_a_look_at_anything_else(spy: Sp
     [
         (lambda database: queries.find(database, "o-7"), "(order_id=?)"),
         (lambda database: queries.history(database, "o-7"), "transitions_once (sequence=?)"),
-        (queries.first_in_line, "orders_in_line (priority<?)"),
+        (queries.first_in_line, "orders_in_line (rank>?)"),
         (lambda database: queries.first_ready(database, [1], START_US), "PRIMARY KEY (rowid=?)"),
         (queries.next_ready_us, "orders_waiting (ready_at>?)"),
         (lambda database: queries.processing(database, 10), "orders_by_status (status=?)"),
