@@ -44,12 +44,13 @@ def test_an_order_is_sent_from_arguments(client: Client, run: Run) -> None:
 
 def test_an_order_from_arguments_may_have_what_most_have_not(client: Client, run: Run) -> None:
     more = ("--priority", "9", "--not-before", "2026-01-01T01:00:00+01:00", "--metadata", '{"shop": "b"}')
+    more = (*more, "--serial-key", "k")
 
     done = run("submit", "o-1", "--user", "u", "--item", "a", "--total", "1", *more, "--url", client.server.url)
 
     assert done == (0, "o-1 is Pending.\n", "")
     order = client.engine.order("o-1").order
-    assert (order.priority, order.metadata) == (9, {"shop": "b"})
+    assert (order.priority, order.metadata, order.key) == (9, {"shop": "b"}, "k")
     assert order.not_before == datetime(2026, 1, 1, tzinfo=UTC)
 
 
