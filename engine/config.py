@@ -12,8 +12,10 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import force_setattr
 
+from ..store.domain.claim import AGING_SECONDS
 from ..store.domain.durability import Durability
 from ..store.domain.errors import InvalidConfiguration
+from ..store.domain.key_policy import KeyPolicy
 
 MAX_PROCESSORS = 1000
 _MAX_SECONDS = 1e9  # thirty years: infinity, and what no timeout of the platform can be, are mistakes
@@ -159,6 +161,25 @@ class EngineConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Annotated[int, Meta(ge=1)] | None,
         Meta(description="Unfinished orders of one user above which this user's are refused; none by default."),
     ] = None
+    aging_seconds: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=_MAX_SECONDS,
+            description="Time after which a waiting order counts as one priority higher, in seconds.",
+        ),
+    ] = AGING_SECONDS
+    key_policy: Annotated[
+        KeyPolicy,
+        Meta(
+            description="What the next order of a key waits for: the end of the one before (hold), only its running "
+            "(continue), or as with hold, and while one is Failed (halt)."
+        ),
+    ] = KeyPolicy.HOLD
+    serial_users: Annotated[
+        bool,
+        Meta(description="Run the orders of each user one after another: the user is the key of orders without one."),
+    ] = False
     max_attempts: Annotated[int, Meta(ge=1, le=1000, description="Failed attempts after which an order is Failed.")] = (
         20
     )
@@ -223,7 +244,7 @@ class EngineConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         bool,
         Meta(
             description="Upgrade the schema of an older database without keeping a copy of it beside it, "
-            "as `orders.db.before-version-4`."
+            "as `orders.db.before-version-5`."
         ),
     ] = False
     allow_private_webhooks: Annotated[

@@ -57,7 +57,7 @@ def recover(database: Database, context: EngineContext, begun: Begun) -> Recover
     Raises:
         StoreUnavailable: the database did not take a write; what was recorded before stays.
     """
-    ledger = Ledger(database)
+    ledger = Ledger(database, key_policy=context.config.key_policy)
     _let_wait_no_longer(ledger, context)
     crash = _Crash.of(_if_of_this_past(begun, database), queries.attempts_in_hand(database))
     count: Counter[OrderStatus] = Counter()
@@ -73,6 +73,7 @@ def recover(database: Database, context: EngineContext, begun: Begun) -> Recover
         ]
         log_transitions(ledger.record((), moves, now.at_us), ())
         count.update(step.after.status for step in moves)
+    ledger.let_go_held(context.queue_clock.now_us())
     context.suspects.update(attempt.sequence for attempt in crash.suspects)
     return Recovered(
         returned=count[OrderStatus.PENDING],

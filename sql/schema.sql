@@ -3,7 +3,7 @@
 -- Conditions on rows are written with OR: for IN with more than two values, SQLite builds a table at each statement.
 
 PRAGMA application_id = 1330793804;  -- 'ORML' in ASCII: tells this file from any other SQLite database
-PRAGMA user_version = 5;             -- the version of this schema
+PRAGMA user_version = 6;             -- the version of this schema
 
 BEGIN;
 
@@ -30,7 +30,15 @@ CREATE TABLE orders (
               CHECK ((ready_at IS NOT NULL) = (status = 'Pending')),
   last_error  TEXT,                             -- what went wrong in the last failed attempt; NULL before the first
   keyed_at    INTEGER,                          -- when an idempotency key last came with it; NULL where none did
-  rank        INTEGER,                          -- its place in the queue; NULL while it waits for ready_at
+  rank        INTEGER,                          -- its place in the line of its priority; NULL while it waits for ready_at
+  priority    INTEGER NOT NULL DEFAULT 4        -- its line in the queue: 9 is first
+              CHECK (priority BETWEEN 0 AND 9),
+  not_before  INTEGER,                          -- when it may be begun at the earliest; NULL where nothing was said
+  metadata    TEXT                              -- JSON object of the client's, 4 KiB at most; NULL where none was given
+              CHECK (metadata IS NULL OR json_valid(metadata)),
+  serial_key  TEXT,                             -- orders of one run one after another: key:… of the client's, user:…
+  held        INTEGER                           -- 1: it waits for others of its key; NULL: it does not
+              CHECK (held = 1 AND serial_key IS NOT NULL AND rank IS NULL OR held IS NULL),
   CHECK (failures = 0 OR last_error IS NOT NULL),
   CHECK (attempts > 0 OR status IN ('Pending', 'Cancelled'))
 ) STRICT;
@@ -41,7 +49,12 @@ CREATE INDEX orders_by_user_and_status ON orders (user_id, status, sequence)  --
   WHERE status <> 'Pending' AND status <> 'Processing';
 CREATE INDEX orders_pending_by_user ON orders (user_id, sequence) WHERE status = 'Pending';
 CREATE INDEX orders_in_line   ON orders (rank) WHERE rank IS NOT NULL AND ready_at IS NOT NULL;  -- what is next
-CREATE INDEX orders_waiting   ON orders (ready_at) WHERE rank IS NULL AND ready_at IS NOT NULL;  -- what gets in line next
+CREATE INDEX orders_waiting   ON orders (ready_at)                             -- what gets in line next
+  WHERE rank IS NULL AND ready_at IS NOT NULL AND held IS NULL;
+CREATE INDEX orders_held      ON orders (serial_key, sequence)                 -- what waits for others of its key
+  WHERE held = 1 AND ready_at IS NOT NULL;
+CREATE INDEX orders_of_key    ON orders (serial_key, status)                   -- and what it may wait for
+  WHERE serial_key IS NOT NULL AND held IS NULL AND status <> 'Completed' AND status <> 'Cancelled';
 
 -- What is over, for those who remove it by its age. Where a key came with an order, it stays as long as the key does.
 CREATE INDEX orders_over ON orders (updated_at)

@@ -17,17 +17,20 @@ from .domain.act import Act
 from .domain.bulk_action import ActionProgress
 from .domain.claim import Claim
 from .domain.idempotency_key import IdempotencyKey
+from .domain.key_policy import KeyPolicy
 from .domain.lifecycle import Edge, OrderStatus
+from .domain.metadata import metadata_text
 from .domain.metrics import PROCESSING_MICROSECONDS, TIMED_ORDERS
-from .domain.order import Order
+from .domain.order import Order, is_plain, is_same
 from .domain.outcome import Acceptance, Outcome, Recorded
-from .domain.record import ENGINE, Cause, Move, OrderRecord
+from .domain.record import ENGINE, Cause, Move, OrderRecord, keeps_place, microseconds_of, not_before_us
 from .domain.webhook import Tried
 from .failures import Failures
 from .idempotency import remember
 from .outbox import Outbox, clamp_due_times, note_tries
 from .queue import OrderQueue
-from .rows import TRANSITION_COLUMNS, items_text
+from .rows import TRANSITION_COLUMNS, items_text, serial_key
+from .serial import SerialOrders
 from .statements import ManyRows, given_values, run, run_for_each, to_sql, write_transaction
 from .tables import OrderModel, TransitionModel
 from .totals import add_to_totals
@@ -47,24 +50,41 @@ def _given(width: int) -> list[SQL]:
 def _insert() -> Query:
     # In a row: sequence, order_id, user_id, item_ids, total_cents, keyed_at, rank; shared: created_at, updated_at,
     # ready_at.
+    values = Select([given_values(7)], [*_given(7), *_NEW, _SHARED]).where(SQL("given.column1 IS NOT NULL"))
+    return OrderModel.insert_from(values, _NEW_COLUMNS).on_conflict(action="ignore")
+
+
+def _insert_with_more() -> Query:
+    # In a row: likewise, then ready_at, priority, not_before, metadata, serial_key and held; shared: created_at,
+    # updated_at.
+    value = _given(13)
+    values = Select([given_values(13)], [*value[:7], *_NEW, *value[7:]]).where(SQL("given.column1 IS NOT NULL"))
     columns = (
-        OrderModel.sequence,
-        OrderModel.order_id,
-        OrderModel.user_id,
-        OrderModel.item_ids,
-        OrderModel.total_cents,
-        OrderModel.keyed_at,
-        OrderModel.rank,
-        OrderModel.status,
-        OrderModel.attempts,
-        OrderModel.failures,
-        OrderModel.created_at,
-        OrderModel.updated_at,
-        OrderModel.ready_at,
+        *_NEW_COLUMNS,
+        OrderModel.priority,
+        OrderModel.not_before,
+        OrderModel.metadata,
+        OrderModel.serial_key,
+        OrderModel.held,
     )
-    new = (_text(lifecycle.ACCEPT.target), SQL("0"), SQL("0"), _SHARED, _SHARED, _SHARED)
-    values = Select([given_values(7)], [*_given(7), *new]).where(SQL("given.column1 IS NOT NULL"))
     return OrderModel.insert_from(values, columns).on_conflict(action="ignore")
+
+
+_NEW_COLUMNS = (
+    OrderModel.sequence,
+    OrderModel.order_id,
+    OrderModel.user_id,
+    OrderModel.item_ids,
+    OrderModel.total_cents,
+    OrderModel.keyed_at,
+    OrderModel.rank,
+    OrderModel.status,
+    OrderModel.attempts,
+    OrderModel.failures,
+    OrderModel.created_at,
+    OrderModel.updated_at,
+    OrderModel.ready_at,
+)
 
 
 def _update() -> Query:
@@ -126,7 +146,10 @@ def _text(status: OrderStatus | None) -> SQL:
     return SQL(f"'{status}'")
 
 
+_NEW = (_text(lifecycle.ACCEPT.target), SQL("0"), SQL("0"), _SHARED, _SHARED)
 _insert_orders = ManyRows(_insert(), 7)
+"""Of orders that have only what each has, as nearly all: six values less in a row."""
+_insert_orders_with_more = ManyRows(_insert_with_more(), 13)
 _update_orders = ManyRows(_update(), 10)
 _UPDATE_ORDER = to_sql(_update())
 _insert_any_steps = ManyRows(_insert_steps(_given(2)[1], _given(5)[2:], 5), 5)
@@ -142,6 +165,7 @@ _CLAMP_READY = to_sql(
     OrderModel.update({OrderModel.ready_at: 0}).where(
         OrderModel.rank.is_null()
         & (OrderModel.ready_at > 0)
+        & SQL("ready_at IS NOT not_before")
         & ((OrderModel.failures == 0) | (OrderModel.updated_at > 0) | (OrderModel.ready_at > 0))
     )
 )
@@ -158,14 +182,26 @@ class Ledger:
     Args:
         database: open in the calling thread with a connection that may write.
         kept: how many Pending orders are kept in memory at the most, so that a claim need not read them.
+        key_policy: what the next order of a key waits for.
+        serial_users: whether the user is the key of orders that have none.
     """
 
-    def __init__(self, database: Database, kept: int = 0) -> None:
+    def __init__(
+        self,
+        database: Database,
+        kept: int = 0,
+        key_policy: KeyPolicy = KeyPolicy.HOLD,
+        *,
+        serial_users: bool = False,
+    ) -> None:
         self._database = database
         self._kept = kept
         self._next_sequence = queries.last_sequence(database) + 1
         # As the database has it; None after a transaction that failed.
         self._queue: OrderQueue | None = OrderQueue(database, kept)
+        self._serial: SerialOrders | None = SerialOrders(database, key_policy)
+        self._key_policy = key_policy
+        self._serial_users = serial_users
         self.outbox = Outbox(database)
         """The events that are written beside the steps."""
         self._latest_us = latest_us(database)  # the last order's
@@ -224,7 +260,7 @@ class Ledger:
                 except _GuardFailed:
                     return transaction(step_by_step=True)
         except BaseException:
-            self._queue = None
+            self._queue = self._serial = None
             raise
         finally:
             # After an error too: a transaction may be stored although its commit failed.
@@ -280,9 +316,19 @@ class Ledger:
             # First what was asked for: who wants an order cancelled, or hurried, comes before the claim.
             moved, refused = self._update_each(moves) if step_by_step else self._update(moves)
             queue.note_moves(moved)
+            serial = self._serial = self._serial or SerialOrders(self._database, self._key_policy)
+            complete = lifecycle.COMPLETE
+            if stopped := [step for step in moved if step.edge is not complete and self._makes_way(step)]:
+                serial.hold([step.after.sequence for step in stopped])
+            if serial.is_any_held:
+                queue.note_waiting(serial.let_go([step.after.sequence for step in moved], ready_us))
             if claim is not None:
                 queue.let_in(claim.now_us, claim.room)
-            acceptances = self._insert(queue, orders, at_us, ready_us, keys) if orders else []
+            acceptances = self._insert(queue, serial, orders, at_us, ready_us, keys) if orders else []
+            if serial.is_any_held and (held := self._keyed(acceptances)):
+                queue.note_waiting(serial.let_go(held, ready_us))
+                if claim is not None:
+                    queue.let_in(claim.now_us, claim.room)
             accepted = self._note_accepted(acceptances, causes)
             if claim is not None and (claimed := queue.claim(claim, at_us)):
                 self._note_equal_steps(lifecycle.ASSIGN, [step.after.sequence for step in claimed])
@@ -346,6 +392,7 @@ class Ledger:
     def _insert(
         self,
         queue: OrderQueue,
+        serial: SerialOrders,
         orders: Sequence[Order],
         at_us: int,
         ready_us: int,
@@ -353,22 +400,29 @@ class Ledger:
     ) -> list[Acceptance]:
         first, pending = self._next_sequence, lifecycle.ACCEPT.target
         records = [
-            OrderRecord(order, sequence, pending, 0, 0, at_us, at_us, ready_us)
+            OrderRecord(order, sequence, pending, 0, 0, at_us, at_us, _ready_us(order, ready_us))
             for sequence, order in enumerate(orders, first)
         ]
-        user_ids = [order.user_id for order in orders]
-        places = queue.give_places(user_ids)
-        inserted = _insert_orders.run(
-            self._database,
+        if all(map(is_plain, orders)) and not self._serial_users:
+            ready = records
+        else:
+            ready = [record for record in records if record.ready_us == ready_us and self._key_of(record.order) is None]
+        places = queue.give_places(
+            [record.order.user_id for record in ready],
+            None if ready is records else [record.order.priority for record in ready],
+        )
+        columns: list[Sequence[object]] = [
             range(first, first + len(orders)),
             [order.order_id for order in orders],
-            user_ids,
+            [order.user_id for order in orders],
             [items_text(order.item_ids) for order in orders],
             [order.total_cents for order in orders],
             [None if key is None else at_us for key in keys] or [None] * len(orders),
-            places,
-            shared=(at_us, at_us, ready_us),
-        )
+        ]
+        if ready is records:
+            inserted = _insert_orders.run(self._database, *columns, places, shared=(at_us, at_us, ready_us))
+        else:
+            inserted = self._insert_with_more(queue, serial, records, columns, ready, places)
         accepted = Outcome.ACCEPTED
         if inserted == len(records):
             queue.note(records)
@@ -377,8 +431,8 @@ class Ledger:
         queue.note([record for record in records if record.sequence in new])
         queue.take_back_places(
             [
-                (user_id, place)
-                for record, user_id, place in zip(records, user_ids, places, strict=True)
+                (record.order.user_id, record.order.priority, place)
+                for record, place in zip(ready, places, strict=True)
                 if record.sequence not in new
             ]
         )
@@ -387,11 +441,67 @@ class Ledger:
             for record in records
         ]
 
+    def _insert_with_more(
+        self,
+        queue: OrderQueue,
+        serial: SerialOrders,
+        records: Sequence[OrderRecord],
+        columns: Sequence[Sequence[object]],
+        ready: Sequence[OrderRecord],
+        places: Sequence[int],
+    ) -> int:
+        place_of = {record.sequence: place for record, place in zip(ready, places, strict=True)}
+        names = [self._key_of(record.order) for record in records]
+        if any(names):
+            serial.is_any_held = True  # all of them, until it is known who may be let go
+        waiting = [record for record, name in zip(records, names, strict=True) if name is None]
+        queue.note_waiting([record.ready_us or 0 for record in waiting if record.sequence not in place_of])
+        at_us = records[0].created_us
+        return _insert_orders_with_more.run(
+            self._database,
+            *columns,
+            [place_of.get(record.sequence) for record in records],
+            [record.ready_us for record in records],
+            [record.order.priority for record in records],
+            [not_before_us(record.order) for record in records],
+            [metadata_text(record.order.metadata) for record in records],
+            names,
+            [None if name is None else 1 for name in names],
+            shared=(at_us, at_us),
+        )
+
+    def _key_of(self, order: Order) -> str | None:
+        return serial_key(order, by_user=self._serial_users)
+
+    def _keyed(self, acceptances: Sequence[Acceptance]) -> list[int]:
+        return [record.sequence for _, record in acceptances if self._key_of(record.order) is not None]
+
+    def _makes_way(self, step: Move) -> bool:
+        # Whether others of its key may come before the next attempt.
+        if step.edge in lifecycle.BEGINS_ANEW:
+            return True
+        return (
+            self._key_policy is KeyPolicy.CONTINUE and step.edge.target is OrderStatus.PENDING and not keeps_place(step)
+        )
+
+    def let_go_held(self, now_us: int) -> None:
+        """Look at all that is held: under another policy some of it may run.
+
+        Args:
+            now_us: the queue's time, microseconds since 1970-01-01T00:00:00Z.
+
+        Raises:
+            StoreUnavailable: the database did not take the transaction; nothing was stored.
+        """
+        with translated_errors(), write_transaction(self._database):
+            serial = SerialOrders(self._database, self._key_policy)
+            serial.let_go(serial.heads(), now_us)
+
     def _compare(self, order: Order) -> Acceptance:
         stored = queries.find(self._database, order.order_id)
         if stored is None:
             raise IntegrityError(f"the schema refuses order {order.order_id!r}")
-        return Acceptance(Outcome.DUPLICATE if stored.order == order else Outcome.CONFLICT, stored)
+        return Acceptance(Outcome.DUPLICATE if is_same(stored.order, order) else Outcome.CONFLICT, stored)
 
     def _update(self, moves: Sequence[Move]) -> tuple[list[Move], list[Move]]:
         plain: dict[Edge, list[Move]] = {edge: [] for edge in _update_plain}
@@ -434,6 +544,10 @@ class Ledger:
         if moved:
             why = [(step.before.status.value, step.reason, *step.cause[:2]) for step in moved]
             self._note_steps([step.after.sequence for step in moved], *zip(*why, strict=True))
+
+
+def _ready_us(order: Order, ready_us: int) -> int:
+    return ready_us if order.not_before is None else max(ready_us, microseconds_of(order.not_before))
 
 
 def _check_guard(changed: int, steps: Sequence[Move]) -> None:

@@ -34,17 +34,26 @@ _IS_PENDING = SQL("t1.status = 'Pending'")
 _ORDERS_BY_STATUS = SQL("orders AS t1 INDEXED BY orders_by_status")
 _NOT_IN_BACKLOG = SQL("t1.status <> 'Pending' AND t1.status <> 'Processing'")
 _IS_TERMINAL = SQL("t1.status <> 'Pending' AND t1.status <> 'Processing' AND t1.status <> 'Review'")
+# A Failed order may be what others of its key wait for.
+_IS_NOT_WAITED_FOR = SQL("""NOT (t1.status = 'Failed' AND t1.serial_key IS NOT NULL AND EXISTS (
+    SELECT 1 FROM orders AS t2 WHERE t2.serial_key = t1.serial_key AND t2.held = 1 AND t2.ready_at IS NOT NULL))""")
 _OVER = to_sql(
     OrderModel.select(*ORDER_COLUMNS)
     .from_(SQL("orders AS t1 INDEXED BY orders_over"))
-    .where(_IS_TERMINAL & OrderModel.keyed_at.is_null() & (OrderModel.updated_at < 0))
+    .where(_IS_TERMINAL & _IS_NOT_WAITED_FOR & OrderModel.keyed_at.is_null() & (OrderModel.updated_at < 0))
     .order_by(OrderModel.updated_at)
     .limit(1)
 )
 _OVER_WITH_KEY = to_sql(
     OrderModel.select(*ORDER_COLUMNS)
     .from_(SQL("orders AS t1 INDEXED BY orders_over_with_key"))
-    .where(_IS_TERMINAL & OrderModel.keyed_at.is_null(False) & (OrderModel.updated_at < 0) & (OrderModel.keyed_at < 0))
+    .where(
+        _IS_TERMINAL
+        & _IS_NOT_WAITED_FOR
+        & OrderModel.keyed_at.is_null(False)
+        & (OrderModel.updated_at < 0)
+        & (OrderModel.keyed_at < 0)
+    )
     .order_by(OrderModel.updated_at)
     .limit(1)
 )
@@ -59,10 +68,10 @@ _FIRST_IN_LINE = (
 )
 _FIRST_READY = f"""
     SELECT sequence FROM orders
-    WHERE sequence IN {AMONG} AND ready_at IS NOT NULL AND (rank IS NOT NULL OR ready_at <= ?)
-    ORDER BY rank, sequence LIMIT 1
+    WHERE sequence IN {AMONG} AND ready_at IS NOT NULL AND held IS NULL AND (rank IS NOT NULL OR ready_at <= ?)
+    ORDER BY priority DESC, rank, sequence LIMIT 1
 """
-_NEXT_READY = "SELECT min(ready_at) FROM orders WHERE rank IS NULL AND ready_at IS NOT NULL"
+_NEXT_READY = "SELECT min(ready_at) FROM orders WHERE rank IS NULL AND ready_at IS NOT NULL AND held IS NULL"
 
 
 def stored(database: Database, order_ids: Sequence[str]) -> set[str]:
@@ -174,7 +183,7 @@ def numbered(database: Database, sequences: Collection[int]) -> list[OrderRecord
 
 
 def first_in_line(database: Database, but_not: Collection[int] = ()) -> int | None:
-    """The sequence of the Pending order that is processed next; None where none may be yet.
+    """The sequence of the first Pending order of some line; None where none may be processed.
 
     Args:
         database: connected in this thread.

@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 
 from .domain.lifecycle import OrderStatus
+from .domain.metadata import metadata_of
 from .domain.order import Order
-from .domain.record import OrderRecord, Transition
+from .domain.record import OrderRecord, Transition, utc
 from .tables import OrderModel, TransitionModel
 
 ORDER_COLUMNS = (
@@ -16,6 +17,10 @@ ORDER_COLUMNS = (
     OrderModel.user_id,
     OrderModel.item_ids,
     OrderModel.total_cents,
+    OrderModel.priority,
+    OrderModel.not_before,
+    OrderModel.serial_key,
+    OrderModel.metadata,
     OrderModel.sequence,
     OrderModel.status,
     OrderModel.attempts,
@@ -39,6 +44,7 @@ TRANSITION_COLUMNS = (
 
 STATUSES = {status.value: status for status in OrderStatus}
 """By their names."""
+_KEY, _USER = "key:", "user:"
 _encode_items = msgspec.json.Encoder().encode
 _decode_items = msgspec.json.Decoder(tuple[str, ...]).decode
 
@@ -48,10 +54,36 @@ def items_text(item_ids: tuple[str, ...]) -> str:
     return _encode_items(item_ids).decode()
 
 
+def serial_key(order: Order, *, by_user: bool) -> str | None:
+    """What an order is stored with: orders of one such key run one after another; None where it may run beside any.
+
+    Args:
+        order: it.
+        by_user: whether the user is the key of orders that have none.
+    """
+    if order.key is not None:
+        return _KEY + order.key
+    return _USER + order.user_id if by_user else None
+
+
+def key_of(stored: str | None) -> str | None:
+    """The key that the client has given the order; None where it has not."""
+    return stored.removeprefix(_KEY) if stored is not None and stored.startswith(_KEY) else None
+
+
 def order_of(row: Any) -> OrderRecord:
     """The order of a row of `ORDER_COLUMNS`."""
-    order_id, user_id, item_ids, total_cents, sequence, status, *more = row
-    order = Order.stored(order_id, user_id, _decode_items(item_ids), total_cents)
+    order_id, user_id, item_ids, total_cents, priority, not_before, serial_key, metadata, sequence, status, *more = row
+    order = Order.stored(
+        order_id,
+        user_id,
+        _decode_items(item_ids),
+        total_cents,
+        priority,
+        None if not_before is None else utc(not_before),
+        key_of(serial_key),
+        metadata_of(metadata),
+    )
     return OrderRecord(order, sequence, STATUSES[status], *more)
 
 

@@ -26,6 +26,11 @@ class OrderModel(Model):
     last_error = TextField(null=True)
     keyed_at = IntegerField(null=True)
     rank = IntegerField(null=True)
+    priority = IntegerField()
+    not_before = IntegerField(null=True)
+    metadata = TextField(null=True)
+    serial_key = TextField(null=True)
+    held = IntegerField(null=True)
 
     class Meta:
         table_name = "orders"

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-STEP = 1 << 20
+STEP = 1 << 10
 """How far one order puts off its user's next one. Larger than one, so that a rule may weigh users or orders."""
+PLACES = 1 << 49
+"""How many places a line has: at ten thousand orders of one user a second, enough for a year and a half without a
+moment in which nobody waits and the engine starts anew."""
 _MOST_USERS = 10_000
 
 

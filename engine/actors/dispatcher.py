@@ -27,6 +27,8 @@ _LEFT_OUT_US = (500_000, 60_000_000)
 """How long an order is left out that cannot be recorded as Processing, at first and at last; that doubles each time."""
 _MOST_LEFT_OUT = 100
 _PAUSE_US = 500_000
+_LONGEST_SLEEP_US = 86_400_000_000
+"""An order may wait for a time that is further away than a timer can be set: it is looked at again in between."""
 _PENDING, _PROCESSING = OrderStatus.PENDING, OrderStatus.PROCESSING
 
 
@@ -41,6 +43,7 @@ class Dispatcher:
     def __init__(self, context: EngineContext, tell_after: Callable[[float, object], Timer]) -> None:
         self._context = context
         self._tell_after = tell_after
+        self._aging_us = round(context.config.aging_seconds * 1e6)
         self._wanted = 0  # by the pool, since the start
         self._given = 0  # to the pool, since the start
         self._recalls = 0  # as the pool has counted them
@@ -115,7 +118,7 @@ class Dispatcher:
             return None
         passed_over = self._held | left_out
         suspects = frozenset(self._context.suspects)
-        claim = Claim(room, now_us, passed_over | suspects)
+        claim = Claim(room, now_us, passed_over | suspects, aging_us=self._aging_us)
         first = queries.first_ready(database, suspects - passed_over, now_us) if suspects and not self._alone else None
         if first is None and self._alone is None:
             self._others_wait_until_us = 0
@@ -193,7 +196,7 @@ class Dispatcher:
             if self._timer is not None:
                 self._context.clock.cancel(self._timer)
             self._wakes_us = at_us
-            self._timer = self._tell_after(max(0, at_us - now_us) / 1e6, OrdersDue())
+            self._timer = self._tell_after(min(max(0, at_us - now_us), _LONGEST_SLEEP_US) / 1e6, OrdersDue())
 
     def _give(self, records: Sequence[OrderRecord]) -> OrdersClaimed | None:
         if not records:

@@ -27,6 +27,7 @@ from ...store.domain.outcome import Recorded
 from ...store.domain.record import Move, OrderRecord, move
 from ...store.idempotency import is_reused
 from ...store.ledger import Ledger
+from ...store.queue import next_in_line
 from ...store.sqlite.connection import FilesGone, Writer
 from ..reply import answer, fail
 from ..requests import (
@@ -122,7 +123,7 @@ class RecorderActor(BatchActor):
         super().__init__(context)
         self._open_database = open_database
         self._database = database
-        self._ledger = Ledger(database, context.config.window)
+        self._ledger = self._make_ledger()
         self._dispatcher = Dispatcher(context, self.tell_self_after)
         self._maintenance = Maintenance(context, database, self.tell_self, self.tell_self_after, self._log)
         self._steering = Steering(context, database, self.tell, self.tell_self_after, self._log)
@@ -375,6 +376,10 @@ class RecorderActor(BatchActor):
             batch.tries,
         )
 
+    def _make_ledger(self) -> Ledger:
+        config = self._context.config
+        return Ledger(self._database, config.window, config.key_policy, serial_users=config.serial_users)
+
     def _reopen(self) -> None:
         try:
             if not self._database.is_closed():
@@ -383,7 +388,7 @@ class RecorderActor(BatchActor):
             self._database = self._open_database()
         except (DatabaseRefused, FilesGone) as error:
             raise StoreUnavailable(error) from error
-        self._ledger = Ledger(self._database, self._context.config.window)
+        self._ledger = self._make_ledger()
         self._maintenance.use(self._database)
         self._steering.use(self._database)
         self._webhooks.use(self._database)
@@ -449,7 +454,7 @@ class RecorderActor(BatchActor):
                 self._unsettled.append(Batch(handled=[plain], is_part=True))
 
     def _isolate(self, claim: Claim) -> None:
-        sequence = self._first_in_line(claim)
+        sequence = self._database.read(partial(next_in_line, claim=claim))
         if sequence is None:
             self._dispatcher.pause()
         elif claim.room == 1:

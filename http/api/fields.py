@@ -6,14 +6,26 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
 from ...store.domain.lifecycle import SETTLE, OrderStatus
-from ...store.domain.order import IDENTIFIER, MAX_ITEMS, MAX_TOTAL_AMOUNT, MONEY_RULE, USER
+from ...store.domain.metadata import METADATA_RULE
+from ...store.domain.order import (
+    HIGHEST_PRIORITY,
+    IDENTIFIER,
+    LOWEST_PRIORITY,
+    MAX_ITEMS,
+    MAX_TOTAL_AMOUNT,
+    MONEY_RULE,
+    PRIORITY,
+    PRIORITY_RULE,
+    USER,
+)
 from ...store.domain.reason import REASON
+from ...store.domain.record import RFC3339
 from ..framework.parameters import whole
 
 MONEY_TEXT = re.compile(rf"[0-9]{{1,{len(str(int(MAX_TOTAL_AMOUNT)))}}}(\.[0-9]{{1,2}})?")
@@ -24,6 +36,7 @@ EVENT_ID = re.compile(r"(0|[1-9][0-9]{0,17})")
 """The id of an event, or 0. Whatever matches fits into the database's integers."""
 
 Identifier = Annotated[str, Meta(extra_json_schema={"pattern": whole(IDENTIFIER)})]
+Key = Annotated[str, Meta(extra_json_schema={"pattern": whole(USER)})]
 UserIdentifier = Annotated[str, Meta(extra_json_schema={"pattern": whole(USER)})]
 ItemIds = Annotated[tuple[Identifier, ...], Meta(extra_json_schema={"minItems": 1, "maxItems": MAX_ITEMS})]
 AmountRequest = Annotated[
@@ -38,6 +51,37 @@ AmountRequest = Annotated[
         }
     ),
 ]
+Priority = Annotated[
+    int,
+    Meta(
+        extra_json_schema={
+            "description": f"How early its turn comes, {PRIORITY_RULE}.",
+            "minimum": LOWEST_PRIORITY,
+            "maximum": HIGHEST_PRIORITY,
+            "default": PRIORITY,
+        }
+    ),
+]
+NotBefore = Annotated[
+    str,
+    Meta(
+        extra_json_schema={
+            "description": "The order is not begun earlier than this: RFC 3339 with the offset from UTC.",
+            "format": "date-time",
+            "pattern": whole(RFC3339),
+        }
+    ),
+]
+MetadataRequest = Annotated[
+    msgspec.Raw,
+    Meta(
+        extra_json_schema={
+            "description": f"Whatever else is to be kept with the order, {METADATA_RULE}.",
+            "type": "object",
+        }
+    ),
+]
+Metadata = Annotated[dict[str, Any], Meta(description="What the client wants to have with the order.")]
 ACTION_ID = re.compile(r"[1-9][0-9]{0,17}")
 """The number of an action on many orders."""
 ActionNumber = Annotated[str, Meta(extra_json_schema={"pattern": whole(ACTION_ID)})]

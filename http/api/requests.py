@@ -15,6 +15,7 @@ from ...store.domain.errors import FieldFault, pointer_to
 from ...store.domain.lifecycle import SETTLE, SETTLED_RULE
 from ...store.domain.order import FIELDS, MAX_ITEMS, find_faults
 from ...store.domain.reason import reason_faults
+from ...store.domain.record import parse_rfc3339, utc
 from ..wire.errors import ContentTooLarge, NotJson
 from ..wire.nesting import NestedTooDeeply, check_depth
 from .fields import (
@@ -22,6 +23,10 @@ from .fields import (
     AmountRequest,
     Identifier,
     ItemIds,
+    Key,
+    MetadataRequest,
+    NotBefore,
+    Priority,
     Reason,
     SettledStatus,
     UserIdentifier,
@@ -57,6 +62,11 @@ class OrderRequest(msgspec.Struct, forbid_unknown_fields=True):
     item_ids: ItemIds
     """What is ordered; repeats and sequence are kept."""
     total_amount: AmountRequest
+    priority: Priority | UnsetType = UNSET
+    not_before: NotBefore | UnsetType = UNSET
+    key: Key | UnsetType = UNSET
+    """Orders of one key run one after another, in the sequence of their arrival."""
+    metadata: MetadataRequest | UnsetType = UNSET
 
 
 def _decimal(text: str) -> Decimal:
@@ -75,6 +85,13 @@ class _Named(msgspec.Struct):
     order_id: object = None
 
 
+class _WithMetadata(msgspec.Struct):
+    """Whatever has metadata."""
+
+    metadata: msgspec.Raw
+
+
+_decode_metadata = msgspec.json.Decoder(_WithMetadata).decode
 _decode_name = msgspec.json.Decoder(_Named).decode
 _decode_anything = msgspec.json.Decoder(float_hook=_decimal).decode
 
@@ -119,10 +136,12 @@ def decode_order(body: bytes | msgspec.Raw, *, is_explained: bool = True) -> Ord
                 user_id=request.user_id,
                 item_ids=request.item_ids,
                 total_amount=amount,
+                **_optional(request),
             )
-            # No string of an order has a quotation mark in it. So a mark too many is one of a key that is there twice.
+            # No other string of an order has a quotation mark in it. So a mark too many is one of a key that is there
+            # twice.
             strings = 6 + len(order.item_ids) + isinstance(value, str)
-            if text.count(b'"') == 2 * strings:
+            if text.count(b'"') == 2 * strings + _optional_marks(request):
                 return order
     except (msgspec.ValidationError, InvalidOrder):
         pass  # either stops at the first fault: look at all of it
@@ -207,6 +226,51 @@ def decode_cursor(cursor: str) -> int:
     return int(cursor, 16)
 
 
+def _optional(request: OrderRequest) -> dict[str, Any]:
+    # The fields that it has of those that most orders do not have.
+    given: dict[str, Any] = {}
+    if request.priority is not UNSET:
+        given["priority"] = request.priority
+    if request.not_before is not UNSET:
+        given["not_before"] = _time(request.not_before)
+    if request.key is not UNSET:
+        given["key"] = request.key
+    if request.metadata is not UNSET:
+        given["metadata"] = _metadata(bytes(request.metadata))
+    return given
+
+
+def _optional_marks(request: OrderRequest) -> int:
+    # The quotation marks of these fields.
+    count = 2 * (request.priority is not UNSET) + 4 * ((request.not_before is not UNSET) + (request.key is not UNSET))
+    return count if request.metadata is UNSET else count + 2 + bytes(request.metadata).count(b'"')
+
+
+def _time(text: object) -> object:
+    # As an order has it; what is none is returned as it is, for the faults to be told.
+    microseconds = parse_rfc3339(text) if isinstance(text, str) else None
+    try:
+        return text if microseconds is None else utc(microseconds)
+    except OverflowError:
+        return text
+
+
+def _metadata(text: bytes) -> object:
+    # Likewise.
+    try:
+        found = json.loads(text, object_pairs_hook=_only_once)
+    except ValueError:
+        return text
+    return text if found is None else found
+
+
+def _only_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name is given more than once")
+    return found
+
+
 def _amount(value: object) -> Decimal | None:
     if isinstance(value, str):
         return Decimal(value) if MONEY_TEXT.fullmatch(value) else None
@@ -221,6 +285,10 @@ def _explain(body: bytes) -> tuple[FieldFault, ...]:
     fields, faults = decode_object(body)
     if "total_amount" in fields:
         fields["total_amount"] = _amount(fields["total_amount"])
+    if "not_before" in fields:
+        fields["not_before"] = _time(fields["not_before"])
+    if "metadata" in fields:
+        fields["metadata"] = _metadata(bytes(_decode_metadata(body).metadata))
     faults += find_faults(fields)
     if len(faults) > _MAX_FAULTS:
         faults[_MAX_FAULTS:] = [FieldFault("", f"has {len(faults) - _MAX_FAULTS} more faults")]

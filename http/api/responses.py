@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Annotated, TypeVar
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from ...engine import (
     ActionState,
@@ -21,6 +22,7 @@ from ...engine import (
     Transition,
 )
 from ...store.domain.order import format_cents
+from ...store.domain.order_fields import given_fields
 from ...store.domain.record import rfc3339
 from .fields import (
     ActionNumber,
@@ -29,6 +31,9 @@ from .fields import (
     Cursor,
     Identifier,
     ItemIds,
+    Key,
+    Metadata,
+    Priority,
     Timestamp,
     UserIdentifier,
 )
@@ -61,6 +66,14 @@ class OrderPayload(msgspec.Struct):
     """RFC 3339, UTC, with microseconds."""
     updated_at: Timestamp
     """When the last of its transitions happened, likewise."""
+    priority: Priority | UnsetType = UNSET
+    """Left out where it is the default."""
+    not_before: Timestamp | UnsetType = UNSET
+    """The order is not begun earlier; left out where nothing was said."""
+    key: Key | UnsetType = UNSET
+    """Orders of one key run one after another; left out where there is none."""
+    metadata: Metadata | UnsetType = UNSET
+    """Left out where there is none."""
 
 
 class StatusPayload(msgspec.Struct):
@@ -273,6 +286,7 @@ def order_payload(record: OrderRecord) -> OrderPayload:
         None if record.ready_us is None else rfc3339(record.ready_us),
         rfc3339(record.created_us),
         rfc3339(record.updated_us),
+        **given_fields(order),  # type: ignore[arg-type]  # by their names
     )
 
 

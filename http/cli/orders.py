@@ -71,6 +71,20 @@ def submit_command(
         typer.Option("--item", metavar="<item id>", help="What is ordered; give it again for a further item."),
     ] = None,
     total: Annotated[str | None, typer.Option("--total", metavar="<19.99>", help="The amount.")] = None,
+    priority: Annotated[
+        int | None,
+        typer.Option("--priority", metavar="<0 to 9>", help="How early its turn comes; 9 is first."),
+    ] = None,
+    not_before: Annotated[
+        str | None,
+        typer.Option("--not-before", metavar="<time>", help="It is not begun earlier: 2026-12-24T18:00:00+01:00."),
+    ] = None,
+    serial_key: Annotated[
+        str | None, typer.Option("--serial-key", metavar="<key>", help="Orders of one key run one after another.")
+    ] = None,
+    metadata: Annotated[
+        str | None, typer.Option("--metadata", metavar="<JSON object>", help="Whatever else is to be kept with it.")
+    ] = None,
     file: Annotated[
         Path | None,
         typer.Option(
@@ -87,13 +101,15 @@ def submit_command(
     server = Server(url, key, ca)
     given = {"ORDER_ID": order_id, "--user": user, "--item": item, "--total": total}
     if file is not None:
-        if any(given.values()):
-            raise InvalidConfiguration("Give either --file, or ORDER_ID with --user, --item and --total.")
+        if any(given.values()) or any(option is not None for option in (priority, not_before, serial_key, metadata)):
+            raise InvalidConfiguration("Give either --file, or ORDER_ID with the options of one order.")
         _submit_all(server, _orders_in(file), as_json)
         return
     if missing := [name for name, value in given.items() if not value]:
         raise InvalidConfiguration(f"An order needs {', '.join(missing)}. Or name a file of orders with --file.")
-    body = msgspec.json.encode({"order_id": order_id, "user_id": user, "item_ids": item, "total_amount": total})
+    fields: dict[str, object] = {"order_id": order_id, "user_id": user, "item_ids": item, "total_amount": total}
+    more = {"priority": priority, "not_before": not_before, "key": serial_key, "metadata": _json_or_text(metadata)}
+    body = msgspec.json.encode(fields | {name: value for name, value in more.items() if value is not None})
     try:
         decode_order(body)
     except InvalidOrder as error:
@@ -286,8 +302,23 @@ def _show(order: Order, as_json: bool) -> None:
 
 
 def _option_of(fault: FieldFault) -> str:
-    options = {"order_id": "ORDER_ID", "user_id": "--user", "item_ids": "--item", "total_amount": "--total"}
-    return options[fault.pointer.split("/")[1]]
+    options = {
+        "order_id": "ORDER_ID",
+        "user_id": "--user",
+        "item_ids": "--item",
+        "total_amount": "--total",
+        "key": "--serial-key",
+    }
+    name = fault.pointer.split("/")[1]
+    return options.get(name, f"--{name.replace('_', '-')}")
+
+
+def _json_or_text(text: str | None) -> object:
+    # What is no JSON is refused with the other faults of the order.
+    try:
+        return None if text is None else msgspec.Raw(msgspec.json.format(text.encode(), indent=-1))
+    except msgspec.DecodeError:
+        return text
 
 
 def _orders_in(file: Path) -> list[bytes]:

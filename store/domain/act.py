@@ -53,7 +53,7 @@ def edge_of(action: Action, record: OrderRecord, now_us: int, settled: OrderStat
             return lifecycle.SETTLE[settled]
         case _ if record.status is OrderStatus.REVIEW:
             return lifecycle.RETRY_REVIEWED
-        case _ if record.ready_us is not None and record.ready_us > now_us:
+        case _ if record.failures and record.ready_us is not None and record.ready_us > now_us:
             return lifecycle.HURRY
         case _:
             return lifecycle.RETRY_FAILED

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import NamedTuple
 
+AGING_SECONDS = 3600.0
+"""After how long a waiting order counts as one priority higher, where nothing else is set."""
+
 
 class Claim(NamedTuple):
     """A wish for Pending orders, which become Processing with one attempt more."""
@@ -17,3 +20,5 @@ class Claim(NamedTuple):
     """The sequences of orders that are passed over."""
     only: int | None = None
     """The sequence of the one order that is taken; None takes those that are next."""
+    aging_us: int = round(AGING_SECONDS * 1e6)
+    """After how long a waiting order counts as one priority higher, in microseconds."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from copy import copy
+from datetime import UTC, datetime
 from decimal import Context, Decimal
 from typing import Any
 
@@ -12,6 +13,7 @@ import msgspec
 from msgspec.structs import force_setattr
 
 from .errors import FieldFault, InvalidOrder, pointer_to
+from .metadata import METADATA_RULE, is_metadata, metadata_text, own_metadata
 
 # Clients and proxies resolve . and .. in a path: an order of that name could be sent and never be asked for.
 IDENTIFIER = re.compile(r"(?!\.+$)[A-Za-z0-9._:-]{1,64}")
@@ -22,6 +24,10 @@ USER_RULE = "1 to 128 visible characters of ASCII, without blanks, double quotes
 MAX_ITEMS = 100
 MAX_TOTAL_AMOUNT = Decimal("9999999999.99")
 MONEY_RULE = f"a decimal amount from 0 to {MAX_TOTAL_AMOUNT} with at most two fraction digits"
+LOWEST_PRIORITY, PRIORITY, HIGHEST_PRIORITY = 0, 4, 9
+"""As AMQP and JMS count them; in the middle what an order has that says nothing."""
+PRIORITY_RULE = f"a whole number from {LOWEST_PRIORITY} to {HIGHEST_PRIORITY}; {HIGHEST_PRIORITY} is first"
+TIME_RULE = "a time with its offset from UTC, from 1970 to 9998"
 
 _CENT = Decimal("0.01")
 # The caller's own may round to six digits, or raise where anything is inexact.
@@ -29,6 +35,7 @@ _EXACT = Context(prec=len(MAX_TOTAL_AMOUNT.as_tuple().digits), traps=[])
 _ONLY_STRINGS = {str}
 _is_identifier = IDENTIFIER.fullmatch
 _is_user = USER.fullmatch
+_FIRST_TIME, _LAST_TIME = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
@@ -55,6 +62,16 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """What is ordered: 1 to 100 items, each written like `order_id`; repeats and sequence are kept."""
     total_amount: Decimal
     """The amount to pay in whole cents, 0 to 9,999,999,999.99."""
+    priority: int = PRIORITY
+    """How early its turn comes, 0 to 9; 9 is first."""
+    not_before: datetime | None = None
+    """It is not begun earlier than this, a time with its offset from UTC; None where it may be begun at once."""
+    key: str | None = None
+    """Orders of one key run one after another, in the sequence of their arrival: 1 to 128 visible characters of ASCII,
+    without blanks, double quotes and backslashes. None where it may run beside any other."""
+    metadata: dict[str, Any] | None = None
+    """Whatever else the client wants to have with the order: as JSON, an object of at most 4 KiB. The order keeps a
+    copy of it, which is not to be changed. None where there is nothing."""
 
     def __post_init__(self) -> None:
         try:
@@ -68,21 +85,43 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
                 and all(map(_is_identifier, self.item_ids))
                 and type(self.total_amount) is Decimal
                 and _is_money(self.total_amount)
+                and self.priority is PRIORITY
+                and self.not_before is None
+                and self.key is None
+                and self.metadata is None
             )
         except TypeError:
             sound = False
         if not sound:
-            faults = find_faults({name: getattr(self, name) for name in FIELDS})
+            given = {name: getattr(self, name) for name in FIELDS}
+            faults = find_faults({name: value for name, value in given.items() if value is not None or name in _NEEDED})
             if faults:
                 raise InvalidOrder(faults)
-            # Sound but of a convenient type: a list of items, a whole number of money, the member of an enumeration.
+            # Sound, but with more than most orders have, or of a convenient type: a list of items, a whole number of
+            # money, the member of an enumeration.
             force_setattr(self, "order_id", str.__str__(self.order_id))
             force_setattr(self, "user_id", str.__str__(self.user_id))
             force_setattr(self, "item_ids", tuple(map(str.__str__, self.item_ids)))
             force_setattr(self, "total_amount", Decimal(self.total_amount))
+            force_setattr(self, "priority", int(self.priority))
+            if self.not_before is not None:
+                force_setattr(self, "not_before", self.not_before.astimezone(UTC))
+            if self.key is not None:
+                force_setattr(self, "key", str.__str__(self.key))
+            if self.metadata is not None:
+                force_setattr(self, "metadata", own_metadata(self.metadata))
 
     @staticmethod
-    def stored(order_id: str, user_id: str, item_ids: tuple[str, ...], total_cents: int) -> Order:
+    def stored(
+        order_id: str,
+        user_id: str,
+        item_ids: tuple[str, ...],
+        total_cents: int,
+        priority: int = PRIORITY,
+        not_before: datetime | None = None,
+        key: str | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> Order:
         """An order as the database holds it.
 
         It was checked when it was made for the first time; to check it again would be most of the work of reading it.
@@ -92,6 +131,14 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         force_setattr(order, "user_id", user_id)
         force_setattr(order, "item_ids", item_ids)
         force_setattr(order, "total_amount", amount_from_cents(total_cents))
+        if priority != PRIORITY:
+            force_setattr(order, "priority", priority)
+        if not_before is not None:
+            force_setattr(order, "not_before", not_before)
+        if key is not None:
+            force_setattr(order, "key", key)
+        if metadata is not None:
+            force_setattr(order, "metadata", metadata)
         return order
 
     @property
@@ -106,6 +153,19 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 FIELDS: tuple[str, ...] = Order.__struct_fields__
+_OPTIONAL = Order.__struct_defaults__
+_NEEDED = FIELDS[: len(FIELDS) - len(_OPTIONAL)]
+
+
+def is_plain(order: Order) -> bool:
+    """Whether an order has only what each has, as nearly all."""
+    return order.priority is PRIORITY and order.not_before is None and order.key is None and order.metadata is None
+
+
+def is_same(order: Order, other: Order) -> bool:
+    """Whether a client that sends one after the other sends the same order again."""
+    # `==` alone takes the metadata 1 for True and for 1.0.
+    return order == other and metadata_text(order.metadata) == metadata_text(other.metadata)
 
 
 def find_faults(fields: Mapping[str, Any]) -> tuple[FieldFault, ...]:
@@ -115,7 +175,7 @@ def find_faults(fields: Mapping[str, Any]) -> tuple[FieldFault, ...]:
         fields: what a client sent, by field name; values of any type.
     """
     faults = [FieldFault(pointer_to(name), "unknown field") for name in fields if name not in FIELDS]
-    for name in FIELDS:
+    for name in _NEEDED:
         if name not in fields:
             faults.append(FieldFault(pointer_to(name), "missing"))
     if "order_id" in fields and not _is_sound_identifier(fields["order_id"]):
@@ -126,6 +186,14 @@ def find_faults(fields: Mapping[str, Any]) -> tuple[FieldFault, ...]:
         faults.extend(_item_faults(fields["item_ids"]))
     if "total_amount" in fields and not _is_sound_amount(fields["total_amount"]):
         faults.append(FieldFault("/total_amount", f"must be {MONEY_RULE}"))
+    if "priority" in fields and not _is_sound_priority(fields["priority"]):
+        faults.append(FieldFault("/priority", f"must be {PRIORITY_RULE}"))
+    if "not_before" in fields and not _is_sound_time(fields["not_before"]):
+        faults.append(FieldFault("/not_before", f"must be {TIME_RULE}"))
+    if "key" in fields and not _is_sound_user(fields["key"]):
+        faults.append(FieldFault("/key", f"must be a string of {USER_RULE}"))
+    if "metadata" in fields and not is_metadata(fields["metadata"]):
+        faults.append(FieldFault("/metadata", f"must be {METADATA_RULE}"))
     return tuple(faults)
 
 
@@ -158,6 +226,17 @@ def _is_sound_amount(value: object) -> bool:
     if isinstance(value, bool) or not isinstance(value, Decimal | int):
         return False
     return _is_money(Decimal(value))
+
+
+def _is_sound_priority(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and LOWEST_PRIORITY <= value <= HIGHEST_PRIORITY
+
+
+def _is_sound_time(value: object) -> bool:
+    try:
+        return isinstance(value, datetime) and value.utcoffset() is not None and _FIRST_TIME <= value < _LAST_TIME
+    except OverflowError:
+        return False
 
 
 def _item_faults(items: object) -> list[FieldFault]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .order import format_cents
-from .record import OrderRecord, rfc3339
+from .order import PRIORITY, Order, format_cents
+from .record import OrderRecord, microseconds_of, rfc3339
 
 
 def order_fields(record: OrderRecord) -> dict[str, object]:
@@ -21,4 +21,19 @@ def order_fields(record: OrderRecord) -> dict[str, object]:
         "ready_at": None if record.ready_us is None else rfc3339(record.ready_us),
         "created_at": rfc3339(record.created_us),
         "updated_at": rfc3339(record.updated_us),
+        **given_fields(order),
     }
+
+
+def given_fields(order: Order) -> dict[str, object]:
+    """The fields that most orders do not have, as JSON has them: those that say more than their defaults."""
+    given: dict[str, object] = {}
+    if order.priority != PRIORITY:
+        given["priority"] = order.priority
+    if order.not_before is not None:
+        given["not_before"] = rfc3339(microseconds_of(order.not_before))
+    if order.key is not None:
+        given["key"] = order.key
+    if order.metadata is not None:
+        given["metadata"] = order.metadata
+    return given

@@ -16,6 +16,7 @@ from .order import Order
 
 _PENDING = OrderStatus.PENDING  # to look it up in the enumeration takes as long as to make a record
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 class Attempt(NamedTuple):
@@ -234,6 +235,16 @@ def parse_rfc3339(text: str) -> int | None:
     offset = 0 if found[8] is None else (int(found[9]) * 60 + int(found[10])) * (1 if found[8] == "+" else -1)
     seconds = days * 86_400 + hour * 3_600 + (minute - offset) * 60 + second
     return seconds * 1_000_000 + int((found[7] or "").ljust(6, "0"))
+
+
+def microseconds_of(time: datetime) -> int:
+    """A time with its offset from UTC in microseconds since 1970-01-01T00:00:00Z."""
+    return (time - _EPOCH) // _MICROSECOND
+
+
+def not_before_us(order: Order) -> int | None:
+    """When an order may be begun at the earliest, in microseconds since 1970-01-01T00:00:00Z."""
+    return None if order.not_before is None else microseconds_of(order.not_before)
 
 
 def utc(microseconds: int) -> datetime:

@@ -21,7 +21,7 @@ from ordermill.store.domain.claim import Claim
 from ordermill.store.domain.durability import Durability
 from ordermill.store.domain.lifecycle import OrderStatus
 from ordermill.store.domain.outcome import Recorded
-from ordermill.store.domain.record import OrderRecord, move
+from ordermill.store.domain.record import OrderRecord, move, utc
 from ordermill.store.ledger import Ledger
 from ordermill.store.sqlite.database import open_writer
 from ordermill.store.statements import run
@@ -190,13 +190,15 @@ def test_what_a_failed_transaction_gave_is_given_again(writer: SqliteDatabase, l
 @pytest.mark.parametrize(
     ("statement", "parameters", "index"),
     [
-        (queues._CLAIM_NEXT, (0, 10), "orders_in_line (rank>?)"),
-        (queues._CLAIM_NEXT_BUT, (0, "[1]", 10), "orders_in_line (rank>?)"),
+        (queues._CLAIM_NEXT, (0, 0, 9, 10), "orders_in_line (rank>? AND rank<?)"),
+        (queues._CLAIM_NEXT_BUT, (0, 0, 9, "[1]", 10), "orders_in_line (rank>? AND rank<?)"),
+        (queues._FRONT, (0, 0, 9, "[1]", 10), "orders_in_line (rank>? AND rank<?)"),
+        (queues._CLAIM_THESE, (0, "[1]"), "PRIMARY KEY (rowid=?)"),
         (queues._CLAIM_ONE, (0, 1, 0), "PRIMARY KEY (rowid=?)"),
         (queues._DUE, (0, 10), "orders_waiting (ready_at<?)"),
-        (queues._LAST_OF_USER, ("u-1",), "orders_pending_by_user (user_id=?)"),
+        (queues._LAST_OF_USER, ("u-1", 0, 9), "orders_pending_by_user (user_id=?)"),
     ],
-    ids=["next", "next but some", "one", "due", "last of a user"],
+    ids=["next", "next but some", "front of a line", "these", "one", "due", "last of a user"],
 )
 def test_nothing_is_sorted_and_no_table_read_whole(
     writer: SqliteDatabase, statement: str, parameters: tuple[object, ...], index: str
@@ -205,6 +207,126 @@ def test_nothing_is_sorted_and_no_table_read_whole(
 
     assert any(index in line for line in plan), plan
     assert not [line for line in plan if "TEMP B-TREE" in line or line.startswith("SCAN orders")]
+
+
+def accept_at(ledger: Ledger, at_us: int, order_id: str, **fields: Any) -> None:
+    ledger.record([make_order(order_id, **fields)], [], at_us)
+
+
+def test_what_has_a_higher_priority_is_taken_first_and_equals_in_the_sequence_of_their_arrival(
+    writer: SqliteDatabase, ledger: Ledger
+) -> None:
+    for at_us, (order_id, priority) in enumerate([("a", 4), ("b", 0), ("c", 9), ("d", 4), ("e", 9)]):
+        accept_at(ledger, at_us, order_id, priority=priority)
+
+    assert ids(claim(ledger, 2)) == ["c", "e"]
+    assert ids(claim(ledger, 9)) == ["a", "d", "b"]
+    assert claim(ledger, 9) == []
+    assert_sound(writer)
+
+
+def test_waiting_counts_like_priority_so_that_nothing_starves(writer: SqliteDatabase, ledger: Ledger) -> None:
+    accept_at(ledger, 0, "old", priority=0)
+    for at_us in (80, 89, 90, 91):
+        accept_at(ledger, at_us, f"at {at_us}".replace(" ", "-"), priority=9)
+
+    assert ids(claim(ledger, 9, aging_us=10)) == ["at-80", "at-89", "old", "at-90", "at-91"]
+    assert_sound(writer)
+
+
+def test_a_line_is_only_as_old_as_its_first_order(writer: SqliteDatabase, ledger: Ledger) -> None:
+    for order_id in ("a", "b"):
+        accept_at(ledger, 0, order_id, user_id="many", priority=0)
+    accept_at(ledger, 60, "c", user_id="one", priority=0)
+    accept_at(ledger, 100, "high", priority=9)
+
+    # By its turn, "c" is before "b", and has not waited long enough.
+    assert ids(claim(ledger, 9, aging_us=10)) == ["a", "high", "c", "b"]
+    assert_sound(writer)
+
+
+def test_users_take_turns_within_a_priority(writer: SqliteDatabase, ledger: Ledger) -> None:
+    for user_id, order_id in zip("aaab", ["a1", "a2", "a3", "b1"], strict=True):
+        for priority in (4, 9):
+            accept_at(ledger, 10, f"{order_id}-{priority}", user_id=user_id, priority=priority)
+
+    assert ids(claim(ledger, 4)) == ["a1-9", "b1-9", "a2-9", "a3-9"]
+    assert ids(claim(ledger, 4)) == ["a1-4", "b1-4", "a2-4", "a3-4"]
+    assert_sound(writer)
+
+
+def test_orders_of_other_priorities_are_found_again_after_a_start(writer: SqliteDatabase, ledger: Ledger) -> None:
+    for priority in (2, 7):
+        accept_at(ledger, 10, f"p-{priority}", priority=priority)
+
+    started = Ledger(writer)
+
+    assert queues.next_in_line(writer, Claim(1, 10)) == 2
+    assert queues.next_in_line(writer, Claim(1, 10, but_not={2})) == 1
+    assert ids(claim(started, 1)) == ["p-7"]
+    assert ids(claim(started, 9)) == ["p-2"]
+    assert queues.next_in_line(writer, Claim(1, 10)) is None
+    assert_sound(writer)
+
+
+def test_orders_are_passed_over_in_every_line(writer: SqliteDatabase, ledger: Ledger) -> None:
+    for priority in (9, 4, 4, 9):
+        accept_at(ledger, 10, f"o-{queries.last_sequence(writer) + 1}", priority=priority)
+
+    assert ids(claim(ledger, 9, but_not={1, 2})) == ["o-4", "o-3"]
+    assert ids(claim(ledger, 9)) == ["o-1", "o-2"]
+    assert_sound(writer)
+
+
+def test_an_order_that_comes_back_unharmed_has_its_place_in_its_line(writer: SqliteDatabase, ledger: Ledger) -> None:
+    for number in range(2):
+        accept_at(ledger, 10, f"high-{number}", priority=9)
+    (first, _) = claim(ledger, 9)
+    assert claim(ledger, 9) == []
+    record(ledger, moves=[move(first, lifecycle.RETURN, 20, "not begun")])
+    accept_at(ledger, 10, "low")
+    accept_at(ledger, 10, "high-2", priority=9)
+
+    assert ids(claim(ledger, 9)) == ["high-0", "high-2", "low"]
+    assert_sound(writer)
+
+
+def test_an_order_is_not_taken_before_its_time(writer: SqliteDatabase, ledger: Ledger) -> None:
+    accept_at(ledger, 10, "at-once")
+    accept_at(ledger, 10, "late", not_before=utc(50), priority=9)
+    accept_at(ledger, 10, "later", not_before=utc(60))
+    accept_at(ledger, 10, "past", not_before=utc(5))
+
+    assert ledger.next_ready_us == 50
+    assert ids(claim(ledger, 9, 49)) == ["at-once", "past"]
+    assert ids(claim(ledger, 9, 50)) == ["late"]
+    assert Ledger(writer).next_ready_us == ledger.next_ready_us == 60
+    assert ids(claim(ledger, 9, 60)) == ["later"]
+    assert_sound(writer)
+
+
+def test_a_time_that_was_long_ago_is_no_time_of_waiting(ledger: Ledger) -> None:
+    accept_at(ledger, 1000, "first")
+    accept_at(ledger, 1001, "cunning", priority=3, not_before=utc(0))
+
+    assert ids(claim(ledger, 9, 2000, aging_us=10)) == ["first", "cunning"]
+
+
+def test_an_order_that_was_there_takes_no_place_in_any_line(writer: SqliteDatabase, ledger: Ledger) -> None:
+    accept_at(ledger, 10, "a", priority=9)
+    ledger.record(
+        [make_order("a", priority=9), make_order("b", priority=9), make_order("b", not_before=utc(99))], [], 11
+    )
+
+    assert ids(claim(ledger, 9, 1000)) == ["a", "b"]
+    assert_sound(writer)
+
+
+def test_whose_waiting_a_client_wants_waits_on_when_the_clock_was_ahead(writer: SqliteDatabase, ledger: Ledger) -> None:
+    accept_at(ledger, 10, "wanted", not_before=utc(9_000))
+
+    assert ledger.clamp_ready_times(20, 30) == 0
+    assert queries.next_ready_us(writer) == 9_000
 
 
 class Model:
@@ -230,9 +352,11 @@ class Model:
             assert waiting <= self.failed
 
 
+LINES = ["a4", "b4", "b9", "c0", "c4"]
+"""Users, each with a priority."""
 STEPS = st.lists(
     st.one_of(
-        st.tuples(st.just("accept"), st.lists(st.sampled_from("abc"), min_size=1, max_size=5)),
+        st.tuples(st.just("accept"), st.lists(st.sampled_from(LINES), min_size=1, max_size=5)),
         st.tuples(st.just("claim"), st.integers(1, 4)),
         st.tuples(st.just("return"), st.integers(0, 9)),
         st.tuples(st.just("fail"), st.integers(0, 9)),
@@ -248,7 +372,9 @@ STEPS = st.lists(
 @pytest.mark.slow
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(STEPS)
-def test_no_order_is_claimed_twice_and_none_is_overtaken_by_a_later_one_of_its_user(events: list[Any]) -> None:
+def test_no_order_is_claimed_twice_and_none_is_overtaken_by_a_later_one_of_its_line(
+    events: list[Any],
+) -> None:
     with tempfile.TemporaryDirectory() as folder:
         writer = open_writer(Path(folder) / "orders.db", Durability.NORMAL)
         try:
@@ -260,14 +386,17 @@ def test_no_order_is_claimed_twice_and_none_is_overtaken_by_a_later_one_of_its_u
 
 def play(writer: SqliteDatabase, events: list[Any]) -> None:
     ledger, model, now, sent = Ledger(writer, 3), Model(), 10, 0
-    users: dict[str, str] = {}
+    lines: dict[str, str] = {}
     for what, detail in [*events, ("wait", 1000), ("claim", 1000)]:
         picked = sorted(model.in_hand)[detail % len(model.in_hand)] if model.in_hand and what != "accept" else None
         match what:
             case "accept":
-                orders = [make_order(f"o-{sent + place:03}", user_id=user) for place, user in enumerate(detail)]
+                orders = [
+                    make_order(f"o-{sent + place:03}", user_id=line[0], priority=int(line[1]))
+                    for place, line in enumerate(detail)
+                ]
                 sent += len(orders)
-                users.update((order.order_id, order.user_id) for order in orders)
+                lines.update((order.order_id, f"{order.user_id}{order.priority}") for order in orders)
                 model.status.update((order.order_id, "Pending") for order in orders)
                 ledger.record(orders, [], now)
             case "claim":
@@ -295,6 +424,6 @@ def play(writer: SqliteDatabase, events: list[Any]) -> None:
             case "wait":
                 now += detail
     assert "Pending" not in model.status.values(), "nobody waits for ever"
-    for user in "abc":
-        own = [order_id for order_id in model.begun if users[order_id] == user]
+    for line in LINES:
+        own = [order_id for order_id in model.begun if lines[order_id] == line]
         assert own == sorted(own)

@@ -1,16 +1,42 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 from ordermill.engine.testing import make_order
 from ordermill.store.domain.lifecycle import OrderStatus
 from ordermill.store.domain.record import OrderRecord, Transition
 from ordermill.store.rows import ORDER_COLUMNS, TRANSITION_COLUMNS, items_text, order_of, transition_of
 
+MORE: dict[str, Any] = {
+    "priority": 9,
+    "not_before": datetime(1970, 1, 1, microsecond=6, tzinfo=UTC),
+    "key": "k",
+    "metadata": {"a": 1},
+}
+
 
 def test_an_order_is_what_its_row_says() -> None:
-    order = make_order("o-1", user_id="u-1", item_ids=("a", "b"), total_amount=Decimal("19.99"))
-    row = ("o-1", "u-1", items_text(("a", "b")), 1999, 7, "Pending", 1, 2, 3, 4, 5, "no answer")
+    order = make_order("o-1", user_id="u-1", item_ids=("a", "b"), total_amount=Decimal("19.99"), **MORE)
+    row = (
+        "o-1",
+        "u-1",
+        items_text(("a", "b")),
+        1999,
+        9,
+        6,
+        "key:k",
+        '{"a":1}',
+        7,
+        "Pending",
+        1,
+        2,
+        3,
+        4,
+        5,
+        "no answer",
+    )
 
     assert order_of(row) == OrderRecord(order, 7, OrderStatus.PENDING, 1, 2, 3, 4, 5, "no answer")
     assert len(row) == len(ORDER_COLUMNS)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from ordermill.engine import Order, OrderEngine, OrderStatus, Reject
+from ordermill.engine import Order, OrderEngine, OrderStatus, Reject, TransitionRefused
 from ordermill.engine.actors import processor as processors
 from ordermill.engine.testing import START_US, make_order
+from ordermill.store.domain.record import utc
 
 if TYPE_CHECKING:
-    from ordermill.engine.testing import WatchedClock
+    from ordermill.engine.testing import Held, WatchedClock
 
 StartEngine = Callable[..., OrderEngine]
 
@@ -92,6 +94,55 @@ def test_a_failed_attempt_is_repeated_with_growing_delays_until_the_order_fails(
     assert engine.order("o-1").failures == 4
     engine.stop()
     assert_sound()
+
+
+def test_an_order_is_not_begun_before_the_time_that_it_says(start_engine: StartEngine, clock: WatchedClock) -> None:
+    begun: list[tuple[str, int]] = []
+    engine = start_engine(lambda order: begun.append((order.order_id, clock.now_us())), clock=clock)
+
+    late = engine.submit(make_order("late", not_before=utc(START_US + 10_000_000), priority=9))
+    engine.submit(make_order("other")).wait(timeout=30)
+    assert clock.next_call(at_least=1, timeout=30) == START_US + 10_000_000
+    clock.advance_to(START_US + 9_999_999)
+    engine.submit(make_order("another")).wait(timeout=30)
+    assert engine.order("late").ready_us == START_US + 10_000_000
+    clock.advance_to(START_US + 10_000_000)
+
+    assert late.wait(timeout=30) is OrderStatus.COMPLETED
+    assert begun[-1] == ("late", START_US + 10_000_000)
+
+
+def test_a_time_that_is_further_away_than_a_timer_goes_is_waited_for_too(start_engine: StartEngine) -> None:
+    engine = start_engine(lambda _: None)
+    engine.submit(make_order("one-day", not_before=datetime(9998, 12, 31, tzinfo=UTC)))
+
+    engine.submit(make_order("other")).wait(timeout=30)
+
+    assert engine.status("one-day") is OrderStatus.PENDING
+    assert engine.cancel("one-day").status is OrderStatus.CANCELLED
+
+
+def test_an_operator_cannot_hurry_an_order_that_waits_for_its_time(start_engine: StartEngine) -> None:
+    engine = start_engine(lambda _: None)
+    engine.submit(make_order("later", not_before=datetime(9998, 12, 31, tzinfo=UTC)))
+
+    with pytest.raises(TransitionRefused):
+        engine.retry("later")
+
+    engine.cancel("later")
+
+
+def test_what_has_a_higher_priority_is_handled_first(start_engine: StartEngine, held: Held) -> None:
+    engine = start_engine(held, processors=1)
+    engine.submit(make_order("first"))
+    held.begun()
+
+    receipts = engine.submit_many([make_order(f"p-{priority}", priority=priority) for priority in (0, 4, 9)])
+    held.release()
+
+    for receipt in receipts:
+        receipt.wait(timeout=30)
+    assert [held.begun() for _ in receipts] == ["p-9", "p-4", "p-0"]
 
 
 def test_an_order_is_not_tried_before_its_time(start_engine: StartEngine, clock: WatchedClock) -> None:

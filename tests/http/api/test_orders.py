@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ordermill.engine import OrderStatus, Reject
+from ordermill.engine import Order, OrderStatus, Reject
 from ordermill.engine.testing import ManualClock
 
 if TYPE_CHECKING:
@@ -73,6 +73,76 @@ def test_a_new_order_is_created_with_its_location(start_server: Callable[..., Cl
         "created_at": "2027-01-15T08:00:00.000000Z",
         "updated_at": "2027-01-15T08:00:00.000000Z",
     }
+
+
+NEEDS = {
+    "priority": 9,
+    "not_before": "2026-12-24T18:00:00+01:00",
+    "key": "ann@example.org",
+    "metadata": {"shop": "b", "gifts": [1, 2.5, True, None]},
+}
+"""What an order may say of its own."""
+
+
+def test_what_an_order_says_of_its_own_is_shown_and_given_to_the_handler(
+    start_server: Callable[..., Client], order: MakeOrder
+) -> None:
+    handled: list[Order] = []
+    client = start_server(handled.append)
+
+    reply = client.post("/orders", order(**NEEDS | {"not_before": "2026-01-24T18:00:00+01:00"}))
+
+    expected = NEEDS | {"not_before": "2026-01-24T17:00:00.000000Z"}
+    assert {name: reply.json[name] for name in NEEDS} == expected
+    found = client.get("/orders/o-1?wait=30").json
+    assert {name: found[name] for name in NEEDS} == expected
+    assert (handled[0].priority, handled[0].key, handled[0].metadata) == (9, NEEDS["key"], NEEDS["metadata"])
+    assert client.get("/orders").json["orders"] == [found]
+
+
+def test_an_order_that_says_nothing_of_its_own_has_no_such_field(client: Client, order: MakeOrder) -> None:
+    assert NEEDS.keys() & client.post("/orders", order(priority=4)).json.keys() == set()
+
+
+@pytest.mark.parametrize("name", NEEDS)
+def test_what_an_order_says_of_its_own_is_part_of_it(held: Client, order: MakeOrder, name: str) -> None:
+    assert held.post("/orders", order(**NEEDS)).status == 201
+
+    assert held.post("/orders", order(**NEEDS)).status == 200
+    other = {key: value for key, value in NEEDS.items() if key != name}
+    assert identity(held.post("/orders", order(**other))) == (409, "order-conflict")
+
+
+def test_orders_of_many_at_once_may_say_what_they_need_and_one_of_a_key_waits_for_the_other(
+    held: Client, gate: Held, order: MakeOrder
+) -> None:
+    sent = [order("a", key="k"), order("b", key="k"), order("x", priority=10), order("c", priority=9)]
+
+    reply = held.post("/orders/bulk", sent)
+
+    assert [result["outcome"] for result in reply.json["results"]] == ["accepted", "accepted", "rejected", "accepted"]
+    assert {gate.begun(60), gate.begun(60)} == {"a", "c"}
+    assert held.get("/orders/b").json["status"] == "Pending"
+    gate.release()
+    assert held.get("/orders/b?wait=30").json["status"] == "Completed"
+
+
+def test_an_operator_moves_the_order_that_halts_its_key(start_server: Callable[..., Client], order: MakeOrder) -> None:
+    bad = ["a"]
+
+    def handle(given: Order) -> None:
+        if given.order_id in bad:
+            bad.remove(given.order_id)
+            raise Reject("the card was declined")
+
+    client = start_server(handle, key_policy="halt")
+    client.post("/orders/bulk", [order("a", key="k"), order("b", key="k")])
+    assert client.get("/orders/a?wait=30").json["status"] == "Failed"
+    assert client.get("/orders/b").json["status"] == "Pending"
+
+    assert client.post("/orders/a/retry").status == 200
+
+    assert client.get("/orders/b?wait=30").json["status"] == "Completed"
 
 
 def test_the_location_of_a_new_order_leads_to_it(client: Client, order: MakeOrder) -> None:

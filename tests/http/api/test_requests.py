@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 
 MONEY = "must be a decimal amount from 0 to 9999999999.99 with at most two fraction digits"
 USER = "must be a string of 1 to 128 visible characters of ASCII, without blanks, double quotes and backslashes"
+PRIORITY = "must be a whole number from 0 to 9; 9 is first"
+TIME = "must be a time with its offset from UTC, from 1970 to 9998"
+METADATA = (
+    "must be a JSON object of at most 4096 bytes, nested at most 16 deep, whose names differ and whose whole numbers "
+    "have at most 64 bits"
+)
 IDENTIFIER = "must be a string of 1 to 64 characters of A-Z a-z 0-9 . _ : -, and not of dots alone"
 
 
@@ -132,6 +138,19 @@ def test_a_number_that_json_does_not_know_is_not_json(client: Client, text: Call
         ("item_ids", {"sku": 1}, "/item_ids", "must be a list of 1 to 100 item ids"),
         ("item_ids", ["sku", ""], "/item_ids/1", IDENTIFIER),
         ("item_ids", ["sku", "sku", 3], "/item_ids/2", IDENTIFIER),
+        ("priority", 10, "/priority", PRIORITY),
+        ("priority", True, "/priority", PRIORITY),
+        ("priority", None, "/priority", PRIORITY),
+        ("priority", 4.0, "/priority", PRIORITY),
+        ("not_before", "tomorrow", "/not_before", TIME),
+        ("not_before", "2026-12-24T18:00:00", "/not_before", TIME),
+        ("not_before", "9999-12-31T23:59:00-23:00", "/not_before", TIME),
+        ("not_before", 5, "/not_before", TIME),
+        ("not_before", None, "/not_before", TIME),
+        ("metadata", None, "/metadata", METADATA),
+        ("metadata", [1], "/metadata", METADATA),
+        ("metadata", {"a": 2**64}, "/metadata", METADATA),
+        ("metadata", {"a": "x" * 4096}, "/metadata", METADATA),
         ("status", "Completed", "/status", "unknown field"),
         ("attempts", 0, "/attempts", "unknown field"),
         ("a/b~c", 0, "/a~1b~0c", "unknown field"),
@@ -144,6 +163,65 @@ def test_a_field_that_breaks_its_rule_is_named(
 
     assert reply.status == 422
     assert reply.json["errors"] == [{"pointer": pointer, "detail": detail}]
+
+
+def test_an_order_may_say_how_early_and_from_when_on_and_have_something_with_it(
+    client: Client, order: MakeOrder
+) -> None:
+    more = {
+        "priority": 9,
+        "not_before": "2026-01-01T01:00:00.5+01:00",
+        "metadata": {"b": ['"', 1.5], "a": {"\\": None}},
+    }
+    shown = more | {"not_before": "2026-01-01T00:00:00.500000Z"}
+
+    reply = client.post("/orders", order(**more))
+
+    assert reply.status == 201
+    assert {name: reply.json[name] for name in more} == shown
+    client.engine.drain(timeout=30)
+    stored = client.get("/orders/o-1").json
+    assert {name: stored[name] for name in more} == shown
+    assert client.engine.order("o-1").order.metadata == more["metadata"]
+
+
+def test_what_an_order_does_not_say_is_left_out(client: Client, order: MakeOrder) -> None:
+    reply = client.post("/orders", order(priority=4))
+
+    assert not {"priority", "not_before", "metadata"} & set(reply.json)
+
+
+@pytest.mark.parametrize(
+    ("other", "status"),
+    [
+        ({"priority": 8}, 200),
+        ({"not_before": "2026-01-01T00:00:00Z"}, 200),
+        ({}, 409),
+        ({"priority": 7}, 409),
+        ({"not_before": "2026-01-01T00:00:01Z"}, 409),
+        ({"metadata": {"a": True}}, 409),
+    ],
+)
+def test_these_are_a_part_of_what_makes_an_order_the_same(
+    client: Client, order: MakeOrder, other: dict[str, Any], status: int
+) -> None:
+    more = {"priority": 8, "not_before": "2026-01-01T01:00:00+01:00", "metadata": {"a": 1}}
+    assert client.post("/orders", order(**more)).status == 201
+
+    assert client.post("/orders", order(**(more | other)) if other else order()).status == status
+
+
+def test_a_name_that_metadata_has_twice_is_a_fault(client: Client) -> None:
+    body = '{"order_id":"o-1","user_id":"u-1","item_ids":["a"],"total_amount":1,"metadata":{"a":{"b":1,"b":1}}}'
+
+    assert client.post_text(body).json["errors"] == [{"pointer": "/metadata", "detail": METADATA}]
+
+
+@pytest.mark.parametrize("more", ['"priority":1,"priority":1', '"metadata":{"a":"b"},"metadata":{}'])
+def test_a_field_that_is_there_twice_is_a_fault(client: Client, more: str) -> None:
+    body = f'{{"order_id":"o-1","user_id":"u-1","item_ids":["a"],"total_amount":1,{more}}}'
+
+    assert [error["detail"] for error in client.post_text(body).json["errors"]] == ["is given more than once"]
 
 
 @pytest.mark.parametrize("field", ["order_id", "user_id", "item_ids", "total_amount"])

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,30 @@ def test_an_order_is_sent_from_arguments(client: Client, run: Run) -> None:
     client.engine.drain(timeout=60)
     again = run("submit", *sent, "--url", client.server.url, "--json")
     assert json.loads(again.out)["status"] == "Completed"
+
+
+def test_an_order_from_arguments_may_have_what_most_have_not(client: Client, run: Run) -> None:
+    more = ("--priority", "9", "--not-before", "2026-01-01T01:00:00+01:00", "--metadata", '{"shop": "b"}')
+    more = (*more, "--serial-key", "k")
+
+    done = run("submit", "o-1", "--user", "u", "--item", "a", "--total", "1", *more, "--url", client.server.url)
+
+    assert done == (0, "o-1 is Pending.\n", "")
+    order = client.engine.order("o-1").order
+    assert (order.priority, order.metadata, order.key) == (9, {"shop": "b"}, "k")
+    assert order.not_before == datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def test_what_is_wrong_with_these_is_told_by_their_options(run: Run) -> None:
+    more = ("--priority", "10", "--not-before", "soon", "--metadata", "no JSON")
+
+    refusal = run("submit", "o-1", "--user", "u", "--item", "a", "--total", "1", *more).refusal
+
+    assert [part.split(" must ")[0] for part in refusal.split("; ") if " must " in part] == [
+        "--priority:",
+        "--not-before:",
+        "--metadata:",
+    ]
 
 
 def test_what_is_wrong_with_an_order_is_told_by_the_options_that_were_typed(run: Run) -> None:

@@ -1,0 +1,27 @@
+-- From version 5 to version 6, which schema.sql describes.
+
+BEGIN IMMEDIATE;
+
+-- Each priority has a line of its own in the queue. Who was there keeps the sequence: places are closer to each other.
+UPDATE orders SET rank = rank >> 10 WHERE (status = 'Pending' OR status = 'Processing') AND rank IS NOT NULL;
+
+ALTER TABLE orders ADD COLUMN priority INTEGER NOT NULL DEFAULT 4
+              CHECK (priority BETWEEN 0 AND 9);
+ALTER TABLE orders ADD COLUMN not_before INTEGER;
+ALTER TABLE orders ADD COLUMN metadata TEXT
+              CHECK (metadata IS NULL OR json_valid(metadata));
+ALTER TABLE orders ADD COLUMN serial_key TEXT;
+ALTER TABLE orders ADD COLUMN held INTEGER
+              CHECK (held = 1 AND serial_key IS NOT NULL AND rank IS NULL OR held IS NULL);
+
+DROP INDEX orders_waiting;
+CREATE INDEX orders_waiting   ON orders (ready_at)
+  WHERE rank IS NULL AND ready_at IS NOT NULL AND held IS NULL;
+CREATE INDEX orders_held      ON orders (serial_key, sequence)
+  WHERE held = 1 AND ready_at IS NOT NULL;
+CREATE INDEX orders_of_key    ON orders (serial_key, status)
+  WHERE serial_key IS NOT NULL AND held IS NULL AND status <> 'Completed' AND status <> 'Cancelled';
+
+PRAGMA user_version = 6;
+
+COMMIT;
