@@ -23,10 +23,11 @@ os.environ.pop("COLUMNS", None)
 
 
 @pytest.fixture(autouse=True, scope="session")
-def ctrl_c_interrupts() -> None:
-    """Ctrl-C interrupts the tests and what they start, as it does at a terminal: a shell has it ignored by its jobs."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+def terminal_is_heard() -> None:
+    """Ctrl-C and a closed terminal end the tests and what they start: a shell's jobs, and nohup, have them ignored."""
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 @pytest.fixture(autouse=True)
