@@ -23,6 +23,7 @@ from ..framework.deferred import Deferred
 from ..framework.stream import Stream
 from ..wire.errors import TooManyWatchers
 from .responses import encode, event_payload
+from .waiting_places import WaitingPlaces
 
 _PAGE = 256
 _KEPT_BYTES = 2 * 1024 * 1024
@@ -48,14 +49,14 @@ class EventFeed:
 
     Args:
         engine: whose log it is.
-        max_watchers: how many there may be at the same time.
+        max_watchers: how many there may be at the same time; none of the callers takes all of their places.
         call: has a function called where the watchers are served, from any thread: in a loop. By default they are
             threads, of another server.
     """
 
     def __init__(self, engine: Engine, max_watchers: int, call: Call = _call_now) -> None:
         self._engine = engine
-        self._max_watchers = max_watchers
+        self._places = WaitingPlaces(max_watchers)
         self._call = call
         self._lock = threading.Lock()
         self._watchers: set[Watcher] = set()
@@ -68,7 +69,13 @@ class EventFeed:
         self._spent_seconds = 0.0
 
     def watch(
-        self, after: int | None, wanted: EventFilter, *, wants_metrics: bool, timeout: float | None = None
+        self,
+        after: int | None,
+        wanted: EventFilter,
+        *,
+        wants_metrics: bool,
+        timeout: float | None = None,
+        caller: str | None = None,
     ) -> Watcher:
         """Begin to watch.
 
@@ -77,16 +84,17 @@ class EventFeed:
             wanted: which ones it wants to see.
             wants_metrics: whether it is told each second how the engine is doing.
             timeout: seconds without an event after which it ends; None for never.
+            caller: the id of its key; None where none is needed.
 
         Raises:
-            TooManyWatchers: there are as many as there may be.
+            TooManyWatchers: there are as many as there may be, in all or of this caller.
             EngineStopped, StoreUnavailable: as `Engine.last_event_id`.
         """
         last = self._engine.last_event_id()
-        watcher = Watcher(self, last, after, wanted, wants_metrics=wants_metrics, timeout=timeout)
+        watcher = Watcher(self, last, after, wanted, wants_metrics=wants_metrics, timeout=timeout, caller=caller)
+        if not self._places.take(caller):
+            raise TooManyWatchers
         with self._lock:
-            if len(self._watchers) >= self._max_watchers:
-                raise TooManyWatchers(self._max_watchers)
             self._watchers.add(watcher)
         return watcher
 
@@ -111,7 +119,9 @@ class EventFeed:
     def leave(self, watcher: Watcher) -> None:
         """One of them watches no longer."""
         with self._lock:
-            self._watchers.discard(watcher)
+            if watcher in self._watchers:
+                self._watchers.remove(watcher)
+                self._places.give_back(watcher.caller)
             self._waiting.pop(watcher, None)
             if not self._watchers:
                 self._has_ended = False
@@ -269,6 +279,7 @@ class Watcher(Stream):
         wanted: which ones it wants to see.
         wants_metrics: whether it is told how the engine is doing.
         timeout: seconds without an event after which it ends; None for never.
+        caller: the id of its key; None where none is needed.
     """
 
     def __init__(
@@ -280,12 +291,14 @@ class Watcher(Stream):
         *,
         wants_metrics: bool,
         timeout: float | None,
+        caller: str | None,
     ) -> None:
         self._feed = feed
         self.position = last if after is None else min(after, last)
         """Of all up to here, it has got what it wants."""
         self.wanted = wanted
         self.wants_metrics = wants_metrics
+        self.caller = caller
         # Whoever begins with the oldest has missed nothing of what was there before.
         self._told_removed = None if after == 0 else 0
         self._timeout = math.inf if timeout is None else timeout

@@ -38,6 +38,7 @@ class EventCalls:
             EventFilter(user_id, query.status or None, query.order_id or None),
             wants_metrics=principal.user_id is None,
             timeout=None if query.timeout is UNSET else query.timeout,
+            caller=principal.key_id,
         )
         return Response(watcher, content_type=EVENT_STREAM)
 

@@ -1,4 +1,4 @@
-"""Places for requests that wait: so many in all, and none of the callers takes them all."""
+"""Places for requests that wait or watch: so many in all, and none of the callers takes them all."""
 
 from __future__ import annotations
 

@@ -14,7 +14,6 @@ from ...engine import InvalidArgument
 from ...store.domain.errors import OrdermillError
 from ..framework.page_request import PageRequest
 from ..framework.problems import ProblemKinds, answer_for
-from ..wire import request_id
 from ..wire.conditional import COMPRESSED_FROM, compress
 from ..wire.errors import MethodNotAllowed, NoSuchResource
 from ..wire.problem_details import ProblemKind
@@ -76,7 +75,6 @@ def pages(root: Pages, sign_in: SignIn, kinds: ProblemKinds) -> Any:
 def _with_errors(handler: Callable[[], bytes], root: Pages, sign_in: SignIn, kinds: ProblemKinds) -> bytes:
     """The tool around every handler: shows errors as pages."""
     request, response = cherrypy.serving.request, cherrypy.serving.response
-    response.headers[request_id.HEADER] = request_id.sound_or_new(request.headers.get(request_id.HEADER, ""))
     try:
         if isinstance(handler, cherrypy.HTTPError):  # CherryPy's way to say that there is none
             raise NoSuchResource
@@ -85,6 +83,8 @@ def _with_errors(handler: Callable[[], bytes], root: Pages, sign_in: SignIn, kin
         sign_in.check_origin()
         if request.method == "POST":
             request.params.update(request.form(_MAX_FORM_BYTES))
+        if "self" in request.params:  # which would go to the method of a page twice
+            raise NoSuchResource
         return _packed(handler())
     except (cherrypy.HTTPError, cherrypy.HTTPRedirect):
         raise

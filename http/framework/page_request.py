@@ -7,7 +7,8 @@ import time
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
-from cherrypy._cprequest import Request  # type: ignore[import-untyped]  # CherryPy has no types
+import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
+from cherrypy._cprequest import Request  # type: ignore[import-untyped]  # likewise
 
 from ..wire import request_id
 from ..wire.errors import ContentTooLarge, InvalidParameter, MalformedRequest, UnsupportedMediaType
@@ -48,8 +49,10 @@ class PageRequest(Request):  # type: ignore[misc]  # likewise
         return response
 
     def process_headers(self) -> None:
-        """Make a mapping of the header, with the cookies as they were sent."""
+        """Make a mapping of the header, with the cookies as they were sent, and have the answer name the request."""
         header = {name.title(): value for name, value in self.header_list}
+        answer = cherrypy.serving.response.headers
+        answer[request_id.HEADER] = request_id.sound_or_new(header.get(request_id.HEADER.title(), ""))
         self.header_list = [(name, value) for name, value in header.items() if name not in _UNREAD]
         super().process_headers()
         self.headers["Cookie"] = header.get("Cookie", "")

@@ -17,7 +17,6 @@ from cherrypy._cptools import HandlerWrapperTool, Toolbox  # type: ignore[import
 
 from ..framework.page_request import PageRequest
 from ..framework.parameters import NoParameters, parse_query
-from ..wire import request_id
 from ..wire.conditional import matches, pack, takes_gzip
 from ..wire.errors import HttpError, MethodNotAllowed, NoSuchResource
 from ..wire.headers import FORGET
@@ -143,7 +142,6 @@ def _serve(file: _File) -> bytes:
 def _with_problems(check_origin: Callable[[str, Mapping[str, str]], object], handler: Callable[[], bytes]) -> bytes:
     """The tool around every handler: refuses what none of them takes, and answers errors as the API does."""
     request, response = cherrypy.serving.request, cherrypy.serving.response
-    response.headers[request_id.HEADER] = request_id.sound_or_new(request.headers.get(request_id.HEADER, ""))
     try:
         if isinstance(handler, cherrypy.HTTPError):  # CherryPy's way to say that there is none
             raise NoSuchResource

@@ -54,6 +54,7 @@ def _read(certificate: Path, private_key: Path) -> ssl.SSLContext:
         except OSError as error:
             raise InvalidConfiguration(f"Cannot read {path}: {error.strerror}.") from error
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.options |= ssl.OP_NO_RENEGOTIATION  # it costs as much as a handshake, and OpenSSL before 3.0 allows it
     try:
         context.load_cert_chain(certificate, private_key, password=_refuse_password)
     except (ssl.SSLError, OSError, ValueError) as error:

@@ -128,15 +128,15 @@ class ServerBusy(HttpError):
 
 
 class TooManyWatchers(HttpError):
-    """As many watch what happens as may watch at the same time."""
+    """As many watch what happens as may watch at the same time, in all or with the same key."""
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
     slug = "too-many-watchers"
     title = "Too many watch already"
     retry_after_seconds = 5
 
-    def __init__(self, max_watchers: int) -> None:
-        super().__init__(f"{max_watchers} watch what happens, which are as many as may: try again later.")
+    def __init__(self) -> None:
+        super().__init__("As many watch what happens as may, or as may with this key: try again later.")
 
 
 class TruncatedBody(HttpError):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,8 @@ from ordermill.engine.testing import Held, ManualClock, make_order
 from ordermill.http.security.api_keys import Role, create_key
 from ordermill.store.sqlite import database as opening
 from ordermill.store.sqlite.backup import back_up
+
+OLD_SCHEMA = Path(__file__).parents[1] / "store" / "sqlite" / "old_schemas" / "schema-1.sql"
 
 
 @pytest.fixture(autouse=True)
@@ -48,6 +52,19 @@ def test_what_an_engine_makes_is_for_its_owner_only(
         back_up(reader, tmp_path / "backup.db")
     reader.close_all()
     assert readable_by_others(tmp_path) == []
+
+
+def test_the_copy_that_an_upgrade_keeps_is_for_its_owner_only(
+    start_engine: Callable[..., OrderEngine], tmp_path: Path, database: Path
+) -> None:
+    with closing(sqlite3.connect(database)) as old:
+        old.executescript(OLD_SCHEMA.read_text(encoding="utf-8"))
+    database.chmod(0o644)
+
+    start_engine().stop()
+
+    assert list(tmp_path.glob("orders.db.before-version-*")) != []
+    assert readable_by_others(tmp_path) == ["orders.db"]  # which its owner has let others read
 
 
 def test_an_export_is_for_its_owner_only(

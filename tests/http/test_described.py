@@ -19,6 +19,7 @@ from ordermill.engine.actors import webhooks as webhook_changes
 from ordermill.http.api.event_feed import EventFeed
 from ordermill.http.api.problems import PROBLEM_KINDS
 from ordermill.http.api.responses import encode
+from ordermill.http.api.waiting_places import WaitingPlaces
 from ordermill.http.loop_engine import LoopEngine
 from ordermill.http.openapi.describe import describe
 from ordermill.http.processes.remote_engine import RemoteEngine
@@ -380,7 +381,8 @@ def provoke(start_server: Start, gate: Held, monkeypatch: pytest.MonkeyPatch, tm
                 orders._in_flight["", "k-1"] = object()
                 return call.send(client, **keyed)
             case "too-many-watchers":
-                client.application._router.find("GET", "/events").route.handler.__self__._feed._max_watchers = 0
+                watching = client.application._router.find("GET", "/events").route.handler.__self__
+                watching._feed._places = WaitingPlaces(0)
             case "webhook-not-found":
                 pass
             case "invalid-webhook":

@@ -7,7 +7,7 @@ import json
 import socket
 import tracemalloc
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -257,6 +257,21 @@ def test_one_key_does_not_take_all_places_to_wait(
     assert b'"Completed"' in last.recv(65536)
     for connection in (*crowd, last):
         connection.close()
+
+
+def test_one_key_does_not_take_all_places_to_watch(start_server: Callable[..., Client], keys_file: Path) -> None:
+    greedy, modest = (create_key(keys_file, [Role.READ], user=user) for user in ("mallory", "alice"))
+    client = start_server(keys_file=str(keys_file), max_watchers=4)
+
+    with ExitStack() as stack:
+
+        def watch(key: str) -> int:
+            connection = stack.enter_context(client.raw())
+            connection.sendall(head("GET", "/events", f"Authorization: Bearer {key}"))
+            return read_status(connection)
+
+        assert [watch(greedy) for _ in range(5)] == [200, 200, 503, 503, 503]
+        assert [watch(modest) for _ in range(2)] == [200, 503]
 
 
 def test_who_sends_on_behind_a_wait_and_hangs_up_keeps_no_place(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from decimal import Decimal
+from itertools import chain
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -155,3 +157,21 @@ def test_the_status_table_lists_every_edge(readme: str) -> None:
     }
 
     assert listed == {(edge.source or "", edge.target) for edge in EDGES}
+
+
+def test_every_dependency_is_named_with_its_reason_and_bounded(readme: str, root: Path) -> None:
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = [needed for name, needed in project["optional-dependencies"].items() if name not in ("test", "dev")]
+    wanted = {
+        re.split(r"[^\w.-]", requirement)[0].lower(): requirement
+        for requirement in (*project["dependencies"], *chain.from_iterable(extras))
+    }
+    section = readme.partition("### Dependencies, and why\n")[2].partition("\n#")[0]
+    named = {
+        name.strip().lower()
+        for row in re.findall(r"^\| ([^|]+) \|", section, re.MULTILINE)
+        for name in re.sub(r"\([^)]*\)|≥ [0-9.]+", "", row).split(",")
+    } - {"package", "---"}
+
+    assert named == set(wanted)
+    assert [requirement for requirement in wanted.values() if ",<" not in requirement] == []

@@ -55,7 +55,7 @@ FOLLOW = Operation(
     ),
     problems=(
         MalformedRequest(f"Last-Event-ID {EVENT_ID_RULE}.", "Last-Event-ID"),
-        TooManyWatchers(2_000),
+        TooManyWatchers(),
         *ASKING,
     ),
     remark="Each event comes once, in the order of recording. After an end, come again with the last `id` that you "

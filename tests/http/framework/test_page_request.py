@@ -116,3 +116,17 @@ def test_every_page_that_is_asked_for_is_logged_without_its_query(
     assert record.getMessage().startswith(f"{method} {logged} {status} ")
     assert record.request_id == "r-1"  # type: ignore[attr-defined]  # as `extra` has it
     assert "secret" not in caplog.text
+
+
+@pytest.mark.parametrize("path", ["/dashboard/", "/dashboard/?a=%FF", "/docs", "/docs?a=%FF", "/docs/nothing"])
+def test_every_answer_names_its_request(keyed: Client, path: str) -> None:
+    assert keyed.get(path, **{"X-Request-ID": "r-1"}).headers["X-Request-ID"] == "r-1"
+
+
+@pytest.mark.parametrize("path", ["/dashboard/", "/dashboard/orders/", "/dashboard/orders/o-1", SIGN_IN, "/docs"])
+def test_no_name_of_a_field_is_an_error(keyed: Client, caplog: pytest.LogCaptureFixture, path: str) -> None:
+    for name in ("self", "cls", "args", "kwargs", "template", "visitor", "order_id"):
+        assert keyed.get(f"{path}?{name}=a").status < 500, name
+        assert keyed.send("POST", path, f"{name}=a".encode(), {"Content-Type": FORM}).status < 500, name
+
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]

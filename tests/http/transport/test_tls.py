@@ -144,6 +144,10 @@ def test_old_versions_of_tls_are_not_spoken(secure: Client) -> None:
     assert secure.server.tls.context.minimum_version >= ssl.TLSVersion.TLSv1_2
 
 
+def test_nobody_shakes_hands_again_over_a_connection(secure: Client) -> None:
+    assert secure.server.tls.context.options & ssl.OP_NO_RENEGOTIATION
+
+
 @pytest.mark.parametrize("setting", ["tls_cert", "tls_key"])
 def test_one_file_without_the_other_is_refused(start_server: Callable[..., Client], files: Files, setting: str) -> None:
     with pytest.raises(InvalidConfiguration, match="TLS needs both --tls-cert and --tls-key"):
