@@ -51,7 +51,7 @@ def open_writer(path: Path, durability: Durability, *, skip_upgrade_copy: bool =
             "journal_mode": "wal",
             "synchronous": durability.value,
             "cache_size": -_WRITER_CACHE_KIBIBYTES,
-            "temp_store": "memory",  # what a statement may have to take back; a file of it is made for each one otherwise
+            "temp_store": "memory",  # for what a statement may have to take back: otherwise each large one makes a file
             "wal_autocheckpoint": CHECKPOINT_PAGES,
             "foreign_keys": 0,  # the ledger inserts an order before its transitions; checking each again costs a tenth
         },
