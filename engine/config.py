@@ -244,7 +244,7 @@ class EngineConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         bool,
         Meta(
             description="Upgrade the schema of an older database without keeping a copy of it beside it, "
-            "as `orders.db.before-version-5`."
+            "as `orders.db.before-version-N`."
         ),
     ] = False
     allow_private_webhooks: Annotated[

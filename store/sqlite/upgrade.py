@@ -32,7 +32,7 @@ def upgrade(database: SqliteDatabase, path: Path, version: int, *, keep_copy: bo
         database: the only connection that writes.
         path: its file.
         version: the version to reach.
-        keep_copy: whether a copy of the database as it was is kept beside it, as `orders.db.before-version-5`.
+        keep_copy: whether a copy of the database as it was is kept beside it, as `orders.db.before-version-N`.
 
     Raises:
         DatabaseRefused: there is no room for it, or the copy cannot be made; nothing was changed.
