@@ -55,6 +55,12 @@ function perSecond(value) {
   return value === null || value === undefined ? "–" : `${Number(value.toPrecision(3))}/s`;
 }
 
+// In UTC, as all times of the pages: the day at midnight, and where the labels are days apart.
+function moment(stamp, apart) {
+  const text = new Date(stamp * 1e3).toISOString();
+  return apart >= 86400 || text.slice(11, 19) === "00:00:00" ? text.slice(5, 10) : text.slice(11, apart >= 60 ? 16 : 19);
+}
+
 const CHARTS = {
   rate: {
     lines: [["Accepted", "--muted"], ["Completed", "--accent"], ["Failed", "--bad"]],
@@ -98,7 +104,10 @@ class Chart {
           value: (_, value) => this.kind.text(value),
         })),
       ],
-      axes: [axis, { ...axis, size: 62, values: (_, values) => values.map(this.kind.text) }],
+      axes: [
+        { ...axis, space: 72, values: (_, stamps, at, space, apart) => stamps.map((stamp) => moment(stamp, apart)) },
+        { ...axis, size: 62, values: (_, values) => values.map(this.kind.text) },
+      ],
       scales: { y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
     };
   }
