@@ -55,13 +55,17 @@ class Server:
             MeasurementFailed: it answers with an error.
             OSError: it does not answer.
         """
-        with closing(http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=_READY_SECONDS)) as client:
+        with closing(self.connect()) as client:
             client.request("GET", path)
             answer = client.getresponse()
             body = answer.read()
         if answer.status != http.HTTPStatus.OK:
             raise MeasurementFailed(f"GET {path} answers {answer.status}: {body.decode(errors='replace')}")
         return json.loads(body)
+
+    def connect(self) -> http.client.HTTPConnection:
+        """A connection to it, to be closed."""
+        return http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=_READY_SECONDS)
 
     def completed(self) -> int:
         """How many orders are Completed."""

@@ -39,11 +39,24 @@ _INSERT_TRANSITIONS = """
     FROM orders CROSS JOIN steps
     WHERE sequence BETWEEN :first AND :last AND attempt <= :attempts
 """
+_FAIL_SOME = """
+    UPDATE orders SET status = 'Failed', failures = 1, last_error = 'ProviderDown: no answer from ' || sequence % 10
+    WHERE sequence BETWEEN :first AND :last AND sequence % :failed_each = 0;
+    UPDATE transitions SET to_status = 'Failed', reason = 'ProviderDown: no answer from ' || sequence % 10
+    WHERE sequence BETWEEN :first AND :last AND sequence % :failed_each = 0 AND to_status = 'Completed';
+    INSERT OR IGNORE INTO errors (name, kind)
+    SELECT DISTINCT last_error, 'ProviderDown' FROM orders
+    WHERE sequence BETWEEN :first AND :last AND status = 'Failed';
+    INSERT INTO failures (sequence, error_id, status, at)
+    SELECT sequence, errors.id, status, updated_at FROM orders JOIN errors ON name = last_error
+    WHERE sequence BETWEEN :first AND :last AND status = 'Failed'
+"""
 _SET_TOTALS = """
     UPDATE totals SET value = CASE name
-      WHEN :status THEN :orders
-      WHEN 'timed_orders' THEN :orders * :attempts
-      WHEN 'processing_microseconds' THEN :orders * :attempts * 1000
+      WHEN :status THEN :orders - :failed
+      WHEN 'Failed' THEN :failed
+      WHEN 'timed_orders' THEN (:orders - :failed) * :attempts
+      WHEN 'processing_microseconds' THEN (:orders - :failed) * :attempts * 1000
       ELSE 0 END
 """
 
@@ -54,6 +67,8 @@ class Table(NamedTuple):
     orders: int
     status: OrderStatus
     """Of all of them: Pending, or Completed with a history of three steps."""
+    failed_each: int = 0
+    """Every so many-th of those that would be Completed has Failed instead, with one of ten errors; 0 for none."""
 
     def scaled(self, scale: float) -> Table:
         """The same, with a share of the orders."""
@@ -62,7 +77,7 @@ class Table(NamedTuple):
     def path(self, folder: Path) -> Path:
         """Its file. Another schema makes it another one."""
         version = zlib.crc32(sql.read("schema.sql").encode())
-        return folder / f"{self.status.value.lower()}-{self.orders}-{version:08x}.db"
+        return folder / f"{self.status.value.lower()}-{self.orders}-{self.failed_each}-{version:08x}.db"
 
 
 def make(table: Table, folder: Path, report: Callable[[int, int], None] = lambda _done, _total: None) -> Path:
@@ -84,18 +99,20 @@ def make(table: Table, folder: Path, report: Callable[[int, int], None] = lambda
         Path(f"{path}{suffix}").unlink(missing_ok=True)
     unfinished = path.with_suffix(".unfinished")
     unfinished.unlink(missing_ok=True)
+    statements = [_INSERT_ORDERS, _INSERT_TRANSITIONS, *(_FAIL_SOME.split(";") if table.failed_each else ())]
     attempts = int(table.status is OrderStatus.COMPLETED)
-    fixed = {"status": table.status.value, "attempts": attempts}
+    fixed = {"status": table.status.value, "attempts": attempts, "failed_each": table.failed_each}
+    failed = table.orders // table.failed_each if table.failed_each else 0
     with closing(sqlite3.connect(unfinished, isolation_level=None)) as connection:
         connection.executescript(_PRAGMAS + sql.read("schema.sql"))
         for first in range(1, table.orders + 1, _PAGE):
             report(first - 1, table.orders)
             last = min(first + _PAGE - 1, table.orders)
             connection.execute("BEGIN")
-            for statement in (_INSERT_ORDERS, _INSERT_TRANSITIONS):
+            for statement in statements:
                 connection.execute(statement, {**fixed, "first": first, "last": last})
             connection.execute("COMMIT")
-        connection.execute(_SET_TOTALS, {**fixed, "orders": table.orders})
+        connection.execute(_SET_TOTALS, {**fixed, "orders": table.orders, "failed": failed})
     with unfinished.open("rb+") as file:
         os.fsync(file.fileno())  # or the measurement that follows would share the disk with it
     unfinished.rename(path)
