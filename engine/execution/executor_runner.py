@@ -14,6 +14,7 @@ from .attempt import Lost, NotBegun, Outcome, Returned, attempt, within
 from .handler import Handler, describe
 from .pickled_handler import PickledHandler
 from .runner import Begin, Runner
+from .trace_carrier import Carrier, carry_trace, trace_of
 
 
 class ExecutorRunner(Runner):
@@ -136,6 +137,7 @@ class _Call:
         self._begin = begin
         # There are executors for which equal calls are one, whose result they know: each of ours is a call of its own.
         self._token = uuid.uuid4().hex
+        self._trace = carry_trace()
         self._lock = threading.Lock()
         self._state = _State.WAITING
 
@@ -150,7 +152,7 @@ class _Call:
                 return NotBegun()
             self._state = _State.BEGUN
         self._begin(is_observed=True)
-        return _attempt_anywhere(self._handler, self._order)
+        return _attempt_anywhere(self._handler, self._order, self._trace)
 
     def __reduce__(self) -> tuple[Any, ...]:
         with self._lock:
@@ -159,7 +161,7 @@ class _Call:
             if self._state is _State.WAITING:
                 self._begin(is_observed=False)
                 self._state = _State.SENT
-        return partial, (_attempt_anywhere, self._handler, self._order, self._timeout, self._token)
+        return partial, (_attempt_anywhere, self._handler, self._order, self._trace, self._timeout, self._token)
 
     def withdraw(self) -> bool:
         """Have it never begin; whether that can be promised."""
@@ -201,10 +203,16 @@ class SentCalls:
 def _attempt_anywhere(
     handler: Handler | PickledHandler,
     order: Order | None,
+    trace: Carrier,
     timeout: float | None = None,
     token: str = "",  # noqa: ARG001  # makes it another call than all before
 ) -> Outcome:
     loaded = handler.load() if isinstance(handler, PickledHandler) else handler
     if isinstance(loaded, NotBegun):
         return loaded
-    return within(timeout, Returned if order is None else partial(attempt, loaded, order))
+    return within(timeout, Returned if order is None else partial(_attempt_traced, trace, loaded, order))
+
+
+def _attempt_traced(trace: Carrier, handler: Handler, order: Order) -> Outcome:
+    with trace_of(trace):
+        return attempt(handler, order)

@@ -16,6 +16,7 @@ from .children import leave_stopping_to_parent, shielded
 from .handler import describe
 from .pickled_handler import PickledHandler
 from .runner import Begin, Runner
+from .trace_carrier import carry_trace, trace_of
 
 
 class ProcessRunner(Runner):
@@ -123,7 +124,7 @@ class _Worker:
         """Put an order through the handler."""
         begin(is_observed=True)  # nobody may believe that it did not, should this process die in between
         try:
-            self._pipe.send(order)
+            self._pipe.send((order, carry_trace()))
             self._receive()
         except (EOFError, OSError):
             return NotBegun(f"the worker process {self.end()} before it was given the order")
@@ -163,9 +164,11 @@ def _work(pipe: Connection[Any, Any], pickled: PickledHandler) -> None:
             return
         pipe.send(None)
         while True:
-            order = pipe.recv()
+            order, carrier = pipe.recv()
             pipe.send(None)  # it is here
-            pipe.send(attempt(handler, order))
+            with trace_of(carrier):
+                outcome = attempt(handler, order)
+            pipe.send(outcome)
     except (EOFError, OSError):
         return  # the engine has let go of this process
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Never
 
 import pytest
@@ -73,6 +78,33 @@ def test_an_attempt_is_linked_to_the_request_that_brought_its_order(start_engine
     assert processed.attributes["ordermill.attempt"] == 1
     assert processed.status.is_ok or processed.status.is_unset
     assert current == [processed.context.span_id]
+
+
+def name_the_trace(order: Order) -> None:
+    """A handler that writes down which span it finds itself in."""
+    span = trace.get_current_span().get_span_context()
+    Path(str((order.metadata or {})["file"])).write_text(f"{os.getpid()} {span.trace_id:x} {span.span_id:x}")
+
+
+@pytest.mark.parametrize("elsewhere", ["worker processes", "a pool of processes", "a pool of threads"])
+def test_a_handler_in_another_process_finds_itself_in_the_span_of_its_attempt(
+    start_engine: StartEngine, spans: Spans, tmp_path: Path, elsewhere: str
+) -> None:
+    told = tmp_path / "told"
+    with ExitStack() as pools:
+        executor: Executor | str = "processes"
+        if elsewhere == "a pool of processes":
+            executor = pools.enter_context(ProcessPoolExecutor(1, multiprocessing.get_context("spawn")))
+        elif elsewhere == "a pool of threads":
+            executor = pools.enter_context(ThreadPoolExecutor(1))
+        engine = start_engine(name_the_trace, tracing=True, executor=executor, processors=1)
+        engine.submit(make_order("o-1", metadata={"file": str(told)})).wait(timeout=60)
+        engine.stop()
+
+    (processed,) = spans("process orders")
+    process, *ids = told.read_text().split()
+    assert (int(process) == os.getpid()) == (elsewhere == "a pool of threads")
+    assert ids == [f"{processed.context.trace_id:x}", f"{processed.context.span_id:x}"]
 
 
 def test_each_attempt_has_a_span_that_says_how_it_went(start_engine: StartEngine, spans: Spans) -> None:
