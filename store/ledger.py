@@ -126,14 +126,13 @@ def _text(status: OrderStatus | None) -> SQL:
     return SQL(f"'{status}'")
 
 
-_insert_orders = ManyRows(_insert(), 7)
-_update_orders = ManyRows(_update(), 10)
-_UPDATE_ORDER = to_sql(_update())
-_insert_any_steps = ManyRows(_insert_steps(_given(2)[1], _given(5)[2:], 5), 5)
-_insert_caused_steps = ManyRows(_insert_steps(_SHARED, (_SHARED, *_given(3)[1:]), 3), 3)
-_insert_equal_steps = ManyRows(_insert_steps(_SHARED, (_SHARED, _NULL, _NULL), 1), 1)
+_insert_orders = ManyRows(_insert(), 7, "itttiii")
+_update_orders = ManyRows(_update(), 10, "tiiiititii")
+_insert_any_steps = ManyRows(_insert_steps(_given(2)[1], _given(5)[2:], 5), 5, "itttt")
+_insert_caused_steps = ManyRows(_insert_steps(_SHARED, (_SHARED, *_given(3)[1:]), 3), 3, "itt")
+_insert_equal_steps = ManyRows(_insert_steps(_SHARED, (_SHARED, _NULL, _NULL), 1), 1, "i")
 _update_plain: dict[Edge, ManyRows] = {
-    lifecycle.COMPLETE: ManyRows(_update_plainly(lifecycle.COMPLETE), 4),
+    lifecycle.COMPLETE: ManyRows(_update_plainly(lifecycle.COMPLETE), 4, "iiii"),
 }
 """The step that nearly every order takes, alike but for the order and the time: so it costs a third less."""
 _KEYED = to_sql(OrderModel.select(OrderModel.keyed_at).where(OrderModel.sequence == 0))
@@ -423,7 +422,7 @@ class Ledger:
         moved: list[Move] = []
         refused: list[Move] = []
         for step in moves:
-            found = run(self._database, _UPDATE_ORDER, _guarded_update(step)).rowcount
+            found = _update_orders.run(self._database, *zip(_guarded_update(step), strict=True))
             (moved if found else refused).append(step)
         self._note_moved(moved)
         return moved, refused

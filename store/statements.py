@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import chain
 from typing import Any
@@ -81,13 +81,16 @@ class ManyRows:
     Args:
         query: the statement, with `given_values`; it must do nothing for a row of NULLs.
         width: values in a row.
+        types: what each value of a row is, a letter for each: `i` for an integer, `t` for text. For a database that
+            has to be told, which says so by its `value_types`: from values that are all NULL it does not see it.
     """
 
-    def __init__(self, query: Query, width: int) -> None:
+    def __init__(self, query: Query, width: int, types: str) -> None:
+        self._types = types
         self._row = f"({', '.join('?' * width)})"
         self._before, self._after = to_sql(query).split(f"VALUES {self._row}")
         self._width = width
-        self._statements: dict[int, str] = {}
+        self._statements: dict[tuple[int, bool], str] = {}
 
     def run(self, database: Database, *columns: Sequence[object], shared: Sequence[object] = ()) -> int:
         """Run it.
@@ -105,6 +108,7 @@ class ManyRows:
         """
         connected: Any = database
         execute = connected.connection().execute
+        value_types: Mapping[str, str] | None = getattr(connected, "value_types", None)
         changed = 0
         for begin in range(0, len(columns[0]) if columns else 0, _MOST_ROWS):
             part = [column[begin : begin + _MOST_ROWS] for column in columns]
@@ -112,13 +116,17 @@ class ManyRows:
             size = size_for(rows)
             values = [*shared, *chain.from_iterable(zip(*part, strict=True))]
             values += [None] * ((size - rows) * self._width)
-            changed += execute(self._statement(size), values).rowcount
+            changed += execute(self._statement(size, value_types), values).rowcount
         return changed
 
-    def _statement(self, size: int) -> str:
-        if (statement := self._statements.get(size)) is None:
+    def _statement(self, size: int, value_types: Mapping[str, str] | None) -> str:
+        key = (size, value_types is not None)
+        if (statement := self._statements.get(key)) is None:
             rows = ", ".join([self._row] * size)
-            statement = self._statements[size] = f"{self._before}VALUES {rows}{self._after}"
+            if value_types is not None:
+                typed = ", ".join(f"CAST(NULL AS {value_types[letter]})" for letter in self._types)
+                rows = f"({typed}), {rows}"
+            statement = self._statements[key] = f"{self._before}VALUES {rows}{self._after}"
         return statement
 
 
@@ -154,6 +162,6 @@ def write_transaction(database: Database) -> Iterator[None]:
         with database.atomic("IMMEDIATE"):
             yield
     except BaseException:
-        with suppress(sqlite3.Error):
+        with suppress(sqlite3.Error, peewee.DatabaseError):
             connected.connection().rollback()
         raise
