@@ -6,7 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import psycopg
-from peewee import PostgresqlDatabase, __exception_wrapper__
+from peewee import (  # type: ignore[attr-defined]  # Peewee's types leave out its wrapper
+    PostgresqlDatabase,
+    __exception_wrapper__,
+)
 
 from .dialect import to_postgres
 

@@ -75,6 +75,7 @@ ROOMS: dict[str, dict[str, str]] = {
         "backend": "statements domain",
         "totals": "statements tables domain",
         "sqlite": "statements translation files domain",
+        "postgres": "statements domain",
         "export": "files domain",
         "translation": "domain",
         "rows": "tables domain",
@@ -143,7 +144,7 @@ def test_no_imports_run_in_a_circle(root: Path, layer: str) -> None:
 
 @pytest.mark.parametrize("layer", ["http", "engine"])
 def test_only_the_store_knows_the_database(root: Path, layer: str) -> None:
-    known = ("peewee", "playhouse", "sqlite3")
+    known = ("peewee", "playhouse", "sqlite3", "psycopg")
     assert [
         f"{path.relative_to(root)} imports {name}"
         for path in modules(root, layer).values()
