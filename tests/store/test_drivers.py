@@ -150,6 +150,7 @@ def test_two_connections_that_claim_at_once_take_different_orders(postgres_url: 
     one, other = open_postgres(postgres_url), open_postgres(postgres_url)
     try:
         record(Ledger(one), [make_order(order_id) for order_id in "abcd"])
+        other.execute_sql("SET lock_timeout = '30s'")  # an error instead of a wait without end
         with one.atomic(), other.atomic():
             taken = [
                 step.after.order_id
