@@ -44,7 +44,7 @@ from .order_engine import OrderEngine
 from .receipt import Receipt
 from .recovery import Recovered
 from .reply import Reply
-from .snapshot import Chart, ControlSnapshot, MetricsSnapshot
+from .snapshot import Chart, ControlSnapshot, MetricsSnapshot, ProcessorSnapshot
 from .telemetry.history import Window
 
 __all__ = [
@@ -92,6 +92,7 @@ __all__ = [
     "OrdermillError",
     "Outcome",
     "Probe",
+    "ProcessorSnapshot",
     "Receipt",
     "Recovered",
     "Reject",

@@ -16,6 +16,7 @@ from ..store.domain.order import FIELDS, IDENTIFIER, Order
 from ..store.domain.order_filter import PREFIX, PREFIX_RULE, OrderFilter
 from ..store.domain.reason import REASON_RULE, reason_faults
 from ..store.domain.record import ENGINE, Cause
+from ..store.domain.trace_context import sound_traceparent
 from ..store.domain.webhook import URL_RULE, CreateWebhook, UpdateWebhook, WebhookChange, webhook_faults
 from .config import MAX_PROCESSORS
 from .telemetry.history import Window
@@ -316,6 +317,10 @@ def checked_cause(cause: object) -> Cause:
         _checked_name("request's id", cause.request_id)
     if cause.acted_by is not None and not (isinstance(cause.acted_by, str) and _is_text(cause.acted_by)):
         raise InvalidArgument(f"The name of who acts must be a string of whole characters; {_shown(cause.acted_by)}.")
+    if cause.traceparent is not None and not (
+        isinstance(cause.traceparent, str) and sound_traceparent(cause.traceparent)
+    ):
+        raise InvalidArgument(f"The traceparent must be one of W3C's Trace Context; {_shown(cause.traceparent)}.")
     return cause
 
 

@@ -211,7 +211,8 @@ class EngineConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     retain_seconds: Annotated[
         Annotated[float, Meta(ge=0, le=_MAX_SECONDS)] | None,
         Meta(
-            description="Age at which Completed, Failed and Cancelled orders are removed, in seconds; none by default."
+            description="Age at which orders that are over are removed, and entries of the audit log, in seconds; "
+            "none by default."
         ),
     ] = None
     export_path: Annotated[
@@ -232,6 +233,10 @@ class EngineConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     webhook_concurrency: Annotated[
         int, Meta(ge=1, le=100, description="Events that are sent to one webhook at the same time.")
     ] = 4
+    tracing: Annotated[
+        bool,
+        Meta(description="Begin OpenTelemetry's spans for requests and attempts; needs the extra `opentelemetry`."),
+    ] = False
     window: Annotated[
         int,
         Meta(ge=1, description="Pending orders kept in memory, so that they need not be read when they are claimed."),

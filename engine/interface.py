@@ -42,7 +42,7 @@ from ..store.domain.webhook import (
 )
 from ..store.outbox import first_due_us
 from ..store.statements import Database
-from ..store.webhooks import all_webhooks, deliveries, find_webhook
+from ..store.webhooks import all_webhooks, deliveries, deliveries_of_order, find_webhook
 from . import requests
 from .arguments import (
     checked_action,
@@ -70,7 +70,7 @@ from .event_stream import EventStream
 from .receipt import Receipt
 from .reply import Reply, fail
 from .requests import Request
-from .snapshot import Chart, ControlSnapshot, Exposition, MetricsSnapshot
+from .snapshot import Chart, ControlSnapshot, Exposition, MetricsSnapshot, ProcessorSnapshot
 from .telemetry.history import Window
 
 T = TypeVar("T")
@@ -503,6 +503,20 @@ class Engine(ABC):
         known, most = checked_sequence(before), checked_limit(limit)
         return self._read(lambda database: deliveries(database, webhook_id, state=state, before=known, limit=most))
 
+    def order_deliveries(self, order_id: str, *, before: int | None = None, limit: int = 100) -> list[Delivery]:
+        """What is sent and was sent of an order's events within a week, to all webhooks, as `webhook_deliveries`.
+
+        Args:
+            order_id: the order; one that is not there has none.
+            before: only those with an `id` below this one: the last of a page leads to the next page.
+            limit: how many at the most, 1 to 1,000,000.
+
+        Raises:
+            StoreUnavailable, EngineStopped: as `event_page`.
+        """
+        asked, known, most = checked_order_id(order_id), checked_sequence(before), checked_limit(limit)
+        return self._read(lambda database: deliveries_of_order(database, asked, before=known, limit=most))
+
     def wait(self, order_id: str, timeout: float | None = None) -> OrderStatus:
         """Wait until processing is over for an order.
 
@@ -604,6 +618,20 @@ class Engine(ABC):
     def begin_chart(self, window: Window | str = Window.QUARTER_HOUR) -> Reply[Chart]:
         """As `chart`."""
         return self._ask(partial(requests.DrawChart, checked_window(window)))
+
+    def processors(self) -> list[ProcessorSnapshot]:
+        """What each of the processors is up to at this moment, by their numbers.
+
+        Those that were abandoned, since their handler has overrun its time, are not among them.
+
+        Raises:
+            EngineStopped: the engine is not running.
+        """
+        return self.begin_processors().get()
+
+    def begin_processors(self) -> Reply[list[ProcessorSnapshot]]:
+        """As `processors`."""
+        return self._ask(requests.ListProcessors)
 
     def oldest(self) -> dict[OrderStatus, datetime | None]:
         """For each status, when the order was accepted that is the oldest in it; None where there is none.
@@ -820,6 +848,19 @@ class Engine(ABC):
         if found is None:
             raise ActionNotFound(number)
         return found
+
+    def actions(self, *, before: int | None = None, limit: int = 100) -> list[BulkAction]:
+        """The bulk actions, newest first, each as far as it is.
+
+        Args:
+            before: only those with an `id` below this one: the last of a page leads to the next page.
+            limit: how many at the most, 1 to 1,000,000.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+            EngineStopped: the engine is not running.
+        """
+        return self._read(partial(bulk_actions.page, before=checked_sequence(before), limit=checked_limit(limit)))
 
     def _count(self, request: BulkRequest) -> int:
         # In many short reads: a long one would keep the log from being begun anew.

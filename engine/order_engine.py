@@ -32,6 +32,7 @@ from .requests import (
     ChangeWebhooks,
     Drain,
     DrawChart,
+    ListProcessors,
     PauseEngine,
     ReadControl,
     Request,
@@ -221,6 +222,9 @@ class OrderEngine(Engine):
             self._await(request, self._need().context)
         elif isinstance(request, AwaitEvents):
             self._await_events(request, self._need().context)
+        elif isinstance(request, SubmitOrders) and (tracing := self._need().context.tracing) is not None:
+            with tracing.sending(request) as followed:
+                self._pass_on(followed)
         else:
             self._pass_on(request)
 
@@ -231,7 +235,7 @@ class OrderEngine(Engine):
             match request:
                 case SubmitOrders():
                     actor = context.intake
-                case TakeSnapshot() | TakeExposition() | DrawChart() | Drain():
+                case TakeSnapshot() | TakeExposition() | DrawChart() | ListProcessors() | Drain():
                     actor = context.metrics
                 case CancelOrder() | RetryOrder() | SettleOrder() | AwaitOrder():
                     actor = context.recorder

@@ -15,7 +15,7 @@ from ..store.domain.outcome import Acceptance
 from ..store.domain.record import ENGINE, Cause, OrderRecord
 from ..store.domain.webhook import WebhookChange
 from .reply import Reply
-from .snapshot import Chart, ControlSnapshot, Exposition, MetricsSnapshot
+from .snapshot import Chart, ControlSnapshot, Exposition, MetricsSnapshot, ProcessorSnapshot
 from .telemetry.history import Window
 
 
@@ -127,6 +127,13 @@ class DrawChart(NamedTuple):
     """Set with that."""
 
 
+class ListProcessors(NamedTuple):
+    """To the metrics actor: say what each processor is up to."""
+
+    reply: Future[list[ProcessorSnapshot]]
+    """Set with that."""
+
+
 class PauseEngine(NamedTuple):
     """To the recorder: start no order any more."""
 
@@ -219,6 +226,7 @@ Request = (
     | TakeSnapshot
     | TakeExposition
     | DrawChart
+    | ListProcessors
     | Drain
     | PauseEngine
     | ResumeEngine

@@ -63,6 +63,28 @@ class Chart(msgspec.Struct, frozen=True):
     """Oldest first; stretches in which nothing happened are left out. Each is an array of its fields."""
 
 
+class ProcessorSnapshot(msgspec.Struct, frozen=True):
+    """What one of the processors is up to."""
+
+    number: int
+    """What it is called, 1 for the first."""
+    since_us: int
+    """Since when it has had its order in hand, or none, in microseconds since 1970-01-01T00:00:00Z."""
+    order_id: str | None = None
+    """The order that it has in hand; None while it is idle."""
+    user_id: str | None = None
+    """That order's."""
+    attempt: int | None = None
+    """Which attempt at that order it is, 1 for the first."""
+    trouble: str | None = None
+    """Why it cannot process any order, in words for people; None while it can."""
+
+    @property
+    def since(self) -> datetime:
+        """Since when it has had its order in hand, or none, in UTC."""
+        return utc(self.since_us)
+
+
 class ControlSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """What operators have set about an engine."""
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from pykka import Timeout
 
-from ..store import engines, outbox, queries
+from ..store import engines, outbox, queries, trace_contexts
 from ..store.backend import Backend, Lock
 from ..store.control import read_control
 from ..store.domain import lifecycle
@@ -36,6 +36,7 @@ from .execution.runner import Runner
 from .logger import EngineLogger
 from .recovery import Recovered, recover
 from .reply import Reply
+from .tracing import Tracing
 from .webhooks.sender import WebhookSender
 
 MAX_READERS = 8
@@ -121,6 +122,8 @@ def start_actors(
             totals = queries.totals(database)
             users = Counter() if config.user_backlog is None else queries.backlog_by_user(database)
             reader, own_reader = Reader(backend, MAX_READERS), Reader(backend, _READING_ACTORS)
+            if config.tracing:
+                context.tracing = Tracing(lambda sequence: reader.read(partial(trace_contexts.find, sequence=sequence)))
             has_webhooks = bool(outbox.targets(database, clock.now_us()))
             sender = WebhookSender(context, Reader(backend, _READING_SENDER))
             context.wake_sender = sender.wake

@@ -62,6 +62,7 @@ def routes(
         Route("GET", "/failures", order_calls.list_failures, OVERVIEW, orders.LIST_FAILURES, may_block=True),
         Route("GET", "/events", event_calls.follow, READING, events.FOLLOW),
         Route("POST", "/orders/actions", steering_calls.start_action, STEERING, steering.START_ACTION, may_block=True),
+        Route("GET", "/orders/actions", steering_calls.list_actions, OVERVIEW, steering.LIST_ACTIONS, may_block=True),
         Route("GET", "/orders/actions/{action_id}", steering_calls.read_action, OVERVIEW, steering.READ_ACTION),
         Route("POST", "/orders/actions/{action_id}/stop", steering_calls.stop_action, STEERING, steering.STOP_ACTION),
         Route("GET", "/control", steering_calls.read, OVERVIEW, steering.READ_CONTROL),

@@ -3,7 +3,7 @@
 -- Conditions on rows are written with OR: for IN with more than two values, SQLite builds a table at each statement.
 
 PRAGMA application_id = 1330793804;  -- 'ORML' in ASCII: tells this file from any other SQLite database
-PRAGMA user_version = 4;             -- the version of this schema
+PRAGMA user_version = 5;             -- the version of this schema
 
 BEGIN;
 
@@ -105,6 +105,13 @@ CREATE TABLE failures (
 ) STRICT;
 
 CREATE INDEX failures_by_error ON failures (error_id, sequence, status, at);  -- lists by error, and counts
+
+-- Which trace the request was part of that brought an order (W3C Trace Context): kept apart, since most came with none.
+CREATE TABLE trace_contexts (
+  sequence    INTEGER PRIMARY KEY               -- the order
+              REFERENCES orders (sequence),
+  traceparent TEXT    NOT NULL                  -- as in the header of that name
+) STRICT;
 
 -- What clients call their requests (Idempotency-Key), for a day: the same name for another request is a mistake.
 CREATE TABLE idempotency_keys (
@@ -253,6 +260,7 @@ CREATE TABLE deliveries (
 CREATE INDEX deliveries_due   ON deliveries (webhook, due_at) WHERE due_at IS NOT NULL;  -- what to send next
 CREATE INDEX deliveries_open  ON deliveries (webhook, sequence, id) WHERE ended_at IS NULL;
 CREATE INDEX deliveries_by_webhook ON deliveries (webhook, id);                          -- lists, newest first
+CREATE INDEX deliveries_by_order   ON deliveries (sequence);                             -- lists of an order's
 CREATE INDEX deliveries_by_event   ON deliveries (event);
 CREATE INDEX deliveries_ended ON deliveries (ended_at) WHERE ended_at IS NOT NULL;       -- what to forget next
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from peewee import Database
 
 from .domain.act import Act, AuditEntry
-from .statements import run_for_each, to_sql
+from .statements import remove_old, run_for_each, to_sql
 from .tables import AuditLogModel
 
 _COLUMNS = (
@@ -30,8 +30,23 @@ def write_acts(database: Database, acts: Sequence[Act], at_us: int) -> None:
         acts: what was done.
         at_us: when, microseconds since 1970-01-01T00:00:00Z.
     """
-    rows = [(at_us, act.action.value, act.target, act.reason, act.orders, *act.cause) for act in acts]
+    rows = [(at_us, act.action.value, act.target, act.reason, act.orders, *act.cause[:2]) for act in acts]
     run_for_each(database, _WRITE, rows)
+
+
+def forget(database: Database, before_us: int, limit: int) -> int:
+    """Remove entries from before a time, oldest first, in a transaction.
+
+    Args:
+        database: a connection that may write.
+        before_us: microseconds since 1970-01-01T00:00:00Z.
+        limit: how many at the most.
+
+    Returns:
+        How many there were.
+    """
+    oldest = AuditLogModel.select(AuditLogModel.id, AuditLogModel.at).order_by(AuditLogModel.id).limit(limit)
+    return remove_old(database, oldest, before_us)
 
 
 def page(database: Database, *, before: int | None = None, limit: int) -> list[AuditEntry]:

@@ -14,7 +14,7 @@ from .domain.bulk_action import ActionProgress, ActionState, BulkAction, BulkReq
 from .domain.lifecycle import OrderStatus
 from .domain.order_filter import OrderFilter, OrderPage
 from .domain.record import Cause
-from .statements import run, to_sql, write_transaction
+from .statements import remove_old, run, to_sql, write_transaction
 from .tables import BulkActionModel
 from .translation import translated_errors
 
@@ -92,6 +92,40 @@ def find(database: Database, action_id: int) -> BulkAction | None:
     """The bulk action of that number, or None."""
     query = BulkActionModel.select(*_COLUMNS).where(BulkActionModel.id == action_id)
     return next((_action_of(row) for row in query.tuples().execute(database)), None)
+
+
+def page(database: Database, *, before: int | None = None, limit: int) -> list[BulkAction]:
+    """Bulk actions, newest first.
+
+    Args:
+        database: connected in this thread.
+        before: only those with an id below this one, to go on where the last page ended.
+        limit: how many at the most.
+    """
+    query = BulkActionModel.select(*_COLUMNS).order_by(BulkActionModel.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(BulkActionModel.id < before)
+    return [_action_of(row) for row in query.tuples().execute(database)]
+
+
+def forget(database: Database, before_us: int, limit: int) -> int:
+    """Remove bulk actions that were over before a time, oldest first, in a transaction.
+
+    Args:
+        database: a connection that may write.
+        before_us: microseconds since 1970-01-01T00:00:00Z.
+        limit: how many at the most.
+
+    Returns:
+        How many there were.
+    """
+    oldest = (
+        BulkActionModel.select(BulkActionModel.id, BulkActionModel.ended_at)
+        .where(BulkActionModel.state != ActionState.RUNNING.value)
+        .order_by(BulkActionModel.id)
+        .limit(limit)
+    )
+    return remove_old(database, oldest, before_us)
 
 
 def first_running(database: Database) -> BulkAction | None:

@@ -9,7 +9,7 @@ from functools import partial
 
 from peewee import JOIN, SQL, Database, IntegrityError, Query, Select
 
-from . import bulk_actions, queries
+from . import bulk_actions, queries, trace_contexts
 from .arrival import latest_us, note_clock_step
 from .audit_log import write_acts
 from .domain import lifecycle
@@ -316,9 +316,11 @@ class Ledger:
             self._note_equal_steps(lifecycle.ACCEPT, new)
         else:
             known = zip(acceptances, causes, strict=True)
-            who = zip(*(cause for (outcome, _), cause in known if outcome is accepted), strict=True)
-            noted = _insert_caused_steps.run(self._database, new, *who, shared=(None, lifecycle.ACCEPT.why))
+            who = list(zip(*(cause for (outcome, _), cause in known if outcome is accepted), strict=True))
+            noted = _insert_caused_steps.run(self._database, new, *who[:2], shared=(None, lifecycle.ACCEPT.why))
             _check_all(noted, new)
+            if new and any(who[2]):
+                trace_contexts.write(self._database, new, who[2])
         return len(new)
 
     def _note_equal_steps(self, edge: Edge, sequences: Sequence[int]) -> None:
@@ -429,7 +431,7 @@ class Ledger:
 
     def _note_moved(self, moved: Sequence[Move]) -> None:
         if moved:
-            why = [(step.before.status.value, step.reason, *step.cause) for step in moved]
+            why = [(step.before.status.value, step.reason, *step.cause[:2]) for step in moved]
             self._note_steps([step.after.sequence for step in moved], *zip(*why, strict=True))
 
 

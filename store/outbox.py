@@ -51,8 +51,8 @@ SELECT id, webhook_id, url, secret, CASE WHEN old_secret_until > ? THEN old_secr
 FROM webhooks WHERE disabled_at IS NULL AND deleted_at IS NULL ORDER BY id
 """
 _DUE = """
-SELECT d.id, d.attempts, o.event_id, o.type, o.at, o.number, o.subject
-FROM deliveries d JOIN outbox o ON o.id = d.event
+SELECT d.id, d.attempts, o.event_id, o.type, o.at, o.number, o.subject, t.traceparent
+FROM deliveries d JOIN outbox o ON o.id = d.event LEFT JOIN trace_contexts t ON t.sequence = o.sequence
 WHERE d.webhook = ? AND d.due_at <= ? ORDER BY d.due_at, d.id LIMIT ?
 """
 _FIRST_DUE = """

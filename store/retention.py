@@ -1,4 +1,7 @@
-"""Retention: removing orders that have been terminal for long, a few at a time, after writing them to an export."""
+"""Retention: removing orders that have been terminal for long, a few at a time, after writing them to an export.
+
+What people did goes at the same age.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from typing import NamedTuple
 
 from peewee import Database, DatabaseError
 
-from . import event_log, failures, queries
+from . import audit_log, bulk_actions, event_log, failures, queries, trace_contexts
 from .domain import lifecycle
 from .domain.lifecycle import OrderStatus
 from .domain.metrics import PRUNED_COMPLETED, PRUNED_PROCESSING_MICROSECONDS, PRUNED_TIMED_ORDERS
@@ -64,12 +67,31 @@ def prune(
             raise
 
 
+def prune_acts(database: Database, before_us: int, limit: int) -> int:
+    """Remove what people did before a time: entries of the audit log, and bulk actions that were over by then.
+
+    Args:
+        database: a connection that may write.
+        before_us: microseconds since 1970-01-01T00:00:00Z.
+        limit: how many of each at the most; so nobody waits long for the one writer.
+
+    Returns:
+        How many were removed.
+
+    Raises:
+        StoreUnavailable: the database did not take it; nothing was removed.
+    """
+    with translated_errors(), write_transaction(database):
+        return audit_log.forget(database, before_us, limit) + bulk_actions.forget(database, before_us, limit)
+
+
 def _remove(database: Database, records: Sequence[OrderRecord], export: Path | None) -> Pruned:
     with write_transaction(database):
         histories = [queries.history(database, record.order_id) for record in records]
         sequences = [(record.sequence,) for record in records]
         event_log.note_removal(database, [record.sequence for record in records])
         failures.forget(database, [record.sequence for record in records])
+        trace_contexts.forget(database, [record.sequence for record in records])
         run_for_each(database, _DELETE_TRANSITIONS, sequences)
         run_for_each(database, _DELETE_ORDER, sequences)
         changes = _changes(records, histories)

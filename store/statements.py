@@ -165,3 +165,23 @@ def write_transaction(database: Database) -> Iterator[None]:
         with suppress(sqlite3.Error, peewee.DatabaseError):
             connected.connection().rollback()
         raise
+
+
+def remove_old(database: Database, oldest: peewee.ModelSelect[Any], before_us: int) -> int:
+    """Remove those of the oldest rows of a table that are from before a time, in a transaction.
+
+    Only these are looked at, so a row that was stamped while the clock was ahead keeps those behind it until its time
+    has come.
+
+    Args:
+        database: a connection that may write.
+        oldest: gives the id and the time of each of them.
+        before_us: microseconds since 1970-01-01T00:00:00Z.
+
+    Returns:
+        How many there were.
+    """
+    old = [number for number, at_us in oldest.tuples().execute(database) if at_us < before_us]
+    if old:
+        oldest.model.delete().where(oldest.model.id.in_(old)).execute(database)
+    return len(old)

@@ -116,6 +116,16 @@ class SecretModel(Model):
         table_name = "secrets"
 
 
+class TraceContextModel(Model):
+    """A row of `trace_contexts`."""
+
+    sequence = IntegerField(primary_key=True)
+    traceparent = TextField()
+
+    class Meta:
+        table_name = "trace_contexts"
+
+
 class BulkActionModel(Model):
     """A row of `bulk_actions`."""
 

@@ -31,7 +31,7 @@ from .domain.webhook import (
 )
 from .outbox import new_event_id
 from .statements import run, write_transaction
-from .tables import DeliveryAttemptModel, DeliveryModel, OutboxModel, WebhookModel
+from .tables import DeliveryAttemptModel, DeliveryModel, OrderModel, OutboxModel, WebhookModel
 from .translation import translated_errors
 
 MAX_WEBHOOKS = 100
@@ -54,6 +54,37 @@ _COLUMNS = (
     WebhookModel.disabled_reason,
 )
 _IS_THERE: Expression = WebhookModel.deleted_at.is_null()
+_DELIVERIES = (
+    DeliveryModel.select(
+        DeliveryModel.id,
+        WebhookModel.webhook_id,
+        OutboxModel.event_id,
+        OutboxModel.type,
+        OutboxModel.order_id,
+        OutboxModel.number,
+        DeliveryModel.is_delivered,
+        DeliveryModel.attempts,
+        DeliveryModel.created_at,
+        DeliveryModel.due_at,
+        DeliveryModel.ended_at,
+        DeliveryAttemptModel.at,
+        DeliveryAttemptModel.status,
+        DeliveryAttemptModel.error,
+        DeliveryAttemptModel.answer,
+        DeliveryAttemptModel.latency,
+    )
+    .join(OutboxModel, on=(OutboxModel.id == DeliveryModel.event))
+    .join_from(DeliveryModel, WebhookModel, on=(WebhookModel.id == DeliveryModel.webhook))
+    .join_from(
+        DeliveryModel,
+        DeliveryAttemptModel,
+        JOIN.LEFT_OUTER,
+        on=(DeliveryAttemptModel.delivery == DeliveryModel.id)
+        & (DeliveryAttemptModel.number == DeliveryModel.attempts),
+    )
+    .order_by(DeliveryModel.id.desc())
+)
+"""Newest first, each with its latest attempt."""
 _COPY = """
 INSERT INTO deliveries (webhook, event, sequence, attempts, created_at, due_at, is_delivered)
 SELECT webhook, event, sequence, 0, ?, NULL, 0 FROM deliveries WHERE id IN (SELECT value FROM json_each(?))
@@ -100,40 +131,27 @@ def deliveries(
     Raises:
         WebhookNotFound: there is no such webhook.
     """
-    webhook = find_webhook(database, webhook_id)
-    query = (
-        DeliveryModel.select(
-            DeliveryModel.id,
-            OutboxModel.event_id,
-            OutboxModel.type,
-            OutboxModel.order_id,
-            OutboxModel.number,
-            DeliveryModel.is_delivered,
-            DeliveryModel.attempts,
-            DeliveryModel.created_at,
-            DeliveryModel.due_at,
-            DeliveryModel.ended_at,
-            DeliveryAttemptModel.at,
-            DeliveryAttemptModel.status,
-            DeliveryAttemptModel.error,
-            DeliveryAttemptModel.answer,
-            DeliveryAttemptModel.latency,
-        )
-        .join(OutboxModel, on=(OutboxModel.id == DeliveryModel.event))
-        .join(
-            DeliveryAttemptModel,
-            JOIN.LEFT_OUTER,
-            on=(DeliveryAttemptModel.delivery == DeliveryModel.id)
-            & (DeliveryAttemptModel.number == DeliveryModel.attempts),
-        )
-        .where(DeliveryModel.webhook == webhook.number)
-        .order_by(DeliveryModel.id.desc())
-        .limit(limit)
-    )
+    query = _DELIVERIES.where(DeliveryModel.webhook == find_webhook(database, webhook_id).number).limit(limit)
     if before is not None:
         query = query.where(DeliveryModel.id < before)
     if state is not None:
         query = query.where(_is_in(state))
+    return [_delivery(row) for row in query.tuples().execute(database)]
+
+
+def deliveries_of_order(database: Database, order_id: str, *, before: int | None = None, limit: int) -> list[Delivery]:
+    """What is sent and was sent of an order's events, as `deliveries`; to webhooks that are there.
+
+    Args:
+        database: connected in this thread.
+        order_id: which order; one that is not there has none.
+        before: only those with an id below this one.
+        limit: how many at the most.
+    """
+    sequence = OrderModel.select(OrderModel.sequence).where(OrderModel.order_id == order_id)
+    query = _DELIVERIES.where(_IS_THERE & (DeliveryModel.sequence == sequence)).limit(limit)
+    if before is not None:
+        query = query.where(DeliveryModel.id < before)
     return [_delivery(row) for row in query.tuples().execute(database)]
 
 
@@ -321,10 +339,12 @@ def _webhook(row: Any) -> Webhook:
 
 
 def _delivery(row: Any) -> Delivery:
-    number, event_id, kind, order_id, place, is_delivered, attempts, created_us, due_us, ended_us, *latest = row
+    number, webhook_id, event_id, kind, order_id, place, is_delivered, *more = row
+    attempts, created_us, due_us, ended_us, *latest = more
     state = DeliveryState.WAITING if ended_us is None else _ENDED[bool(is_delivered)]
     attempt = None if latest[0] is None else Attempt(*latest)
-    return Delivery(number, event_id, kind, order_id, place, state, attempts, created_us, due_us, ended_us, attempt)
+    progress = (state, attempts, created_us, due_us, ended_us, attempt)
+    return Delivery(number, webhook_id, event_id, kind, order_id, place, *progress)
 
 
 _ENDED = {True: DeliveryState.DELIVERED, False: DeliveryState.FAILED}

@@ -15,9 +15,15 @@ from ..execution.begun import BegunFile
 class Hand:
     """What one processor has in hand. The processor and the pool both see it."""
 
-    __slots__ = ("began_us", "is_abandoned", "note", "record")
+    __slots__ = ("began_us", "idle_us", "is_abandoned", "note", "number", "record", "trouble")
 
-    def __init__(self) -> None:
+    def __init__(self, number: int = 1, idle_us: int = 0) -> None:
+        self.number = number
+        """What people call the processor."""
+        self.idle_us = idle_us
+        """When the last order left it, or it was started, on the monotonic clock, in microseconds."""
+        self.trouble: str | None = None
+        """Why it cannot put any order through the handler, in words for people; None while it can."""
         self.record: OrderRecord | None = None
         """The order whose handler runs or is about to; None between two."""
         self.began_us: int | None = None
@@ -201,3 +207,4 @@ class Claims:
                 self._ended += 1
                 self._ended_us += now - hand.began_us
         hand.record = hand.began_us = None
+        hand.idle_us = now

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from collections import Counter, deque
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...store.domain.control import Control
 from ...store.domain.record import rfc3339
 from ..clock import Moment, SteadyClock
 from ..execution.probing import Prober
-from ..snapshot import ControlSnapshot
+from ..snapshot import ControlSnapshot, ProcessorSnapshot
 from .events import EventWaiters
 from .waiters import Waiters
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from ..execution.begun import BegunFile
     from ..execution.handler import Probe
     from ..execution.runner import Runner
+    from ..tracing import Tracing
     from .claims import Hand
 
 
@@ -101,6 +103,8 @@ class EngineContext:
     waiters: Waiters = field(init=False)
     wake_sender: Callable[[], None] = lambda: None
     """Tells the sender of webhooks that there is something to send."""
+    tracing: Tracing | None = None
+    """Begins spans; None where nobody wants any."""
     event_waiters: EventWaiters = field(default_factory=EventWaiters)
     incidents: Incidents = field(default_factory=Incidents)
     files: OpenFiles | None = None
@@ -108,7 +112,7 @@ class EngineContext:
     store_trouble: str | None = None
     """Why the database does not take writes, as the recorder saw it last; None while it does."""
     hands: Callable[[], Iterable[Hand]] = tuple
-    """Gives what each of the processors at work has in hand."""
+    """Gives what each of the processors has in hand."""
     abandoned: int = 0
     """Handlers that have overrun their time and run on, as the pool saw it last."""
     unfit: Counter[str] = field(default_factory=Counter)
@@ -142,6 +146,12 @@ class EngineContext:
     def busy(self) -> int:
         """How many processors have an order in hand at this moment."""
         return sum(hand.record is not None for hand in self.hands())
+
+    def processor_snapshots(self) -> list[ProcessorSnapshot]:
+        """What each of the processors is up to at this moment, by their numbers."""
+        # To the wall clock's time, from the monotonic one's.
+        ahead_us = self.clock.now_us() - self.clock.monotonic_us()
+        return sorted((_told(hand, ahead_us) for hand in self.hands()), key=attrgetter("number"))
 
     def mailboxes(self) -> dict[str, int]:
         """How many messages wait for each of the actors that there is one of."""
@@ -179,3 +189,12 @@ class EngineContext:
             until = "until an order succeeds that is tried now and then"
         why = "" if reason is None else f": {reason}"
         return f"paused {until}, so orders are taken and none is started{why}"
+
+
+def _told(hand: Hand, ahead_us: int) -> ProcessorSnapshot:
+    record, began_us = hand.record, hand.began_us  # read once: another thread may change them
+    if record is None:
+        return ProcessorSnapshot(hand.number, hand.idle_us + ahead_us, trouble=hand.trouble)
+    since_us = record.updated_us if began_us is None else began_us + ahead_us
+    order = record.order
+    return ProcessorSnapshot(hand.number, since_us, order.order_id, order.user_id, record.attempts)

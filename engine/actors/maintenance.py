@@ -10,7 +10,7 @@ from pathlib import Path
 from ...store.domain.errors import StoreUnavailable
 from ...store.domain.idempotency_key import LIFETIME_US
 from ...store.domain.outcome import Recorded
-from ...store.retention import Pruned, prune
+from ...store.retention import Pruned, prune, prune_acts
 from ...store.sqlite.connection import Writer
 from ...store.sqlite.wal import WriteAheadLog
 from ..clock import Timer
@@ -100,7 +100,7 @@ class Maintenance:
             self._tell_after(_BOUND_LOG_AGAIN_SECONDS, BoundLog())
 
     def prune(self) -> Counter[str]:
-        """Remove some of the orders that are old enough.
+        """Remove some of the orders that are old enough, and of what people did so long ago.
 
         Returns:
             What that added to each of the running totals.
@@ -111,17 +111,19 @@ class Maintenance:
         config, now = self._context.config, self._context.clock.now_us()
         if config.retain_seconds is None:
             return Counter()
-        pruned = Pruned(0, Counter())
+        before_us = now - round(config.retain_seconds * 1e6)
+        removed, pruned = 0, Pruned(0, Counter())
         try:
             pruned = prune(
                 self._database,
-                now - round(config.retain_seconds * 1e6),
+                before_us,
                 _PRUNED_AT_ONCE,
                 None if config.export_path is None else Path(config.export_path),
                 now - LIFETIME_US,
             )
+            removed = pruned.orders + prune_acts(self._database, before_us, _PRUNED_AT_ONCE)
         finally:
-            if pruned.orders:
+            if removed:
                 # What waits in the mailbox meanwhile comes first.
                 self._will_prune = True
                 self._tell(PruneOrders())

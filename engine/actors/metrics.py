@@ -9,7 +9,7 @@ from pykka import Future
 from ...store.domain import lifecycle
 from ...store.domain.errors import EngineStopped
 from ..reply import Reply, answer, fail
-from ..requests import Drain, DrawChart, TakeExposition, TakeSnapshot
+from ..requests import Drain, DrawChart, ListProcessors, TakeExposition, TakeSnapshot
 from ..snapshot import Chart, Exposition, MetricsSnapshot
 from ..telemetry.history import Point, Window
 from ..telemetry.telemetry import Telemetry
@@ -17,7 +17,7 @@ from .base import EngineActor
 from .context import EngineContext
 from .messages import LedgerCommitted, ReadTotals, TotalsRead
 
-Inquiry = TakeSnapshot | TakeExposition | DrawChart
+Inquiry = TakeSnapshot | TakeExposition | DrawChart | ListProcessors
 
 
 class MetricsActor(EngineActor):
@@ -61,6 +61,8 @@ class MetricsActor(EngineActor):
                 answer(reply, Exposition(self._snapshot(), self._telemetry.done, self._telemetry.histograms()))
             case DrawChart(window, reply):
                 answer(reply, Chart(window, self._points(window)))
+            case ListProcessors(reply):
+                answer(reply, self._context.processor_snapshots())
             case Drain(reply):
                 self._draining = [waiting for waiting in self._draining if not _has_left(waiting)]
                 self._draining.append(reply)

@@ -87,7 +87,9 @@ class ProcessorActor(EngineActor):
     def _put_through(self, record: OrderRecord) -> str | None:
         """Put an order through the handler; what keeps others from being put through it afterwards."""
         try:
-            outcome = self._runner.run(record.order, partial(self._claims.begin, self._hand, record))
+            run = partial(self._runner.run, record.order, partial(self._claims.begin, self._hand, record))
+            tracing = self._context.tracing
+            outcome = run() if tracing is None else tracing.attempt(record, run)
             step = self._step(record, outcome)
         except BaseException as error:  # not the handler's: without a result the order would be in hand for ever
             self.note_incident(error)

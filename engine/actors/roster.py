@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -41,6 +42,7 @@ class Roster:
         """Those that wait for orders."""
         self.busy: dict[ActorRef[Any], Hand] = {}
         """Those that put orders through the handler."""
+        self._hands: dict[ActorRef[Any], Hand] = {}  # of all but those that were abandoned: for other threads
         self._absent: dict[ActorRef[Any], Hand] = {}  # not ready yet, or unfit
         self._abandoned: dict[ActorRef[Any], Hand] = {}  # whose handler has overrun its time and runs on
         self._troubles: dict[ActorRef[Any] | None, str] = {}  # of those that are unfit; None for those without a thread
@@ -48,7 +50,7 @@ class Roster:
         self._try: Timer | None = None
         self._try_seconds = _TRY_SECONDS[0]
         self._is_closed = False
-        context.hands = lambda: list(self.busy.values())
+        context.hands = lambda: list(self._hands.values())
 
     @property
     def is_anybody_fit(self) -> bool:
@@ -79,6 +81,7 @@ class Roster:
             self._retire()
         elif (hand := self._absent.pop(processor, None)) is not None:
             self.idle[processor] = hand
+            hand.trouble = None
             if self._troubles.pop(processor, None) is not None:
                 self._try_seconds = _TRY_SECONDS[0]
                 self._try_again(len(self._resting))  # what is over for one may be over for the others
@@ -102,6 +105,7 @@ class Roster:
             self.note_idle(processor)
             return False
         self._absent[processor] = hand
+        hand.trouble = trouble
         if self._is_closed:
             return False
         if processor not in self._troubles:
@@ -121,11 +125,14 @@ class Roster:
     def abandon(self, processor: ActorRef[Any]) -> None:
         """Wait no longer for the handler of a busy one, and end it where that is possible."""
         self._abandoned[processor] = self.busy.pop(processor)
+        del self._hands[processor]
         self._kill(processor)
 
     def abandon_all(self) -> None:
         """Likewise for all that are busy, and once more for those that were abandoned before."""
         self._abandoned.update(self.busy)
+        for processor in self.busy:
+            del self._hands[processor]
         self.busy.clear()
         for processor in self._abandoned:
             self._kill(processor)
@@ -137,15 +144,17 @@ class Roster:
         self._context.missing = min(processors, max(0, len(self._abandoned) - max_abandoned))
         self._troubles.pop(None, None)
         self._retire()
+        taken = {hand.number for hand in self._hands.values()}
+        free = (number for number in itertools.count(1) if number not in taken)
         while not self._is_closed and self._count < self._wanted:
-            hand = Hand()
+            hand = Hand(next(free), self._context.clock.monotonic_us())
             try:
                 processor = ProcessorActor.start(self._context, self._claims, hand)
             except RuntimeError as error:
                 self._troubles[None] = f"no thread can be started for more processors: {describe(error)}"
                 self._try_later()
                 break
-            self._absent[processor] = hand
+            self._hands[processor] = self._absent[processor] = hand
             processor.tell(GetReady())
         self._tell_troubles()
 
@@ -161,6 +170,7 @@ class Roster:
         # One that is at work is stopped when it has nothing left to do.
         while self._count > self._wanted and (self._absent or self.idle):
             processor, _ = (self._absent or self.idle).popitem()
+            del self._hands[processor]
             if self._troubles.pop(processor, None) is not None:
                 self._resting = deque(other for other in self._resting if other is not processor)
                 self._tell_troubles()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -35,10 +36,11 @@ class WebhookClient:
 
     def __init__(self, *, allow_private: bool) -> None:
         self._allow_private = allow_private
+        self._resolver = CheckedResolver(allow_private=allow_private)
         self._session = aiohttp.ClientSession(
             # It connects to what the resolver gives, while the certificate and the Host are those of the URL.
             connector=aiohttp.TCPConnector(
-                resolver=CheckedResolver(allow_private=allow_private), limit=0, use_dns_cache=False
+                resolver=self._resolver, limit=0, use_dns_cache=False, ssl=ssl.create_default_context()
             ),
             timeout=aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),

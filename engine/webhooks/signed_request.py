@@ -42,4 +42,6 @@ def signed_request(target: Target, due: DueDelivery, at_us: int) -> SignedReques
         "webhook-timestamp": str(at_us // 1_000_000),
         "webhook-signature": " ".join(signatures),
     }
+    if due.traceparent is not None:
+        headers["traceparent"] = due.traceparent
     return SignedRequest(body, headers)

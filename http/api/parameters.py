@@ -245,8 +245,8 @@ class ChartQuery(msgspec.Struct, frozen=True):
     window: ChartWindow = Window.QUARTER_HOUR
 
 
-class AuditQuery(msgspec.Struct, frozen=True):
-    """The parameters of reading the audit log."""
+class EntryQuery(msgspec.Struct, frozen=True):
+    """The parameters of reading the audit log, and of listing actions on many orders."""
 
     limit: EntryLimit = DEFAULT_PAGE
     cursor: PageCursor | UnsetType = UNSET

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import msgspec
 
-from ...engine import ActionState, BulkAction, Event, FailureGroup, OrderRecord, OrderStatus, Outcome, Transition
+from ...engine import (
+    ActionState,
+    AuditEntry,
+    BulkAction,
+    Delivery,
+    Event,
+    FailureGroup,
+    OrderRecord,
+    OrderStatus,
+    Outcome,
+    Transition,
+)
 from ...store.domain.order import format_cents
 from ...store.domain.record import rfc3339
 from .fields import (
@@ -23,6 +34,9 @@ from .fields import (
 
 encode = msgspec.json.Encoder().encode
 """Any of the shapes below as JSON."""
+
+
+_E = TypeVar("_E", BulkAction, AuditEntry, Delivery)
 
 
 class OrderPayload(msgspec.Struct):
@@ -163,6 +177,14 @@ class ActionPayload(msgspec.Struct):
     created_at: Timestamp
     ended_at: Timestamp | None
     """When it was done or stopped; null before."""
+
+
+class ActionPagePayload(msgspec.Struct):
+    """A page of the actions on many orders, newest first."""
+
+    actions: list[ActionPayload]
+    next_cursor: Cursor | None
+    """Send it as `cursor` for the next page; null on the last."""
 
 
 class ControlPayload(msgspec.Struct):
@@ -336,3 +358,14 @@ def encode_page(orders: Iterable[bytes], next_cursor: str | None) -> bytes:
 def encode_cursor(sequence: int) -> str:
     """Where a page of orders ended; clients send it back and need not understand it."""
     return f"{sequence:x}"
+
+
+def cut_page(found: list[_E], limit: int) -> tuple[list[_E], Cursor | None]:
+    """A page of entries, and where the next one begins.
+
+    Args:
+        found: one more than the page has, where there is a next one.
+        limit: how many the page has at the most.
+    """
+    page = found[:limit]
+    return page, encode_cursor(page[-1].id) if len(found) > limit else None

@@ -14,17 +14,18 @@ from ..framework.request import PlainRequest, Request
 from ..framework.request_headers import RequestHeaders
 from ..framework.response import Response
 from .fields import ACTION_ID
-from .parameters import AuditQuery, order_filter
+from .parameters import EntryQuery, order_filter
 from .requests import decode_cursor
 from .responses import (
+    ActionPagePayload,
     AuditEntryPayload,
     AuditPagePayload,
     ControlPayload,
     PreviewPayload,
     StartedActionPayload,
     action_payload,
+    cut_page,
     encode,
-    encode_cursor,
     order_payload,
 )
 from .steering_requests import (
@@ -78,6 +79,13 @@ class SteeringCalls:
         started = self._engine.begin_action(action, orders, wanted.reason or None, status, request.cause)
         return Deferred(started, lambda: _started(started.get()))
 
+    def list_actions(self, request: Request[EntryQuery, RequestHeaders, None]) -> Response:
+        """What was done to many orders at once, newest first, a page at a time."""
+        query = request.query
+        before = decode_cursor(query.cursor) if query.cursor else None
+        page, cursor = cut_page(self._engine.actions(before=before, limit=query.limit + 1), query.limit)
+        return Response(encode(ActionPagePayload([action_payload(action) for action in page], cursor)))
+
     def read_action(self, request: PlainRequest) -> Response:
         """How far an action on many orders is."""
         return Response(encode(action_payload(self._engine.action(_action_id(request)))))
@@ -87,13 +95,11 @@ class SteeringCalls:
         stopped = self._engine.begin_stop_action(_action_id(request), request.body.reason or None, request.cause)
         return Deferred(stopped, lambda: Response(encode(action_payload(stopped.get()))))
 
-    def audit(self, request: Request[AuditQuery, RequestHeaders, None]) -> Response:
+    def audit(self, request: Request[EntryQuery, RequestHeaders, None]) -> Response:
         """What people have done to the engine and its orders, newest first, a page at a time."""
         query = request.query
         before = decode_cursor(query.cursor) if query.cursor else None
-        entries = self._engine.audit(before=before, limit=query.limit + 1)
-        page = entries[: query.limit]
-        cursor = encode_cursor(page[-1].id) if len(entries) > query.limit else None
+        page, cursor = cut_page(self._engine.audit(before=before, limit=query.limit + 1), query.limit)
         return Response(encode(AuditPagePayload([audit_entry_payload(entry) for entry in page], cursor)))
 
 

@@ -25,7 +25,7 @@ from ..framework.request import PlainRequest, Request
 from ..framework.request_headers import RequestHeaders
 from ..framework.response import Response
 from .requests import decode_cursor
-from .responses import encode, encode_cursor
+from .responses import cut_page, encode
 from .webhook_requests import CreateWebhookRequest, DeliveryQuery, ReplayRequest, UpdateWebhookRequest
 from .webhook_responses import (
     DeliveriesPayload,
@@ -115,8 +115,7 @@ class WebhookCalls:
             before=decode_cursor(query.cursor) if query.cursor else None,
             limit=query.limit + 1,
         )
-        page = found[: query.limit]
-        cursor = encode_cursor(page[-1].id) if len(found) > query.limit else None
+        page, cursor = cut_page(found, query.limit)
         return Response(encode(DeliveriesPayload([delivery_payload(delivery) for delivery in page], cursor)))
 
     def _begin(self, request: Request[Any, Any, Any], change: WebhookChange) -> Reply[Any]:

@@ -27,7 +27,6 @@ from .console import (
     print_json,
 )
 from .database import open_reader
-from .load import render, run_load
 from .options import option
 from .remote import Server
 
@@ -80,6 +79,8 @@ def load_command(
 
     The figures are those of the server and its handler together. Where the server simulates, they are the server's own.
     """
+    from .load import render, run_load  # with aiohttp, which takes a while: only who sends a load pays for that
+
     server = Server(url, key, ca)
     # A server that does not say so may have a handler.
     if not yes and not server.get("metrics").get("simulated", False):

@@ -116,7 +116,7 @@ def list_command(
     if url is None:
         orders: list[Order] = msgspec.to_builtins(_stored(db, wanted(filters), limit))
     else:
-        orders = Server(url, key, ca).pages("orders", "orders", limit, **as_parameters(wanted(filters)))
+        orders = Server(url, key, ca).pages("orders", name="orders", limit=limit, **as_parameters(wanted(filters)))
     if as_json:
         print_json({"orders": orders})
         return

@@ -88,11 +88,11 @@ class Server(NamedTuple):
         """
         return self._call("PUT", path, body, JSON)
 
-    def pages(self, path: str, name: str, limit: int, **parameters: str | int | None) -> list[Any]:
+    def pages(self, *path: str, name: str, limit: int, **parameters: str | int | None) -> list[Any]:
         """What a list has, page by page.
 
         Args:
-            path: of the list.
+            path: of the list: its parts, without slashes.
             name: of the field that has what is on a page.
             limit: how many at the most.
             parameters: of the query; those that are None are left out.
@@ -100,7 +100,7 @@ class Server(NamedTuple):
         found: list[Any] = []
         cursor: str | None = None
         while True:
-            page = self.get(path, **parameters, limit=min(_PAGE, limit - len(found)), cursor=cursor)
+            page = self.get(*path, **parameters, limit=min(_PAGE, limit - len(found)), cursor=cursor)
             found += page[name]
             cursor = page["next_cursor"]
             if cursor is None or len(found) == limit:

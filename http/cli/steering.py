@@ -109,6 +109,29 @@ def action_command(
     show_action(action, as_json)
 
 
+@app.command("actions")
+def actions_command(
+    limit: Annotated[int, option("--limit", Annotated[int, Meta(ge=1)], "How many at the most.")] = 20,
+    url: UrlOption = DEFAULT_URL,
+    key: KeyOption = None,
+    ca: CaOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List what was done to many orders of a running server at once, newest first."""
+    actions = Server(url, key, ca).pages("orders", "actions", name="actions", limit=limit)
+    if as_json:
+        print_json({"actions": actions})
+        return
+    table = Table(Column("Action", justify="right"), Column("At", no_wrap=True), "By", "What", "State")
+    table.add_column("Moved", justify="right")
+    table.add_column("Of", justify="right")
+    table.add_column("Which", overflow="fold")
+    for action in actions:
+        names = ("action_id", "created_at", "by", "action", "state", "moved", "matched", "orders")
+        table.add_row(*("" if action[name] is None else str(action[name]) for name in names))
+    out.print(table)
+
+
 @app.command("audit")
 def audit_command(
     limit: Annotated[int, option("--limit", Annotated[int, Meta(ge=1)], "How many at the most.")] = 20,
@@ -124,7 +147,7 @@ def audit_command(
             found = reader.read(partial(audit_log.page, limit=limit))
         entries: list[dict[str, Any]] = msgspec.to_builtins([audit_entry_payload(entry) for entry in found])
     else:
-        entries = Server(url, key, ca).pages("audit", "entries", limit)
+        entries = Server(url, key, ca).pages("audit", name="entries", limit=limit)
     if as_json:
         print_json({"entries": entries})
         return

@@ -8,7 +8,7 @@ import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
 
 from ..wire.errors import InvalidParameter, NoSuchResource
 from .filters import Filters
-from .section import Section, go_to
+from .section import PAGE, Place, Section, go_to
 
 
 class _Choice(NamedTuple):
@@ -33,7 +33,20 @@ class Actions(Section):
     path = "actions/"
 
     @cherrypy.expose  # type: ignore[untyped-decorator]  # CherryPy has no types
-    def index(self, choice: str = "retry", **given: str) -> bytes:
+    def index(self, after: str = "") -> bytes:
+        """All of them, newest first."""
+        visitor = self.overseer()
+        place = Place.of(after)
+        found = self.engine.actions(before=place.before, limit=PAGE + 1)
+        return self.page(
+            "actions.html",
+            visitor,
+            actions=found[:PAGE],
+            **place.pager("", found),
+        )
+
+    @cherrypy.expose  # type: ignore[untyped-decorator]  # likewise
+    def new(self, choice: str = "retry", **given: str) -> bytes:
         """What an action would do."""
         visitor = self.overseer()
         filters, chosen = Filters.of(given, visitor), _choice(choice)

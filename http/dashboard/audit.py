@@ -22,6 +22,5 @@ class Audit(Section):
             "audit.html",
             visitor,
             entries=found[:PAGE],
-            newer=place.newer(""),
-            older=place.older("", found[PAGE - 1].id) if len(found) > PAGE else None,
+            **place.pager("", found),
         )

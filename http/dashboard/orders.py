@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
 
-from ...engine import Cause, OrderNotFound, OrderRecord, Transition
+from ...engine import Cause, DeliveryState, OrderNotFound, OrderRecord, Transition
 from ..wire.errors import KeyNotEnough, NoSuchResource
 from .filters import Filters
 from .section import PAGE, Place, Section, go_to
@@ -62,8 +62,18 @@ class Orders(Section):
         ends = [step.at_us for step in history[1:]]
         steps = [Step(step, (end - step.at_us) / 1e6) for step, end in zip(history, ends, strict=False)]
         steps.append(Step(history[-1], None))
+        # Where events are sent is the business of those who see all orders.
+        deliveries = self.engine.order_deliveries(order_id, limit=PAGE + 1) if visitor.sees_all else []
         return self.page(
-            "order.html", visitor, record=record, steps=steps[::-1], notice=_NOTICES.get(given.get("done", ""))
+            "order.html",
+            visitor,
+            record=record,
+            steps=steps[::-1],
+            deliveries=deliveries[:PAGE],
+            has_more_deliveries=len(deliveries) > PAGE,
+            is_being_told=any(delivery.state is DeliveryState.WAITING for delivery in deliveries),
+            urls={webhook.webhook_id: webhook.url for webhook in self.engine.webhooks()} if deliveries else {},
+            notice=_NOTICES.get(given.get("done", "")),
         )
 
     def _act(

@@ -12,6 +12,7 @@ from .section import Section, go_to
 from .sign_in import SignIn
 
 _FEW = 8
+_MOST_PROCESSORS = 32
 
 
 class Overview(Section):
@@ -37,9 +38,14 @@ class Overview(Section):
 
     def _values(self) -> dict[str, object]:
         waiting_since = self.engine.oldest()[OrderStatus.PENDING]
+        # Whoever has been at an order for longest, or cannot work, comes before those that are idle.
+        processors = sorted(
+            self.engine.processors(), key=lambda one: (one.order_id is None, one.trouble is None, one.since_us)
+        )
         return {
             "waiting_seconds": None if waiting_since is None else _seconds_since(waiting_since),
-            "in_hand": self.engine.orders(status=OrderStatus.PROCESSING, limit=_FEW),
+            "processors": processors[:_MOST_PROCESSORS],
+            "more_processors": len(processors) - _MOST_PROCESSORS,
             "metrics": self.engine.metrics(),
             "control": self.engine.control(),
             "unready": self.engine.unready_reasons(),

@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from ...engine import OrderStatus
+from ...store.domain.record import rfc3339, utc
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
@@ -35,7 +36,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.filters.update(stamp=stamp, machine=machine, duration=duration, count=count, moment=moment, rate=rate)
+    environment.filters.update(duration=duration, count=count, moment=moment, rate=rate)
     environment.globals.update(statuses=tuple(OrderStatus))
     return environment
 
@@ -46,7 +47,7 @@ def stamp(microseconds: int) -> str:
     Args:
         microseconds: since 1970-01-01T00:00:00Z.
     """
-    return _moment(microseconds).strftime("%Y-%m-%d %H:%M:%S")
+    return utc(microseconds).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def moment(microseconds: int) -> Markup:
@@ -55,16 +56,11 @@ def moment(microseconds: int) -> Markup:
     Args:
         microseconds: since 1970-01-01T00:00:00Z.
     """
-    at = _moment(microseconds)
+    at = utc(microseconds)
     form = "%H:%M:%S" if at.date() == datetime.now(UTC).date() else "%Y-%m-%d %H:%M"
     return Markup('<time datetime="{}" title="{} UTC">{}</time>').format(
-        machine(microseconds), stamp(microseconds), at.strftime(form)
+        rfc3339(microseconds), stamp(microseconds), at.strftime(form)
     )
-
-
-def machine(microseconds: int) -> str:
-    """The same for programs, as RFC 3339 has it."""
-    return _moment(microseconds).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def duration(seconds: float) -> str:
@@ -96,7 +92,3 @@ def count(number: int) -> str:
 def rate(orders: float) -> str:
     """A number of orders a second, with as many digits as mean something."""
     return f"{count(round(orders)) if orders >= 100 else f'{orders:.{0 if orders == 0 else 1}f}'}/s"
-
-
-def _moment(microseconds: int) -> datetime:
-    return datetime.fromtimestamp(microseconds // 1_000_000, UTC).replace(microsecond=microseconds % 1_000_000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from http import HTTPStatus
 from importlib.metadata import version
 from typing import NamedTuple, NoReturn
@@ -10,7 +11,7 @@ from urllib.parse import urlencode
 
 import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
 
-from ...engine import Cause, Engine
+from ...engine import AuditEntry, BulkAction, Cause, Delivery, Engine
 from ..wire.errors import InvalidParameter, KeyNotEnough, MethodNotAllowed
 from .rendering import render
 from .sign_in import SignIn, Visitor
@@ -22,6 +23,7 @@ SECTIONS = (
     ("", "Overview"),
     ("orders/", "Orders"),
     ("failures/", "Failures"),
+    ("actions/", "Actions"),
     ("webhooks/", "Webhooks"),
     ("controls/", "Controls"),
     ("audit/", "Audit"),
@@ -164,6 +166,16 @@ class Place(NamedTuple):
             end: the last entry of this page.
         """
         return _join(query, (*self.ends, end)[-_KNOWN_PAGES:])
+
+    def pager(self, query: str, found: Sequence[BulkAction | AuditEntry | Delivery]) -> dict[str, str | None]:
+        """The queries of the pages before and after, as the templates name them.
+
+        Args:
+            query: what is asked for besides.
+            found: the entries from here on: one more than a page has, where there is a next one.
+        """
+        older = self.older(query, found[PAGE - 1].id) if len(found) > PAGE else None
+        return {"newer": self.newer(query), "older": older}
 
 
 def _join(query: str, ends: tuple[int, ...]) -> str:

@@ -75,9 +75,8 @@ class Webhooks(Section):
             deliveries=found[:PAGE],
             states=tuple(DeliveryState),
             state=state,
-            newer=place.newer(query),
-            older=place.older(query, found[PAGE - 1].id) if len(found) > PAGE else None,
             notice=_NOTICES.get(given.get("done", "")),
+            **place.pager(query, found),
         )
 
     def _act(self, webhook_id: str, action: str, token: str) -> NoReturn:

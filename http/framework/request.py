@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Generic, NamedTuple, TypeAlias
 
 from ...engine import Cause
+from ...store.domain.trace_context import sound_traceparent
 from ..security.access import ANYBODY, Principal
 from ..wire.message import WireRequest
 from .body import NO_BODY, B, Body, read_body
@@ -102,7 +103,8 @@ class Request(Generic[Q, H, B]):
     @property
     def cause(self) -> Cause:
         """Who calls, for the history of the orders."""
-        return Cause(self.request_id, self.principal.name)
+        # Trace Context has what is none of its own ignored.
+        return Cause(self.request_id, self.principal.name, sound_traceparent(self.fields.get("Traceparent")))
 
 
 PlainRequest: TypeAlias = Request[NoParameters, RequestHeaders, None]

@@ -87,6 +87,8 @@ class Cause(NamedTuple):
     """The request that caused it; None where none did."""
     acted_by: str | None = None
     """The name of the key that it was sent with; None without one."""
+    traceparent: str | None = None
+    """Which trace that is part of, as W3C's Trace Context writes it; stored with the orders that it brings."""
 
 
 ENGINE = Cause()

@@ -150,6 +150,8 @@ class DueDelivery(msgspec.Struct, frozen=True):
     """Its place in the order's history, 1 for the acceptance; 0 where it is about no order."""
     subject: str
     """The order as it was then, or what else the event is about, as JSON."""
+    traceparent: str | None = None
+    """Which trace the request was part of that brought the order; None where it was part of none."""
 
 
 class DeliveryState(StrEnum):
@@ -180,6 +182,8 @@ class Delivery(msgspec.Struct, frozen=True):
     """An event on its way to a webhook, with its latest attempt."""
 
     id: int
+    webhook_id: str
+    """Where it is sent."""
     event_id: str
     type: str
     order_id: str | None

@@ -36,16 +36,13 @@ class HeldLedger:
     def hold(self, when: Callable[[Sequence[Order], Sequence[Move]], bool]) -> None:
         """Hold up each transaction of these orders and moves until the release."""
 
-        def record(
-            ledger: Ledger, orders: Sequence[Order], moves: Sequence[Move], *more: Any, **named: Any
-        ) -> Recorded:
+        def wait(orders: Sequence[Order], moves: Sequence[Move]) -> None:
             self.transactions.append((len(orders), len(moves)))
             if when(orders, moves) and not self._released.is_set():
                 self._reached.set()
                 assert self._released.wait(60), "the test has not released the ledger"
-            return self._original(ledger, orders, moves, *more, **named)
 
-        self._patch.setattr(Ledger, "record", record)
+        self._before_each(wait)
 
     def wait_until_held(self) -> None:
         """Wait until a transaction is held up."""
@@ -59,23 +56,26 @@ class HeldLedger:
         """Have the first transaction of such orders and moves fail."""
         errors = [error]
 
-        def record(
-            ledger: Ledger, orders: Sequence[Order], moves: Sequence[Move], *more: Any, **named: Any
-        ) -> Recorded:
+        def fail(orders: Sequence[Order], moves: Sequence[Move]) -> None:
             if errors and when(orders, moves):
                 raise errors.pop()
-            return self._original(ledger, orders, moves, *more, **named)
 
-        self._patch.setattr(Ledger, "record", record)
+        self._before_each(fail)
 
     def fail(self, error: BaseException, when: Callable[[Sequence[Order], Sequence[Move]], bool]) -> None:
         """Have each transaction of such orders and moves fail until the release."""
 
+        def fail(orders: Sequence[Order], moves: Sequence[Move]) -> None:
+            if when(orders, moves) and not self._released.is_set():
+                raise error
+
+        self._before_each(fail)
+
+    def _before_each(self, act: Callable[[Sequence[Order], Sequence[Move]], None]) -> None:
         def record(
             ledger: Ledger, orders: Sequence[Order], moves: Sequence[Move], *more: Any, **named: Any
         ) -> Recorded:
-            if when(orders, moves) and not self._released.is_set():
-                raise error
+            act(orders, moves)
             return self._original(ledger, orders, moves, *more, **named)
 
         self._patch.setattr(Ledger, "record", record)

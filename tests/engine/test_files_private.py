@@ -46,7 +46,7 @@ def test_what_an_engine_makes_is_for_its_owner_only(
     reader = opening.open_readers(database, 1)
     with reader.connection_context():
         back_up(reader, tmp_path / "backup.db")
-    reader.close()
+    reader.close_all()
     assert readable_by_others(tmp_path) == []
 
 

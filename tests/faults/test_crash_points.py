@@ -80,9 +80,12 @@ def test_a_death_at_any_commit_loses_nothing_that_was_acknowledged(tmp_path: Pat
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_deaths_during_recovery_lose_nothing_either(tmp_path: Path, moment: str) -> None:
-    life = Life(tmp_path / "life")
-    assert life.run(4, "after") == DEAD
-    assert life.in_hand()
+    # Which commit leaves something in hand depends on what came together into one.
+    for commit in itertools.count(1):
+        life = Life(tmp_path / str(commit))
+        assert life.run(commit, "after") == DEAD
+        if life.in_hand():
+            break
     for _ in range(3):
         assert life.run(1, moment) == DEAD
     life.check()

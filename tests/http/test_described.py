@@ -158,7 +158,7 @@ def begin(start_server: Start, gate: Held, request: pytest.FixtureRequest) -> Ca
                 return completed(start_server(reject), "o-1")
             case "listOrders" | "listFailures":
                 return completed(start_server(reject), "o-0", "o-1")
-            case "startAction" | "readAction" | "stopAction":
+            case "startAction" | "readAction" | "stopAction" | "listActions":
                 client = completed(start_server(reject), "o-0", "o-1")
                 client.post("/control/pause", {})
                 if name != "startAction":
@@ -406,7 +406,9 @@ def provoke(start_server: Start, gate: Held, monkeypatch: pytest.MonkeyPatch, tm
                 fail_with(StoreUnavailable(OSError("disk I/O error")), monkeypatch, event_log, "last_id")
                 fail_with(StoreUnavailable(OSError("disk I/O error")), monkeypatch, audit_log, "page")
                 fail_with(StoreUnavailable(OSError("disk full")), monkeypatch, steering, "write_control")
-                fail_with(StoreUnavailable(OSError("disk full")), monkeypatch, bulk_actions, "start", "find", "stop")
+                fail_with(
+                    StoreUnavailable(OSError("disk full")), monkeypatch, bulk_actions, "start", "find", "page", "stop"
+                )
                 fail_with(StoreUnavailable(OSError("disk full")), monkeypatch, webhook_changes, "change_webhooks")
                 queried = ("all_webhooks", "find_webhook", "deliveries")
                 fail_with(StoreUnavailable(OSError("disk I/O error")), monkeypatch, interface, *queried)
@@ -417,7 +419,7 @@ def provoke(start_server: Start, gate: Held, monkeypatch: pytest.MonkeyPatch, tm
                 for engine_type in (Engine, LoopEngine):
                     fail_with(RuntimeError(), monkeypatch, engine_type, *(f"begin_{name}" for name in calls))
                 reads = ["order", "history", "order_page", "failures", "audit", "last_event_id", "action"]
-                reads += ["webhooks", "webhook", "webhook_deliveries"]
+                reads += ["actions", "webhooks", "webhook", "webhook_deliveries"]
                 fail_with(RuntimeError(), monkeypatch, Engine, *reads)
                 for engine_type in (OrderEngine, RemoteEngine):
                     fail_with(RuntimeError(), monkeypatch, engine_type, "unready_reasons", "dead_actors")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from shutil import which
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 import yaml
@@ -113,3 +114,127 @@ def test_promtool_takes_the_queries_of_the_dashboard(dashboard: dict[str, Any], 
     path.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
 
     check(path)
+
+
+class Case(NamedTuple):
+    """What an alert is to make of some series, one sample a minute."""
+
+    alert: str
+    series: dict[str, str]
+    """By their names and labels, as promtool writes them."""
+    silent: int
+    """When it does not fire yet, in minutes."""
+    fires: int | None
+    """When it does; None where it never does."""
+    summary: str = ""
+    """What it says then."""
+    labels: Mapping[str, str] = MappingProxyType({})
+    """Its labels, besides `instance`, `job` and the severity."""
+
+
+OF = 'instance="i",job="o"'
+WAITS = f'ordermill_oldest_order_age_seconds{{status="Pending",{OF}}}'
+PAUSED = f"ordermill_paused{{{OF}}}"
+BACKLOG = f"ordermill_backlog{{{OF}}}"
+CASES = [
+    Case("OrdermillIsGone", {"up": "0x10"}, 1, 3, "Ordermill tells no metrics"),
+    Case("OrdermillIsGone", {f"ordermill_uptime_seconds{{{OF}}}": "0+60x10"}, 9, None),
+    Case(
+        "OrdermillOrdersWaitLong",
+        {WAITS: "0+60x60", PAUSED: "0x60"},
+        *(19, 22, "An order has been waiting for 22m 0s", {"status": "Pending"}),
+    ),
+    Case("OrdermillOrdersWaitLong", {WAITS: "0+60x60", PAUSED: "1x60"}, 22, None),
+    Case("OrdermillBacklogGrows", {BACKLOG: "0+100x60"}, 20, 30, "3000 orders are unfinished, and they become more"),
+    Case("OrdermillBacklogGrows", {BACKLOG: "3000x60"}, 30, None),
+    Case(
+        "OrdermillAttemptsFail",
+        {
+            f'ordermill_failed_attempts_total{{error="ProviderDown",{OF}}}': "0+15x20",
+            f'ordermill_failed_attempts_total{{error="rejected",{OF}}}': "0+5x20",
+            f"ordermill_attempts_total{{{OF}}}": "0+100x20",
+        },
+        *(3, 10, "20% of the attempts fail"),
+    ),
+    Case(
+        "OrdermillOrdersFail",
+        {f"ordermill_orders_failed_total{{{OF}}}": "0x5 1x20"},
+        4,
+        8,
+        "Orders have failed for good",
+    ),
+    Case(
+        "OrdermillOrdersNeedReview",
+        {f'ordermill_orders{{status="Review",{OF}}}': "2x60"},
+        *(10, 16, "2 orders wait for a decision", {"status": "Review"}),
+    ),
+    Case("OrdermillIsPaused", {PAUSED: "1x60"}, 20, 31, "Ordermill has been paused for half an hour"),
+    Case(
+        "OrdermillIsSlow",
+        {
+            f'ordermill_order_end_to_end_seconds_bucket{{le="{le}",{OF}}}': values
+            for le, values in {"60": "0x60", "130": "0+60x60", "+Inf": "0+60x60"}.items()
+        },
+        *(5, 20, "Orders take 2m 6s from acceptance to the end"),
+    ),
+    Case(
+        "OrdermillCommitsAreSlow",
+        {
+            f'ordermill_commit_seconds_bucket{{le="{le}",{OF}}}': values
+            for le, values in {"0.5": "0x60", "1": "0+60x60", "+Inf": "0+60x60"}.items()
+        },
+        *(5, 20, "Transactions take 975ms"),
+    ),
+    Case(
+        "OrdermillHandlersHang",
+        {f"ordermill_abandoned_handlers{{{OF}}}": "3x20"},
+        *(3, 6, "3 handlers have overrun their time and run on"),
+    ),
+    Case(
+        "OrdermillLogIsLarge",
+        {f"ordermill_wal_bytes{{{OF}}}": f"{512 * 2**20}x30"},
+        *(5, 11, "The write-ahead log has 512MiB"),
+    ),
+    Case(
+        "OrdermillWebhookIsBehind",
+        {f'ordermill_webhook_lag_seconds{{webhook_id="wh_1",{OF}}}': "600x20"},
+        *(3, 6, "A webhook is 10m 0s behind", {"webhook_id": "wh_1"}),
+    ),
+    Case(
+        "OrdermillHasIncidents",
+        {f"ordermill_incidents_total{{{OF}}}": "0x5 1x20"},
+        *(4, 8, "An actor has met with an unexpected error"),
+    ),
+]
+
+
+def tried(case: Case, rule: dict[str, Any]) -> dict[str, Any]:
+    """A case, as promtool writes it."""
+    of = {} if "absent" in rule["expr"] else {"instance": "i", "job": "o"}
+    fired = {
+        "exp_labels": of | dict(case.labels) | rule["labels"],
+        "exp_annotations": rule["annotations"] | {"summary": case.summary},
+    }
+    looks: dict[int | None, list[Any]] = {case.silent: [], case.fires: [fired]}
+    return {
+        "interval": "1m",
+        "input_series": [{"series": name, "values": values} for name, values in case.series.items()],
+        "alert_rule_test": [
+            {"eval_time": f"{minutes}m", "alertname": case.alert, "exp_alerts": expected}
+            for minutes, expected in looks.items()
+            if minutes is not None
+        ],
+    }
+
+
+@needs_promtool
+def test_every_alert_fires_when_it_should_and_not_before(tmp_path: Path) -> None:
+    rules = {rule["alert"]: rule for rule in alerts()}
+    path = tmp_path / "cases.yml"
+    tests = [tried(case, rules[case.alert]) for case in CASES]
+    path.write_text(yaml.safe_dump({"rule_files": [str(DOCS / "prometheus-alerts.yml")], "tests": tests}))
+
+    done = subprocess.run(["promtool", "test", "rules", path], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {case.alert for case in CASES if case.fires} == rules.keys()

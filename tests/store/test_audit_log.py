@@ -23,6 +23,18 @@ def test_pages_follow_each_other(writer: SqliteDatabase) -> None:
     assert [entry.target for entry in (*first, *second)] == ["o-4", "o-3", "o-2", "o-1", "o-0"]
 
 
+def test_old_entries_are_forgotten_oldest_first(writer: SqliteDatabase) -> None:
+    with write_transaction(writer):
+        for at_us in (1, 2, 9, 3):
+            audit_log.write_acts(writer, [Act(Action.PAUSE, f"at {at_us}")], at_us)
+
+        assert audit_log.forget(writer, before_us=4, limit=2) == 2
+        assert audit_log.forget(writer, before_us=4, limit=1) == 0
+        assert audit_log.forget(writer, before_us=4, limit=2) == 1
+
+    assert [entry.target for entry in audit_log.page(writer, limit=10)] == ["at 9"]
+
+
 def test_a_step_that_is_refused_leaves_no_entry(writer: SqliteDatabase) -> None:
     ledger = Ledger(writer)
     records = [record for _, record in ledger.record([make_order("o-1"), make_order("o-2")], [], 1).acceptances]

@@ -23,6 +23,7 @@ from ordermill.store.tables import (
     OutboxModel,
     SecretModel,
     TotalModel,
+    TraceContextModel,
     TransitionModel,
     WebhookModel,
 )
@@ -32,6 +33,7 @@ MODELS: list[Any] = [
     DeliveryModel,
     OutboxModel,
     WebhookModel,
+    TraceContextModel,
     AuditLogModel,
     BulkActionModel,
     ClockStepModel,

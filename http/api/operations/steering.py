@@ -12,8 +12,9 @@ from ...framework.request import NOTHING, Inputs
 from ...framework.request_headers import RequestHeaders
 from ...framework.route import Operation, Result, Tag
 from ...wire.errors import InvalidBody
-from ..parameters import ActionPath, AuditQuery
+from ..parameters import ActionPath, EntryQuery
 from ..responses import (
+    ActionPagePayload,
     ActionPayload,
     AuditEntryPayload,
     AuditPagePayload,
@@ -115,6 +116,13 @@ START_ACTION = Operation(
     problems=(InvalidBody((FieldFault("/action", "must be cancel, retry, settle"),)), *ASKING),
     remark="Orders that come later are not touched.",
 )
+LIST_ACTIONS = Operation(
+    "listActions",
+    Tag.OPERATORS,
+    asked(EntryQuery),
+    results=(ok("A page.", ActionPagePayload, ActionPagePayload([_DONE], None)),),
+    problems=ASKING,
+)
 READ_ACTION = Operation(
     "readAction",
     Tag.OPERATORS,
@@ -138,7 +146,7 @@ STOP_ACTION = Operation(
 READ_AUDIT = Operation(
     "readAudit",
     Tag.OPERATORS,
-    asked(AuditQuery),
+    asked(EntryQuery),
     results=(
         ok(
             "A page.",

@@ -142,7 +142,7 @@ def test_reviews_are_settled_at_once(
     action = engine.start_action("settle", OrderFilter(), "found paid", "Completed")
     wait_until(lambda: engine.action(action.id).state is ActionState.DONE)
 
-    assert engine.metrics().orders_by_status[OrderStatus.COMPLETED] == 3
+    assert engine.drain(timeout=60).orders_by_status[OrderStatus.COMPLETED] == 3
 
 
 def test_reviews_are_retried_where_the_filter_names_them(

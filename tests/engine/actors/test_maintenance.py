@@ -17,9 +17,12 @@ from ordermill.engine.config import EngineConfig
 from ordermill.engine.execution.thread_runner import ThreadRunner
 from ordermill.engine.logger import EngineLogger
 from ordermill.engine.testing import START_US, ManualClock, make_order
-from ordermill.store import queries
+from ordermill.store import audit_log, bulk_actions, queries
 from ordermill.store.domain import lifecycle
-from ordermill.store.domain.record import move
+from ordermill.store.domain.act import Action
+from ordermill.store.domain.bulk_action import BulkRequest
+from ordermill.store.domain.order_filter import ALL_ORDERS
+from ordermill.store.domain.record import ENGINE, move
 from ordermill.store.ledger import Ledger
 from ordermill.store.sqlite.connection import Writer
 from ordermill.store.sqlite.database import open_writer
@@ -85,6 +88,33 @@ def test_old_orders_go_a_few_at_a_time_with_room_for_others_in_between(
     assert planned.maintenance.prune() == {}
     assert [message for _, message in planned.later] == [PruneOrders()]
     assert queries.last_sequence(writer) == 3
+
+
+def test_what_people_did_goes_at_the_same_age_a_few_at_a_time(
+    writer: Writer, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PRUNED_AT_ONCE", 2)
+    request = BulkRequest(Action.CANCEL, ALL_ORDERS)
+    begun = [bulk_actions.start(writer, request, None, ENGINE, 0, 1, START_US) for _ in range(3)]
+    for action in begun[1:]:
+        bulk_actions.stop(writer, action.id, None, ENGINE, START_US)
+    clock.advance(61)
+    planned = Planned(writer, clock, retain_seconds=60)
+    bulk_actions.start(writer, request, None, ENGINE, 0, 1, clock.now_us())
+
+    def left() -> tuple[int, list[int]]:
+        actions = bulk_actions.page(writer, limit=10)
+        return len(audit_log.page(writer, limit=10)), [action.id for action in actions]
+
+    assert left() == (6, [4, 3, 2, 1])
+    assert planned.maintenance.prune() == {}
+    assert planned.at_once == [PruneOrders()]
+    assert left() == (4, [4, 1])
+    for _ in range(3):
+        planned.maintenance.note(PruneOrders())
+        planned.maintenance.prune()
+    assert left() == (1, [4, 1])
+    assert [message for _, message in planned.later] == [PruneOrders()]
 
 
 def test_a_removal_that_fails_is_planned_again_and_only_once(

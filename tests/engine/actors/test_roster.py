@@ -52,6 +52,43 @@ def test_an_engine_works_with_the_processors_that_could_be_started_and_says_what
     )
 
 
+def test_each_processor_tells_what_it_is_up_to_and_since_when(
+    start_engine: StartEngine, clock: WatchedClock, held: Held, wait_until: WaitUntil
+) -> None:
+    engine = start_engine(held, clock=clock, processors=3)
+    wait_until(lambda: len(engine.processors()) == 3)
+    started_us = clock.now_us()
+    clock.advance(5)
+    engine.submit(make_order("o-1", user_id="ann"))
+    held.begun()
+    begun_us = clock.now_us()
+    clock.advance(7)
+
+    told = engine.processors()
+
+    (busy,) = [processor for processor in told if processor.order_id is not None]
+    assert (busy.order_id, busy.user_id, busy.attempt, busy.since_us) == ("o-1", "ann", 1, begun_us)
+    assert [processor.number for processor in told] == [1, 2, 3]
+    assert {one.since_us for one in told if one is not busy} == {started_us}
+    held.release()
+    engine.drain(timeout=30)
+    wait_until(lambda: engine.processors()[busy.number - 1].order_id is None)
+    ended = engine.processors()[busy.number - 1]
+    assert (ended.since_us, ended.attempt, ended.trouble) == (clock.now_us(), None, None)
+
+
+def test_the_numbers_of_processors_that_end_are_given_again(start_engine: StartEngine, wait_until: WaitUntil) -> None:
+    engine = start_engine(processors=4)
+    wait_until(lambda: len(engine.processors()) == 4)
+
+    engine.set_processors(2)
+    wait_until(lambda: len(engine.processors()) == 2)
+    engine.set_processors(5)
+    wait_until(lambda: len(engine.processors()) == 5)
+
+    assert [processor.number for processor in engine.processors()] == [1, 2, 3, 4, 5]
+
+
 def test_what_could_not_be_started_is_tried_again_more_seldom_each_time_until_all_are_there(
     start_engine: StartEngine, start_processors: Callable[[int], None], clock: WatchedClock, held: Held
 ) -> None:

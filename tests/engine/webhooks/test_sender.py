@@ -21,6 +21,7 @@ from ordermill.engine import (
 from ordermill.engine.testing import START_US, ManualClock, make_order
 from ordermill.engine.webhooks import client, sender
 from ordermill.store.domain.order_fields import order_fields
+from ordermill.store.domain.record import Cause
 
 if TYPE_CHECKING:
     from tests.engine.webhooks.conftest import Receiver
@@ -370,3 +371,15 @@ def test_who_made_a_webhook_is_in_the_audit_log(hooked: Hooked) -> None:
     (entry,) = engine.audit()
 
     assert (entry.action, entry.target) == ("create webhook", made.webhook.webhook_id)
+
+
+def test_the_trace_of_the_order_s_request_goes_along(hooked: Hooked, receiver: Receiver) -> None:
+    engine, _ = hooked(events=("order.accepted",))
+    traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+    engine.begin_submit([make_order("o-1")], Cause("r-1", None, traceparent)).get(timeout=30)
+    engine.submit(make_order("o-2"))
+
+    told = {received.json["data"]["order"]["order_id"]: received for received in (receiver.next(), receiver.next())}
+    assert told["o-1"].headers["traceparent"] == traceparent
+    assert "traceparent" not in told["o-2"].headers

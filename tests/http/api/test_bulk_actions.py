@@ -144,3 +144,16 @@ def test_an_action_that_is_not_there_is_a_404(client: Client, number: str) -> No
     reply = client.get(f"/orders/actions/{number}")
 
     assert (reply.status, reply.json["type"]) == (404, "urn:ordermill:problem:action-not-found")
+
+
+def test_actions_are_listed_newest_first_a_page_at_a_time(shop: Client) -> None:
+    assert shop.get("/orders/actions").json == {"actions": [], "next_cursor": None}
+    for user in ("u-0", "u-1", "u-2"):
+        body = {"action": "retry", "where": {"user_id": user}, "reason": "mended"}
+        over(shop, shop.post("/orders/actions", body).json["action_id"])
+
+    newest = shop.get("/orders/actions?limit=2").json
+    oldest = shop.get(f"/orders/actions?limit=2&cursor={newest['next_cursor']}").json
+
+    assert [action["action_id"] for action in newest["actions"]] == ["3", "2"]
+    assert oldest == {"actions": [shop.get("/orders/actions/1").json], "next_cursor": None}

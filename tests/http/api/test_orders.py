@@ -612,3 +612,19 @@ def test_an_order_whose_id_is_a_word_of_a_path_is_refused_since_nobody_could_ask
     ]
     assert client.get("/orders/bulk").status == 405
     assert client.get("/orders").json["orders"] == []
+
+
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+@pytest.mark.parametrize(
+    ("sent", "stored"), [(TRACEPARENT, [(1, TRACEPARENT)]), ("00-nonsense", []), (None, [])], ids=str
+)
+def test_the_trace_of_a_request_is_stored_with_its_order(
+    client: Client, order: MakeOrder, sql: Callable[[str], list[Any]], sent: str | None, stored: list[Any]
+) -> None:
+    headers = {} if sent is None else {"traceparent": sent}
+
+    assert client.send_json("POST", "/orders", order(), headers).status == 201
+
+    assert sql("SELECT sequence, traceparent FROM trace_contexts") == stored

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
@@ -432,3 +433,11 @@ def test_keys_need_a_file_and_a_role(run: Run, arguments: list[str]) -> None:
 def test_a_server_that_others_could_reach_does_not_start_without_keys(run: Run) -> None:
     assert "say --allow-anonymous" in run("serve", "--host", "0.0.0.0", "--port", "0").refusal
     assert not Path("orders.db").exists()
+
+
+def test_no_command_but_load_pays_for_the_client_that_load_sends_with() -> None:
+    seen = "import sys, ordermill.http.cli.main; print('aiohttp' in sys.modules)"
+
+    done = subprocess.run([sys.executable, "-c", seen], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "False\n"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ordermill.engine import OrderFilter
 from ordermill.engine.testing import make_order
 
 if TYPE_CHECKING:
@@ -68,3 +69,20 @@ def test_the_audit_log_is_shown_from_the_database_and_from_the_server(client: Cl
     entries = json.loads(from_database.out)["entries"]
     assert [(entry["action"], entry["target"]) for entry in entries] == [("cancel", "o-1"), ("pause", None)]
     assert json.loads(run("audit", "--url", client.server.url, "--json").out) == {"entries": entries}
+
+
+def test_what_was_done_to_many_orders_is_listed(client: Client, run: Run) -> None:
+    client.engine.pause()
+    client.engine.submit(make_order("o-1"))
+    for wanted in ("o-1", "o-2"):
+        client.engine.start_action("cancel", OrderFilter(order_id_prefix=wanted))
+
+    listed = json.loads(run("actions", "--url", client.server.url, "--json").out)["actions"]
+
+    assert [(one["action_id"], one["orders"]) for one in listed] == [
+        ("2", "orders where order_id_prefix=o-2"),
+        ("1", "orders where order_id_prefix=o-1"),
+    ]
+    shown = run("actions", "--url", client.server.url, "--limit", "1").out
+    assert "cancel" in shown
+    assert "o-1" not in shown

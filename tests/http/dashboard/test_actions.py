@@ -61,12 +61,12 @@ def test_all_orders_of_a_filter_are_cancelled(
 
 
 def test_what_can_be_done_to_nothing_has_no_button(client: Any, window: Callable[..., Any]) -> None:
-    page = window(client).open("/actions/?choice=completed")
+    page = window(client).open("/actions/new?choice=completed")
     expect(page.get_by_text("This can be done to no order of those.")).to_be_visible()
     assert page.get_by_role("main").get_by_role("button").count() == 0
 
 
-@pytest.mark.parametrize("path", ["/actions/?choice=burn", "/actions/?choice=cancel&status=Failed"])
+@pytest.mark.parametrize("path", ["/actions/new?choice=burn", "/actions/new?choice=cancel&status=Failed"])
 def test_an_action_that_cannot_be_meant_is_told(client: Any, path: str) -> None:
     assert client.get(f"/dashboard{path}").status == 422
 
@@ -74,3 +74,23 @@ def test_an_action_that_cannot_be_meant_is_told(client: Any, path: str) -> None:
 @pytest.mark.parametrize("path", ["/actions/1", "/actions/x", "/actions/1/begin"])
 def test_an_action_that_is_not_there_is_told(client: Any, path: str) -> None:
     assert client.get(f"/dashboard{path}").status == 404
+
+
+def test_what_was_done_to_many_orders_is_listed_newest_first(
+    client: Any, order: Callable[..., dict[str, Any]], window: Callable[..., Any]
+) -> None:
+    look = window(client)
+    expect(look.open("/actions/").get_by_text("Nothing was done to many orders yet.")).to_be_visible()
+    client.engine.pause()
+    client.post("/orders/bulk", [order(f"o-{number}") for number in range(5)])
+    client.post("/orders/actions", {"action": "cancel", "where": {"order_id_prefix": "o-1"}, "reason": "ordered twice"})
+    client.post("/orders/actions", {"action": "cancel", "where": {}})
+    page = look.open()
+    page.get_by_role("link", name="Actions").click()
+    rows = page.locator("tbody tr")
+    expect(rows.first).to_contain_text("all orders")
+    expect(rows.last).to_contain_text("order_id_prefix=o-1")
+    expect(rows.last).to_contain_text("ordered twice")
+    assert look.troubles_of_reach() == []
+    rows.last.get_by_role("link").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Cancel 1 orders")

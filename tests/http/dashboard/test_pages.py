@@ -12,7 +12,17 @@ from ordermill.engine import Order, Reject
 
 pytestmark = pytest.mark.slow
 
-PAGES = ["/", "/orders/", "/orders/?status=Review", "/orders/o-1", "/failures/", "/controls/", "/audit/", "/actions/"]
+PAGES = [
+    "/",
+    "/orders/",
+    "/orders/?status=Review",
+    "/orders/o-1",
+    "/failures/",
+    "/controls/",
+    "/audit/",
+    "/actions/",
+    "/actions/new",
+]
 
 
 def refuse(_: Order) -> None:
@@ -144,3 +154,22 @@ def test_an_order_that_is_looked_at_tells_its_next_step_by_itself(
     expect(page.get_by_role("listitem").first).to_contain_text("Processing")
     gate.release()
     expect(page.get_by_role("listitem").first).to_contain_text("Completed")
+
+
+def test_the_overview_tells_each_processor_with_its_order(
+    start_server: Callable[..., Any], gate: Any, order: Callable[..., dict[str, Any]], window: Callable[..., Any]
+) -> None:
+    client = start_server(gate, processors=2)
+    client.post("/orders", order(user_id="ann"))
+    gate.begun()
+    look = window(client)
+    page = look.open()
+    panel = page.locator("section").filter(has=page.get_by_role("heading", name="Processors"))
+    expect(panel.locator("tbody tr")).to_have_count(2)
+    expect(panel.locator("tbody tr").first).to_contain_text("Busy")
+    expect(panel.locator("tbody tr").first).to_contain_text("ann")
+    expect(panel.locator("tbody tr").last).to_contain_text("Idle")
+    assert look.troubles_of_reach() == []
+    panel.get_by_role("link", name="o-1").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("o-1")
+    gate.release()

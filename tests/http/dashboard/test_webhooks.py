@@ -63,3 +63,26 @@ def test_a_url_that_is_none_is_told(client: Any) -> None:
     reply = client.send("POST", "/dashboard/webhooks/create", b"url=ftp://x&order.failed=on", form)
     assert reply.status == 422
     assert b"must be the URL" in reply.body
+
+
+def test_an_order_shows_where_its_events_were_sent_and_what_came_of_it(
+    client: Any, order: Callable[..., dict[str, Any]], window: Callable[..., Any]
+) -> None:
+    look = window(client)
+    add(look.open("/webhooks/"), "http://127.0.0.1:9/hooks")
+    client.post("/orders", order())
+    client.get("/orders/o-1?wait=30")
+    page = look.open("/orders/o-1")
+    row = page.get_by_role("row").filter(has_text="order.completed")
+    expect(row.get_by_role("link")).to_have_text("http://127.0.0.1:9/hooks")
+    expect(row).to_contain_text("not public")
+    assert look.troubles_of_reach() == []
+    row.get_by_role("link").click()
+    expect(page.get_by_role("heading", name="Deliveries")).to_be_visible()
+
+
+def test_an_order_of_which_nobody_is_told_shows_no_deliveries(
+    client: Any, order: Callable[..., dict[str, Any]]
+) -> None:
+    client.post("/orders", order())
+    assert b"<h2>Webhooks" not in client.get("/dashboard/orders/o-1").body

@@ -56,6 +56,7 @@ ALLOWED = {
     ("POST", "/control/resume"): {OPERATE},
     ("PUT", "/control/processors"): {OPERATE},
     ("GET", "/audit"): {READ, OPERATE},
+    ("GET", "/orders/actions"): {READ, OPERATE},
     ("GET", "/metrics"): {READ, OPERATE},
     ("GET", "/metrics/history"): {READ, OPERATE},
 }
