@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from peewee import SQL, Database, fn
+from peewee import SQL, Case, Database, fn
 
 from .domain.failure import ErrorName, FailureGroup, error_name, is_failure
 from .domain.lifecycle import OrderStatus
@@ -126,7 +126,7 @@ def groups(database: Database, limit: int) -> list[FailureGroup]:
         FailureModel.select(
             FailureModel.error.alias("error"),
             fn.COUNT(SQL("*")).alias("orders"),
-            fn.SUM(FailureModel.status == OrderStatus.PENDING.value).alias("waiting"),
+            fn.COUNT(Case(None, [(FailureModel.status == OrderStatus.PENDING.value, 1)])).alias("waiting"),
             fn.MIN(FailureModel.at).alias("first"),
             fn.MAX(FailureModel.at).alias("last"),
             fn.MAX(FailureModel.sequence).alias("newest"),

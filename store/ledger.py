@@ -64,7 +64,7 @@ def _insert() -> Query:
     )
     new = (_text(lifecycle.ACCEPT.target), SQL("0"), SQL("0"), _SHARED, _SHARED, _SHARED)
     values = Select([given_values(7)], [*_given(7), *new]).where(SQL("given.column1 IS NOT NULL"))
-    return OrderModel.insert_from(values, columns).on_conflict(action="ignore")
+    return OrderModel.insert_from(values, columns)
 
 
 def _update() -> Query:
@@ -126,7 +126,7 @@ def _text(status: OrderStatus | None) -> SQL:
     return SQL(f"'{status}'")
 
 
-_insert_orders = ManyRows(_insert(), 7, "itttiii")
+_insert_orders = ManyRows(_insert(), 7, "itttiii", "ON CONFLICT DO NOTHING")
 _update_orders = ManyRows(_update(), 10, "tiiiititii")
 _insert_any_steps = ManyRows(_insert_steps(_given(2)[1], _given(5)[2:], 5), 5, "itttt")
 _insert_caused_steps = ManyRows(_insert_steps(_SHARED, (_SHARED, *_given(3)[1:]), 3), 3, "itt")

@@ -26,11 +26,6 @@ from .turns import Turns
 _LET_IN_AT_ONCE = 1_000
 _PENDING = OrderStatus.PENDING
 
-_CLAIM = """
-    UPDATE orders SET status = 'Processing', attempts = attempts + 1, updated_at = max(updated_at, ?), ready_at = NULL
-    WHERE sequence IN ({})
-    RETURNING rank, sequence, attempts, failures, updated_at
-"""
 _NEXT = f"SELECT sequence FROM orders WHERE {IS_IN_LINE} ORDER BY rank, sequence LIMIT ?"
 _NEXT_BUT = (
     f"SELECT sequence FROM orders WHERE {IS_IN_LINE} AND sequence NOT IN {AMONG} ORDER BY rank, sequence LIMIT ?"
@@ -38,7 +33,15 @@ _NEXT_BUT = (
 _IF_READY = (
     "SELECT sequence FROM orders WHERE sequence = ? AND ready_at IS NOT NULL AND (rank IS NOT NULL OR ready_at <= ?)"
 )
-_CLAIM_NEXT, _CLAIM_NEXT_BUT, _CLAIM_ONE = (_CLAIM.format(which) for which in (_NEXT, _NEXT_BUT, _IF_READY))
+_CLAIM_NEXT, _CLAIM_NEXT_BUT, _CLAIM_ONE = (
+    f"""
+    UPDATE orders SET status = 'Processing', attempts = attempts + 1, updated_at = {{greatest}}(updated_at, ?),
+      ready_at = NULL
+    WHERE sequence IN ({which}{{skip_locked}})
+    RETURNING rank, sequence, attempts, failures, updated_at
+    """
+    for which in (_NEXT, _NEXT_BUT, _IF_READY)
+)
 _DUE = "SELECT sequence, user_id FROM orders WHERE rank IS NULL AND ready_at <= ? ORDER BY ready_at, sequence LIMIT ?"
 _LET_IN = "UPDATE orders SET rank = ? WHERE sequence = ?"
 _ENDS = f"""

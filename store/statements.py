@@ -33,7 +33,7 @@ def run(database: Database, statement: str, parameters: Sequence[object] = ()) -
 
     Args:
         database: connected in this thread.
-        statement: SQL, a `?` for each parameter.
+        statement: SQL, a `?` for each parameter, and a name in braces for what `Dialect` has.
         parameters: the values.
 
     Returns:
@@ -83,12 +83,13 @@ class ManyRows:
         width: values in a row.
         types: what each value of a row is, a letter for each: `i` for an integer, `t` for text. For a database that
             has to be told, which says so by its `value_types`: from values that are all NULL it does not see it.
+        end: what the statement has at its end besides.
     """
 
-    def __init__(self, query: Query, width: int, types: str) -> None:
+    def __init__(self, query: Query, width: int, types: str, end: str = "") -> None:
         self._types = types
         self._row = f"({', '.join('?' * width)})"
-        self._before, self._after = to_sql(query).split(f"VALUES {self._row}")
+        self._before, self._after = f"{to_sql(query)} {end}".split(f"VALUES {self._row}")
         self._width = width
         self._statements: dict[tuple[int, bool], str] = {}
 
@@ -134,6 +135,18 @@ def size_for(rows: int) -> int:
     """How many rows a statement of `ManyRows` has for so many: sqlite3 keeps few of them; rows of NULLs fill it up."""
     unit = 1 << max(0, (rows - 1).bit_length() - _SIZE_BITS)
     return -(-rows // unit) * unit
+
+
+def insert_one(database: Database, query: Any, number: Any) -> int:
+    """Insert a row, and have the number that it got.
+
+    Args:
+        database: a connection that may write.
+        query: of Peewee's, which inserts it.
+        number: the column of its number.
+    """
+    ((given,),) = list(query.returning(number).tuples().execute(database))
+    return int(given)
 
 
 def run_script(database: Database, script: str) -> None:

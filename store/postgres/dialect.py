@@ -1,40 +1,33 @@
-"""Dialect: from the SQL of the store's statements, which is SQLite's, to PostgreSQL's."""
+"""What the store's statements say to PostgreSQL."""
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 
-_STATEMENTS = {
-    "SELECT seq FROM sqlite_sequence WHERE name = 'orders'": "SELECT coalesce(max(sequence), 0) FROM orders",
-    "SELECT seq FROM sqlite_sequence WHERE name = 'transitions'": "SELECT coalesce(max(id), 0) FROM transitions",
-}
-_REWRITTEN = (
-    (re.compile(r" INDEXED BY \w+"), ""),
-    (
-        re.compile(r"\(SELECT value FROM json_each\(\?\)\)"),
-        "(SELECT value::bigint FROM json_array_elements_text(?::json))",
+from ..dialect import Dialect, Fragment
+
+_LAST = "CASE WHEN is_called THEN last_value ELSE 0 END"
+_DIALECT = Dialect(
+    integers=Fragment("(SELECT value::bigint FROM json_array_elements_text({}::json))"),
+    texts=Fragment("(SELECT value FROM json_array_elements_text({}::json))"),
+    greatest="greatest",
+    indexed_by=Fragment(""),
+    not_indexed="",
+    skip_locked=" FOR UPDATE SKIP LOCKED",
+    last_sequence=f"SELECT {_LAST} FROM orders_sequence_seq",
+    # Not the last number of its sequence: that one may belong to a transaction that is not over yet.
+    last_transition=(
+        "SELECT greatest((SELECT max(id) FROM transitions), value) FROM totals WHERE name = 'removed_events_through'"
     ),
-    (re.compile(r"json_each\(webhooks\.events\)"), "json_array_elements_text(webhooks.events::json)"),
-    (re.compile(r"updated_at = max\(updated_at, \?\)"), "updated_at = greatest(updated_at, ?)"),
-    # Of several that claim, none waits for another, and each takes others.
-    (re.compile(r"(WHERE sequence IN \(SELECT .*? LIMIT \?)\)", re.DOTALL), r"\1 FOR UPDATE SKIP LOCKED)"),
+    given_numbers=(
+        f"SELECT 'orders', {_LAST} FROM orders_sequence_seq UNION ALL "
+        f"SELECT 'transitions', {_LAST} FROM transitions_id_seq"
+    ),
+    damages="SELECT NULL WHERE FALSE",  # the server checks its pages itself whenever it reads one
 )
-_IGNORE = re.compile(r"^\s*INSERT OR IGNORE ")
-_QUOTED_OR_MARK = re.compile(r"'[^']*'|\"[^\"]*\"|\?")
 
 
 @lru_cache(maxsize=512)
 def to_postgres(statement: str) -> str:
-    """A statement as PostgreSQL and its driver understand it.
-
-    Args:
-        statement: SQL as SQLite takes it, a `?` for each parameter.
-    """
-    if (other := _STATEMENTS.get(statement)) is not None:
-        return other
-    for pattern, replacement in _REWRITTEN:
-        statement = pattern.sub(replacement, statement)
-    if _IGNORE.match(statement):
-        statement = f"{_IGNORE.sub('INSERT ', statement)} ON CONFLICT DO NOTHING"
-    return _QUOTED_OR_MARK.sub(lambda found: "%s" if found[0] == "?" else found[0], statement)
+    """A statement as PostgreSQL and its driver take it; no statement has a `?` or a `%` that means itself."""
+    return _DIALECT.render(statement).replace("?", "%s")

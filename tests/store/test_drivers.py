@@ -58,7 +58,7 @@ def writer(request: pytest.FixtureRequest, database: Path) -> Iterator[Database]
         url = request.getfixturevalue("postgres_url")
         from ordermill.store.postgres.database import open_writer as open_postgres
 
-        opened = open_postgres(url)
+        opened = open_postgres(url, Durability.NORMAL)
     yield opened
     opened.close()
 
@@ -144,13 +144,15 @@ def test_who_sent_an_order_is_in_its_history(writer: Database, ledger: Ledger) -
 
 
 def test_two_connections_that_claim_at_once_take_different_orders(postgres_url: str) -> None:
+    from ordermill.store.postgres.connection import PostgresWriter
     from ordermill.store.postgres.database import open_writer as open_postgres
     from ordermill.store.queue import OrderQueue
 
-    one, other = open_postgres(postgres_url), open_postgres(postgres_url)
+    one, other = open_postgres(postgres_url, Durability.NORMAL), PostgresWriter(postgres_url, waits_for_disk=False)
     try:
+        other.connect()
         record(Ledger(one), [make_order(order_id) for order_id in "abcd"])
-        other.execute_sql("SET lock_timeout = '30s'")  # an error instead of a wait without end
+        other.wait_at_most(30)  # an error instead of a wait without end
         with one.atomic(), other.atomic():
             taken = [
                 step.after.order_id
