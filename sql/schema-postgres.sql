@@ -273,6 +273,7 @@ CREATE TABLE deliveries (
 CREATE INDEX deliveries_due   ON deliveries (webhook, due_at) WHERE due_at IS NOT NULL;  -- what to send next
 CREATE INDEX deliveries_open  ON deliveries (webhook, sequence, id) WHERE ended_at IS NULL;
 CREATE INDEX deliveries_by_webhook ON deliveries (webhook, id);                          -- lists, newest first
+CREATE INDEX deliveries_by_order   ON deliveries (sequence);                             -- lists of an order's
 CREATE INDEX deliveries_by_event   ON deliveries (event);
 CREATE INDEX deliveries_ended ON deliveries (ended_at) WHERE ended_at IS NOT NULL;       -- what to forget next
 

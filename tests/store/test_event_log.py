@@ -10,6 +10,7 @@ import pytest
 from ordermill.engine.testing import START_US, make_order
 from ordermill.store import event_log
 from ordermill.store.audit import audit
+from ordermill.store.connect import connect
 from ordermill.store.domain import lifecycle
 from ordermill.store.domain.durability import Durability
 from ordermill.store.domain.event import Event, EventFilter
@@ -18,13 +19,12 @@ from ordermill.store.domain.record import OrderRecord, move
 from ordermill.store.ledger import Ledger
 from ordermill.store.retention import prune
 from ordermill.store.sqlite.connection import SqliteWriter
-from ordermill.store.sqlite.database import open_writer
 
 
 @pytest.fixture
 def writer(database: Path) -> Iterator[SqliteWriter]:
     """A database with three orders of two users, the first of them Completed: events 1 to 5."""
-    writer = open_writer(database, Durability.NORMAL)
+    writer = connect(database).open_writer(Durability.NORMAL)
     ledger = Ledger(writer)
     orders = [make_order("a", user_id="ann"), make_order("b", user_id="bob"), make_order("c", user_id="ann")]
     record = ledger.record(orders, [], START_US).acceptances[0].record
@@ -106,7 +106,7 @@ def test_what_was_removed_is_told_and_its_ids_are_not_given_again(writer: Sqlite
 
 
 def test_an_empty_log_has_no_last_event(database: Path) -> None:
-    writer = open_writer(database, Durability.NORMAL)
+    writer = connect(database).open_writer(Durability.NORMAL)
 
     assert event_log.last_id(writer) == 0
     assert event_log.page(writer, 0, 10) == ([], 0, True, 0)

@@ -10,6 +10,7 @@ import pytest
 
 from ordermill.engine.testing import START_US, make_order
 from ordermill.store import outbox
+from ordermill.store.connect import connect
 from ordermill.store.domain import lifecycle
 from ordermill.store.domain.durability import Durability
 from ordermill.store.domain.lifecycle import Edge
@@ -18,7 +19,6 @@ from ordermill.store.domain.webhook import Attempt, CreateWebhook, Tried, Update
 from ordermill.store.ledger import Ledger
 from ordermill.store.outbox import KEPT_US
 from ordermill.store.sqlite.connection import SqliteWriter
-from ordermill.store.sqlite.database import open_writer
 from ordermill.store.statements import run, write_transaction
 from ordermill.store.webhooks import change_webhooks
 
@@ -28,7 +28,7 @@ ALL = tuple(event.value for event in WebhookEvent)
 @pytest.fixture
 def writer(database: Path) -> Iterator[SqliteWriter]:
     """A new database."""
-    writer = open_writer(database, Durability.NORMAL)
+    writer = connect(database).open_writer(Durability.NORMAL)
     yield writer
     writer.close()
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from ordermill.engine.testing import START_US, make_order
+from ordermill.store.connect import connect
 from ordermill.store.domain.durability import Durability
 from ordermill.store.domain.record import ENGINE
 from ordermill.store.domain.webhook import CreateWebhook, DeleteWebhook, DeliveryState, NewSecret, WebhookEvent
 from ordermill.store.ledger import Ledger
 from ordermill.store.sqlite.connection import SqliteWriter
-from ordermill.store.sqlite.database import open_writer
 from ordermill.store.statements import run
 from ordermill.store.webhooks import change_webhooks, deliveries_of_order
 
@@ -23,7 +23,7 @@ ALL = tuple(event.value for event in WebhookEvent)
 @pytest.fixture
 def writer(database: Path) -> Iterator[SqliteWriter]:
     """A new database."""
-    writer = open_writer(database, Durability.NORMAL)
+    writer = connect(database).open_writer(Durability.NORMAL)
     yield writer
     writer.close()
 

@@ -18,6 +18,7 @@ from ordermill.engine.execution.thread_runner import ThreadRunner
 from ordermill.engine.logger import EngineLogger
 from ordermill.engine.testing import START_US, ManualClock, make_order
 from ordermill.store import audit_log, bulk_actions, queries
+from ordermill.store.connect import connect
 from ordermill.store.domain import lifecycle
 from ordermill.store.domain.act import Action
 from ordermill.store.domain.bulk_action import BulkRequest
@@ -25,14 +26,13 @@ from ordermill.store.domain.order_filter import ALL_ORDERS
 from ordermill.store.domain.record import ENGINE, move
 from ordermill.store.ledger import Ledger
 from ordermill.store.sqlite.connection import SqliteWriter
-from ordermill.store.sqlite.database import open_writer
 from ordermill.store.sqlite.wal import WriteAheadLog
 
 
 @pytest.fixture
 def writer(database: Path) -> Iterator[SqliteWriter]:
     """The connection that writes to a new database."""
-    opened = open_writer(database, Durability.NORMAL)
+    opened = connect(database).open_writer(Durability.NORMAL)
     yield opened
     opened.close()
 
