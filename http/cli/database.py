@@ -73,6 +73,8 @@ def backup_command(
     db: DatabaseOption = DEFAULT_DATABASE,
 ) -> None:
     """Make a consistent copy of the database; a server may be running over it."""
+    if connect(db).path is None:
+        stop("A server's database is copied with its own tools: use pg_dump.")
     with (
         open_reader(db, any_version=True) as reader,
         Progress(console=err, transient=True, disable=not err.is_terminal) as progress,
