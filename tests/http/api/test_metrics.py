@@ -175,6 +175,7 @@ def test_openmetrics_says_the_same(at_rest: Client) -> None:
     assert found.items() >= expected_samples(at_rest).items()
 
 
+@pytest.mark.sqlite  # whose log has a size
 def test_the_metrics_tell_how_long_orders_took_and_how_many_attempts_failed(at_rest: Client) -> None:
     metrics = at_rest.get("/metrics").json
 
