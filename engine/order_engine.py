@@ -14,7 +14,6 @@ from pykka import ActorDeadError
 
 from ..store.connect import connect
 from ..store.domain.errors import EngineStopped, InvalidArgument, StoreUnavailable
-from ..store.sqlite.connection import FilesGone
 from ..store.statements import Database
 from .actors.context import EngineContext
 from .clock import Clock
@@ -71,7 +70,8 @@ class OrderEngine(Engine):
         <OrderStatus.COMPLETED: 'Completed'>
 
     Args:
-        database: a path, or a URL such as `sqlite:///orders.db`; created where it does not exist.
+        database: a path, created where it does not exist; or a URL such as `sqlite:///orders.db` or
+            `postgresql://host/database`.
         handler: called with each order; see `Handler`. Without one, work is simulated.
         probe: asked about orders whose handler was cut short; see `Probe`. The handler's attribute `probe` by default.
         executor: where the handler runs: `threads`, `processes`, or an executor of your own, which is not shut down.
@@ -100,7 +100,11 @@ class OrderEngine(Engine):
         check_callable(self._handler, "handler")
         self._backend = connect(database)
         self.path = self._backend.path
-        """The database file."""
+        """The database file; None where a server has it."""
+        self.address = self._backend.address
+        """The database, as another process names it; the URL of a server's may have a password."""
+        self.database_name = self._backend.name
+        """The database, as people are told of it."""
         self.recovered = Recovered()
         """What the last start found in hand of an engine that had died, and did with it."""
         self._probe = getattr(handler, "probe", None) if probe is None else probe
@@ -168,8 +172,8 @@ class OrderEngine(Engine):
         reasons = [*self.dead_actors()]
         if context.store_trouble is not None:
             reasons.append(context.store_trouble)
-        elif context.files is not None and context.files.gone() is not None:  # before any order has met with it
-            reasons.append(str(StoreUnavailable(FilesGone())))
+        elif context.database is not None and (fault := context.database.known_fault()) is not None:
+            reasons.append(str(StoreUnavailable(fault)))  # before any order has met with it
         for reason, count in context.unfit.items():
             reasons.append(f"{count} of {context.processors} processors cannot work: {reason}")
         if context.missing:

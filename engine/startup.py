@@ -19,8 +19,8 @@ from ..store.control import read_control
 from ..store.domain import lifecycle
 from ..store.domain.errors import InvalidConfiguration
 from ..store.reader import Reader
-from ..store.sqlite.connection import Writer
 from ..store.translation import translated_errors
+from ..store.writer import Writer
 from .actors import messages
 from .actors.backlog import Backlog
 from .actors.context import EngineContext
@@ -66,7 +66,7 @@ class RunningEngine(NamedTuple):
 
 
 def start_actors(
-    backend: Backend[Writer],
+    backend: Backend,
     config: EngineConfig,
     make_runner: Callable[[], Runner],
     probe: Probe | None,
@@ -147,12 +147,14 @@ def start_actors(
     return RunningEngine(context, reader, own_reader, sender, lock, given_clock is None, recovered)
 
 
-def _open_writer(lock: Lock, backend: Backend[Writer], config: EngineConfig) -> Writer:
+def _open_writer(lock: Lock, backend: Backend, config: EngineConfig) -> Writer:
     lock.check()
     return backend.open_writer(config.durability, skip_upgrade_copy=config.skip_upgrade_copy)
 
 
-def _note_begun(path: Path, run_id: int, processors: int) -> begun.BegunFile | None:
+def _note_begun(path: Path | None, run_id: int, processors: int) -> begun.BegunFile | None:
+    if path is None:  # the next engine may run on another machine
+        return None
     try:
         return begun.BegunFile(path, run_id, most_processing(processors))
     except OSError as error:

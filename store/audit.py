@@ -45,9 +45,7 @@ def audit(database: Database, progress: Callable[[int, int], None] = lambda _don
     """
     with database.atomic():
         faults = [
-            f"the file is damaged: {message}"
-            for (message,) in run(database, "PRAGMA integrity_check(20)")
-            if message != "ok"
+            f"the file is damaged: {message}" for (message,) in run(database, "{damages}").fetchall() if message != "ok"
         ]
         if faults:
             return Audit(0, faults)
@@ -185,7 +183,7 @@ def _totals(database: Database) -> list[str]:
 
 
 def _numbers(database: Database) -> list[str]:
-    last = dict(run(database, "SELECT name, seq FROM sqlite_sequence").fetchall())
+    last = dict(run(database, "{given_numbers}").fetchall())
     return [
         f"the {name} will be given again: {last.get(table, 0)} is noted as the last one, and {highest} is there"
         for table, name, column in (

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from .domain.durability import Durability
-from .statements import Database
-
-W_co = TypeVar("W_co", bound=Database, covariant=True)
+from .writer import Writer
 
 
 class Lock(Protocol):
@@ -25,12 +23,20 @@ class Lock(Protocol):
         """Give it back."""
 
 
-class Backend(Protocol[W_co]):
-    """A database, before anything of it is open. `W_co` is the connection that writes."""
+class Backend(Protocol):
+    """A database, before anything of it is open."""
 
     @property
-    def path(self) -> Path:
-        """The file, absolute; whatever is kept beside the database is named after it."""
+    def address(self) -> str:
+        """How another process names it."""
+
+    @property
+    def name(self) -> str:
+        """How people are told of it."""
+
+    @property
+    def path(self) -> Path | None:
+        """The file, absolute: whatever is kept beside the database is named after it. None where a server has it."""
 
     def lock(self) -> Lock:
         """Keep other engines from it.
@@ -39,7 +45,7 @@ class Backend(Protocol[W_co]):
             DatabaseRefused: another engine has it, or no database can be there.
         """
 
-    def open_writer(self, durability: Durability, *, skip_upgrade_copy: bool = False) -> W_co:
+    def open_writer(self, durability: Durability, *, skip_upgrade_copy: bool = False) -> Writer:
         """The one connection that writes; the schema is made where it is new, and upgraded where it is old.
 
         Args:

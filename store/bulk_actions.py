@@ -14,7 +14,7 @@ from .domain.bulk_action import ActionProgress, ActionState, BulkAction, BulkReq
 from .domain.lifecycle import OrderStatus
 from .domain.order_filter import OrderFilter, OrderPage
 from .domain.record import Cause
-from .statements import remove_old, run, to_sql, write_transaction
+from .statements import insert_one, remove_old, run, to_sql, write_transaction
 from .tables import BulkActionModel
 from .translation import translated_errors
 
@@ -172,7 +172,7 @@ def start(
         BulkActionModel.ended_at: None,
     }
     with translated_errors(), write_transaction(database):
-        action_id = int(BulkActionModel.insert(row).execute(database))
+        action_id = insert_one(database, BulkActionModel.insert(row), BulkActionModel.id)
         target = f"action {action_id}: {request.told}"
         write_acts(database, (Act(request.action, target, reason, None, cause),), at_us)
     return BulkAction(action_id, request, reason, cause, ActionState.RUNNING, matched, 0, 0, before, at_us, None)

@@ -7,7 +7,7 @@ import platform
 
 from peewee import Database, fn
 
-from .statements import write_transaction
+from .statements import insert_one, write_transaction
 from .tables import EngineModel
 
 _KEPT = 100
@@ -33,12 +33,11 @@ def register(database: Database, started_us: int) -> int:
         peewee.DatabaseError, sqlite3.Error: the database did not take it.
     """
     with write_transaction(database):
-        run_id: int = EngineModel.insert(
-            {
-                EngineModel.host: platform.node(),
-                EngineModel.process_id: os.getpid(),
-                EngineModel.started_at: started_us,
-            }
-        ).execute(database)
+        values = {
+            EngineModel.host: platform.node(),
+            EngineModel.process_id: os.getpid(),
+            EngineModel.started_at: started_us,
+        }
+        run_id = insert_one(database, EngineModel.insert(values), EngineModel.id)
         EngineModel.delete().where(EngineModel.id <= run_id - _KEPT).execute(database)
     return run_id

@@ -17,17 +17,16 @@ from .statements import run
 _SPAN = 10_000
 """Ids that are looked through in one read, however few of them are wanted: nobody holds the database up for long."""
 
-_LAST = "SELECT seq FROM sqlite_sequence WHERE name = 'transitions'"  # which a removal does not set back
 _NEXT = "SELECT min(id) FROM transitions WHERE id > ?"
 _REMOVED_THROUGH = f"SELECT value FROM totals WHERE name = '{REMOVED_EVENTS_THROUGH}'"
-_HIGHEST_OF = "SELECT max(id) FROM transitions WHERE sequence IN (SELECT value FROM json_each(?))"
-_REMOVE_THROUGH = f"UPDATE totals SET value = max(value, ?) WHERE name = '{REMOVED_EVENTS_THROUGH}'"
+_HIGHEST_OF = "SELECT max(id) FROM transitions WHERE sequence IN {integers:?}"
+_REMOVE_THROUGH = f"UPDATE totals SET value = {{greatest}}(value, ?) WHERE name = '{REMOVED_EVENTS_THROUGH}'"
 
 
 def last_id(database: Database) -> int:
     """The id of the newest transition, be it removed meanwhile; 0 before the first."""
-    row = run(database, _LAST).fetchone()
-    return 0 if row is None else int(row[0])
+    row = run(database, "{last_transition}").fetchone()
+    return 0 if row is None else int(row[0] or 0)
 
 
 def page(database: Database, after: int, limit: int, wanted: EventFilter = EVERYTHING) -> EventPage:
@@ -68,7 +67,7 @@ def note_removal(database: Database, sequences: Collection[int]) -> None:
 
 @cache
 def _select(of_user: bool, of_status: bool, of_order: bool) -> str:
-    conditions = ["t.id > ?", "t.id <= ?"]
+    conditions = ["o.sequence = t.sequence", "t.id > ?", "t.id <= ?"]
     if of_order:
         conditions.append("t.sequence = (SELECT sequence FROM orders WHERE order_id = ?)")
     if of_user:
@@ -78,7 +77,7 @@ def _select(of_user: bool, of_status: bool, of_order: bool) -> str:
     # CROSS: the log is gone through, and never a user's whole history.
     return (
         "SELECT t.id, t.order_id, o.user_id, t.from_status, t.to_status, t.at, t.attempt, t.reason "
-        f"FROM transitions t CROSS JOIN orders o ON o.sequence = t.sequence WHERE {' AND '.join(conditions)} "
+        f"FROM transitions t CROSS JOIN orders o WHERE {' AND '.join(conditions)} "
         "ORDER BY t.id LIMIT ?"
     )
 

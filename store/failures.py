@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from peewee import SQL, Database, fn
+from peewee import SQL, Case, Database, fn
 
 from .domain.failure import ErrorName, FailureGroup, error_name, is_failure
 from .domain.lifecycle import OrderStatus
@@ -21,7 +21,7 @@ _CLEAN_EVERY_US = 60_000_000
 _FIND = to_sql(ErrorModel.select(ErrorModel.id).where(ErrorModel.name == ""))
 _OF_CLASS = to_sql(ErrorModel.select(ErrorModel.id).where(ErrorModel.kind == ""))
 _COUNT = to_sql(ErrorModel.select(fn.COUNT(SQL("*"))))
-_ADD = to_sql(ErrorModel.insert({ErrorModel.name: "", ErrorModel.kind: ""}))
+_ADD = to_sql(ErrorModel.insert({ErrorModel.name: "", ErrorModel.kind: ""})) + " RETURNING id"
 _FORGET_UNUSED = to_sql(
     ErrorModel.delete().where(
         ~fn.EXISTS(FailureModel.select(SQL("1")).where(FailureModel.error == SQL('"errors"."id"')))
@@ -30,7 +30,10 @@ _FORGET_UNUSED = to_sql(
 _NOTE = to_sql(
     FailureModel.insert(
         {FailureModel.sequence: 0, FailureModel.error: 0, FailureModel.status: "", FailureModel.at: 0}
-    ).on_conflict(action="REPLACE")
+    ).on_conflict(
+        conflict_target=[FailureModel.sequence],
+        preserve=[FailureModel.error, FailureModel.status, FailureModel.at],
+    )
 )
 _FORGET = to_sql(FailureModel.delete().where(FailureModel.sequence == 0))
 
@@ -85,7 +88,7 @@ class Failures:
             if found is not None:
                 return int(found[0])
             if most is None or self._has_room(most, at_us):
-                return int(run(self._database, _ADD, (name.name, name.kind)).lastrowid)
+                return int(run(self._database, _ADD, (name.name, name.kind)).fetchone()[0])
         raise AssertionError  # the last of them always has room
 
     def _has_room(self, most: int, at_us: int) -> bool:
@@ -123,7 +126,7 @@ def groups(database: Database, limit: int) -> list[FailureGroup]:
         FailureModel.select(
             FailureModel.error.alias("error"),
             fn.COUNT(SQL("*")).alias("orders"),
-            fn.SUM(FailureModel.status == OrderStatus.PENDING.value).alias("waiting"),
+            fn.COUNT(Case(None, [(FailureModel.status == OrderStatus.PENDING.value, 1)])).alias("waiting"),
             fn.MIN(FailureModel.at).alias("first"),
             fn.MAX(FailureModel.at).alias("last"),
             fn.MAX(FailureModel.sequence).alias("newest"),

@@ -16,15 +16,18 @@ _KEY = (IdempotencyKeyModel.key == "") & (IdempotencyKeyModel.user_id == "")
 _FIND = to_sql(
     IdempotencyKeyModel.select(IdempotencyKeyModel.fingerprint).where(_KEY & (IdempotencyKeyModel.created_at > 0))
 )
-_REMEMBER = to_sql(
-    IdempotencyKeyModel.insert(
-        {
-            IdempotencyKeyModel.key: "",
-            IdempotencyKeyModel.user_id: "",
-            IdempotencyKeyModel.fingerprint: "",
-            IdempotencyKeyModel.created_at: 0,
-        }
-    ).on_conflict(action="ignore")
+_REMEMBER = (
+    to_sql(
+        IdempotencyKeyModel.insert(
+            {
+                IdempotencyKeyModel.key: "",
+                IdempotencyKeyModel.user_id: "",
+                IdempotencyKeyModel.fingerprint: "",
+                IdempotencyKeyModel.created_at: 0,
+            }
+        )
+    )
+    + " ON CONFLICT DO NOTHING"
 )
 _FORGET_ONE = to_sql(IdempotencyKeyModel.delete().where(_KEY & (IdempotencyKeyModel.created_at <= 0)))
 _OLDEST = (

@@ -38,6 +38,7 @@ from .translation import translated_errors
 
 _STEP_COLUMNS = (TransitionModel.sequence, TransitionModel.order_id, *TRANSITION_COLUMNS)
 _NULL, _SHARED = SQL("NULL"), SQL("?")
+_IF_NEW = "ON CONFLICT DO NOTHING"
 # An order that becomes Pending waits for its time, and gets a place in the queue when that has come. Not one that comes
 # back unharmed, which has its place still: see `keeps_place`.
 _RANK = SQL("CASE WHEN given.column1 <> 'Pending' OR status = 'Processing' AND failures = given.column3 THEN rank END")
@@ -51,7 +52,7 @@ def _insert() -> Query:
     # In a row: sequence, order_id, user_id, item_ids, total_cents, keyed_at, rank; shared: created_at, updated_at,
     # ready_at.
     values = Select([given_values(7)], [*_given(7), *_NEW, _SHARED]).where(SQL("given.column1 IS NOT NULL"))
-    return OrderModel.insert_from(values, _NEW_COLUMNS).on_conflict(action="ignore")
+    return OrderModel.insert_from(values, _NEW_COLUMNS)
 
 
 def _insert_with_more() -> Query:
@@ -67,7 +68,7 @@ def _insert_with_more() -> Query:
         OrderModel.serial_key,
         OrderModel.held,
     )
-    return OrderModel.insert_from(values, columns).on_conflict(action="ignore")
+    return OrderModel.insert_from(values, columns)
 
 
 _NEW_COLUMNS = (
@@ -147,16 +148,15 @@ def _text(status: OrderStatus | None) -> SQL:
 
 
 _NEW = (_text(lifecycle.ACCEPT.target), SQL("0"), SQL("0"), _SHARED, _SHARED)
-_insert_orders = ManyRows(_insert(), 7)
+_insert_orders = ManyRows(_insert(), 7, "itttiii", _IF_NEW)
 """Of orders that have only what each has, as nearly all: six values less in a row."""
-_insert_orders_with_more = ManyRows(_insert_with_more(), 13)
-_update_orders = ManyRows(_update(), 10)
-_UPDATE_ORDER = to_sql(_update())
-_insert_any_steps = ManyRows(_insert_steps(_given(2)[1], _given(5)[2:], 5), 5)
-_insert_caused_steps = ManyRows(_insert_steps(_SHARED, (_SHARED, *_given(3)[1:]), 3), 3)
-_insert_equal_steps = ManyRows(_insert_steps(_SHARED, (_SHARED, _NULL, _NULL), 1), 1)
+_insert_orders_with_more = ManyRows(_insert_with_more(), 13, "itttiiiiiitti", _IF_NEW)
+_update_orders = ManyRows(_update(), 10, "tiiiititii")
+_insert_any_steps = ManyRows(_insert_steps(_given(2)[1], _given(5)[2:], 5), 5, "itttt")
+_insert_caused_steps = ManyRows(_insert_steps(_SHARED, (_SHARED, *_given(3)[1:]), 3), 3, "itt")
+_insert_equal_steps = ManyRows(_insert_steps(_SHARED, (_SHARED, _NULL, _NULL), 1), 1, "i")
 _update_plain: dict[Edge, ManyRows] = {
-    lifecycle.COMPLETE: ManyRows(_update_plainly(lifecycle.COMPLETE), 4),
+    lifecycle.COMPLETE: ManyRows(_update_plainly(lifecycle.COMPLETE), 4, "iiii"),
 }
 """The step that nearly every order takes, alike but for the order and the time: so it costs a third less."""
 _KEYED = to_sql(OrderModel.select(OrderModel.keyed_at).where(OrderModel.sequence == 0))
@@ -535,7 +535,7 @@ class Ledger:
         moved: list[Move] = []
         refused: list[Move] = []
         for step in moves:
-            found = run(self._database, _UPDATE_ORDER, _guarded_update(step)).rowcount
+            found = _update_orders.run(self._database, *zip(_guarded_update(step), strict=True))
             (moved if found else refused).append(step)
         self._note_moved(moved)
         return moved, refused

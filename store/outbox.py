@@ -40,11 +40,11 @@ INSERT INTO deliveries (webhook, event, sequence, attempts, created_at, due_at, 
 SELECT w.id, o.id, o.sequence, 0, ?, CASE WHEN {_IS_FREE} THEN ? END, 0
 FROM outbox o CROSS JOIN webhooks w
 WHERE o.id > ? AND w.disabled_at IS NULL AND w.deleted_at IS NULL
-  AND EXISTS (SELECT 1 FROM json_each(w.events) WHERE value = o.type)
+  AND o.type IN {{texts:w.events}}
 ORDER BY o.id
 """
 _WANTED = """
-SELECT DISTINCT value FROM webhooks, json_each(webhooks.events) WHERE disabled_at IS NULL AND deleted_at IS NULL
+SELECT events FROM webhooks WHERE disabled_at IS NULL AND deleted_at IS NULL
 """
 _TARGETS = """
 SELECT id, webhook_id, url, secret, CASE WHEN old_secret_until > ? THEN old_secret END
@@ -61,8 +61,9 @@ _FIRST_DUE = """
 """
 _NEXT_DUE = "SELECT min(due_at) FROM deliveries WHERE webhook = ? AND due_at > ?"
 _NOTE_ATTEMPT = """
-INSERT OR IGNORE INTO delivery_attempts (delivery, number, at, status, error, answer, latency)
+INSERT INTO delivery_attempts (delivery, number, at, status, error, answer, latency)
 SELECT id, ?, ?, ?, ?, ?, ? FROM deliveries WHERE id = ? AND ended_at IS NULL
+ON CONFLICT DO NOTHING
 """
 _NOTE_STATE = """
 UPDATE deliveries SET attempts = ?, due_at = ?, ended_at = ?, is_delivered = ? WHERE id = ? AND ended_at IS NULL
@@ -104,7 +105,9 @@ class Outbox:
 
     def load(self) -> None:
         """Find out again which events anybody is to be told of."""
-        self._wanted = frozenset(event for (event,) in run(self._database, _WANTED).fetchall())
+        self._wanted = frozenset(
+            event for (events,) in run(self._database, _WANTED).fetchall() for event in msgspec.json.decode(events)
+        )
         self._told = {edge: event for edge, event in EVENT_OF_EDGE.items() if event in self._wanted}
 
     def write(self, acceptances: Sequence[Acceptance], moved: Sequence[Move], now_us: int) -> bool:

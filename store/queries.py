@@ -25,13 +25,11 @@ from .statements import run, to_sql
 from .tables import OrderModel, SecretModel, TotalModel, TransitionModel
 
 _FIND = to_sql(OrderModel.select(*ORDER_COLUMNS).where(OrderModel.order_id == ""))
-_STORED = to_sql(
-    OrderModel.select(OrderModel.order_id).where(OrderModel.order_id.in_(SQL("(SELECT value FROM json_each(?))")))
-)
+_STORED = to_sql(OrderModel.select(OrderModel.order_id).where(OrderModel.order_id.in_(SQL("{texts:?}"))))
 # The conditions of partial indexes have to be met word for word.
-_PENDING_BY_USER = SQL("orders AS t1 INDEXED BY orders_pending_by_user")
+_PENDING_BY_USER = SQL("orders AS t1{indexed_by:orders_pending_by_user}")
 _IS_PENDING = SQL("t1.status = 'Pending'")
-_ORDERS_BY_STATUS = SQL("orders AS t1 INDEXED BY orders_by_status")
+_ORDERS_BY_STATUS = SQL("orders AS t1{indexed_by:orders_by_status}")
 _NOT_IN_BACKLOG = SQL("t1.status <> 'Pending' AND t1.status <> 'Processing'")
 _IS_TERMINAL = SQL("t1.status <> 'Pending' AND t1.status <> 'Processing' AND t1.status <> 'Review'")
 # A Failed order may be what others of its key wait for.
@@ -39,14 +37,14 @@ _IS_NOT_WAITED_FOR = SQL("""NOT (t1.status = 'Failed' AND t1.serial_key IS NOT N
     SELECT 1 FROM orders AS t2 WHERE t2.serial_key = t1.serial_key AND t2.held = 1 AND t2.ready_at IS NOT NULL))""")
 _OVER = to_sql(
     OrderModel.select(*ORDER_COLUMNS)
-    .from_(SQL("orders AS t1 INDEXED BY orders_over"))
+    .from_(SQL("orders AS t1{indexed_by:orders_over}"))
     .where(_IS_TERMINAL & _IS_NOT_WAITED_FOR & OrderModel.keyed_at.is_null() & (OrderModel.updated_at < 0))
     .order_by(OrderModel.updated_at)
     .limit(1)
 )
 _OVER_WITH_KEY = to_sql(
     OrderModel.select(*ORDER_COLUMNS)
-    .from_(SQL("orders AS t1 INDEXED BY orders_over_with_key"))
+    .from_(SQL("orders AS t1{indexed_by:orders_over_with_key}"))
     .where(
         _IS_TERMINAL
         & _IS_NOT_WAITED_FOR
@@ -61,7 +59,7 @@ _OLDEST = "SELECT " + ", ".join(
     len(OrderStatus) * ["(SELECT created_at FROM orders WHERE status = ? ORDER BY sequence LIMIT 1)"]
 )
 IS_IN_LINE = "rank IS NOT NULL AND ready_at IS NOT NULL"
-AMONG = "(SELECT value FROM json_each(?))"
+AMONG = "{integers:?}"
 _NUMBERED = to_sql(OrderModel.select(*ORDER_COLUMNS).where(OrderModel.sequence.in_(SQL(AMONG))))
 _FIRST_IN_LINE = (
     f"SELECT sequence FROM orders WHERE {IS_IN_LINE} AND sequence NOT IN {AMONG} ORDER BY rank, sequence LIMIT 1"
@@ -271,7 +269,7 @@ def backlog_by_user(database: Database) -> Counter[str]:
 
 def last_sequence(database: Database) -> int:
     """The highest sequence that was ever given to an order, one that is gone among them; 0 before the first."""
-    row = run(database, "SELECT seq FROM sqlite_sequence WHERE name = 'orders'").fetchone()
+    row = run(database, "{last_sequence}").fetchone()
     return 0 if row is None else int(row[0])
 
 
@@ -319,5 +317,5 @@ def recount(database: Database) -> Counter[str]:
     for name in (PRUNED_COMPLETED, PRUNED_TIMED_ORDERS, PRUNED_PROCESSING_MICROSECONDS, REMOVED_EVENTS_THROUGH):
         counts[name] = pruned[name]  # what is gone cannot be counted again
     counts[TIMED_ORDERS] = count + pruned[PRUNED_TIMED_ORDERS]
-    counts[PROCESSING_MICROSECONDS] = (microseconds or 0) + pruned[PRUNED_PROCESSING_MICROSECONDS]
+    counts[PROCESSING_MICROSECONDS] = int(microseconds or 0) + pruned[PRUNED_PROCESSING_MICROSECONDS]
     return counts

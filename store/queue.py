@@ -36,8 +36,9 @@ _LET_IN_AT_ONCE = 1_000
 _PENDING = OrderStatus.PENDING
 
 _CLAIM = """
-    UPDATE orders SET status = 'Processing', attempts = attempts + 1, updated_at = max(updated_at, ?), ready_at = NULL
-    WHERE sequence IN ({})
+    UPDATE orders SET status = 'Processing', attempts = attempts + 1, updated_at = {{greatest}}(updated_at, ?),
+      ready_at = NULL
+    WHERE sequence IN {}
     RETURNING rank, sequence, attempts, failures, updated_at
 """
 _LINE = f"FROM orders WHERE rank >= ? AND rank < ? AND {IS_IN_LINE}"
@@ -45,16 +46,17 @@ _NEXT = f"SELECT sequence {_LINE} ORDER BY rank, sequence LIMIT ?"
 _NEXT_BUT = f"SELECT sequence {_LINE} AND sequence NOT IN {AMONG} ORDER BY rank, sequence LIMIT ?"
 # Since when it waits; not since a client says that it may be begun, who would say long ago.
 _FRONT = f"""
-    SELECT max(created_at, ifnull(not_before, 0)) - ?, sequence {_LINE} AND sequence NOT IN {AMONG}
+    SELECT {{greatest}}(created_at, coalesce(not_before, 0)) - ?, sequence {_LINE} AND sequence NOT IN {AMONG}
     ORDER BY rank, sequence LIMIT ?
 """
 _IF_READY = """
     SELECT sequence FROM orders
     WHERE sequence = ? AND ready_at IS NOT NULL AND held IS NULL AND (rank IS NOT NULL OR ready_at <= ?)
 """
-_CLAIM_NEXT, _CLAIM_NEXT_BUT, _CLAIM_ONE, _CLAIM_THESE = (
-    _CLAIM.format(which) for which in (_NEXT, _NEXT_BUT, _IF_READY, AMONG[1:-1])
+_CLAIM_NEXT, _CLAIM_NEXT_BUT, _CLAIM_ONE = (
+    _CLAIM.format(f"({which}{{skip_locked}})") for which in (_NEXT, _NEXT_BUT, _IF_READY)
 )
+_CLAIM_THESE = _CLAIM.format(AMONG)
 _DUE = """
     SELECT sequence, user_id, priority FROM orders WHERE rank IS NULL AND held IS NULL AND ready_at <= ?
     ORDER BY ready_at, sequence LIMIT ?

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 from .backend import Backend
 from .statements import Database
@@ -32,7 +32,7 @@ class Reader:
         DatabaseRefused: it does not exist, is not ours, or it was made by a newer version.
     """
 
-    def __init__(self, backend: Backend[Any], max_connections: int, *, any_version: bool = False) -> None:
+    def __init__(self, backend: Backend, max_connections: int, *, any_version: bool = False) -> None:
         self._database = backend.open_readers(max_connections, any_version=any_version)
         self._turns = Turns(max_connections)
         self._is_closed = False

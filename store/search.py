@@ -128,7 +128,7 @@ class _Plan:
             wanted = msgspec.structs.replace(wanted, status=among[0])
         plan = cls(wanted, high=_END if before is None else before, has_failed=has_failed)
         if len(among) > 1:
-            either = " OR ".join(["+t1.status = ?"] * len(among))
+            either = " OR ".join(["{not_indexed}t1.status = ?"] * len(among))
             plan.conditions.append(SQL(f"({either})", tuple(status.value for status in among)))
         plan._bound(database)
         plan._look_up(updated_at=(wanted.updated_from_us, wanted.updated_to_us))
@@ -151,20 +151,20 @@ class _Plan:
             self._look_up(created_at=(wanted.created_from_us, wanted.created_to_us))
 
     def _look_up(self, **ranges: tuple[int | None, int | None]) -> None:
-        # The sign keeps SQLite from an index that has another sequence.
+        # By no index, since that would have another sequence.
         for column, (since_us, until_us) in ranges.items():
             if since_us is not None:
-                self.conditions.append(SQL(f"+t1.{column} >= ?", (since_us,)))
+                self.conditions.append(SQL(f"{{not_indexed}}t1.{column} >= ?", (since_us,)))
             if until_us is not None:
-                self.conditions.append(SQL(f"+t1.{column} < ?", (until_us,)))
+                self.conditions.append(SQL(f"{{not_indexed}}t1.{column} < ?", (until_us,)))
 
     def looked_up(self) -> list[Any]:
         """All that has to be looked up where no index tells the status, the user or the error."""
         conditions = list(self.conditions)
         if self.wanted.status is not None:
-            conditions.append(SQL("+t1.status = ?", (self.wanted.status.value,)))
+            conditions.append(SQL("{not_indexed}t1.status = ?", (self.wanted.status.value,)))
         if self.wanted.user_id is not None:
-            conditions.append(SQL("+t1.user_id = ?", (self.wanted.user_id,)))
+            conditions.append(SQL("{not_indexed}t1.user_id = ?", (self.wanted.user_id,)))
         return conditions
 
     def sources(self) -> list[_Source]:
@@ -240,8 +240,7 @@ def _pick(database: Database, plan: _Plan, sequences: Iterable[int], limit: int)
         errors = msgspec.json.encode(plan.errors).decode()
         conditions.append(
             SQL(
-                "EXISTS (SELECT 1 FROM failures AS f WHERE f.sequence = t1.sequence"
-                " AND f.error_id IN (SELECT value FROM json_each(?)))",
+                "EXISTS (SELECT 1 FROM failures AS f WHERE f.sequence = t1.sequence AND f.error_id IN {integers:?})",
                 (errors,),
             )
         )
@@ -250,7 +249,7 @@ def _pick(database: Database, plan: _Plan, sequences: Iterable[int], limit: int)
     found: list[OrderRecord] = []
     while left and len(found) <= limit:
         some, left = left[:_LOOKED_UP_AT_ONCE], left[_LOOKED_UP_AT_ONCE:]
-        known = SQL("t1.sequence IN (SELECT value FROM json_each(?))", (msgspec.json.encode(some).decode(),))
+        known = SQL("t1.sequence IN {integers:?}", (msgspec.json.encode(some).decode(),))
         query = OrderModel.select(*ORDER_COLUMNS).where(known, *conditions)
         found += sorted((order_of(row) for row in query.tuples().execute(database)), key=_newest_first)
     return OrderPage(found[:limit], found[limit - 1].sequence if len(found) > limit else None)
@@ -263,7 +262,7 @@ def _with_prefix(database: Database, prefix: str, most: int) -> list[int] | None
 
 
 def _begins_with(prefix: str) -> SQL:
-    return SQL("+t1.order_id >= ? AND +t1.order_id < ?", _range_of(prefix))
+    return SQL("{not_indexed}t1.order_id >= ? AND {not_indexed}t1.order_id < ?", _range_of(prefix))
 
 
 def _range_of(prefix: str) -> tuple[str, str]:

@@ -29,14 +29,14 @@ _FIRST_DUE = f"""coalesce(
 _NAMES = f"SELECT DISTINCT serial_key AS name FROM orders WHERE sequence IN {AMONG} AND serial_key IS NOT NULL"
 _LET_GO = """
     UPDATE orders SET held = NULL WHERE sequence IN (
-      SELECT {first} FROM ({names}) WHERE NOT EXISTS (
+      SELECT {first} FROM ({names}) AS names WHERE NOT EXISTS (
         SELECT 1 FROM orders WHERE serial_key = name AND {is_free} AND status IN {in_the_way}))
     RETURNING ready_at
 """
 _HOLD = f"UPDATE orders SET held = 1 WHERE sequence IN {AMONG} AND serial_key IS NOT NULL AND status = 'Pending'"
 _HOLD_WAITING = f"""
     UPDATE orders SET held = 1 WHERE sequence IN (
-      SELECT sequence FROM ({_NAMES}) CROSS JOIN orders
+      SELECT sequence FROM ({_NAMES}) AS names CROSS JOIN orders
       WHERE serial_key = name AND {_IS_FREE} AND status = 'Pending' AND rank IS NULL AND ready_at > ?)
 """
 _IS_ANY_HELD = f"SELECT EXISTS (SELECT 1 FROM orders WHERE serial_key >= '' AND {_IS_HELD})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import chain
 from typing import Any
@@ -33,7 +33,7 @@ def run(database: Database, statement: str, parameters: Sequence[object] = ()) -
 
     Args:
         database: connected in this thread.
-        statement: SQL, a `?` for each parameter.
+        statement: SQL, a `?` for each parameter, and a name in braces for what `Dialect` has.
         parameters: the values.
 
     Returns:
@@ -81,13 +81,17 @@ class ManyRows:
     Args:
         query: the statement, with `given_values`; it must do nothing for a row of NULLs.
         width: values in a row.
+        types: what each value of a row is, a letter for each: `i` for an integer, `t` for text. For a database that
+            has to be told, which says so by its `value_types`: from values that are all NULL it does not see it.
+        end: what the statement has at its end besides.
     """
 
-    def __init__(self, query: Query, width: int) -> None:
+    def __init__(self, query: Query, width: int, types: str, end: str = "") -> None:
+        self._types = types
         self._row = f"({', '.join('?' * width)})"
-        self._before, self._after = to_sql(query).split(f"VALUES {self._row}")
+        self._before, self._after = f"{to_sql(query)} {end}".split(f"VALUES {self._row}")
         self._width = width
-        self._statements: dict[int, str] = {}
+        self._statements: dict[tuple[int, bool], str] = {}
 
     def run(self, database: Database, *columns: Sequence[object], shared: Sequence[object] = ()) -> int:
         """Run it.
@@ -105,6 +109,7 @@ class ManyRows:
         """
         connected: Any = database
         execute = connected.connection().execute
+        value_types: Mapping[str, str] | None = getattr(connected, "value_types", None)
         changed = 0
         for begin in range(0, len(columns[0]) if columns else 0, _MOST_ROWS):
             part = [column[begin : begin + _MOST_ROWS] for column in columns]
@@ -112,13 +117,17 @@ class ManyRows:
             size = size_for(rows)
             values = [*shared, *chain.from_iterable(zip(*part, strict=True))]
             values += [None] * ((size - rows) * self._width)
-            changed += execute(self._statement(size), values).rowcount
+            changed += execute(self._statement(size, value_types), values).rowcount
         return changed
 
-    def _statement(self, size: int) -> str:
-        if (statement := self._statements.get(size)) is None:
+    def _statement(self, size: int, value_types: Mapping[str, str] | None) -> str:
+        key = (size, value_types is not None)
+        if (statement := self._statements.get(key)) is None:
             rows = ", ".join([self._row] * size)
-            statement = self._statements[size] = f"{self._before}VALUES {rows}{self._after}"
+            if value_types is not None:
+                typed = ", ".join(f"CAST(NULL AS {value_types[letter]})" for letter in self._types)
+                rows = f"({typed}), {rows}"
+            statement = self._statements[key] = f"{self._before}VALUES {rows}{self._after}"
         return statement
 
 
@@ -126,6 +135,18 @@ def size_for(rows: int) -> int:
     """How many rows a statement of `ManyRows` has for so many: sqlite3 keeps few of them; rows of NULLs fill it up."""
     unit = 1 << max(0, (rows - 1).bit_length() - _SIZE_BITS)
     return -(-rows // unit) * unit
+
+
+def insert_one(database: Database, query: Any, number: Any) -> int:
+    """Insert a row, and have the number that it got.
+
+    Args:
+        database: a connection that may write.
+        query: of Peewee's, which inserts it.
+        number: the column of its number.
+    """
+    ((given,),) = list(query.returning(number).tuples().execute(database))
+    return int(given)
 
 
 def run_script(database: Database, script: str) -> None:
@@ -154,7 +175,7 @@ def write_transaction(database: Database) -> Iterator[None]:
         with database.atomic("IMMEDIATE"):
             yield
     except BaseException:
-        with suppress(sqlite3.Error):
+        with suppress(sqlite3.Error, peewee.DatabaseError):
             connected.connection().rollback()
         raise
 

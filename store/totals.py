@@ -14,6 +14,7 @@ _add = ManyRows(
     .from_(given_values(2))
     .where(TotalModel.name == SQL("given.column2")),
     2,
+    "it",
 )
 
 

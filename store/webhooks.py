@@ -30,7 +30,7 @@ from .domain.webhook import (
     WebhookChange,
 )
 from .outbox import new_event_id
-from .statements import run, write_transaction
+from .statements import insert_one, run, write_transaction
 from .tables import DeliveryAttemptModel, DeliveryModel, OrderModel, OutboxModel, WebhookModel
 from .translation import translated_errors
 
@@ -87,7 +87,7 @@ _DELIVERIES = (
 """Newest first, each with its latest attempt."""
 _COPY = """
 INSERT INTO deliveries (webhook, event, sequence, attempts, created_at, due_at, is_delivered)
-SELECT webhook, event, sequence, 0, ?, NULL, 0 FROM deliveries WHERE id IN (SELECT value FROM json_each(?))
+SELECT webhook, event, sequence, 0, ?, NULL, 0 FROM deliveries WHERE id IN {integers:?}
 ORDER BY event
 """
 # Of each order, the oldest one that is open.
@@ -297,16 +297,15 @@ def _replay(database: Database, change: ReplayDeliveries, now_us: int) -> int:
 
 def _test(database: Database, webhook_id: str, at_us: int, now_us: int) -> int:
     webhook = find_webhook(database, webhook_id)
-    event = OutboxModel.insert(
-        {
-            OutboxModel.event_id: new_event_id(),
-            OutboxModel.sequence: 0,
-            OutboxModel.number: 0,
-            OutboxModel.type: TEST,
-            OutboxModel.at: at_us,
-            OutboxModel.subject: msgspec.json.encode({"webhook_id": webhook_id}).decode(),
-        }
-    ).execute(database)
+    values = {
+        OutboxModel.event_id: new_event_id(),
+        OutboxModel.sequence: 0,
+        OutboxModel.number: 0,
+        OutboxModel.type: TEST,
+        OutboxModel.at: at_us,
+        OutboxModel.subject: msgspec.json.encode({"webhook_id": webhook_id}).decode(),
+    }
+    event = insert_one(database, OutboxModel.insert(values), OutboxModel.id)
     DeliveryModel.insert(
         {
             DeliveryModel.webhook: webhook.number,

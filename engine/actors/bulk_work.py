@@ -11,7 +11,7 @@ from ...store.domain.bulk_action import ActionProgress, BulkAction
 from ...store.domain.errors import ActionNotFound, StoreUnavailable, TransitionRefused
 from ...store.domain.order_filter import OrderPage
 from ...store.domain.record import Move, move
-from ...store.sqlite.connection import Writer
+from ...store.writer import Writer
 from ..clock import Timer
 from ..reply import answer, fail
 from ..requests import StartAction, StopAction

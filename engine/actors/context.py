@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pykka import ActorRef
 
-    from ...store.sqlite.connection import OpenFiles
+    from ...store.writer import Writer
     from ..clock import Clock
     from ..config import EngineConfig
     from ..execution.begun import BegunFile
@@ -107,8 +107,8 @@ class EngineContext:
     """Begins spans; None where nobody wants any."""
     event_waiters: EventWaiters = field(default_factory=EventWaiters)
     incidents: Incidents = field(default_factory=Incidents)
-    files: OpenFiles | None = None
-    """What the recorder has open; None before it has."""
+    database: Writer | None = None
+    """The connection that the recorder has open; None before it has."""
     store_trouble: str | None = None
     """Why the database does not take writes, as the recorder saw it last; None while it does."""
     hands: Callable[[], Iterable[Hand]] = tuple

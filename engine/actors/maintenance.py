@@ -11,8 +11,7 @@ from ...store.domain.errors import StoreUnavailable
 from ...store.domain.idempotency_key import LIFETIME_US
 from ...store.domain.outcome import Recorded
 from ...store.retention import Pruned, prune, prune_acts
-from ...store.sqlite.connection import Writer
-from ...store.sqlite.wal import WriteAheadLog
+from ...store.writer import Writer
 from ..clock import Timer
 from ..logger import EngineLogger
 from .context import EngineContext
@@ -56,8 +55,7 @@ class Maintenance:
     def use(self, database: Writer) -> None:
         """From now on, this connection is the one that writes."""
         self._database = database
-        self._log_file = WriteAheadLog(database)
-        self._context.files = database.files
+        self._context.database = database
 
     def note(self, message: PruneOrders | BoundLog | CheckFiles) -> None:
         """The recorder was told that something is due."""
@@ -69,10 +67,9 @@ class Maintenance:
             case CheckFiles():
                 self._tell_after(_CHECK_FILES_EVERY_SECONDS, message)
 
-    def finds_file_gone(self) -> bool:
-        """Whether a file of the database is not in its place."""
-        files = self._database.files
-        return files is not None and files.gone() is not None
+    def finds_fault(self) -> bool:
+        """Whether the connection stores nothing any more: a file is not in its place, or the server has gone."""
+        return self._database.find_fault() is not None
 
     def count_steps(self, recorded: Recorded) -> None:
         """The log has grown by what a transaction recorded."""
@@ -85,13 +82,13 @@ class Maintenance:
         waited for a commit.
 
         Args:
-            again: as for `WriteAheadLog.keep_bounded`.
+            again: as for `Writer.keep_log_bounded`.
         """
         if not again and self._steps < _STEPS_BETWEEN_LOOKS:
             return
         self._steps = 0
         try:
-            is_too_large = self._log_file.keep_bounded(again=again)
+            is_too_large = self._database.keep_log_bounded(again=again)
         except StoreUnavailable as error:
             self._log.log_seldom(logging.WARNING, "the write-ahead log was not begun anew: %s", error)
             is_too_large = True

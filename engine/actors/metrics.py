@@ -105,7 +105,7 @@ class MetricsActor(EngineActor):
             attempts=telemetry.attempts(),
             commits=telemetry.commits(now_us),
             mailboxes=context.mailboxes(),
-            wal_bytes=None if context.files is None else context.files.log_bytes(),
+            wal_bytes=None if context.database is None else context.database.log_bytes(),
             abandoned_handlers=context.abandoned,
             incidents=context.incidents.counts().total(),
             uptime_seconds=(context.clock.monotonic_us() - self._started_us) / 1e6,

@@ -28,7 +28,7 @@ from ...store.domain.record import Move, OrderRecord, move
 from ...store.idempotency import is_reused
 from ...store.ledger import Ledger
 from ...store.queue import next_in_line
-from ...store.sqlite.connection import FilesGone, Writer
+from ...store.writer import Writer
 from ..reply import answer, fail
 from ..requests import (
     AwaitOrder,
@@ -189,9 +189,9 @@ class RecorderActor(BatchActor):
         self._limit_patience()
         # An empty transaction is tried as well where there is trouble: it tells of it, and when it is over.
         is_asked = any(isinstance(message, CheckFiles) for message in messages)
-        is_file_gone = is_asked and self._maintenance.finds_file_gone()
+        has_fault = is_asked and self._maintenance.finds_fault()
         batch.claim = self._plan_claim()
-        is_due = batch.orders or batch.moves or batch.tried or self._context.store_trouble is not None or is_file_gone
+        is_due = batch.orders or batch.moves or batch.tried or self._context.store_trouble is not None or has_fault
         if is_due or (batch.claim is not None and self._finds_any(batch.claim)):
             self._record_all()
         self._unsettled = []
@@ -383,10 +383,10 @@ class RecorderActor(BatchActor):
     def _reopen(self) -> None:
         try:
             if not self._database.is_closed():
-                self._database.check_files()  # another connection would open others
+                self._database.check_replaceable()
             self._database.close()
             self._database = self._open_database()
-        except (DatabaseRefused, FilesGone) as error:
+        except DatabaseRefused as error:
             raise StoreUnavailable(error) from error
         self._ledger = self._make_ledger()
         self._maintenance.use(self._database)

@@ -13,7 +13,7 @@ from ...store.domain.act import Act, Action
 from ...store.domain.control import Control
 from ...store.domain.errors import StoreUnavailable
 from ...store.domain.record import Move, rfc3339
-from ...store.sqlite.connection import Writer
+from ...store.writer import Writer
 from ..clock import Timer
 from ..logger import EngineLogger
 from ..reply import Reply, answer, fail

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from ...store.domain.errors import OrdermillError, StoreUnavailable
 from ...store.domain.webhook import DeleteWebhook
 from ...store.outbox import Outbox
-from ...store.sqlite.connection import Writer
 from ...store.webhooks import change_webhooks, remove_some
+from ...store.writer import Writer
 from ..logger import EngineLogger
 from ..reply import answer, fail
 from ..requests import ChangeWebhooks

@@ -124,14 +124,16 @@ class BegunFile:
         _HEADER.pack_into(self._map, 0, _MAGIC, boot_id, device, inode, run_id, size, flags)
 
 
-def read(database: Path, run_id: int) -> Begun:
+def read(database: Path | None, run_id: int) -> Begun:
     """What the last run over a database had begun.
 
     Args:
-        database: its file.
+        database: its file; None where a server has it, and nothing is noted therefore.
         run_id: of the last run, as the database has it.
     """
     unknown = Begun(None, has_crashed=True)
+    if database is None:
+        return unknown
     try:
         content = _path(database).read_bytes()
         magic, boot_id, *identity, size, flags = _HEADER.unpack_from(content)

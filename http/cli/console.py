@@ -22,7 +22,10 @@ DEFAULT_DATABASE = "orders.db"
 DEFAULT_URL = "http://127.0.0.1:8080"
 
 DatabaseOption = Annotated[
-    str, typer.Option("--db", envvar="ORDERMILL_DB", help="Database: a path, or a URL such as sqlite:///orders.db.")
+    str,
+    typer.Option(
+        "--db", envvar="ORDERMILL_DB", help="Database: a path, or a URL: sqlite:///orders.db, postgresql://host/shop."
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 OrderArgument = Annotated[str, typer.Argument(metavar="ORDER_ID", help="The order.")]

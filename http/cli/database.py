@@ -19,8 +19,8 @@ from ...store.backend import Backend
 from ...store.connect import connect
 from ...store.reader import Reader
 from ...store.sqlite.backup import back_up
-from ...store.sqlite.connection import Writer
 from ...store.statements import run_script
+from ...store.writer import Writer
 from .console import DEFAULT_DATABASE, DatabaseOption, JsonOption, err, print_json, print_line, stop
 
 app = typer.Typer()
@@ -36,7 +36,7 @@ def init_command(
     """Create an empty database, or upgrade the schema of an older one; nothing happens to one that is up to date."""
     backend = connect(db)
     with _writer(backend, skip_upgrade_copy=skip_upgrade_copy):
-        print_line(f"{backend.path} is ready.")
+        print_line(f"{backend.name} is ready.")
 
 
 @app.command("seed")
@@ -45,9 +45,9 @@ def seed_command(db: DatabaseOption = DEFAULT_DATABASE) -> None:
     backend = connect(db)
     with _writer(backend) as database:
         if queries.last_sequence(database):
-            stop(f"{backend.path} has orders already: sample orders go into an empty database only.")
+            stop(f"{backend.name} has orders already: sample orders go into an empty database only.")
         run_script(database, sql.read("sample_data.sql"))
-        print_line(f"{backend.path} has {queries.last_sequence(database)} sample orders.")
+        print_line(f"{backend.name} has {queries.last_sequence(database)} sample orders.")
 
 
 @app.command("verify")
@@ -73,17 +73,19 @@ def backup_command(
     db: DatabaseOption = DEFAULT_DATABASE,
 ) -> None:
     """Make a consistent copy of the database; a server may be running over it."""
+    if connect(db).path is None:
+        stop("A server's database is copied with its own tools: use pg_dump.")
     with (
         open_reader(db, any_version=True) as reader,
         Progress(console=err, transient=True, disable=not err.is_terminal) as progress,
     ):
         task = progress.add_task("Pages", total=None)
         reader.read(partial(back_up, target=target, progress=partial(_show, progress, task)))
-    print_line(f"{target} is a copy of {connect(db).path}; check it with `ordermill verify`.")
+    print_line(f"{target} is a copy of {connect(db).name}; check it with `ordermill verify`.")
 
 
 @contextmanager
-def _writer(backend: Backend[Writer], *, skip_upgrade_copy: bool = False) -> Iterator[Writer]:
+def _writer(backend: Backend, *, skip_upgrade_copy: bool = False) -> Iterator[Writer]:
     lock = backend.lock()
     try:
         database = backend.open_writer(Durability.FULL, skip_upgrade_copy=skip_upgrade_copy)

@@ -105,7 +105,7 @@ def serve_command(
 
     def announce(url: str) -> None:
         recovered = sum(engine.recovered)
-        line = f"Ordermill serves {url} with database {engine.path}, {recovered} orders recovered."
+        line = f"Ordermill serves {url} with database {engine.database_name}, {recovered} orders recovered."
         if handler is None:
             line += " Work is simulated: give a --handler."
         print_line(line)

@@ -10,7 +10,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 from pykka import Future
@@ -50,11 +49,11 @@ class RemoteEngine(Engine):
     What is asked of it may be asked from any thread; it is sent, and answered, in the loop of a server.
 
     Args:
-        path: the engine's database.
+        address: the engine's database.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._reader = Reader(connect(path), MAX_READERS)
+    def __init__(self, address: str) -> None:
+        self._reader = Reader(connect(address), MAX_READERS)
         self._channel = Channel(self._take, self._lose)
         self._numbers = itertools.count()
         self._asked: dict[int, Future[Any]] = {}

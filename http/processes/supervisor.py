@@ -149,7 +149,7 @@ class Supervisor:
         ours, theirs = socket.socketpair()
         process = context.Process(
             target=run_worker,
-            args=(theirs, self._config, self._engine.path, self._set_up),
+            args=(theirs, self._config, self._engine.address, self._set_up),
             name=f"ordermill-facade-{place}",
             daemon=True,
         )

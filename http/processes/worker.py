@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
 
@@ -16,19 +15,19 @@ from ..transport.tuning import tune_process
 from .remote_engine import RemoteEngine
 
 
-def run_worker(end: socket.socket, config: ServerConfig, path: Path, set_up: Callable[[], None]) -> None:
+def run_worker(end: socket.socket, config: ServerConfig, address: str, set_up: Callable[[], None]) -> None:
     """Serve HTTP in this process, until the engine's process says that it stops or has gone.
 
     Args:
         end: of the pair of sockets that lead to the engine's process.
         config: the settings.
-        path: the engine's database.
+        address: the engine's database.
         set_up: called first.
     """
     leave_stopping_to_parent()
     set_up()
     tune_process(config.max_idle_connections)
-    engine = RemoteEngine(path)
+    engine = RemoteEngine(address)
     server = http_server(engine, config, cherrypy.tree)
     server.prepare()
     # At once: what the engine refuses comes right behind, and its answers have to say that their connections end.

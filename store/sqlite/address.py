@@ -59,7 +59,9 @@ def check_place(path: Path) -> bool:
 
 def _path_of_url(url: str, scheme: str, rest: str) -> str:
     if scheme != "sqlite":
-        raise InvalidConfiguration(f"No support for {scheme!r} databases: use a path or sqlite:///orders.db.")
+        raise InvalidConfiguration(
+            f"No support for {scheme!r} databases: use a path, sqlite:///orders.db or postgresql://host/database."
+        )
     if rest and not rest.startswith("/"):
         raise InvalidConfiguration(f"{url} names a host: write three slashes, or four before an absolute path.")
     if "?" in rest or "#" in rest:

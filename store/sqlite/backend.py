@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..domain.durability import Durability
 from . import database
-from .connection import Readers, Writer
+from .connection import Readers, SqliteWriter
 from .lock import EngineLock
 
 
@@ -25,11 +25,21 @@ class SqliteBackend:
         """The file, absolute."""
         return self._path
 
+    @property
+    def address(self) -> str:
+        """The file, absolute."""
+        return str(self._path)
+
+    @property
+    def name(self) -> str:
+        """The file, absolute."""
+        return str(self._path)
+
     def lock(self) -> EngineLock:
         """Keep other engines from it; see `EngineLock`."""
         return EngineLock(self._path)
 
-    def open_writer(self, durability: Durability, *, skip_upgrade_copy: bool = False) -> Writer:
+    def open_writer(self, durability: Durability, *, skip_upgrade_copy: bool = False) -> SqliteWriter:
         """The one connection that writes; see `database.open_writer`."""
         return database.open_writer(self._path, durability, skip_upgrade_copy=skip_upgrade_copy)
 

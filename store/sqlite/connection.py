@@ -7,21 +7,20 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol
 
-from peewee import Database, DatabaseError, OperationalError, SqliteDatabase
+from peewee import DatabaseError, OperationalError, SqliteDatabase
 from playhouse.pool import PooledSqliteDatabase  # type: ignore[import-untyped]  # has no types
 
 from ..statements import run
 from ..translation import translated_errors
+from ..writer import Writer
 from .descriptor import Identity, identify
+from .dialect import to_sqlite
 
 _CHECKPOINT_SECONDS = 0.1
 """How long a checkpoint waits for those who read."""
-
-T = TypeVar("T")
 
 _log = logging.getLogger("ordermill.store")
 
@@ -60,7 +59,22 @@ class OpenFiles:
         return None
 
 
-class Writer(SqliteDatabase):
+class AnySqlite(SqliteDatabase):
+    """A connection that takes the store's statements."""
+
+    def execute_sql(self, sql: str, params: Any = None) -> Any:
+        """Run a statement, as Peewee's."""
+        return super().execute_sql(to_sqlite(sql), params)  # type: ignore[no-untyped-call]  # Peewee's
+
+
+class Log(Protocol):
+    """A write-ahead log."""
+
+    def keep_bounded(self, *, again: bool = False) -> bool:
+        """See `WriteAheadLog`."""
+
+
+class SqliteWriter(AnySqlite, Writer):
     """The connection that writes. It begins no transaction, and reports none as committed, while a file has gone.
 
     When it notices that, it copies its log into the database, wherever that is now: so the file alone has everything
@@ -77,12 +91,18 @@ class Writer(SqliteDatabase):
         """The database."""
         self.files: OpenFiles | None = None
         """What is watched; nothing is before `watch`."""
+        self._log: Log | None = None
         self._has_told = False
         self._is_saved = False
 
-    def watch(self) -> None:
-        """From now on, notice when the files are not in their place. Everything has been opened by now."""
+    def watch(self, log: Log) -> None:
+        """From now on, notice when the files are not in their place. Everything has been opened by now.
+
+        Args:
+            log: its write-ahead log.
+        """
         self.files = OpenFiles(self.path)
+        self._log = log
 
     def check_files(self) -> None:
         """Call it outside of a transaction.
@@ -90,7 +110,7 @@ class Writer(SqliteDatabase):
         Raises:
             FilesGone: a file is not in its place.
         """
-        gone = None if self.files is None else self.files.gone()
+        gone = self._gone()
         if gone is None:
             if self._has_told:
                 _log.warning("the files of %s are in their place again: it takes orders", self.path)
@@ -107,27 +127,25 @@ class Writer(SqliteDatabase):
             self._save()
         raise FilesGone
 
-    def read(self, query: Callable[[Database], T]) -> T:
-        """What a query gives.
+    def known_fault(self) -> DatabaseError | None:
+        """See `Writer`."""
+        return None if self._gone() is None else FilesGone()
 
-        Args:
-            query: called with the database.
-
-        Raises:
-            StoreUnavailable: the database did not answer.
-        """
+    def check_replaceable(self) -> None:
+        """See `Writer`: another connection would open other files, where these are not in their place."""
         with translated_errors():
-            return query(self)
+            self.check_files()
+
+    def keep_log_bounded(self, *, again: bool = False) -> bool:
+        """See `Writer`."""
+        return self._log is not None and self._log.keep_bounded(again=again)
+
+    def log_bytes(self) -> int | None:
+        """See `Writer`."""
+        return None if self.files is None else self.files.log_bytes()
 
     def wait_at_most(self, seconds: float) -> None:
-        """From now on, wait so long for another connection that has locked the database.
-
-        Args:
-            seconds: how long.
-
-        Raises:
-            StoreUnavailable: the database did not answer.
-        """
+        """See `Writer`."""
         with translated_errors():
             self._set_busy_timeout(seconds)
 
@@ -157,6 +175,9 @@ class Writer(SqliteDatabase):
         super().commit()
         self.check_files()
 
+    def _gone(self) -> Path | None:
+        return None if self.files is None else self.files.gone()
+
     def _save(self) -> None:
         try:
             self._is_saved = self.begin_log_anew()
@@ -167,12 +188,12 @@ class Writer(SqliteDatabase):
         run(self, f"PRAGMA busy_timeout = {round(seconds * 1000)}")
 
     def _close(self, connection: sqlite3.Connection) -> None:
-        if self.files is not None and self.files.gone() is not None and not self._is_saved:
+        if self._gone() is not None and not self._is_saved:
             self._save()  # SQLite itself leaves the log as it is where the database was moved
         super()._close(connection)  # type: ignore[misc]  # Peewee's types leave it out
 
 
-class _OneFile(SqliteDatabase):
+class _OneFile(AnySqlite):
     """Opens one file only, even when there is another one of its name later.
 
     Args:

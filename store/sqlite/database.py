@@ -14,10 +14,10 @@ from ..domain.durability import Durability
 from ..domain.errors import DatabaseRefused
 from ..statements import run, run_script
 from .address import check_place
-from .connection import Readers, Writer
+from .connection import Readers, SqliteWriter
 from .descriptor import Descriptor, uri_of
 from .upgrade import upgrade
-from .wal import CHECKPOINT_PAGES
+from .wal import CHECKPOINT_PAGES, WriteAheadLog
 
 APPLICATION_ID = 1330793804
 """The `application_id` that sql/schema.sql gives a database: 'ORML' in ASCII."""
@@ -31,7 +31,7 @@ _COPY_IT = " Its folder cannot be written: copy it, with the -wal beside it if t
 _WRITER_CACHE_KIBIBYTES = 8 * 1024
 
 
-def open_writer(path: Path, durability: Durability, *, skip_upgrade_copy: bool = False) -> Writer:
+def open_writer(path: Path, durability: Durability, *, skip_upgrade_copy: bool = False) -> SqliteWriter:
     """The one connection that writes; the schema is made where the file is new, and upgraded where it is old.
 
     It may be handed from thread to thread, and be used by one at a time.
@@ -45,7 +45,7 @@ def open_writer(path: Path, durability: Durability, *, skip_upgrade_copy: bool =
         DatabaseRefused: the file cannot be opened, is not ours, or was made by a newer version.
     """
     check_place(path)
-    database = Writer(
+    database = SqliteWriter(
         path,
         pragmas={
             "journal_mode": "wal",
@@ -66,7 +66,7 @@ def open_writer(path: Path, durability: Durability, *, skip_upgrade_copy: bool =
         if _is_empty(database):
             run_script(database, sql.read("schema.sql"))
         upgrade(database, path, SCHEMA_VERSION, keep_copy=not skip_upgrade_copy)
-        database.watch()
+        database.watch(WriteAheadLog(database))
     except DatabaseRefused:
         database.close()
         raise

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..statements import run
 from ..translation import translated_errors
-from .connection import Writer
+from .connection import SqliteWriter
 
 CHECKPOINT_PAGES = 8_000
 """Pages of 4 KiB after which SQLite copies the log into the database by itself. Large, so that a page which many
@@ -28,7 +28,7 @@ class WriteAheadLog:
         database: the connection that writes.
     """
 
-    def __init__(self, database: Writer) -> None:
+    def __init__(self, database: SqliteWriter) -> None:
         self._database = database
         self._path = Path(f"{database.database}-wal")
         self._bound = 2 * CHECKPOINT_PAGES * _PAGE_BYTES

@@ -15,12 +15,13 @@ from ordermill.engine.actors.recorder import RecorderActor
 from ordermill.engine.testing import START_US, Held, WatchedClock, make_order
 from ordermill.store import queries
 from ordermill.store.audit import audit
+from ordermill.store.connect import connect
 from ordermill.store.domain import lifecycle
 from ordermill.store.domain.claim import Claim
 from ordermill.store.domain.outcome import Recorded
 from ordermill.store.domain.record import Move, OrderRecord, move
 from ordermill.store.ledger import Ledger
-from ordermill.store.sqlite.database import open_readers, open_writer
+from ordermill.store.reader import Reader
 
 
 class HeldLedger:
@@ -174,7 +175,7 @@ def leave_in_hand(database: Path) -> Callable[..., list[OrderRecord]]:
     """Leaves the database as an engine does that died with these orders in hand."""
 
     def leave(*order_ids: str, failures: int = 0) -> list[OrderRecord]:
-        writer = open_writer(database, Durability.NORMAL)
+        writer = connect(database).open_writer(Durability.NORMAL)
         ledger = Ledger(writer)
         at = START_US
         recorded = ledger.record([make_order(order_id) for order_id in order_ids], [], at)
@@ -200,11 +201,9 @@ def assert_sound(database: Path) -> Callable[[], None]:
     """Fails where the audit of the test's database finds anything, or a total differs from its recount."""
 
     def check() -> None:
-        readers = open_readers(database, 1)
-        with readers.connection_context():
-            assert audit(readers).faults == []
-            assert queries.totals(readers) == queries.recount(readers)
-        readers.close_all()
+        with Reader(connect(database), 1) as reader:
+            assert reader.read(audit).faults == []
+            assert reader.read(lambda readers: queries.totals(readers) == queries.recount(readers))
 
     return check
 

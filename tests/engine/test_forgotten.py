@@ -12,7 +12,7 @@ from ordermill.engine import OrderEngine
 from ordermill.engine.testing import make_order
 from ordermill.store import queries
 from ordermill.store.audit import audit
-from ordermill.store.sqlite.database import open_readers
+from ordermill.store.connect import connect
 
 PROGRAM = """
 import sys, threading
@@ -35,7 +35,7 @@ begun.acquire()
 def test_a_program_that_ends_without_a_stop_leaves_nothing_in_hand(database: Path) -> None:
     subprocess.run([sys.executable, "-c", PROGRAM, str(database)], check=True, timeout=30)
 
-    readers = open_readers(database, max_connections=1)
+    readers = connect(database).open_readers(max_connections=1)
     with readers.connection_context():
         totals = queries.totals(readers)
         found = audit(readers)

@@ -124,6 +124,7 @@ def test_the_request_is_named_in_the_history_that_it_caused(start_engine: StartE
     assert [step.request_id for step in engine.history("a")] == ["r-1", None, None]
 
 
+@pytest.mark.sqlite
 def test_keys_without_end_on_an_order_that_is_there_are_not_kept(start_engine: StartEngine, database: Path) -> None:
     engine = start_engine()
     submit(engine, make_order("a"), FIRST)

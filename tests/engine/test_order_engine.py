@@ -62,6 +62,7 @@ def test_the_example_of_the_contract_works(database: Path) -> None:
 
 
 @pytest.mark.parametrize("form", [str, Path, lambda path: f"sqlite:///{path}"], ids=["text", "path", "URL"])
+@pytest.mark.sqlite
 def test_a_database_is_named_by_path_or_url(database: Path, form: Callable[[Path], Any]) -> None:
     with OrderEngine(form(database), handler=lambda _: None) as engine:
         engine.submit(make_order()).wait(timeout=60)
@@ -71,7 +72,7 @@ def test_a_database_is_named_by_path_or_url(database: Path, form: Callable[[Path
 
 
 @pytest.mark.parametrize(
-    "address", [":memory:", "", "postgresql://localhost/orders", "postgres://u:p@host/orders", "sqlite://"]
+    "address", [":memory:", "", "mysql://localhost/orders", "mariadb://u:p@host/orders", "sqlite://"]
 )
 def test_an_address_that_is_no_file_is_refused(address: str) -> None:
     with pytest.raises(InvalidConfiguration):
@@ -81,6 +82,7 @@ def test_an_address_that_is_no_file_is_refused(address: str) -> None:
 @pytest.mark.parametrize(
     "options", [{"processors": 0}, {"threads": 8}, {"durability": "none"}, {"handler": "charge"}], ids=str
 )
+@pytest.mark.sqlite
 def test_wrong_options_are_refused_before_anything_starts(database: Path, options: dict[str, Any]) -> None:
     with pytest.raises(InvalidConfiguration):
         OrderEngine(database, **options)
@@ -605,7 +607,7 @@ def test_a_stop_without_patience_returns_the_order_in_hand(
     engine.stop()
     assert_sound()
     held.release()
-    with OrderEngine(engine.path, handler=lambda _: None) as successor:
+    with OrderEngine(engine.address, handler=lambda _: None) as successor:
         assert successor.recovered.returned == 0
         assert successor.wait("o-1", timeout=60) is OrderStatus.COMPLETED
         record, history = successor.order("o-1"), successor.history("o-1")
@@ -826,6 +828,7 @@ def test_an_engine_without_trouble_says_so(start_engine: StartEngine) -> None:
     assert (engine.unready_reasons(), engine.dead_actors()) == ((), ())
 
 
+@pytest.mark.sqlite
 def test_a_start_that_fails_leaves_nothing_behind(database: Path) -> None:
     database.write_text("no database at all, but long enough to be looked at\n" * 20)
     engine = OrderEngine(database, handler=lambda _: None)

@@ -21,9 +21,9 @@ from ordermill.engine import (
 )
 from ordermill.engine.execution.begun import BegunFile, read
 from ordermill.engine.testing import START_US, ManualClock, make_order
+from ordermill.store.connect import connect
 from ordermill.store.domain.record import Attempt
 from ordermill.store.ledger import Ledger
-from ordermill.store.sqlite.database import open_writer
 
 if TYPE_CHECKING:
     from ordermill.engine.testing import Held
@@ -114,6 +114,7 @@ def failures(engine: OrderEngine) -> dict[str, int]:
     return {record.order_id: record.failures for record in engine.orders()}
 
 
+@pytest.mark.sqlite
 def test_an_order_that_was_claimed_and_not_begun_is_not_interrupted(
     start_engine: StartEngine, leave_in_hand: Leave, note: Note, assert_sound: Callable[[], None]
 ) -> None:
@@ -136,6 +137,7 @@ def test_an_order_that_was_claimed_and_not_begun_is_not_interrupted(
     assert_sound()
 
 
+@pytest.mark.sqlite
 def test_the_only_order_that_ran_pays_for_the_crash(
     start_engine: StartEngine, leave_in_hand: Leave, note: Note, clock: ManualClock
 ) -> None:
@@ -152,6 +154,7 @@ def test_the_only_order_that_ran_pays_for_the_crash(
     assert engine.wait("killer", timeout=60) is OrderStatus.COMPLETED
 
 
+@pytest.mark.sqlite
 def test_an_order_whose_handler_had_ended_is_asked_about_and_pays_nothing(
     start_engine: StartEngine, leave_in_hand: Leave, note: Note
 ) -> None:
@@ -164,6 +167,7 @@ def test_an_order_whose_handler_had_ended_is_asked_about_and_pays_nothing(
     assert engine.history("o-1")[2].reason == DIED
 
 
+@pytest.mark.sqlite
 def test_where_several_ran_nobody_pays_and_each_runs_alone_before_the_others(
     start_engine: StartEngine, leave_in_hand: Leave, note: Note, database: Path
 ) -> None:
@@ -185,6 +189,7 @@ def test_where_several_ran_nobody_pays_and_each_runs_alone_before_the_others(
     assert set(failures(engine).values()) == {0}
 
 
+@pytest.mark.sqlite
 def test_nothing_runs_beside_a_suspect_for_a_while_and_then_the_others_go_on(
     start_engine: StartEngine, leave_in_hand: Leave, note: Note, held: Held, clock: ManualClock
 ) -> None:
@@ -205,6 +210,7 @@ def test_nothing_runs_beside_a_suspect_for_a_while_and_then_the_others_go_on(
     assert engine.wait("s-2", timeout=60) is OrderStatus.COMPLETED
 
 
+@pytest.mark.sqlite
 def test_a_suspect_waits_until_nothing_else_runs_though_not_for_ever(
     start_engine: StartEngine, leave_in_hand: Leave, note: Note, held: Held, clock: ManualClock
 ) -> None:
@@ -224,6 +230,7 @@ def test_a_suspect_waits_until_nothing_else_runs_though_not_for_ever(
     assert held.begun() == "waits"
 
 
+@pytest.mark.sqlite
 def test_a_suspect_that_ran_pays_whoever_ran_beside_it(
     start_engine: StartEngine, leave_in_hand: Leave, note: Note
 ) -> None:
@@ -236,6 +243,7 @@ def test_a_suspect_that_ran_pays_whoever_ran_beside_it(
     assert failures(engine) == {"suspect": 1, "other": 0}
 
 
+@pytest.mark.sqlite
 def test_after_an_orderly_stop_nobody_pays_for_what_was_left(
     start_engine: StartEngine, leave_in_hand: Leave, note: Note
 ) -> None:
@@ -260,6 +268,7 @@ def test_where_a_backup_was_put_back_the_notes_of_a_later_time_are_not_believed(
     assert engine.status("o-1") is OrderStatus.REVIEW
 
 
+@pytest.mark.sqlite
 def test_a_killed_recovery_does_not_forget_what_had_begun(
     start_engine: StartEngine, leave_in_hand: Leave, note: Note, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -276,6 +285,7 @@ def test_a_killed_recovery_does_not_forget_what_had_begun(
     assert failures(engine) == {"begun": 1, "claimed": 0}
 
 
+@pytest.mark.sqlite
 def test_the_file_of_what_has_begun_is_there_while_the_engine_runs(
     start_engine: StartEngine, held: Held, database: Path
 ) -> None:
@@ -289,6 +299,7 @@ def test_the_file_of_what_has_begun_is_there_while_the_engine_runs(
     assert not list(database.parent.glob("*.begun*"))
 
 
+@pytest.mark.sqlite
 def test_without_room_for_that_file_the_engine_runs_and_says_so(
     start_engine: StartEngine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -303,7 +314,7 @@ def test_without_room_for_that_file_the_engine_runs_and_says_so(
 
 
 def leave_waiting(database: Path, *order_ids: str) -> None:
-    writer = open_writer(database, Durability.NORMAL)
+    writer = connect(database).open_writer(Durability.NORMAL)
     Ledger(writer).record([make_order(order_id) for order_id in order_ids], [], START_US)
     writer.close()
 
@@ -354,6 +365,7 @@ def test_a_suspect_that_an_operator_retries_is_handled_although_nothing_else_hap
     assert engine.wait("suspect", timeout=60) is OrderStatus.COMPLETED
 
 
+@pytest.mark.sqlite
 def test_more_orders_than_a_batch_are_recovered(
     start_engine: StartEngine, leave_in_hand: Leave, note: Note, assert_sound: Callable[[], None]
 ) -> None:

@@ -233,7 +233,7 @@ def remote_engine(engine: OrderEngine) -> Iterator[Far]:
     ours, theirs = socket.socketpair()
     near = EngineServer(engine, channels, ours)
     try:
-        yield Far(RemoteEngine(engine.path), theirs)
+        yield Far(RemoteEngine(engine.address), theirs)
     finally:
         near.close()
         channels.stop()

@@ -74,11 +74,14 @@ ROOMS: dict[str, dict[str, str]] = {
         "event_log": "rows statements domain",
         "trace_contexts": "statements tables domain",
         "idempotency": "statements tables domain",
-        "connect": "sqlite backend",
+        "connect": "sqlite postgres backend domain",
         "reader": "backend statements translation",
-        "backend": "statements domain",
+        "backend": "writer domain",
         "totals": "statements tables domain",
-        "sqlite": "statements translation files domain",
+        "sqlite": "writer dialect statements translation files domain",
+        "postgres": "writer dialect statements translation domain",
+        "writer": "translation",
+        "dialect": "",
         "export": "files domain",
         "translation": "domain",
         "rows": "tables domain",
@@ -147,7 +150,7 @@ def test_no_imports_run_in_a_circle(root: Path, layer: str) -> None:
 
 @pytest.mark.parametrize("layer", ["http", "engine"])
 def test_only_the_store_knows_the_database(root: Path, layer: str) -> None:
-    known = ("peewee", "playhouse", "sqlite3")
+    known = ("peewee", "playhouse", "sqlite3", "psycopg")
     assert [
         f"{path.relative_to(root)} imports {name}"
         for path in modules(root, layer).values()

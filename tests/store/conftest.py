@@ -9,16 +9,16 @@ import pytest
 from peewee import SqliteDatabase
 
 from ordermill import sql
+from ordermill.store.connect import connect
 from ordermill.store.domain.durability import Durability
 from ordermill.store.ledger import Ledger
-from ordermill.store.sqlite.database import open_writer
 from ordermill.store.statements import run_script
 
 
 @pytest.fixture
 def writer(database: Path) -> Iterator[SqliteDatabase]:
     """The connection that writes to a new database."""
-    opened = open_writer(database, Durability.NORMAL)
+    opened = connect(database).open_writer(Durability.NORMAL)
     yield opened
     opened.close()
 

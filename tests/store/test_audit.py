@@ -9,11 +9,11 @@ from peewee import SqliteDatabase
 
 from ordermill.engine.testing import make_order
 from ordermill.store.audit import audit
+from ordermill.store.connect import connect
 from ordermill.store.domain import lifecycle
 from ordermill.store.domain.durability import Durability
 from ordermill.store.domain.record import move
 from ordermill.store.ledger import Ledger
-from ordermill.store.sqlite.database import open_writer
 from ordermill.store.statements import run
 
 
@@ -150,7 +150,7 @@ def test_a_damaged_file_is_told_from_damaged_orders(database: Path, sample: Sqli
         file.seek((root - 1) * size)
         file.write(page.replace(b"carol", b"caron"))
 
-    damaged = open_writer(database, Durability.NORMAL)
+    damaged = connect(database).open_writer(Durability.NORMAL)
     found = audit(damaged)
     damaged.close()
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from peewee import SqliteDatabase
 
 from ordermill.engine import OrderEngine
+from ordermill.store.connect import connect
 from ordermill.store.engines import register
-from ordermill.store.sqlite.database import open_readers
 from ordermill.store.statements import run
 from ordermill.store.tables import EngineModel
 
@@ -34,7 +34,7 @@ def test_an_engine_says_that_it_has_started_and_where(start_engine: Callable[...
     for _ in range(2):
         start_engine().stop()
 
-    readers = open_readers(database, 1)
+    readers = connect(database).open_readers(1)
     with readers.connection_context():
         rows = run(readers, "SELECT id, host, process_id FROM engines").fetchall()
     readers.close_all()

@@ -10,6 +10,7 @@ import pytest
 from ordermill.engine.testing import START_US, make_order
 from ordermill.store import event_log
 from ordermill.store.audit import audit
+from ordermill.store.connect import connect
 from ordermill.store.domain import lifecycle
 from ordermill.store.domain.durability import Durability
 from ordermill.store.domain.event import Event, EventFilter
@@ -17,14 +18,13 @@ from ordermill.store.domain.lifecycle import OrderStatus
 from ordermill.store.domain.record import OrderRecord, move
 from ordermill.store.ledger import Ledger
 from ordermill.store.retention import prune
-from ordermill.store.sqlite.connection import Writer
-from ordermill.store.sqlite.database import open_writer
+from ordermill.store.sqlite.connection import SqliteWriter
 
 
 @pytest.fixture
-def writer(database: Path) -> Iterator[Writer]:
+def writer(database: Path) -> Iterator[SqliteWriter]:
     """A database with three orders of two users, the first of them Completed: events 1 to 5."""
-    writer = open_writer(database, Durability.NORMAL)
+    writer = connect(database).open_writer(Durability.NORMAL)
     ledger = Ledger(writer)
     orders = [make_order("a", user_id="ann"), make_order("b", user_id="bob"), make_order("c", user_id="ann")]
     record = ledger.record(orders, [], START_US).acceptances[0].record
@@ -43,7 +43,7 @@ def ids(events: list[Event]) -> list[int]:
     return [event.id for event in events]
 
 
-def test_an_event_tells_whose_order_went_where_when_and_why(writer: Writer) -> None:
+def test_an_event_tells_whose_order_went_where_when_and_why(writer: SqliteWriter) -> None:
     *_, assigned, completed = event_log.page(writer, 0, 10).events
 
     assert assigned == Event(
@@ -52,7 +52,7 @@ def test_an_event_tells_whose_order_went_where_when_and_why(writer: Writer) -> N
     assert (completed.from_status, completed.to_status) == (OrderStatus.PROCESSING, OrderStatus.COMPLETED)
 
 
-def test_a_page_goes_on_where_the_one_before_has_ended(writer: Writer) -> None:
+def test_a_page_goes_on_where_the_one_before_has_ended(writer: SqliteWriter) -> None:
     first = event_log.page(writer, 0, 2)
     rest = event_log.page(writer, first.through, 10)
 
@@ -73,7 +73,7 @@ def test_a_page_goes_on_where_the_one_before_has_ended(writer: Writer) -> None:
     ],
 )
 def test_a_page_has_what_is_wanted_and_was_looked_through_for_all_of_it(
-    writer: Writer, wanted: EventFilter, found: list[int]
+    writer: SqliteWriter, wanted: EventFilter, found: list[int]
 ) -> None:
     page = event_log.page(writer, 0, 10, wanted)
 
@@ -83,7 +83,7 @@ def test_a_page_has_what_is_wanted_and_was_looked_through_for_all_of_it(
 
 
 def test_one_read_looks_through_a_span_of_the_log_however_little_of_it_is_wanted(
-    writer: Writer, monkeypatch: pytest.MonkeyPatch
+    writer: SqliteWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(event_log, "_SPAN", 2)
 
@@ -94,7 +94,7 @@ def test_one_read_looks_through_a_span_of_the_log_however_little_of_it_is_wanted
     assert ids(event_log.page(writer, 0, 10, EventFilter(order_id="a")).events) == [1, 4, 5]
 
 
-def test_what_was_removed_is_told_and_its_ids_are_not_given_again(writer: Writer, tmp_path: Path) -> None:
+def test_what_was_removed_is_told_and_its_ids_are_not_given_again(writer: SqliteWriter, tmp_path: Path) -> None:
     prune(writer, START_US + 1_000_000, 10, tmp_path / "export.ndjson")
 
     assert event_log.page(writer, 0, 10) == event_log.EventPage(
@@ -106,7 +106,7 @@ def test_what_was_removed_is_told_and_its_ids_are_not_given_again(writer: Writer
 
 
 def test_an_empty_log_has_no_last_event(database: Path) -> None:
-    writer = open_writer(database, Durability.NORMAL)
+    writer = connect(database).open_writer(Durability.NORMAL)
 
     assert event_log.last_id(writer) == 0
     assert event_log.page(writer, 0, 10) == ([], 0, True, 0)

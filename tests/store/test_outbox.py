@@ -10,6 +10,7 @@ import pytest
 
 from ordermill.engine.testing import START_US, make_order
 from ordermill.store import outbox
+from ordermill.store.connect import connect
 from ordermill.store.domain import lifecycle
 from ordermill.store.domain.durability import Durability
 from ordermill.store.domain.lifecycle import Edge
@@ -17,8 +18,7 @@ from ordermill.store.domain.record import ENGINE, OrderRecord, move
 from ordermill.store.domain.webhook import Attempt, CreateWebhook, Tried, UpdateWebhook, WebhookEvent
 from ordermill.store.ledger import Ledger
 from ordermill.store.outbox import KEPT_US
-from ordermill.store.sqlite.connection import Writer
-from ordermill.store.sqlite.database import open_writer
+from ordermill.store.sqlite.connection import SqliteWriter
 from ordermill.store.statements import run, write_transaction
 from ordermill.store.webhooks import change_webhooks
 
@@ -26,14 +26,14 @@ ALL = tuple(event.value for event in WebhookEvent)
 
 
 @pytest.fixture
-def writer(database: Path) -> Iterator[Writer]:
+def writer(database: Path) -> Iterator[SqliteWriter]:
     """A new database."""
-    writer = open_writer(database, Durability.NORMAL)
+    writer = connect(database).open_writer(Durability.NORMAL)
     yield writer
     writer.close()
 
 
-def hook(writer: Writer, events: tuple[str, ...] = ALL) -> Any:
+def hook(writer: SqliteWriter, events: tuple[str, ...] = ALL) -> Any:
     return change_webhooks(writer, CreateWebhook("https://shop.example", events, None), ENGINE, START_US, START_US)
 
 
@@ -46,7 +46,7 @@ def step(ledger: Ledger, record: OrderRecord, edge: Edge, **more: Any) -> OrderR
     return moved.after
 
 
-def rows(writer: Writer) -> list[Any]:
+def rows(writer: SqliteWriter) -> list[Any]:
     return list(run(writer, "SELECT type, number FROM outbox ORDER BY id").fetchall())
 
 
@@ -54,19 +54,19 @@ def over(delivery: int, number: int = 1, **more: Any) -> Tried:
     return Tried(delivery, number, Attempt(START_US, 200, None, "ok", 1), None, True, **more)
 
 
-def note(writer: Writer, *tries: Tried, now_us: int = START_US) -> None:
+def note(writer: SqliteWriter, *tries: Tried, now_us: int = START_US) -> None:
     with write_transaction(writer):
         outbox.note_tries(writer, tries, now_us)
 
 
-def test_without_a_webhook_nothing_is_written(writer: Writer) -> None:
+def test_without_a_webhook_nothing_is_written(writer: SqliteWriter) -> None:
     ledger = Ledger(writer)
 
     assert not ledger.record([make_order()], [], START_US).has_events
     assert rows(writer) == []
 
 
-def test_each_event_has_its_place_in_the_history_of_its_order(writer: Writer) -> None:
+def test_each_event_has_its_place_in_the_history_of_its_order(writer: SqliteWriter) -> None:
     hook(writer)
     ledger = Ledger(writer)
     record = step(ledger, accept(ledger), lifecycle.ASSIGN)
@@ -77,7 +77,7 @@ def test_each_event_has_its_place_in_the_history_of_its_order(writer: Writer) ->
     assert rows(writer) == [("order.accepted", 1), ("order.retrying", 3), ("order.completed", 5)]
 
 
-def test_an_order_that_is_only_given_back_is_nobodys_business(writer: Writer) -> None:
+def test_an_order_that_is_only_given_back_is_nobodys_business(writer: SqliteWriter) -> None:
     hook(writer, ("order.retrying",))
     ledger = Ledger(writer)
     step(ledger, step(ledger, accept(ledger), lifecycle.ASSIGN), lifecycle.RETURN)
@@ -85,7 +85,7 @@ def test_an_order_that_is_only_given_back_is_nobodys_business(writer: Writer) ->
     assert rows(writer) == []
 
 
-def test_a_transaction_that_fails_writes_no_event(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_transaction_that_fails_writes_no_event(writer: SqliteWriter, monkeypatch: pytest.MonkeyPatch) -> None:
     hook(writer)
     ledger = Ledger(writer)
     monkeypatch.setattr("ordermill.store.ledger.note_tries", None)
@@ -97,7 +97,7 @@ def test_a_transaction_that_fails_writes_no_event(writer: Writer, monkeypatch: p
     assert run(writer, "SELECT count(*) FROM orders").fetchone() == (0,)
 
 
-def test_of_one_order_the_next_event_is_due_when_the_one_before_is_over(writer: Writer) -> None:
+def test_of_one_order_the_next_event_is_due_when_the_one_before_is_over(writer: SqliteWriter) -> None:
     webhook = hook(writer).webhook
     ledger = Ledger(writer)
     record = accept(ledger)
@@ -114,7 +114,7 @@ def test_of_one_order_the_next_event_is_due_when_the_one_before_is_over(writer: 
     assert due() == []
 
 
-def test_a_delivery_that_is_over_is_forgotten_after_a_week(writer: Writer) -> None:
+def test_a_delivery_that_is_over_is_forgotten_after_a_week(writer: SqliteWriter) -> None:
     hook(writer)
     ledger = Ledger(writer)
     accept(ledger)
@@ -127,7 +127,7 @@ def test_a_delivery_that_is_over_is_forgotten_after_a_week(writer: Writer) -> No
     assert run(writer, "SELECT delivery FROM delivery_attempts").fetchall() == [(2,)]
 
 
-def test_nothing_is_written_for_a_webhook_that_is_disabled(writer: Writer) -> None:
+def test_nothing_is_written_for_a_webhook_that_is_disabled(writer: SqliteWriter) -> None:
     webhook = hook(writer).webhook
     change = UpdateWebhook(webhook.webhook_id, None, None, None, False)
     change_webhooks(writer, change, ENGINE, START_US, START_US)
@@ -138,13 +138,13 @@ def test_nothing_is_written_for_a_webhook_that_is_disabled(writer: Writer) -> No
     assert outbox.targets(writer, START_US) == []
 
 
-def test_an_event_is_addressed_by_looking_at_its_own_order_alone(writer: Writer) -> None:
+def test_an_event_is_addressed_by_looking_at_its_own_order_alone(writer: SqliteWriter) -> None:
     plan = run(writer, f"EXPLAIN QUERY PLAN {outbox._ADDRESS}", (START_US, START_US, 0)).fetchall()
 
     assert any("deliveries_open (webhook=? AND sequence=?)" in row[-1] for row in plan), plan
 
 
-def test_the_event_that_is_due_first_is_found_for_each_webhook_that_is_sent_to(writer: Writer) -> None:
+def test_the_event_that_is_due_first_is_found_for_each_webhook_that_is_sent_to(writer: SqliteWriter) -> None:
     busy, idle = hook(writer).webhook, hook(writer, ("order.failed",)).webhook
     assert outbox.first_due_us(writer) == {busy.webhook_id: None, idle.webhook_id: None}
     ledger = Ledger(writer)

@@ -18,6 +18,8 @@ from ordermill.store.domain import lifecycle
 from ordermill.store.domain.lifecycle import OrderStatus
 from ordermill.store.domain.record import OrderRecord, Transition, move
 from ordermill.store.ledger import Ledger
+from ordermill.store.sqlite.connection import AnySqlite
+from ordermill.store.sqlite.dialect import to_sqlite
 from ordermill.store.statements import run
 
 USERS = ("alice", "bob")
@@ -207,7 +209,7 @@ def test_the_sample_orders_are_counted(sample: SqliteDatabase) -> None:
     assert (counts["timed_orders"], counts["processing_microseconds"]) == (2, 620_000)
 
 
-class Spy(SqliteDatabase):
+class Spy(AnySqlite):
     """A database that remembers what it was asked."""
 
     def __init__(self, path: str) -> None:
@@ -215,7 +217,7 @@ class Spy(SqliteDatabase):
         self.asked: list[tuple[str, Any]] = []
 
     def execute_sql(self, sql: str, params: Any = None, *more: Any) -> Any:
-        self.asked.append((sql, params))
+        self.asked.append((to_sqlite(sql), params))
         answer: Any = super()
         return answer.execute_sql(sql, params, *more)
 

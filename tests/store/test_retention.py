@@ -25,12 +25,12 @@ from ordermill.engine.actors import maintenance
 from ordermill.engine.testing import START_US, ManualClock, make_order
 from ordermill.store import queries, retention
 from ordermill.store.audit import audit
+from ordermill.store.connect import connect
 from ordermill.store.domain import lifecycle
 from ordermill.store.domain.record import move
 from ordermill.store.export import append
 from ordermill.store.ledger import Ledger
 from ordermill.store.retention import prune
-from ordermill.store.sqlite.database import open_readers
 
 DAY = 86_400
 
@@ -88,7 +88,7 @@ def test_old_terminal_orders_are_exported_and_removed_and_the_metrics_keep_count
     assert after.average_processing_time_seconds == before.average_processing_time_seconds
     assert after.orders_by_status[OrderStatus.COMPLETED] == 1
     assert after.orders_by_status[OrderStatus.FAILED] == 0
-    readers = open_readers(database, max_connections=1)
+    readers = connect(database).open_readers(max_connections=1)
     with readers.connection_context():
         found = audit(readers)
         assert queries.totals(readers) == queries.recount(readers)

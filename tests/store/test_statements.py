@@ -34,7 +34,9 @@ def test_a_statement_runs_once_for_each_row(writer: SqliteDatabase) -> None:
 def test_many_rows_are_written_and_nothing_else(writer: SqliteDatabase, rows: int) -> None:
     values = Select([given_values(2)], [SQL("given.column1"), SQL("given.column2 + ?")])
     insert = ManyRows(
-        TotalModel.insert_from(values.where(SQL("given.column1 IS NOT NULL")), (TotalModel.name, TotalModel.value)), 2
+        TotalModel.insert_from(values.where(SQL("given.column1 IS NOT NULL")), (TotalModel.name, TotalModel.value)),
+        2,
+        "ti",
     )
     names = [f"total {number:04d}" for number in range(rows)]
 

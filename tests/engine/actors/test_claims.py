@@ -173,6 +173,7 @@ def test_the_time_of_handlers_is_counted_once(claims: Claims, watch: Watch) -> N
     assert claims.ended() == Ended(0, 0.0)
 
 
+@pytest.mark.sqlite
 def test_what_is_begun_is_noted_before_and_when_it_has_ended(watch: Watch, database: Path) -> None:
     database.touch()
     given = records(3)

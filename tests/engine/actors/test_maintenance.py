@@ -18,21 +18,21 @@ from ordermill.engine.execution.thread_runner import ThreadRunner
 from ordermill.engine.logger import EngineLogger
 from ordermill.engine.testing import START_US, ManualClock, make_order
 from ordermill.store import audit_log, bulk_actions, queries
+from ordermill.store.connect import connect
 from ordermill.store.domain import lifecycle
 from ordermill.store.domain.act import Action
 from ordermill.store.domain.bulk_action import BulkRequest
 from ordermill.store.domain.order_filter import ALL_ORDERS
 from ordermill.store.domain.record import ENGINE, move
 from ordermill.store.ledger import Ledger
-from ordermill.store.sqlite.connection import Writer
-from ordermill.store.sqlite.database import open_writer
+from ordermill.store.sqlite.connection import SqliteWriter
 from ordermill.store.sqlite.wal import WriteAheadLog
 
 
 @pytest.fixture
-def writer(database: Path) -> Iterator[Writer]:
+def writer(database: Path) -> Iterator[SqliteWriter]:
     """The connection that writes to a new database."""
-    opened = open_writer(database, Durability.NORMAL)
+    opened = connect(database).open_writer(Durability.NORMAL)
     yield opened
     opened.close()
 
@@ -40,7 +40,7 @@ def writer(database: Path) -> Iterator[Writer]:
 class Planned:
     """The maintenance of a database, and what it wants to be told."""
 
-    def __init__(self, writer: Writer, clock: ManualClock, **settings: float) -> None:
+    def __init__(self, writer: SqliteWriter, clock: ManualClock, **settings: float) -> None:
         def tell_after(seconds: float, message: object) -> Timer:
             self.later.append((seconds, message))
             return clock.call_after(seconds, lambda: None)
@@ -53,7 +53,7 @@ class Planned:
         self.maintenance = Maintenance(context, writer, self.at_once.append, tell_after, EngineLogger("ordermill.test"))
 
 
-def complete(writer: Writer, *order_ids: str) -> None:
+def complete(writer: SqliteWriter, *order_ids: str) -> None:
     ledger = Ledger(writer)
     accepted = ledger.record([make_order(order_id) for order_id in order_ids], [], START_US).acceptances
     records = [record for _, record in accepted]
@@ -63,7 +63,9 @@ def complete(writer: Writer, *order_ids: str) -> None:
         records = [step.after for step in moves]
 
 
-def test_nothing_is_removed_and_nothing_planned_without_a_time_to_keep(writer: Writer, clock: ManualClock) -> None:
+def test_nothing_is_removed_and_nothing_planned_without_a_time_to_keep(
+    writer: SqliteWriter, clock: ManualClock
+) -> None:
     complete(writer, "o-1")
     clock.advance(10**9)
     planned = Planned(writer, clock)
@@ -73,7 +75,7 @@ def test_nothing_is_removed_and_nothing_planned_without_a_time_to_keep(writer: W
 
 
 def test_old_orders_go_a_few_at_a_time_with_room_for_others_in_between(
-    writer: Writer, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+    writer: SqliteWriter, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_PRUNED_AT_ONCE", 2)
     complete(writer, "o-1", "o-2", "o-3")
@@ -91,7 +93,7 @@ def test_old_orders_go_a_few_at_a_time_with_room_for_others_in_between(
 
 
 def test_what_people_did_goes_at_the_same_age_a_few_at_a_time(
-    writer: Writer, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+    writer: SqliteWriter, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_PRUNED_AT_ONCE", 2)
     request = BulkRequest(Action.CANCEL, ALL_ORDERS)
@@ -118,7 +120,7 @@ def test_what_people_did_goes_at_the_same_age_a_few_at_a_time(
 
 
 def test_a_removal_that_fails_is_planned_again_and_only_once(
-    writer: Writer, clock: ManualClock, tmp_path: Path
+    writer: SqliteWriter, clock: ManualClock, tmp_path: Path
 ) -> None:
     complete(writer, "o-1")
     clock.advance(61)
@@ -135,19 +137,21 @@ def test_a_removal_that_fails_is_planned_again_and_only_once(
     assert len(queries.page(writer, limit=10)) == 1
 
 
-def test_the_files_are_looked_at_again_after_each_look(writer: Writer, clock: ManualClock, database: Path) -> None:
+def test_the_files_are_looked_at_again_after_each_look(
+    writer: SqliteWriter, clock: ManualClock, database: Path
+) -> None:
     planned = Planned(writer, clock)
-    assert not planned.maintenance.finds_file_gone()
+    assert not planned.maintenance.finds_fault()
 
     planned.maintenance.note(CheckFiles())
     database.rename(database.with_name("elsewhere.db"))
 
     assert [message for _, message in planned.later] == [CheckFiles()]
-    assert planned.maintenance.finds_file_gone()
+    assert planned.maintenance.finds_fault()
 
 
 def test_a_log_that_cannot_be_looked_at_is_tried_again_and_told(
-    writer: Writer, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    writer: SqliteWriter, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(_: WriteAheadLog, *, again: bool) -> bool:
         raise StoreUnavailable(OSError(f"disk I/O error, {again}"))

@@ -15,7 +15,7 @@ from ordermill.engine.actors.metrics import MetricsActor
 from ordermill.engine.requests import SubmitOrders
 from ordermill.engine.testing import make_order
 from ordermill.store import queries
-from ordermill.store.sqlite.database import open_readers
+from ordermill.store.connect import connect
 
 if TYPE_CHECKING:
     from tests.engine.conftest import HeldLedger
@@ -51,7 +51,7 @@ def test_the_metrics_are_read_anew_after_a_bug_in_their_actor(
     assert metrics.total_orders_processed == 5
     assert metrics.backlog == 0
     assert engine.incidents() == {"MetricsActor": 1}
-    readers = open_readers(database, max_connections=1)
+    readers = connect(database).open_readers(max_connections=1)
     with readers.connection_context():
         assert queries.totals(readers) == queries.recount(readers)
     readers.close_all()

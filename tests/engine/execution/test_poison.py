@@ -11,7 +11,7 @@ from ordermill.engine import Order, OrderEngine, OrderStatus
 from ordermill.engine.testing import make_order
 from ordermill.store import queries
 from ordermill.store.audit import audit
-from ordermill.store.sqlite.database import open_readers
+from ordermill.store.connect import connect
 
 POISON: tuple[BaseException, ...] = (
     ValueError("poison"),
@@ -48,7 +48,7 @@ def test_a_thousand_poison_orders_among_ten_thousand_good_ones(
     for number in range(1_000):
         assert type(POISON[number % len(POISON)]).__name__ in engine.history(f"poison-{number}")[-1].reason
     engine.stop()
-    readers = open_readers(database, max_connections=1)
+    readers = connect(database).open_readers(max_connections=1)
     with readers.connection_context():
         assert audit(readers) == (11_000, [])
         assert queries.totals(readers) == queries.recount(readers)

@@ -14,10 +14,10 @@ import pytest
 
 from ordermill.engine import Durability, Effect, InvalidConfiguration, Order, OrderEngine, OrderStatus
 from ordermill.engine.testing import START_US, ManualClock, make_order
+from ordermill.store.connect import connect
 from ordermill.store.domain import lifecycle
 from ordermill.store.domain.record import move
 from ordermill.store.ledger import Ledger
-from ordermill.store.sqlite.database import open_writer
 
 if TYPE_CHECKING:
     from ordermill.engine.testing import Held
@@ -38,7 +38,7 @@ class Charge:
 
 def leave_in_hand(database: Path, *order_ids: str) -> None:
     """Leave a database as an engine does that died with these orders in hand."""
-    writer = open_writer(database, Durability.FULL)
+    writer = connect(database).open_writer(Durability.FULL)
     ledger = Ledger(writer)
     accepted = ledger.record([make_order(order_id) for order_id in order_ids], (), START_US).acceptances
     ledger.record((), [move(record, lifecycle.ASSIGN, START_US + 1) for _, record in accepted], START_US + 1)

@@ -15,8 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from ordermill.engine import Engine, Order, OrderStatus, Reject, StoreUnavailable
 from ordermill.store import queries
+from ordermill.store.connect import connect
 from ordermill.store.domain.metrics import PROCESSING_MICROSECONDS, TIMED_ORDERS
-from ordermill.store.sqlite import database as store
 
 if TYPE_CHECKING:
     from tests.http.conftest import Client
@@ -43,7 +43,7 @@ def at_rest(start_server: Callable[..., Client], order: MakeOrder) -> Client:
 
 def recount(client: Client) -> dict[str, int]:
     """What the tables say, counted anew."""
-    readers = store.open_readers(client.engine.path, max_connections=1)
+    readers = connect(client.engine.address).open_readers(max_connections=1)
     try:
         with readers.connection_context():
             return dict(queries.recount(readers))
@@ -175,6 +175,7 @@ def test_openmetrics_says_the_same(at_rest: Client) -> None:
     assert found.items() >= expected_samples(at_rest).items()
 
 
+@pytest.mark.sqlite  # whose log has a size
 def test_the_metrics_tell_how_long_orders_took_and_how_many_attempts_failed(at_rest: Client) -> None:
     metrics = at_rest.get("/metrics").json
 

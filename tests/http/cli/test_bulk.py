@@ -52,7 +52,7 @@ def test_an_outage_is_found_and_mended(shop: Client, run: Run, provider: Provide
     shown = run("failures", *url).out
     assert "30" in shown
     assert "ProviderDown: no answer for {order_id}" in shown
-    assert run("failures", "--db", str(shop.engine.path)).out == shown
+    assert run("failures", "--db", shop.engine.address).out == shown
     assert run("pause", "--reason", "the provider is down", *url).code == 0
     tried = run("retry", "--error", "ProviderDown", "--since", "2h", "--dry-run", *url)
     assert tried.out.startswith("30 orders to retry, such as o-59, o-57")
@@ -84,7 +84,7 @@ def test_an_outage_is_found_and_mended(shop: Client, run: Run, provider: Provide
 def test_orders_are_listed_by_every_filter(
     shop: Client, run: Run, options: list[str], count: int, is_asked: bool
 ) -> None:
-    where = ("--url", shop.server.url) if is_asked else ("--db", str(shop.engine.path))
+    where = ("--url", shop.server.url) if is_asked else ("--db", shop.engine.address)
 
     done = run("list", *options, "--limit", "100", "--json", *where)
 

@@ -43,6 +43,7 @@ def test_an_error_of_a_handler_is_stored_as_it_can_be_shown(
 
 
 @pytest.mark.parametrize("arguments", [("status", "o-1"), ("list",)])
+@pytest.mark.sqlite
 def test_what_an_older_database_holds_is_shown_and_does_nothing(
     start_engine: Callable[..., OrderEngine], database: Path, run: Run, arguments: tuple[str, ...]
 ) -> None:

@@ -336,7 +336,10 @@ def test_reading_beside_a_running_engine_is_fine(run: Run, command: list[str]) -
         (["--handler-timeout", "0"], "--handler-timeout must be a number above 0 to 1000000000, not '0'."),
         (["--retry-seconds", "nan"], "--retry-seconds must be a number from 0 to 1000000000, not 'nan'."),
         (["--executor", "fibres"], "--executor must be threads or processes, not 'fibres'."),
-        (["--db", "postgres://db/orders"], "No support for 'postgres' databases: use a path or sqlite:///orders.db."),
+        (
+            ["--db", "mysql://db/orders"],
+            "No support for 'mysql' databases: use a path, sqlite:///orders.db or postgresql://host/database.",
+        ),
         (["--handler", "nowhere"], "A handler is named module:function; 'nowhere' is not."),
         (["--probe", "nowhere"], "A probe is named module:function; 'nowhere' is not."),
     ],

@@ -159,7 +159,7 @@ def shop(client: Client) -> Client:
 
 def sources(shop: Client) -> list[list[str]]:
     """Where orders are listed from."""
-    return [["--db", str(shop.engine.path)], ["--url", shop.server.url]]
+    return [["--db", shop.engine.address], ["--url", shop.server.url]]
 
 
 def test_orders_are_listed_from_a_database_and_from_a_server(

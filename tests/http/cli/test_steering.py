@@ -61,7 +61,7 @@ def test_the_audit_log_is_shown_from_the_database_and_from_the_server(client: Cl
     client.engine.cancel("o-1", "ordered twice")
 
     from_server = run("audit", "--url", client.server.url, "--limit", "1")
-    from_database = run("audit", "--db", str(client.engine.path), "--json")
+    from_database = run("audit", "--db", client.engine.address, "--json")
 
     assert "cancel" in from_server.out
     assert "ordered twice" in from_server.out

@@ -16,7 +16,7 @@ from ordermill.store import queries
 from ordermill.store.domain.durability import Durability
 from ordermill.store.domain.errors import StoreUnavailable
 from ordermill.store.ledger import Ledger
-from ordermill.store.sqlite.connection import Writer
+from ordermill.store.sqlite.connection import SqliteWriter
 from ordermill.store.sqlite.database import open_readers, open_writer
 from ordermill.store.statements import write_transaction
 
@@ -25,7 +25,7 @@ GONE = "deleted, moved or replaced"
 
 
 @pytest.fixture
-def writer(writer: Writer) -> Writer:
+def writer(writer: SqliteWriter) -> SqliteWriter:
     """With a first order."""
     Ledger(writer).record([make_order("o-1")], [], 5)
     return writer
@@ -40,7 +40,7 @@ def stored(path: Path) -> list[str]:
 
 
 @SUFFIXES
-def test_nothing_is_taken_once_a_file_was_deleted(writer: Writer, database: Path, suffix: str) -> None:
+def test_nothing_is_taken_once_a_file_was_deleted(writer: SqliteWriter, database: Path, suffix: str) -> None:
     Path(f"{database}{suffix}").unlink()
 
     with pytest.raises(StoreUnavailable, match=GONE):
@@ -51,13 +51,13 @@ def test_nothing_is_taken_once_a_file_was_deleted(writer: Writer, database: Path
 
 @SUFFIXES
 def test_a_file_that_goes_in_the_middle_of_a_transaction_is_noticed_too(
-    writer: Writer, database: Path, suffix: str
+    writer: SqliteWriter, database: Path, suffix: str
 ) -> None:
     with pytest.raises(OperationalError), write_transaction(writer):
         Path(f"{database}{suffix}").unlink()
 
 
-def test_another_file_in_its_place_is_noticed(writer: Writer, database: Path) -> None:
+def test_another_file_in_its_place_is_noticed(writer: SqliteWriter, database: Path) -> None:
     copy = shutil.copy(database, database.with_name("copy.db"))
     Path(copy).replace(database)
 
@@ -66,7 +66,7 @@ def test_another_file_in_its_place_is_noticed(writer: Writer, database: Path) ->
 
 
 def test_it_goes_on_when_the_same_file_is_back(
-    writer: Writer, database: Path, caplog: pytest.LogCaptureFixture
+    writer: SqliteWriter, database: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     ledger = Ledger(writer)
     with caplog.at_level(logging.WARNING, "ordermill.store"):
@@ -87,7 +87,7 @@ def test_it_goes_on_when_the_same_file_is_back(
 
 @pytest.mark.parametrize("suffix", ["-wal", "-shm"])
 def test_all_that_was_acknowledged_is_in_the_file_alone_once_that_was_noticed(
-    writer: Writer, database: Path, suffix: str
+    writer: SqliteWriter, database: Path, suffix: str
 ) -> None:
     assert database.stat().st_size == 4096  # all is in the log
     Path(f"{database}{suffix}").unlink()
@@ -97,7 +97,9 @@ def test_all_that_was_acknowledged_is_in_the_file_alone_once_that_was_noticed(
     assert stored(database) == ["o-1"]
 
 
-def test_a_file_that_was_moved_has_everything_when_its_connection_is_closed(writer: Writer, database: Path) -> None:
+def test_a_file_that_was_moved_has_everything_when_its_connection_is_closed(
+    writer: SqliteWriter, database: Path
+) -> None:
     moved = database.rename(database.with_name("moved.db"))
 
     writer.close()
@@ -106,7 +108,7 @@ def test_a_file_that_was_moved_has_everything_when_its_connection_is_closed(writ
     assert Path(f"{database}-wal").stat().st_size == 0
 
 
-def test_closing_removes_nothing_that_belongs_to_another_database_by_now(writer: Writer, database: Path) -> None:
+def test_closing_removes_nothing_that_belongs_to_another_database_by_now(writer: SqliteWriter, database: Path) -> None:
     for suffix in ("", "-wal", "-shm"):
         Path(f"{database}{suffix}").unlink()
     other = open_writer(database, Durability.NORMAL)

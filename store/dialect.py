@@ -1,0 +1,43 @@
+"""Dialect: the things that kinds of databases say differently, each under one name in the statements of the store."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Fragment(str):
+    """A piece of SQL about an expression, which takes the place of the `{}` in it."""
+
+    __slots__ = ()
+
+    def __format__(self, expression: str) -> str:
+        return self.replace("{}", expression)
+
+
+class Dialect(NamedTuple):
+    """What stands in a statement for each of these names in braces; all else is understood by every database."""
+
+    integers: Fragment
+    """`{integers:?}`: the numbers of a JSON array, as a subquery."""
+    texts: Fragment
+    """`{texts:w.events}`: the texts of a JSON array, likewise."""
+    greatest: str
+    """`{greatest}(a, b)`: the greater of two values."""
+    indexed_by: Fragment
+    """`orders{indexed_by:orders_over}`: follow that index, where the planner has to be told."""
+    not_indexed: str
+    """`{not_indexed}status = ?`: look up this column and follow no index over it, likewise."""
+    skip_locked: str
+    """At the end of a subquery: leave out the rows that another transaction has locked, where there can be one."""
+    last_sequence: str
+    """A whole statement: the highest sequence that was ever given to an order, or no row."""
+    last_transition: str
+    """A whole statement: the highest id of all transitions that can be read, or were removed; or no row."""
+    given_numbers: str
+    """A whole statement: names of tables, and the highest number that was ever given in each."""
+    damages: str
+    """A whole statement: what is wrong with the files, in words; `ok` or no row where nothing is."""
+
+    def render(self, statement: str) -> str:
+        """The statement as this database takes it."""
+        return statement.format(**self._asdict()) if "{" in statement else statement

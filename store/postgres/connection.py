@@ -1,0 +1,188 @@
+"""Connections to a PostgreSQL server that take the store's statements."""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import psycopg
+from peewee import (  # type: ignore[attr-defined]  # Peewee's types leave out its wrapper
+    DatabaseError,
+    OperationalError,
+    PostgresqlDatabase,
+    __exception_wrapper__,
+)
+from playhouse.pool import PooledPostgresqlDatabase  # type: ignore[import-untyped]  # has no types
+
+from ..statements import run
+from ..translation import translated_errors
+from ..writer import Writer
+from .dialect import to_postgres
+
+_BUSY_TIMEOUT_SECONDS = 5.0
+# A server that is gone without a word is noticed within some ten seconds, on either side. Whoever writes other values
+# into the URL, or sets libpq's variables, has those.
+_PATIENCE = {
+    "connect_timeout": "5",
+    "keepalives_idle": "5",
+    "keepalives_interval": "2",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "10000",
+    "fallback_application_name": "ordermill",
+}
+_SERVERS_PATIENCE = """
+SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3; SET tcp_user_timeout = 10000
+"""
+
+
+class ConnectionLost(OperationalError):
+    """The server has ended the session, or does not answer any more."""
+
+    def __init__(self) -> None:
+        super().__init__("the connection to the PostgreSQL server is lost")
+
+
+class _Cursor(psycopg.ClientCursor[Any]):
+    # Errors are Peewee's in any case, since callers do not know the driver's.
+    def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
+        with __exception_wrapper__:
+            return super().execute(to_postgres(query) if isinstance(query, str) else query, params or None, **options)
+
+    def executemany(self, query: Any, params_seq: Iterable[Any], **options: Any) -> None:
+        with __exception_wrapper__:
+            super().executemany(to_postgres(query), params_seq, **options)
+
+
+class Connection(psycopg.Connection[Any]):
+    """A connection with the calls that sqlite3's have, for the statements that are run without Peewee."""
+
+    def cursor(self, *arguments: Any, **options: Any) -> Any:
+        """A cursor, as the driver's."""
+        with __exception_wrapper__:
+            return super().cursor(*arguments, **options)
+
+    def rollback(self) -> None:
+        """End a transaction, as the driver's."""
+        with __exception_wrapper__:
+            super().rollback()
+
+    def executemany(self, statement: str, rows: Iterable[Sequence[object]]) -> psycopg.Cursor[Any]:
+        """Run a statement once for each row of parameters."""
+        cursor: psycopg.Cursor[Any] = self.cursor()
+        cursor.executemany(statement, rows)
+        return cursor
+
+    def executescript(self, script: str) -> None:
+        """Run a script of several statements."""
+        with __exception_wrapper__:
+            psycopg.Cursor(self).execute(script.encode())
+
+    def is_lost(self) -> bool:
+        """Whether the server has gone, as far as is seen without asking; for the thread that uses it, in between."""
+        try:
+            while not self.closed and select.select([self.fileno()], (), (), 0)[0]:
+                self.pgconn.consume_input()  # a word of the server's, or the end
+        except (psycopg.Error, OSError, ValueError):
+            return True
+        return self.closed
+
+
+class _Server(PostgresqlDatabase):
+    """A database of a server.
+
+    Args:
+        url: of the server and the database, as libpq takes it.
+        settings: statements for each new connection.
+        options: of Peewee's.
+    """
+
+    value_types: ClassVar[Mapping[str, str]] = {"i": "bigint", "t": "text"}
+    """What the letters of `ManyRows` are here."""
+
+    def __init__(self, url: str, *, settings: str, **options: Any) -> None:
+        super().__init__(url, prefer_psycopg3=True, autoconnect=False, **options)
+        self._url = url
+        self._settings = settings
+
+    def _connect(self) -> Connection:
+        with __exception_wrapper__:
+            given: dict[str, Any] = {**_PATIENCE, **psycopg.conninfo.conninfo_to_dict(self._url)}
+            connection: Connection = Connection.connect(**given, cursor_factory=_Cursor, autocommit=True)
+        try:
+            connection.executescript(self._settings)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+class PostgresWriter(_Server, Writer):
+    """The connection that writes.
+
+    Args:
+        url: of the server and the database, as libpq takes it.
+        waits_for_disk: whether a commit waits until the server has it on disk.
+    """
+
+    timeout = _BUSY_TIMEOUT_SECONDS
+
+    def __init__(self, url: str, *, waits_for_disk: bool) -> None:
+        commits = f"SET synchronous_commit = {'on' if waits_for_disk else 'off'}"
+        wait = f"SET lock_timeout = {round(self.timeout * 1000)}"
+        super().__init__(url, settings=f"{_SERVERS_PATIENCE}; {commits}; {wait}", thread_safe=False)
+
+    def begin(self, _lock_type: str | None = None) -> None:
+        """Begin a transaction; all of them may write."""
+        super().begin()
+
+    def is_closed(self) -> bool:
+        """Whether there is no session of the server's: it was never begun, or it is over."""
+        return super().is_closed() or self._has_lost()
+
+    def wait_at_most(self, seconds: float) -> None:
+        """See `Writer`."""
+        with translated_errors():
+            run(self, f"SET lock_timeout = {round(seconds * 1000)}")
+
+    def keep_log_bounded(self, *, again: bool = False) -> bool:  # noqa: ARG002  # see `Writer`
+        """See `Writer`: the server sees to its log itself."""
+        return False
+
+    def log_bytes(self) -> int | None:
+        """See `Writer`."""
+        return None
+
+    def known_fault(self) -> DatabaseError | None:
+        """See `Writer`."""
+        return ConnectionLost() if self._has_lost() else None
+
+    def find_fault(self) -> DatabaseError | None:
+        """See `Writer`."""
+        if not super().is_closed():
+            self._session().is_lost()
+        return self.known_fault()
+
+    def _has_lost(self) -> bool:
+        session = self._session()
+        return session is not None and bool(session.closed)
+
+    def _session(self) -> Any:
+        peewees: Any = self  # whose types leave out what it knows
+        return peewees._state.conn
+
+
+class Readers(PooledPostgresqlDatabase, _Server):  # type: ignore[misc]  # the pool has no types
+    """A pool of connections that read, each transaction of one moment.
+
+    Args:
+        url: of the server and the database, as libpq takes it.
+        max_connections: how many at the most.
+    """
+
+    def __init__(self, url: str, max_connections: int) -> None:
+        settings = "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+        super().__init__(url, max_connections=max_connections, timeout=_BUSY_TIMEOUT_SECONDS, settings=settings)
+
+    def _is_closed(self, connection: Connection) -> bool:
+        return connection.is_lost()

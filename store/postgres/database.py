@@ -1,0 +1,125 @@
+"""Opening a database of a PostgreSQL server: its schema, its one engine, and what is refused."""
+
+from __future__ import annotations
+
+from peewee import Database, DatabaseError, InterfaceError
+from psycopg import conninfo
+
+from ... import sql
+from ..domain.durability import Durability
+from ..domain.errors import DatabaseRefused
+from ..statements import run, run_script
+from .connection import PostgresWriter, Readers
+
+SCHEMA_VERSION = 6
+"""The version that this code works with, which sql/schema-postgres.sql notes."""
+
+_LOCK = 1330793804  # 'ORML' in ASCII; such locks are of one database
+_LOCK_SECONDS = 2.0
+_HOLDER = """
+SELECT a.pid, a.client_addr FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+WHERE l.locktype = 'advisory' AND l.classid = 0 AND l.objid = ? AND l.granted AND a.datname = current_database()
+"""
+
+
+def open_writer(url: str, durability: Durability) -> PostgresWriter:
+    """The one connection that writes; the schema is made where the database is empty.
+
+    As long as its session lasts, no other engine gets one: the server keeps a lock for it, and lets it go when the
+    session is over, however it ends.
+
+    Args:
+        url: of the server and the database, as libpq takes it.
+        durability: what a commit waits for.
+
+    Raises:
+        DatabaseRefused: the server does not let us in, another engine has the database, or its schema is of another
+            version.
+    """
+    database = PostgresWriter(url, waits_for_disk=durability is Durability.FULL)
+    try:
+        database.connect()
+        _lock(database, url)
+        if not _has_schema(database):
+            run_script(database, sql.read("schema-postgres.sql"))
+        _check_version(database, url)
+    except (DatabaseError, InterfaceError) as error:
+        database.close()
+        raise _refused(url, error) from error
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def open_readers(url: str, max_connections: int, *, any_version: bool = False) -> Readers:
+    """A pool of connections that only read, for any thread: `with readers.connection_context(): …`.
+
+    Args:
+        url: of the server and the database, as libpq takes it.
+        max_connections: how many at the most; a further reader waits for one.
+        any_version: whether a database of an older schema will do, for whoever does not look into its tables.
+
+    Raises:
+        DatabaseRefused: the server does not let us in, nothing of ours is there, or it was made by another version.
+    """
+    readers = Readers(url, max_connections)
+    try:
+        with readers.connection_context():
+            if not _has_schema(readers):
+                raise DatabaseRefused(
+                    f"There are no tables of Ordermill's in {name_of(url)}: make them with `ordermill init-db` or by "
+                    "starting an engine."
+                )
+            if not any_version:
+                _check_version(readers, url)
+    except (DatabaseError, InterfaceError) as error:
+        readers.close_all()
+        raise _refused(url, error) from error
+    except BaseException:
+        readers.close_all()
+        raise
+    return readers
+
+
+def name_of(url: str) -> str:
+    """The address of a database for people: without a password."""
+    given = conninfo.conninfo_to_dict(url)
+    user, host, port = given.get("user"), str(given.get("host") or ""), given.get("port")
+    socket = f"?host={host}" if host.startswith("/") else ""  # a folder
+    where = f"{f'{user}@' if user else ''}{'' if socket else host}{f':{port}' if port else ''}"
+    return f"postgresql://{where}/{given.get('dbname') or ''}{socket}"
+
+
+def _lock(database: PostgresWriter, url: str) -> None:
+    # The session of an engine that has just died may last for a moment.
+    database.wait_at_most(_LOCK_SECONDS)
+    try:
+        run(database, "SELECT pg_advisory_lock(?)", (_LOCK,)).fetchall()
+    except DatabaseError as error:
+        if (found := run(database, _HOLDER, (_LOCK,)).fetchone()) is None:
+            raise
+        pid, host = found
+        raise DatabaseRefused(
+            f"An engine is running over {name_of(url)} already (the server's process {pid}, for "
+            f"{host or 'a program on its machine'}): stop it first, or read through its REST API."
+        ) from error
+    database.wait_at_most(database.timeout)
+
+
+def _has_schema(database: Database) -> bool:
+    (is_there,) = run(database, "SELECT to_regclass('ordermill_schema') IS NOT NULL").fetchone()
+    return bool(is_there)
+
+
+def _check_version(database: Database, url: str) -> None:
+    (version,) = run(database, "SELECT version FROM ordermill_schema").fetchone()
+    if version != SCHEMA_VERSION:
+        raise DatabaseRefused(
+            f"{name_of(url)} has schema version {version}, this Ordermill works with {SCHEMA_VERSION}: "
+            f"use {'a newer Ordermill' if version > SCHEMA_VERSION else 'the Ordermill that made it'}."
+        )
+
+
+def _refused(url: str, error: Exception) -> DatabaseRefused:
+    return DatabaseRefused(f"Cannot use {name_of(url)} as a database: {str(error).strip()}.")

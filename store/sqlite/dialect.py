@@ -1,0 +1,23 @@
+"""What the store's statements say to SQLite."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from ..dialect import Dialect, Fragment
+
+_DIALECT = Dialect(
+    integers=Fragment("(SELECT value FROM json_each({}))"),
+    texts=Fragment("(SELECT value FROM json_each({}))"),
+    greatest="max",
+    indexed_by=Fragment(" INDEXED BY {}"),
+    not_indexed="+",
+    skip_locked="",  # one connection writes
+    last_sequence="SELECT seq FROM sqlite_sequence WHERE name = 'orders'",
+    last_transition="SELECT seq FROM sqlite_sequence WHERE name = 'transitions'",  # which a removal does not set back
+    given_numbers="SELECT name, seq FROM sqlite_sequence",
+    damages="PRAGMA integrity_check(20)",
+)
+
+to_sqlite = lru_cache(maxsize=512)(_DIALECT.render)
+"""A statement as SQLite takes it."""

@@ -1,0 +1,171 @@
+"""An engine over PostgreSQL: the whole way of an order, one engine a database, and a server that comes and goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from typing import Any
+
+import pytest
+
+from ordermill.engine import DatabaseRefused, InvalidConfiguration, Order, OrderEngine, OrderStatus, StoreUnavailable
+from ordermill.engine.testing import Held, make_order
+from ordermill.store import queries
+from ordermill.store.audit import audit
+from ordermill.store.connect import connect
+from ordermill.store.domain.durability import Durability
+from ordermill.store.reader import Reader
+from ordermill.store.statements import run
+
+StartEngine = Callable[..., OrderEngine]
+
+
+@pytest.fixture
+def start(postgres_url: str) -> Iterator[StartEngine]:
+    """Starts engines over the test's database; each is stopped in the end."""
+    with ExitStack() as engines:
+
+        def start(handler: Callable[[Order], object] = lambda _: None, **settings: Any) -> OrderEngine:
+            return engines.enter_context(OrderEngine(postgres_url, handler=handler, **settings))
+
+        yield start
+
+
+@pytest.fixture
+def end_sessions(postgres_url: str) -> Callable[[], None]:
+    """Has the server end every session of the test's database, as a restart does."""
+    import psycopg
+
+    def end() -> None:
+        with psycopg.connect(postgres_url, autocommit=True) as other:
+            other.execute(
+                "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+            )
+
+    return end
+
+
+def assert_sound(url: str) -> None:
+    with Reader(connect(url), 1) as reader:
+        assert reader.read(audit).faults == []
+        assert reader.read(lambda database: queries.totals(database) == queries.recount(database))
+
+
+def test_orders_are_taken_processed_and_told_of(start: StartEngine, postgres_url: str) -> None:
+    engine = start()
+    receipts = engine.submit_many([make_order(f"o-{number}") for number in range(1_500)])
+
+    assert {receipt.wait(timeout=60) for receipt in receipts} == {OrderStatus.COMPLETED}
+    assert engine.drain(timeout=60).total_orders_processed == 1_500
+    assert [step.to_status for step in engine.history("o-7")] == ["Pending", "Processing", "Completed"]
+    engine.stop()
+    assert_sound(postgres_url)
+
+
+def test_a_second_engine_is_refused_until_the_first_has_stopped(start: StartEngine, postgres_url: str) -> None:
+    engine = start()
+
+    with pytest.raises(DatabaseRefused, match="An engine is running over postgresql://"):
+        OrderEngine(postgres_url, handler=print).start()
+
+    engine.stop()
+    start().submit(make_order()).wait(timeout=60)
+
+
+def test_what_a_dead_engine_had_in_hand_is_settled(start: StartEngine, postgres_url: str) -> None:
+    engine = start()
+    engine.submit(make_order("o-1")).wait(timeout=60)
+    engine.stop()
+    with closing(connect(postgres_url).open_writer(Durability.FULL)) as writer:  # as if it had died in mid-work
+        run(writer, "UPDATE orders SET status = 'Processing' WHERE order_id = 'o-1'")
+        run(writer, "UPDATE totals SET value = value - 1 WHERE name = 'Completed' OR name = 'timed_orders'")
+        run(writer, "UPDATE totals SET value = value + 1 WHERE name = 'Processing'")
+        run(writer, "DELETE FROM transitions WHERE to_status = 'Completed'")
+        run(writer, "UPDATE totals SET value = 0 WHERE name = 'processing_microseconds'")
+
+    engine = start()
+
+    assert engine.recovered.returned == 1
+    assert engine.drain(timeout=60).total_orders_processed == 1
+    engine.stop()
+    with Reader(connect(postgres_url), 1) as reader:
+        steps = reader.read(lambda database: queries.history(database, "o-1"))
+    assert [step.to_status for step in steps] == ["Pending", "Processing", "Pending", "Processing", "Completed"]
+
+
+def test_a_lost_session_is_trouble_until_there_is_another_one(
+    start: StartEngine, end_sessions: Callable[[], None], postgres_url: str, wait_until: Callable[..., None]
+) -> None:
+    handler = Held()
+    engine = start(handler, processors=1)
+    receipt = engine.submit(make_order("o-1"))
+    handler.begun(60)
+
+    end_sessions()
+    with pytest.raises(StoreUnavailable):
+        engine.submit(make_order("o-2"))
+    assert engine.unready_reasons()
+    handler.release()
+
+    wait_until(lambda: not engine.unready_reasons())
+    assert receipt.wait(timeout=60) is OrderStatus.COMPLETED
+    assert engine.submit(make_order("o-2")).wait(timeout=60) is OrderStatus.COMPLETED
+    assert engine.status("o-1") is OrderStatus.COMPLETED
+    engine.stop()
+    assert_sound(postgres_url)
+
+
+def test_an_idle_engine_notices_by_itself_that_its_session_is_over(
+    start: StartEngine, end_sessions: Callable[[], None], wait_until: Callable[..., None]
+) -> None:
+    engine = start()
+    context = engine._need().context
+    before = context.database
+
+    end_sessions()
+
+    wait_until(lambda: context.database is not before)
+    wait_until(lambda: not engine.unready_reasons())
+    engine.submit(make_order()).wait(timeout=60)
+
+
+def test_reads_find_another_session_where_theirs_is_over(start: StartEngine, end_sessions: Callable[[], None]) -> None:
+    engine = start()
+    engine.submit(make_order("o-1")).wait(timeout=60)
+
+    end_sessions()
+
+    assert engine.order("o-1").status is OrderStatus.COMPLETED
+
+
+def test_a_server_that_is_not_there_is_refused_and_a_password_is_not_told() -> None:
+    pytest.importorskip("psycopg", reason="the extra postgres is not installed")
+    engine = OrderEngine("postgresql://ann:secret@127.0.0.1:1/shop?connect_timeout=5", handler=print)
+
+    with pytest.raises(DatabaseRefused, match=r"postgresql://ann@127\.0\.0\.1:1/shop") as refused:
+        engine.start()
+
+    assert "secret" not in str(refused.value)
+
+
+def test_a_url_that_makes_no_sense_is_refused() -> None:
+    pytest.importorskip("psycopg", reason="the extra postgres is not installed")
+    with pytest.raises(InvalidConfiguration, match="not valid"):
+        OrderEngine("postgresql://host/shop?colour=blue", handler=print)
+
+
+def test_a_database_of_another_version_is_refused(start: StartEngine, postgres_url: str) -> None:
+    start().stop()
+    with closing(connect(postgres_url).open_writer(Durability.FULL)) as writer:
+        run(writer, "UPDATE ordermill_schema SET version = version + 1")
+
+    with pytest.raises(DatabaseRefused, match="use a newer Ordermill"):
+        start()
+    with pytest.raises(DatabaseRefused, match="use a newer Ordermill"):
+        Reader(connect(postgres_url), 1)
+
+
+def test_who_only_reads_makes_no_tables(postgres_url: str) -> None:
+    with pytest.raises(DatabaseRefused, match="init-db"):
+        Reader(connect(postgres_url), 1)
