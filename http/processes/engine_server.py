@@ -16,7 +16,6 @@ from ...engine.requests import Wait
 from ..transport.bounded_log import BoundedLog
 from .channel import Channel, ChannelLoop
 from .messages import (
-    Accepted,
     Announced,
     Answered,
     Asked,
@@ -27,6 +26,7 @@ from .messages import (
     FromEngine,
     Stopping,
     Submitted,
+    accepted,
     decode_from_worker,
     encode,
     request_of,
@@ -129,7 +129,7 @@ class EngineServer:
         except BaseException as error:  # likewise
             self._send(Failed(number, pickle.dumps(_that_travels(error))))
         else:
-            self._send(Accepted(number, value) if is_submission else Answered(number, pickle.dumps(value)))
+            self._send(accepted(number, value) if is_submission else Answered(number, pickle.dumps(value)))
 
 
 def _that_travels(error: BaseException) -> Exception:

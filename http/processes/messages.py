@@ -1,20 +1,26 @@
 """What the two ends of a channel tell each other, and how it is written.
 
-Orders that are handed in, and what becomes of them, are written by field, since they are nearly all that there is.
-Everything else that an engine may be asked for is written by pickle: neither end takes it from anybody else.
+Orders that are handed in, and what becomes of them, are written by field, since they are nearly all that there is. A
+new order does not come back, since whoever has handed it in has it. Everything else that an engine may be asked for is
+written by pickle: neither end takes it from anybody else.
 """
 
 from __future__ import annotations
 
 import pickle
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import astuple
 
-from ...engine import IdempotencyKey, Order
+from ...engine import IdempotencyKey, Order, OrderRecord, OrderStatus, Outcome
 from ...engine.requests import Request, SubmitOrders
 from ...store.domain.outcome import Acceptance
 from ...store.domain.record import Cause
+
+_Acceptance = tuple[Outcome, Order | None, int, OrderStatus, int, int, int, int, int | None, str | None]
+"""The outcome, the order unless it is the very one that was handed in, and the other fields of `OrderRecord`."""
 
 
 class _Message(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):
@@ -52,7 +58,7 @@ class Accepted(_Message, frozen=True):
     """To there: what became of orders that were handed in."""
 
     number: int
-    acceptances: list[Acceptance]
+    acceptances: list[_Acceptance]
 
 
 class Answered(_Message, frozen=True):
@@ -120,3 +126,30 @@ def request_of(message: Submitted | Asked, reply: Any) -> Request:
         return SubmitOrders(message.orders, reply, message.causes, message.idempotency)
     request: Request = pickle.loads(message.request)
     return request._replace(reply=reply)
+
+
+def accepted(number: int, acceptances: Sequence[Acceptance]) -> Accepted:
+    """What tells the other end what became of orders.
+
+    Args:
+        number: of the request that handed them in.
+        acceptances: an answer for each of them, in the same sequence.
+    """
+    new = Outcome.ACCEPTED
+    told: list[Any] = [
+        (outcome, None if outcome is new else record.order, *astuple(record)[1:]) for outcome, record in acceptances
+    ]
+    return Accepted(number, told)
+
+
+def acceptances_of(message: Accepted, orders: Sequence[Order]) -> list[Acceptance]:
+    """What became of orders, as the other end told.
+
+    Args:
+        message: what it told.
+        orders: that were handed in.
+    """
+    return [
+        Acceptance(told[0], OrderRecord(order if told[1] is None else told[1], *told[2:]))
+        for order, told in zip(orders, message.acceptances, strict=True)
+    ]

@@ -10,13 +10,11 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
-
-from pykka import Future
+from typing import TypeVar
 
 from ...engine import Engine, EngineStopped
 from ...engine.reply import Reply, answer, fail
-from ...engine.requests import Request, Wait
+from ...engine.requests import Request, SubmitOrders, Wait
 from ...engine.startup import MAX_READERS
 from ...store.connect import connect
 from ...store.reader import Reader
@@ -33,6 +31,7 @@ from .messages import (
     Forgotten,
     FromWorker,
     Stopping,
+    acceptances_of,
     decode_from_engine,
     encode,
     message_of,
@@ -56,7 +55,7 @@ class RemoteEngine(Engine):
         self._reader = Reader(connect(address), MAX_READERS)
         self._channel = Channel(self._take, self._lose)
         self._numbers = itertools.count()
-        self._asked: dict[int, Future[Any]] = {}
+        self._asked: dict[int, Request] = {}
         self._waits: set[int] = set()
         self._is_closed = False
         self._may_wait = True
@@ -116,7 +115,7 @@ class RemoteEngine(Engine):
         if isinstance(request, Wait) and not self._may_wait:
             raise EngineStopped
         number = next(self._numbers)
-        self._asked[number] = request.reply
+        self._asked[number] = request
         if self._is_closed:  # looked at afterwards, so that nothing is left unanswered
             del self._asked[number]
             raise EngineStopped
@@ -140,8 +139,9 @@ class RemoteEngine(Engine):
         self._heard_at = time.monotonic()
         message = decode_from_engine(content)
         match message:
-            case Accepted(number, acceptances):
-                self._settle(number, acceptances)
+            case Accepted(number):
+                if isinstance(request := self._asked.get(number), SubmitOrders):
+                    self._settle(number, acceptances_of(message, request.orders))
             case Answered(number, value):
                 self._settle(number, pickle.loads(value))
             case Failed(number, error):
@@ -154,13 +154,13 @@ class RemoteEngine(Engine):
                 self._lose()
 
     def _settle(self, number: int, value: object = None, *, error: Exception | None = None) -> None:
-        reply = self._asked.pop(number, None)
-        if reply is None:
+        request = self._asked.pop(number, None)
+        if request is None:
             return
         if error is None:
-            answer(reply, value)
+            answer(request.reply, value)
         else:
-            fail(reply, error)
+            fail(request.reply, error)
 
     def _lose(self) -> None:
         answer(self.stopping, None)

@@ -11,6 +11,8 @@ from ordermill.engine import Cause, IdempotencyKey, Order, OrderRecord, OrderSta
 from ordermill.http.processes.messages import (
     Accepted,
     Submitted,
+    acceptances_of,
+    accepted,
     decode_from_engine,
     decode_from_worker,
     encode,
@@ -20,6 +22,7 @@ from ordermill.http.processes.messages import (
 from ordermill.store.domain.outcome import Acceptance
 
 ORDER = Order(order_id="o-1", user_id="u-1", item_ids=("sku-1", "sku-1"), total_amount=Decimal("19.90"))
+OTHER = Order(order_id="o-1", user_id="u-2", item_ids=("sku-2",), total_amount=Decimal(5))
 RECORD = OrderRecord(ORDER, 7, OrderStatus.REVIEW, 2, 1, 1_700_000_000, 1_700_000_001, None, "out of it")
 
 
@@ -58,10 +61,21 @@ def test_every_other_request_arrives_as_it_was() -> None:
 
 @pytest.mark.parametrize("outcome", Outcome)
 def test_what_became_of_orders_arrives_with_the_stored_order(outcome: Outcome) -> None:
-    message = Accepted(5, [Acceptance(outcome, RECORD)])
+    sent = ORDER if outcome is Outcome.ACCEPTED else OTHER
 
-    (acceptance,) = decode_from_engine(encode(message)).acceptances
+    message = decode_from_engine(encode(accepted(5, [Acceptance(outcome, RECORD)])))
 
+    assert isinstance(message, Accepted)
+    assert message.number == 5
+    (acceptance,) = acceptances_of(message, [sent])
     assert acceptance == Acceptance(outcome, RECORD)
     assert acceptance.outcome is outcome
     assert acceptance.record.status is OrderStatus.REVIEW
+
+
+def test_a_new_order_is_not_sent_back() -> None:
+    message = decode_from_engine(encode(accepted(5, [Acceptance(Outcome.ACCEPTED, RECORD)])))
+
+    assert isinstance(message, Accepted)
+    (acceptance,) = acceptances_of(message, [ORDER])
+    assert acceptance.record.order is ORDER
