@@ -165,7 +165,7 @@ _CLAMP_READY = to_sql(
     OrderModel.update({OrderModel.ready_at: 0}).where(
         OrderModel.rank.is_null()
         & (OrderModel.ready_at > 0)
-        & SQL("ready_at IS NOT not_before")
+        & SQL("(not_before IS NULL OR ready_at <> not_before)")
         & ((OrderModel.failures == 0) | (OrderModel.updated_at > 0) | (OrderModel.ready_at > 0))
     )
 )
