@@ -201,7 +201,7 @@ class Ledger:
 
         Raises:
             StoreUnavailable: the database did not take the transaction; nothing was stored.
-            peewee.IntegrityError, peewee.DataError, sqlite3.IntegrityError: the schema, or the kind of database, refuses
+            peewee.IntegrityError, peewee.DataError, sqlite3.IntegrityError: the schema or the server refuses
                 a row of it; nothing was stored.
         """
         transaction = partial(
