@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 
-from peewee import JOIN, SQL, Database, IntegrityError, Query, Select
+from peewee import JOIN, SQL, Database, DataError, IntegrityError, Query, Select
 
 from . import bulk_actions, queries, trace_contexts
 from .arrival import latest_us, note_clock_step
@@ -238,7 +238,8 @@ class Ledger:
 
         Raises:
             StoreUnavailable: the database did not take the transaction; nothing was stored.
-            peewee.IntegrityError, sqlite3.IntegrityError: the schema refuses a row of it; nothing was stored.
+            peewee.IntegrityError, peewee.DataError, sqlite3.IntegrityError: the schema or the server refuses
+                a row of it; nothing was stored.
         """
         transaction = partial(
             self._transaction,
@@ -254,7 +255,7 @@ class Ledger:
             tries,
         )
         try:
-            with translated_errors(but=(IntegrityError, sqlite3.IntegrityError)):
+            with translated_errors(but=(IntegrityError, DataError, sqlite3.IntegrityError)):
                 try:
                     return transaction(step_by_step=False)
                 except _GuardFailed:

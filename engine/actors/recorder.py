@@ -386,8 +386,9 @@ class RecorderActor(BatchActor):
                 self._database.check_replaceable()
             self._database.close()
             self._database = self._open_database()
-        except DatabaseRefused as error:
-            raise StoreUnavailable(error) from error
+        except DatabaseRefused as error:  # which tells of places, and those are not for clients
+            self._log.log_seldom(logging.ERROR, "the database cannot be opened again: %s", error)
+            raise StoreUnavailable(error.__cause__ or error) from error
         self._ledger = self._make_ledger()
         self._maintenance.use(self._database)
         self._steering.use(self._database)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import select
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import psycopg
@@ -43,14 +44,32 @@ class ConnectionLost(OperationalError):
         super().__init__("the connection to the PostgreSQL server is lost")
 
 
-class _Cursor(psycopg.ClientCursor[Any]):
-    # Errors are Peewee's in any case, since callers do not know the driver's.
-    def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
+class ServerAway(OperationalError):
+    """No connection to the server could be made: `__cause__` says why, with addresses, which are not for clients."""
+
+    def __init__(self) -> None:
+        super().__init__("the PostgreSQL server cannot be reached")
+
+
+@contextmanager
+def _peewees_errors(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    # Callers do not know the driver's errors.
+    try:
+        yield
+    except psycopg.Error as error:
+        if connection.closed:
+            raise ConnectionLost from error
         with __exception_wrapper__:
+            raise
+
+
+class _Cursor(psycopg.ClientCursor[Any]):
+    def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
+        with _peewees_errors(self.connection):
             return super().execute(to_postgres(query) if isinstance(query, str) else query, params or None, **options)
 
     def executemany(self, query: Any, params_seq: Iterable[Any], **options: Any) -> None:
-        with __exception_wrapper__:
+        with _peewees_errors(self.connection):
             super().executemany(to_postgres(query), params_seq, **options)
 
 
@@ -59,12 +78,12 @@ class Connection(psycopg.Connection[Any]):
 
     def cursor(self, *arguments: Any, **options: Any) -> Any:
         """A cursor, as the driver's."""
-        with __exception_wrapper__:
+        with _peewees_errors(self):
             return super().cursor(*arguments, **options)
 
     def rollback(self) -> None:
         """End a transaction, as the driver's."""
-        with __exception_wrapper__:
+        with _peewees_errors(self):
             super().rollback()
 
     def executemany(self, statement: str, rows: Iterable[Sequence[object]]) -> psycopg.Cursor[Any]:
@@ -75,7 +94,7 @@ class Connection(psycopg.Connection[Any]):
 
     def executescript(self, script: str) -> None:
         """Run a script of several statements."""
-        with __exception_wrapper__:
+        with _peewees_errors(self):
             psycopg.Cursor(self).execute(script.encode())
 
     def is_lost(self) -> bool:
@@ -106,9 +125,11 @@ class _Server(PostgresqlDatabase):
         self._settings = settings
 
     def _connect(self) -> Connection:
-        with __exception_wrapper__:
+        try:
             given: dict[str, Any] = {**_PATIENCE, **psycopg.conninfo.conninfo_to_dict(self._url)}
             connection: Connection = Connection.connect(**given, cursor_factory=_Cursor, autocommit=True)
+        except psycopg.Error as error:
+            raise ServerAway from error
         try:
             connection.executescript(self._settings)
         except BaseException:

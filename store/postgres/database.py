@@ -9,7 +9,7 @@ from ... import sql
 from ..domain.durability import Durability
 from ..domain.errors import DatabaseRefused
 from ..statements import run, run_script
-from .connection import PostgresWriter, Readers
+from .connection import PostgresWriter, Readers, ServerAway
 
 SCHEMA_VERSION = 6
 """The version that this code works with, which sql/schema-postgres.sql notes."""
@@ -122,4 +122,5 @@ def _check_version(database: Database, url: str) -> None:
 
 
 def _refused(url: str, error: Exception) -> DatabaseRefused:
-    return DatabaseRefused(f"Cannot use {name_of(url)} as a database: {str(error).strip()}.")
+    why = error.__cause__ if isinstance(error, ServerAway) else error
+    return DatabaseRefused(f"Cannot use {name_of(url)} as a database: {' '.join(str(why).split())}.")

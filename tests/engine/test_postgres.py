@@ -149,6 +149,27 @@ def test_a_server_that_is_not_there_is_refused_and_a_password_is_not_told() -> N
     assert "secret" not in str(refused.value)
 
 
+def test_whoever_asks_meanwhile_is_told_of_no_address(
+    start: StartEngine, end_sessions: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import psycopg
+
+    engine = start()
+
+    def fail(*_: object, **_named: object) -> None:
+        raise psycopg.OperationalError("connection to 10.0.0.7 failed")
+
+    end_sessions()
+    with monkeypatch.context() as patch:
+        patch.setattr("ordermill.store.postgres.connection.Connection.connect", fail)
+        with pytest.raises(StoreUnavailable, match="cannot be reached") as told:
+            engine.status("o-1")
+        assert "10.0.0.7" not in str(told.value)
+        with pytest.raises(StoreUnavailable) as told:
+            engine.submit(make_order("o-1"))
+        assert "10.0.0.7" not in str(told.value)
+
+
 def test_a_url_that_makes_no_sense_is_refused() -> None:
     pytest.importorskip("psycopg", reason="the extra postgres is not installed")
     with pytest.raises(InvalidConfiguration, match="not valid"):

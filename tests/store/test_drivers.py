@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from peewee import Database, IntegrityError
+from peewee import Database, DataError, IntegrityError
 
 from ordermill.engine.testing import make_order
 from ordermill.store import (
@@ -25,6 +26,7 @@ from ordermill.store import (
     webhooks,
 )
 from ordermill.store.audit import audit
+from ordermill.store.connect import connect
 from ordermill.store.control import read_control, write_control
 from ordermill.store.domain import lifecycle
 from ordermill.store.domain.act import Act, Action
@@ -303,6 +305,18 @@ def test_what_the_schema_refuses_is_stored_nowhere(writer: Database, ledger: Led
     ((_, stored),) = record(ledger, [good]).acceptances
     assert queries.find(writer, "good") == stored
     assert audit(writer).faults == []
+
+
+def test_a_text_that_the_server_takes_never_is_not_taken_for_an_outage(postgres_url: str) -> None:
+    with closing(connect(postgres_url).open_writer(Durability.NORMAL)) as opened:
+        ledger = Ledger(opened)
+        record(ledger, [make_order("a")])
+        (found,) = claim(ledger, 1)
+
+        with pytest.raises(DataError, match="NUL"):
+            record(ledger, moves=[move(found, lifecycle.FAIL, 20, error="\0")])
+
+        record(ledger, moves=[move(found, lifecycle.FAIL, 20, error="plain")])
 
 
 def test_two_connections_that_claim_at_once_take_different_orders(postgres_url: str) -> None:
