@@ -58,6 +58,7 @@ class Orders(Section):
             raise OrderNotFound(order_id)
         if action:
             self._act(visitor, record, action, **given)
+        outlook = None if record.status.is_terminal else self.engine.begin_outlook(order_id).get()
         history = self.engine.history(order_id)
         ends = [step.at_us for step in history[1:]]
         steps = [Step(step, (end - step.at_us) / 1e6) for step, end in zip(history, ends, strict=False)]
@@ -69,6 +70,7 @@ class Orders(Section):
             visitor,
             record=record,
             steps=steps[::-1],
+            outlook=outlook,
             deliveries=deliveries[:PAGE],
             has_more_deliveries=len(deliveries) > PAGE,
             is_being_told=any(delivery.state is DeliveryState.WAITING for delivery in deliveries),
