@@ -34,6 +34,7 @@ from ..store.domain.lifecycle import OrderStatus
 from ..store.domain.order import Order
 from ..store.domain.order_filter import OrderFilter, OrderPage
 from ..store.domain.outcome import Outcome
+from ..store.domain.outlook import Accuracy, Expected, Outlook, Wait, WaitReason
 from ..store.domain.record import Cause, HistoryPage, OrderRecord, Transition
 from ..store.domain.webhook import Delivery, DeliveryState, NewSecret, Webhook, WebhookEvent
 from .config import EngineConfig, OnInterrupted, Settings
@@ -48,6 +49,7 @@ from .snapshot import Chart, ControlSnapshot, MetricsSnapshot, ProcessorSnapshot
 from .telemetry.history import Window
 
 __all__ = [
+    "Accuracy",
     "Action",
     "ActionNotFound",
     "ActionPreview",
@@ -69,6 +71,7 @@ __all__ = [
     "Event",
     "EventStream",
     "EventsGone",
+    "Expected",
     "FailureGroup",
     "FieldFault",
     "Handler",
@@ -92,6 +95,7 @@ __all__ = [
     "OrderStatus",
     "OrdermillError",
     "Outcome",
+    "Outlook",
     "Probe",
     "ProcessorSnapshot",
     "Receipt",
@@ -105,6 +109,8 @@ __all__ = [
     "TransitionRefused",
     "UserBacklogFull",
     "UserSubmissionTooLarge",
+    "Wait",
+    "WaitReason",
     "Webhook",
     "WebhookEvent",
     "WebhookNotFound",

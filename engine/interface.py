@@ -25,6 +25,7 @@ from ..store.domain.lifecycle import OrderStatus
 from ..store.domain.order import Order
 from ..store.domain.order_filter import OrderFilter, OrderPage
 from ..store.domain.outcome import Acceptance, Outcome
+from ..store.domain.outlook import Outlook
 from ..store.domain.record import Cause, HistoryPage, OrderRecord, Transition, utc
 from ..store.domain.webhook import (
     CreateWebhook,
@@ -665,6 +666,24 @@ class Engine(ABC):
     def begin_processors(self) -> Reply[list[ProcessorSnapshot]]:
         """As `processors`."""
         return self._ask(requests.ListProcessors)
+
+    def outlook(self, order_id: str) -> Outlook:
+        """Where an order is in the queue, what it waits for, and when it is likely to be over.
+
+        `expected` is None with fewer than twenty measured attempts, while the engine is paused for nobody knows how
+        long, and for orders that wait for others of their key. What is told first of each order is judged when that
+        is over: `accuracy` says how often it was right.
+
+        Raises:
+            OrderNotFound: there is no such order.
+            StoreUnavailable: the database did not answer.
+            EngineStopped: the engine is not running.
+        """
+        return self.begin_outlook(order_id).get()
+
+    def begin_outlook(self, order_id: str) -> Reply[Outlook]:
+        """As `outlook`."""
+        return self._ask(partial(requests.TakeOutlook, checked_order_id(order_id)))
 
     def oldest(self) -> dict[OrderStatus, datetime | None]:
         """For each status, when the order was accepted that is the oldest in it; None where there is none.

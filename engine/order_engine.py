@@ -43,6 +43,7 @@ from .requests import (
     StopAction,
     SubmitOrders,
     TakeExposition,
+    TakeOutlook,
     TakeSnapshot,
 )
 from .startup import RunningEngine, start_actors
@@ -239,7 +240,7 @@ class OrderEngine(Engine):
             match request:
                 case SubmitOrders():
                     actor = context.intake
-                case TakeSnapshot() | TakeExposition() | DrawChart() | ListProcessors() | Drain():
+                case TakeSnapshot() | TakeExposition() | DrawChart() | ListProcessors() | Drain() | TakeOutlook():
                     actor = context.metrics
                 case CancelOrder() | RetryOrder() | SettleOrder() | AwaitOrder():
                     actor = context.recorder

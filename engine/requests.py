@@ -12,6 +12,7 @@ from ..store.domain.idempotency_key import IdempotencyKey
 from ..store.domain.lifecycle import OrderStatus
 from ..store.domain.order import Order
 from ..store.domain.outcome import Acceptance
+from ..store.domain.outlook import Outlook
 from ..store.domain.record import ENGINE, Cause, OrderRecord
 from ..store.domain.webhook import WebhookChange
 from .reply import Reply
@@ -127,6 +128,15 @@ class DrawChart(NamedTuple):
     """Set with that."""
 
 
+class TakeOutlook(NamedTuple):
+    """To the metrics actor: say when an order will be over, and why it waits."""
+
+    order_id: str
+    """Which one."""
+    reply: Future[Outlook]
+    """Set with that."""
+
+
 class ListProcessors(NamedTuple):
     """To the metrics actor: say what each processor is up to."""
 
@@ -227,6 +237,7 @@ Request = (
     | TakeExposition
     | DrawChart
     | ListProcessors
+    | TakeOutlook
     | Drain
     | PauseEngine
     | ResumeEngine

@@ -7,6 +7,7 @@ from datetime import datetime
 import msgspec
 
 from ..store.domain.metrics import OrderMetrics
+from ..store.domain.outlook import Accuracy
 from ..store.domain.record import utc
 from .telemetry.history import Done, Point, Window
 from .telemetry.telemetry import Attempts, Commits, Histograms, RecentRates, Timings
@@ -43,6 +44,8 @@ class MetricsSnapshot(OrderMetrics, frozen=True, kw_only=True):
     """Unexpected errors in actors since the start, each of them logged."""
     uptime_seconds: float
     """Time since the start, in seconds."""
+    outlooks: Accuracy | None = None
+    """How often the expected spans of orders were right; null before the first was judged."""
 
 
 class Exposition(msgspec.Struct, frozen=True):

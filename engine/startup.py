@@ -130,7 +130,7 @@ def start_actors(
             # It reads as well, so it is the first: where that fails, no actor is left behind.
             context.recorder = RecorderActor.start(context, open_database, database)
             undo.callback(context.recorder.stop)
-        context.metrics = MetricsActor.start(context, totals)
+        context.metrics = MetricsActor.start(context, totals, own_reader)
         undo.callback(context.metrics.stop)
         backlog = Backlog(config, clock, sum(totals[status] for status in lifecycle.BACKLOG), users)
         context.intake = IntakeActor.start(context, backlog, own_reader)
@@ -142,6 +142,7 @@ def start_actors(
     context.recorder.tell(messages.CheckFiles())
     context.recorder.tell(messages.EndPause())
     context.recorder.tell(messages.AdvanceActions())
+    context.recorder.tell(messages.JudgeEstimates())
     if has_webhooks:
         sender.wake()
     return RunningEngine(context, reader, own_reader, sender, lock, given_clock is None, recovered)

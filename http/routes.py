@@ -56,6 +56,7 @@ def routes(
         Route(
             "GET", "/orders/{order_id}/history", order_calls.read_history, READING, orders.READ_HISTORY, may_block=True
         ),
+        Route("GET", "/orders/{order_id}/outlook", order_calls.read_outlook, READING, orders.READ_OUTLOOK),
         Route("POST", "/orders/{order_id}/cancel", order_calls.cancel, SUBMITTING, orders.CANCEL_ORDER),
         Route("POST", "/orders/{order_id}/retry", order_calls.retry, OPERATING, orders.RETRY),
         Route("POST", "/orders/{order_id}/settle", order_calls.settle, OPERATING, orders.SETTLE),

@@ -223,6 +223,22 @@ CREATE TABLE bulk_actions (
 
 CREATE INDEX bulk_actions_running ON bulk_actions (id) WHERE state = 'running';
 
+-- What was told clients of when orders will be over, the first time for each, and whether that was right; for a week.
+CREATE TABLE outlooks (
+  sequence      BIGINT  PRIMARY KEY,            -- the order's
+  given_at      BIGINT  NOT NULL,               -- when it was told
+  model_from    BIGINT  NOT NULL,               -- the span by the model, before it was calibrated
+  model_to      BIGINT  NOT NULL,
+  expected_from BIGINT  NOT NULL,               -- the span that was told
+  expected_to   BIGINT  NOT NULL CHECK (expected_to >= expected_from),
+  ended_at      BIGINT ,                        -- when the order was over; NULL before
+  is_kept       BIGINT                          -- whether that was within the span; NULL while nobody can tell
+                CHECK (is_kept IN (0, 1) OR is_kept IS NULL AND ended_at IS NULL)
+);
+CREATE INDEX outlooks_by_age  ON outlooks (given_at, is_kept);                -- what to forget next, and the share kept
+CREATE INDEX outlooks_open    ON outlooks (sequence) WHERE ended_at IS NULL;
+CREATE INDEX outlooks_judged  ON outlooks (ended_at) WHERE ended_at IS NOT NULL;
+
 -- Running counts, changed in the same transaction as the orders, so that nobody counts millions of rows to answer
 -- a metrics request. Each equals a recount at any moment.
 CREATE TABLE totals (

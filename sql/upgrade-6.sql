@@ -22,6 +22,22 @@ CREATE INDEX orders_held      ON orders (serial_key, sequence)
 CREATE INDEX orders_of_key    ON orders (serial_key, status)
   WHERE serial_key IS NOT NULL AND held IS NULL AND status <> 'Completed' AND status <> 'Cancelled';
 
+-- What was told clients of when orders will be over, the first time for each, and whether that was right; for a week.
+CREATE TABLE outlooks (
+  sequence      INTEGER PRIMARY KEY,            -- the order's
+  given_at      INTEGER NOT NULL,               -- when it was told
+  model_from    INTEGER NOT NULL,               -- the span by the model, before it was calibrated
+  model_to      INTEGER NOT NULL,
+  expected_from INTEGER NOT NULL,               -- the span that was told
+  expected_to   INTEGER NOT NULL CHECK (expected_to >= expected_from),
+  ended_at      INTEGER,                        -- when the order was over; NULL before
+  is_kept       INTEGER                         -- whether that was within the span; NULL while nobody can tell
+                CHECK (is_kept IN (0, 1) OR is_kept IS NULL AND ended_at IS NULL)
+) STRICT;
+CREATE INDEX outlooks_by_age  ON outlooks (given_at, is_kept);                -- what to forget next, and the share kept
+CREATE INDEX outlooks_open    ON outlooks (sequence) WHERE ended_at IS NULL;
+CREATE INDEX outlooks_judged  ON outlooks (ended_at) WHERE ended_at IS NOT NULL;
+
 PRAGMA user_version = 6;
 
 COMMIT;

@@ -183,6 +183,22 @@ class AuditLogModel(Model):
         table_name = "audit_log"
 
 
+class OutlookModel(Model):
+    """A row of `outlooks`."""
+
+    sequence = IntegerField(primary_key=True)
+    given_at = IntegerField()
+    model_from = IntegerField()
+    model_to = IntegerField()
+    expected_from = IntegerField()
+    expected_to = IntegerField()
+    ended_at = IntegerField(null=True)
+    is_kept = IntegerField(null=True)
+
+    class Meta:
+        table_name = "outlooks"
+
+
 class TotalModel(Model):
     """A row of `totals`."""
 

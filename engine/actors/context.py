@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from pykka import ActorRef
 
+    from ...store.domain.outlook import Accuracy
     from ...store.writer import Writer
     from ..clock import Clock
     from ..config import EngineConfig
@@ -107,6 +108,8 @@ class EngineContext:
     """Begins spans; None where nobody wants any."""
     event_waiters: EventWaiters = field(default_factory=EventWaiters)
     incidents: Incidents = field(default_factory=Incidents)
+    accuracy: Accuracy | None = None
+    """How often it was right when orders would be over, as the recorder judged it last."""
     database: Writer | None = None
     """The connection that the recorder has open; None before it has."""
     store_trouble: str | None = None

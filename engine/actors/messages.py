@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from pykka import ActorRef, Future
 
+from ...store.domain.outlook import Estimate
 from ...store.domain.record import Move, OrderRecord
 from ...store.domain.webhook import Tried
 from ..execution.handler import Effect
@@ -225,6 +226,17 @@ class TotalsRead(NamedTuple):
 
     totals: Counter[str]
     """By their names."""
+
+
+class NoteEstimate(NamedTuple):
+    """From the metrics actor to the recorder: a client was told when an order will be over."""
+
+    estimate: Estimate
+    """What it was told."""
+
+
+class JudgeEstimates(NamedTuple):
+    """To the recorder, at the start and from the clock: orders may be over of which it was told when they would be."""
 
 
 class Close(NamedTuple):

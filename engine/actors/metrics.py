@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 
 from pykka import Future
 
+from ...store import outlooks, queries
 from ...store.domain import lifecycle
-from ...store.domain.errors import EngineStopped
+from ...store.domain.errors import EngineStopped, OrderNotFound, StoreUnavailable
+from ...store.domain.outlook import Evidence, Outlook
+from ...store.domain.record import OrderRecord
+from ...store.reader import Reader
+from ..outlook import outlook
 from ..reply import Reply, answer, fail
-from ..requests import Drain, DrawChart, ListProcessors, TakeExposition, TakeSnapshot
+from ..requests import Drain, DrawChart, ListProcessors, TakeExposition, TakeOutlook, TakeSnapshot
 from ..snapshot import Chart, Exposition, MetricsSnapshot
 from ..telemetry.history import Point, Window
 from ..telemetry.telemetry import Telemetry
 from .base import EngineActor
 from .context import EngineContext
-from .messages import LedgerCommitted, ReadTotals, TotalsRead
+from .messages import LedgerCommitted, NoteEstimate, ReadTotals, TotalsRead
 
-Inquiry = TakeSnapshot | TakeExposition | DrawChart | ListProcessors
+Inquiry = TakeSnapshot | TakeExposition | DrawChart | ListProcessors | TakeOutlook
+
+_EVIDENCE_LASTS_US = 1_000_000
 
 
 class MetricsActor(EngineActor):
@@ -26,11 +34,14 @@ class MetricsActor(EngineActor):
     Args:
         context: the engine's actors and settings.
         totals: the totals at the start, by their names in the database.
+        reader: for what is told of single orders.
     """
 
-    def __init__(self, context: EngineContext, totals: Counter[str]) -> None:
+    def __init__(self, context: EngineContext, totals: Counter[str], reader: Reader) -> None:
         super().__init__(context)
         self._totals = totals
+        self._reader = reader
+        self._evidence: tuple[int, Evidence] | None = None  # and when it was read, on the monotonic clock
         self._started_us = context.clock.monotonic_us()
         self._telemetry = Telemetry(context.queue_clock.now_us())
         self._draining: list[Future[MetricsSnapshot]] = []
@@ -63,6 +74,13 @@ class MetricsActor(EngineActor):
                 answer(reply, Chart(window, self._points(window)))
             case ListProcessors(reply):
                 answer(reply, self._context.processor_snapshots())
+            case TakeOutlook(order_id, reply):
+                try:
+                    told = self._outlook(order_id)
+                except (OrderNotFound, StoreUnavailable) as error:
+                    fail(reply, error)
+                else:
+                    answer(reply, told)
             case Drain(reply):
                 self._draining = [waiting for waiting in self._draining if not _has_left(waiting)]
                 self._draining.append(reply)
@@ -83,6 +101,33 @@ class MetricsActor(EngineActor):
             raise
         for reply in drained:
             answer(reply, snapshot)
+
+    def _outlook(self, order_id: str) -> Outlook:
+        context = self._context
+        now_us = context.clock.now_us()
+        record = self._reader.read(partial(queries.find, order_id=order_id))
+        if record is None:
+            raise OrderNotFound(order_id)
+        aging_us = round(context.config.aging_seconds * 1e6)
+        place = self._reader.read(partial(outlooks.place, record=record, aging_us=aging_us))
+        told, estimate = outlook(
+            record, place, self._read_evidence(now_us), context.control_snapshot(), now_us, self._ready_us(record)
+        )
+        if estimate is not None:
+            context.recorder.tell(NoteEstimate(estimate))
+        return told
+
+    def _ready_us(self, record: OrderRecord) -> int | None:
+        # By the wall clock, from the queue's.
+        if record.ready_us is None:
+            return None
+        return record.ready_us + self._context.clock.now_us() - self._context.queue_clock.now_us()
+
+    def _read_evidence(self, now_us: int) -> Evidence:
+        monotonic_us = self._context.clock.monotonic_us()
+        if self._evidence is None or monotonic_us - self._evidence[0] >= _EVIDENCE_LASTS_US:
+            self._evidence = monotonic_us, self._reader.read(partial(outlooks.evidence, now_us=now_us))
+        return self._evidence[1]
 
     def _backlog(self) -> int:
         return sum(self._totals[status] for status in lifecycle.BACKLOG)
@@ -108,6 +153,7 @@ class MetricsActor(EngineActor):
             wal_bytes=None if context.database is None else context.database.log_bytes(),
             abandoned_handlers=context.abandoned,
             incidents=context.incidents.counts().total(),
+            outlooks=context.accuracy,
             uptime_seconds=(context.clock.monotonic_us() - self._started_us) / 1e6,
         )
 

@@ -48,6 +48,7 @@ from .batch import ACTIONS, Batch, Command
 from .bulk_work import BulkStep, BulkWork
 from .context import EngineContext
 from .dispatcher import Dispatcher
+from .estimates import Estimates
 from .maintenance import Maintenance
 from .messages import (
     AdvanceActions,
@@ -58,6 +59,8 @@ from .messages import (
     DeliveriesTried,
     EndBy,
     EndPause,
+    JudgeEstimates,
+    NoteEstimate,
     OrderReleased,
     OrdersDue,
     OrdersHandled,
@@ -97,6 +100,8 @@ Message = (
     | OrdersHandled
     | OrderReleased
     | AwaitOrder
+    | NoteEstimate
+    | JudgeEstimates
     | PruneOrders
     | BoundLog
     | CheckFiles
@@ -129,6 +134,7 @@ class RecorderActor(BatchActor):
         self._steering = Steering(context, database, self.tell, self.tell_self_after, self._log)
         self._webhooks = Webhooks(context, database, self.tell_self)
         self._bulk_work = BulkWork(context, database, self.tell_self, self.tell_self_after)
+        self._estimates = Estimates(context, database, self.tell_self_after)
         self._announcements = Announcements(context, self.tell, self.tell_unhurried, self._log)
         self._unsettled: list[Batch] = []  # what is being recorded at this moment, the next one last
         self._unrecorded: list[Move] = []  # results that the database did not take
@@ -203,6 +209,7 @@ class RecorderActor(BatchActor):
         self._guard(partial(self._webhooks.work, self._ledger.outbox))
         self._guard(self._bulk_work.obey)
         self._guard(self._advance_actions)
+        self._guard(self._estimates.work)
         for message in messages:
             if isinstance(message, RecordRest):
                 answer(message.reply, len(self._unrecorded))
@@ -250,6 +257,8 @@ class RecorderActor(BatchActor):
                 self._steering.note(message)
             case StartAction() | StopAction() | AdvanceActions():
                 self._bulk_work.note(message)
+            case NoteEstimate() | JudgeEstimates():
+                self._estimates.note(message)
             case RecordRest():
                 pass
             case _:
@@ -394,6 +403,7 @@ class RecorderActor(BatchActor):
         self._steering.use(self._database)
         self._webhooks.use(self._database)
         self._bulk_work.use(self._database)
+        self._estimates.use(self._database)
 
     def _take_note(self, batch: Batch, recorded: Recorded, began_us: int) -> None:
         """Tell the others of a commit. Whatever goes wrong here, it stays a commit."""

@@ -208,6 +208,17 @@ class _Exposition(Collector):
             "Handlers that have overrun their time and run on.",
             snapshot.abandoned_handlers,
         )
+        if snapshot.outlooks is not None:
+            yield GaugeMetricFamily(
+                "ordermill_outlooks_kept_ratio",
+                "Share of expected spans of orders, of the last seven days, within which the order was over.",
+                snapshot.outlooks.kept,
+            )
+            yield GaugeMetricFamily(
+                "ordermill_outlooks_judged",
+                "Expected spans of orders, of the last seven days, of which is known whether they were right.",
+                snapshot.outlooks.of,
+            )
         yield CounterMetricFamily(
             "ordermill_incidents", "Unexpected errors in actors since the start.", snapshot.incidents
         )

@@ -201,6 +201,11 @@ class OrderCalls:
         page = self._engine.history_page(self._visible(request), after, request.query.limit)
         return Response(encode(responses.history_payload(request.order_id, page)))
 
+    def read_outlook(self, request: PlainRequest) -> Deferred[Response]:
+        """Where an order is in the queue, why it waits, and when it is likely to be over."""
+        told = self._engine.begin_outlook(self._visible(request))
+        return Deferred(told, lambda: Response(encode(responses.outlook_payload(told.get()))))
+
     def list(self, request: Request[PageQuery, RequestHeaders, None]) -> Response:
         """Orders, newest first, a page at a time."""
         query = request.query

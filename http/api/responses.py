@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Annotated, TypeVar
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from ...engine import (
     ActionState,
@@ -19,7 +19,9 @@ from ...engine import (
     OrderRecord,
     OrderStatus,
     Outcome,
+    Outlook,
     Transition,
+    WaitReason,
 )
 from ...store.domain.order import format_cents
 from ...store.domain.order_fields import given_fields
@@ -34,6 +36,7 @@ from .fields import (
     Key,
     Metadata,
     Priority,
+    Share,
     Timestamp,
     UserIdentifier,
 )
@@ -98,6 +101,52 @@ class TransitionPayload(msgspec.Struct, rename={"source": "from", "target": "to"
     """The request that caused it; left out where none did."""
     by: str | None = None
     """Who wanted it: the name of the key that the request came with; left out where none did."""
+
+
+class WaitPayload(msgspec.Struct, omit_defaults=True):
+    """One thing that an order waits for."""
+
+    reason: WaitReason
+    detail: str
+    """In words for people."""
+    ahead: Count | None = None
+    """How many orders go first for this reason; left out where it is not about other orders."""
+    until: Timestamp | None = None
+    """When that ends; left out where nobody knows."""
+
+
+class ExpectedPayload(msgspec.Struct, rename={"begin": "from", "end": "to"}):
+    """When an order is likely to be over: Completed, or Failed for good."""
+
+    begin: Timestamp
+    end: Timestamp
+    confidence: Share
+    """How likely it is over within that span."""
+
+
+class AccuracyPayload(msgspec.Struct):
+    """How often expected spans were right lately."""
+
+    kept: Share
+    """The share of spans within which the order was over."""
+    of: Count
+    """How many were judged."""
+    days: Count
+    """How far back that goes."""
+
+
+class OutlookPayload(msgspec.Struct):
+    """Where an order is in the queue, why it waits, and when it is likely to be over."""
+
+    order_id: Identifier
+    status: OrderStatus
+    position: Annotated[int, Meta(ge=1)] | None
+    """1 for the order that is next; null where it has no place in the queue."""
+    waiting_for: list[WaitPayload]
+    expected: ExpectedPayload | None
+    """null where too little is known, or where nothing is left to expect."""
+    accuracy: AccuracyPayload | None
+    """null before the first was judged."""
 
 
 class EventPayload(msgspec.Struct, rename={"source": "from", "target": "to"}):
@@ -342,6 +391,24 @@ def transition_payloads(transitions: Iterable[Transition]) -> list[TransitionPay
         )
         for step in transitions
     ]
+
+
+def outlook_payload(outlook: Outlook) -> OutlookPayload:
+    """An order's outlook as clients see it."""
+    expected, accuracy = outlook.expected, outlook.accuracy
+    return OutlookPayload(
+        outlook.order_id,
+        outlook.status,
+        outlook.position,
+        [
+            WaitPayload(wait.reason, wait.detail, wait.ahead, None if wait.until_us is None else rfc3339(wait.until_us))
+            for wait in outlook.waiting_for
+        ],
+        None
+        if expected is None
+        else ExpectedPayload(rfc3339(expected.from_us), rfc3339(expected.to_us), expected.confidence),
+        None if accuracy is None else AccuracyPayload(accuracy.kept, accuracy.of, accuracy.days),
+    )
 
 
 def event_payload(event: Event) -> EventPayload:

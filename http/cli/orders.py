@@ -209,6 +209,33 @@ def status_command(
     out.print(table)
 
 
+@app.command("outlook")
+def outlook_command(
+    order_id: OrderArgument,
+    url: UrlOption = DEFAULT_URL,
+    key: KeyOption = None,
+    ca: CaOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show where an order is in the queue of a running server, why it waits, and when it is likely to be over."""
+    outlook = Server(url, key, ca).get("orders", order_id, "outlook")
+    if as_json:
+        print_json(outlook)
+        return
+    position = "" if outlook["position"] is None else f", number {outlook['position']} in the queue"
+    print_line(f"{outlook['order_id']}: {outlook['status']}{position}")
+    for wait in outlook["waiting_for"]:
+        ahead = f", {wait['ahead']} ahead" if "ahead" in wait else ""
+        until = f", until {wait['until']}" if "until" in wait else ""
+        print_line(f"waits for {wait['reason']}: {wait['detail']}{ahead}{until}")
+    if (expected := outlook["expected"]) is not None:
+        print_line(
+            f"over from {expected['from']} to {expected['to']}, as {expected['confidence']:.0%} of such spans say"
+        )
+    if (accuracy := outlook["accuracy"]) is not None:
+        print_line(f"{accuracy['kept']:.0%} of {accuracy['of']} were right in the last {accuracy['days']} days")
+
+
 @app.command("cancel")
 @with_filters
 def cancel_command(

@@ -59,6 +59,7 @@ class Orders(Section):
             raise OrderNotFound(order_id)
         if action:
             self._act(visitor, record, action, **given)
+        outlook = None if record.status.is_terminal else self.engine.begin_outlook(order_id).get()
         newest = self.engine.newest_steps(order_id, limit=PAGE + 1)
         steps = [Step(newest[0], None)]
         steps += [Step(step, (end.at_us - step.at_us) / 1e6) for end, step in pairwise(newest)]
@@ -70,6 +71,7 @@ class Orders(Section):
             record=record,
             steps=steps[:PAGE],
             has_more_steps=len(steps) > PAGE,
+            outlook=outlook,
             deliveries=deliveries[:PAGE],
             has_more_deliveries=len(deliveries) > PAGE,
             is_being_told=any(delivery.state is DeliveryState.WAITING for delivery in deliveries),

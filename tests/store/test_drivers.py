@@ -40,6 +40,7 @@ from ordermill.store.domain.lifecycle import OrderStatus
 from ordermill.store.domain.order import Order
 from ordermill.store.domain.order_filter import ALL_ORDERS, OrderFilter
 from ordermill.store.domain.outcome import Outcome, Recorded
+from ordermill.store.domain.outlook import Accuracy, Estimate
 from ordermill.store.domain.record import ENGINE, Cause, OrderRecord, move
 from ordermill.store.domain.webhook import (
     Attempt,
@@ -52,6 +53,7 @@ from ordermill.store.domain.webhook import (
     Tried,
 )
 from ordermill.store.ledger import Ledger
+from ordermill.store.outlooks import evidence, note_and_judge, place
 from ordermill.store.sqlite.database import open_writer
 
 
@@ -152,6 +154,28 @@ def test_who_sent_an_order_is_in_its_history(writer: Database, ledger: Ledger) -
 
     (step,) = queries.history(writer, "a")
     assert step.request_id == "r-1"
+
+
+def test_what_is_told_of_an_order_is_judged_when_it_is_over(writer: Database, ledger: Ledger) -> None:
+    record(ledger, [make_order("a"), make_order("b"), make_order("c", priority=9)])
+    found = {order_id: queries.find(writer, order_id) for order_id in "abc"}
+    places = {order_id: place(writer, stored, 60_000_000) for order_id, stored in found.items() if stored}
+    assert [(of.ahead_in_line, of.ahead_by_priority, of.ahead_of_key) for of in places.values()] == [
+        (0, 1, None),
+        (1, 1, None),
+        (0, 0, None),
+    ]
+    told = [Estimate(stored.sequence, 10, 0, 100, 0, 40) for stored in found.values() if stored]
+    assert note_and_judge(writer, told, 10) == 3
+
+    for over_us in (30, 50):
+        (next_one,) = claim(ledger, 1, over_us)
+        record(ledger, moves=[move(next_one, lifecycle.COMPLETE, over_us)])
+
+    assert note_and_judge(writer, [], 51) == 1
+    known = evidence(writer, 51)
+    assert known.accuracy == Accuracy(1 / 3, 3)
+    assert (len(known.attempts_us), len(known.judged), len(known.arrivals)) == (2, 2, 3)
 
 
 def test_users_take_turns(writer: Database, ledger: Ledger) -> None:

@@ -21,6 +21,7 @@ from ....engine import (
     TransitionRefused,
     UserBacklogFull,
     UserSubmissionTooLarge,
+    WaitReason,
 )
 from ....store.domain.lifecycle import ACCEPT, ASSIGN, COMPLETE, SETTLED_RULE, Edge
 from ....store.domain.order import find_faults
@@ -48,15 +49,19 @@ from ..requests import (
 )
 from ..responses import (
     REJECTED,
+    AccuracyPayload,
     BulkPayload,
     BulkResult,
+    ExpectedPayload,
     FailureGroupPayload,
     FailuresPayload,
     HistoryPayload,
     OrderPayload,
+    OutlookPayload,
     PagePayload,
     StatusPayload,
     TransitionPayload,
+    WaitPayload,
     encode,
 )
 from .common import ASKING, asked, in_json, json_body, ok
@@ -218,6 +223,27 @@ READ_STATUS = Operation(
     Tag.ORDERS,
     NOTHING,
     results=(ok("Where it is.", StatusPayload, StatusPayload("o-1", OrderStatus.COMPLETED)),),
+    problems=_ABOUT_AN_ORDER,
+    path=OrderPath,
+)
+READ_OUTLOOK = Operation(
+    "readOutlook",
+    Tag.ORDERS,
+    NOTHING,
+    results=(
+        ok(
+            "Its place in the queue, what it waits for, and when it is likely to be over.",
+            OutlookPayload,
+            OutlookPayload(
+                "o-1",
+                OrderStatus.PENDING,
+                42,
+                [WaitPayload(WaitReason.PROCESSORS, "8 orders are in hand of 8 processors", 41)],
+                ExpectedPayload(_ASSIGNED, _UPDATED, 0.8),
+                AccuracyPayload(0.81, 5_120, 7),
+            ),
+        ),
+    ),
     problems=_ABOUT_AN_ORDER,
     path=OrderPath,
 )

@@ -26,6 +26,7 @@ CALLS_FOR_AN_ORDER = [
     ("GET", "?wait=30"),
     ("GET", "/status"),
     ("GET", "/history"),
+    ("GET", "/outlook"),
     ("POST", "/cancel"),
     ("POST", "/retry"),
 ]
@@ -716,3 +717,19 @@ def test_the_trace_of_a_request_is_stored_with_its_order(
     assert client.send_json("POST", "/orders", order(), headers).status == 201
 
     assert sql("SELECT sequence, traceparent FROM trace_contexts") == stored
+
+
+def test_an_outlook_tells_where_an_order_is_and_why_it_waits(
+    start_server: Callable[..., Client], order: MakeOrder
+) -> None:
+    client = start_server()
+    client.post("/control/pause", {"reason": "stocktaking"})
+    for name in ("o-1", "o-2"):
+        client.post("/orders", order(name))
+
+    reply = client.get("/orders/o-2/outlook")
+
+    assert (reply.status, reply.json["status"], reply.json["position"]) == (200, "Pending", 2)
+    assert [wait["reason"] for wait in reply.json["waiting_for"]] == ["pause", "processors"]
+    assert reply.json["waiting_for"][0] == {"reason": "pause", "detail": "the engine is paused: stocktaking"}
+    assert (reply.json["expected"], reply.json["accuracy"]) == (None, None)

@@ -34,6 +34,7 @@ ALLOWED = {
     ("GET", "/orders/{order_id}"): {READ, OPERATE},
     ("GET", "/orders/{order_id}/status"): {READ, OPERATE},
     ("GET", "/orders/{order_id}/history"): {READ, OPERATE},
+    ("GET", "/orders/{order_id}/outlook"): {READ, OPERATE},
     ("POST", "/orders/{order_id}/cancel"): {SUBMIT, OPERATE},
     ("POST", "/orders/{order_id}/retry"): {OPERATE},
     ("POST", "/orders/{order_id}/settle"): {OPERATE},

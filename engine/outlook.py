@@ -1,0 +1,202 @@
+"""When an order will be over: from what goes before it, from measured times, and from how right that was lately.
+
+The model is Whitt's (Predicting queueing delays, Management Science 45(6), 1999): with so many orders ahead and so many
+processors, an order's turn comes when the processors have done what is left of the orders in hand and the work of those
+ahead. Times of attempts are drawn from the latest measured ones, sums of many by the central limit theorem. Orders of
+higher priority that will arrive meanwhile take their share of the processors.
+
+What the model cannot know is corrected by conformal prediction: each end of the span is moved by as much as it would
+have had to be moved, in a share of the latest estimates, to be right (Romano, Patterson, Candès: Conformalized quantile
+regression, NeurIPS 2019), and that share is adapted to how often each end was right (Gibbs, Candès: Adaptive conformal
+inference under distribution shift, NeurIPS 2021). So the spans hold as often as they say even where the model is off.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from random import Random
+from statistics import fmean, pstdev
+
+from ..store.domain.lifecycle import OrderStatus
+from ..store.domain.outlook import CONFIDENCE, Estimate, Evidence, Expected, Judged, Outlook, Place, Wait, WaitReason
+from ..store.domain.record import OrderRecord
+from .snapshot import ControlSnapshot
+
+LEAST_ATTEMPTS = 20
+"""With fewer measured ones nothing is foretold."""
+LEAST_JUDGED = 30
+"""With fewer judged estimates the model is not corrected."""
+
+_DRAWS = 400
+_DRAWN_ONE_BY_ONE = 30
+_MISSED = (1 - CONFIDENCE) / 2
+_STEP = 0.02  # of the adaptive conformal inference
+_LEAST_MISSED, _MOST_MISSED = 0.002, 0.4
+_MOST_OVERTAKEN = 0.95
+_SHORTEST_US = 1_000
+
+
+def outlook(
+    record: OrderRecord,
+    place: Place,
+    evidence: Evidence,
+    control: ControlSnapshot,
+    now_us: int,
+    ready_us: int | None,
+) -> tuple[Outlook, Estimate | None]:
+    """What can be said about an order, and what of it is to be judged when the order is over.
+
+    Args:
+        record: the order.
+        place: where it stands.
+        evidence: what was measured.
+        control: what operators have set.
+        now_us: microseconds since 1970-01-01T00:00:00Z.
+        ready_us: when the order may be begun, likewise; None where it has not to wait for a time.
+    """
+    waits = _waits(record, place, control, now_us, ready_us)
+    estimate = _estimate(record, place, evidence, control, now_us, ready_us)
+    ahead = None if place.ahead_in_line is None else place.ahead_in_line + place.ahead_by_priority
+    told = Outlook(
+        record.order_id,
+        record.status,
+        None if ahead is None else ahead + 1,
+        waits,
+        None if estimate is None else Expected(estimate.from_us, estimate.to_us),
+        evidence.accuracy,
+    )
+    return told, estimate
+
+
+def _waits(
+    record: OrderRecord, place: Place, control: ControlSnapshot, now_us: int, ready_us: int | None
+) -> tuple[Wait, ...]:
+    if record.status is not OrderStatus.PENDING:
+        return ()
+    waits = []
+    if control.paused:
+        why = "" if control.reason is None else f": {control.reason}"
+        waits.append(Wait(WaitReason.PAUSE, f"the engine is paused{why}", until_us=control.paused_until_us))
+    if ready_us is not None and ready_us > now_us:
+        if record.failures:
+            again = f"failed attempt {record.failures} is tried again later"
+            waits.append(Wait(WaitReason.BACKOFF, again, until_us=ready_us))
+        else:
+            waits.append(Wait(WaitReason.NOT_BEFORE, "it is not to be begun earlier", until_us=ready_us))
+    if place.ahead_of_key is not None:
+        waits.append(Wait(WaitReason.KEY, "orders of the same key run one after another", place.ahead_of_key))
+    if place.ahead_by_priority:
+        waits.append(Wait(WaitReason.PRIORITY, "orders of other priorities go first", place.ahead_by_priority))
+    if place.ahead_in_line is not None:
+        busy = f"{len(place.in_hand_since_us)} orders are in hand of {control.processors} processors"
+        waits.append(Wait(WaitReason.PROCESSORS, busy, place.ahead_in_line + place.ahead_by_priority))
+    return tuple(waits)
+
+
+def _estimate(
+    record: OrderRecord,
+    place: Place,
+    evidence: Evidence,
+    control: ControlSnapshot,
+    now_us: int,
+    ready_us: int | None,
+) -> Estimate | None:
+    if len(evidence.attempts_us) < LEAST_ATTEMPTS or not evidence.ended or place.ahead_of_key is not None:
+        return None
+    random = Random(record.sequence)
+    if record.status is OrderStatus.PROCESSING:
+        begun_us = now_us - record.updated_us
+        left = [took_us - begun_us for took_us in evidence.orders_us if took_us > begun_us]
+        draws: list[float] = [*sorted(left)] or [begun_us]  # longer than any: as long again, as of a heavy tail
+    elif record.status is OrderStatus.PENDING:
+        if control.paused and control.paused_until_us is None:
+            return None
+        not_before_us = max(now_us, ready_us or 0, control.paused_until_us or 0)
+        draws = sorted(
+            max(wait_us, not_before_us - now_us) + random.choice(evidence.orders_us)
+            for wait_us in _draw_waits(record, place, evidence, control.processors, now_us, random)
+        )
+    else:
+        return None
+    low_us, high_us = _at(draws, _MISSED), _at(draws, 1 - _MISSED)
+    from_us, to_us = calibrated(low_us, high_us, evidence.judged)
+    return Estimate(record.sequence, now_us, *(now_us + round(us) for us in (low_us, high_us, from_us, to_us)))
+
+
+def _draw_waits(
+    record: OrderRecord, place: Place, evidence: Evidence, processors: int, now_us: int, random: Random
+) -> list[float]:
+    attempts = evidence.attempts_us
+    # More than there are processors may be Processing, those that wait for the next free one among them: by Little's
+    # law orders leave as fast as that many are done side by side in the times that were measured.
+    lanes = max(processors, len(place.in_hand_since_us))
+    ahead = (place.ahead_in_line or 0) + place.ahead_by_priority
+    if ahead + len(place.in_hand_since_us) < lanes:
+        return [0.0] * _DRAWS
+    mean, spread = fmean(attempts), pstdev(attempts)
+    left = [_left(attempts, now_us - since_us) for since_us in place.in_hand_since_us]
+    tries = ahead * len(attempts) / evidence.ended
+    share = 1 - min(_MOST_OVERTAKEN, _rate_above(record.order.priority, evidence, now_us) * mean / lanes)
+    waits = []
+    for _ in range(_DRAWS):
+        work = float(sum(random.choice(rest) for rest in left))
+        if tries <= _DRAWN_ONE_BY_ONE:
+            work += sum(random.choices(attempts, k=round(tries)))
+        else:
+            likely_mean = random.gauss(mean, spread / math.sqrt(len(attempts)))
+            work += max(0.0, random.gauss(tries * likely_mean, math.sqrt(tries) * spread))
+        waits.append(work / lanes / share)
+    return waits
+
+
+def _left(attempts: Sequence[int], begun_us: int) -> Sequence[int]:
+    return [took_us - begun_us for took_us in attempts if took_us > begun_us] or (max(0, begun_us),)
+
+
+def _rate_above(priority: int, evidence: Evidence, now_us: int) -> float:
+    # Orders a microsecond that will go first although they come later.
+    if len(evidence.arrivals) < LEAST_ATTEMPTS:
+        return 0.0
+    above = sum(of > priority for _, of in evidence.arrivals)
+    return above / max(1, now_us - evidence.arrivals[-1][0])
+
+
+def calibrated(low_us: float, high_us: float, judged: Sequence[Judged]) -> tuple[int, int]:
+    """Move the ends of a span so that it holds as often as it says.
+
+    Args:
+        low_us: where it begins by the model, from now on, in microseconds.
+        high_us: where it ends, likewise.
+        judged: the latest estimates whose orders are over, oldest first.
+
+    Returns:
+        The ends as they are to be told.
+    """
+    low, high = max(_SHORTEST_US, low_us), max(_SHORTEST_US, high_us)
+    if len(judged) < LEAST_JUDGED:
+        return round(low_us), round(high)
+    too_early, too_late = [], []  # by which factor, as its logarithm, each end would have had to be moved
+    missed_low = missed_high = _MISSED
+    for estimate, ended_us in judged:
+        took = max(_SHORTEST_US, ended_us - estimate.given_us)
+        too_early.append(math.log(max(_SHORTEST_US, estimate.model_from_us - estimate.given_us) / took))
+        too_late.append(math.log(took / max(_SHORTEST_US, estimate.model_to_us - estimate.given_us)))
+        missed_low = _adapted(missed_low, is_missed=ended_us < estimate.from_us)
+        missed_high = _adapted(missed_high, is_missed=ended_us > estimate.to_us)
+    low *= math.exp(-_conformal(too_early, missed_low))
+    high *= math.exp(_conformal(too_late, missed_high))
+    return round(min(low, high)), round(max(low, high))
+
+
+def _adapted(missed: float, *, is_missed: bool) -> float:
+    return min(_MOST_MISSED, max(_LEAST_MISSED, missed + _STEP * (_MISSED - is_missed)))
+
+
+def _conformal(scores: list[float], missed: float) -> float:
+    scores.sort()
+    return scores[min(len(scores), math.ceil((len(scores) + 1) * (1 - missed))) - 1]
+
+
+def _at(ordered: Sequence[float], share: float) -> float:
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

@@ -1,0 +1,130 @@
+"""Outlook: where an order is in the queue, what it waits for, and when it is likely to be over."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+import msgspec
+
+from .lifecycle import OrderStatus
+
+CONFIDENCE = 0.8
+"""How many of the expected spans are to hold."""
+ACCURACY_DAYS = 7
+"""How long it is remembered whether they did."""
+
+
+class WaitReason(StrEnum):
+    """What keeps an order waiting."""
+
+    PAUSE = "pause"
+    """Somebody has paused the engine, or it has paused itself."""
+    BACKOFF = "backoff"
+    """An attempt has failed, and the next one is due later."""
+    NOT_BEFORE = "not_before"
+    """The client said that it is not to be begun earlier."""
+    KEY = "key"
+    """Other orders of its key go first."""
+    PRIORITY = "priority"
+    """Orders of other priorities go first."""
+    PROCESSORS = "processors"
+    """Its turn comes when a processor is free for it."""
+
+
+class Wait(msgspec.Struct, frozen=True):
+    """One thing that an order waits for."""
+
+    reason: WaitReason
+    detail: str
+    """In words for people."""
+    ahead: int | None = None
+    """How many orders go first for this reason; None where it is not about other orders."""
+    until_us: int | None = None
+    """When that ends, microseconds since 1970-01-01T00:00:00Z; None where nobody knows."""
+
+
+class Expected(msgspec.Struct, frozen=True):
+    """When an order is likely to be over: Completed, or Failed for good."""
+
+    from_us: int
+    """Microseconds since 1970-01-01T00:00:00Z."""
+    to_us: int
+    """Likewise."""
+    confidence: float = CONFIDENCE
+    """How likely it is over within that span."""
+
+
+class Accuracy(msgspec.Struct, frozen=True):
+    """How often that was right lately."""
+
+    kept: float
+    """The share of expected spans within which the order was over."""
+    of: int
+    """How many were judged."""
+    days: int = ACCURACY_DAYS
+    """How far back that goes."""
+
+
+class Outlook(msgspec.Struct, frozen=True):
+    """Where an order is, why it waits, and when it is likely to be over."""
+
+    order_id: str
+    status: OrderStatus
+    position: int | None
+    """1 for the order that is next; None where it has no place in the queue."""
+    waiting_for: tuple[Wait, ...]
+    expected: Expected | None
+    """None where too little is known, or nothing is left to expect."""
+    accuracy: Accuracy | None
+    """None before the first one was judged."""
+
+
+class Place(NamedTuple):
+    """Where an order stands in the queue."""
+
+    ahead_in_line: int | None
+    """Orders of its own priority that go first; None where it has no place in line."""
+    ahead_by_priority: int
+    """Orders of other priorities that go first."""
+    ahead_of_key: int | None
+    """Unfinished orders of its key that go first; None where it is not held for them."""
+    in_hand_since_us: tuple[int, ...]
+    """Since when orders are Processing, each; a thousand at the most."""
+
+
+class Estimate(NamedTuple):
+    """A span that was given as the expected one. Times are microseconds since 1970-01-01T00:00:00Z."""
+
+    sequence: int
+    """The order's."""
+    given_us: int
+    model_from_us: int
+    """What the model says, before it is calibrated."""
+    model_to_us: int
+    from_us: int
+    """What was told."""
+    to_us: int
+
+
+class Judged(NamedTuple):
+    """An estimate whose order is over."""
+
+    estimate: Estimate
+    ended_us: int
+
+
+class Evidence(NamedTuple):
+    """What was measured lately. Durations are in microseconds."""
+
+    attempts_us: tuple[int, ...]
+    """How long attempts took, from Processing to wherever they led."""
+    ended: int
+    """How many of these ended their order."""
+    orders_us: tuple[int, ...]
+    """How long orders took that are over, from their first attempt on."""
+    arrivals: tuple[tuple[int, int], ...]
+    """When the latest orders were accepted, and the priority of each; newest first."""
+    judged: tuple[Judged, ...]
+    """Oldest first."""
+    accuracy: Accuracy | None

@@ -1,0 +1,212 @@
+"""Outlooks: what is known about the way of an order through the queue, and how well it was foretold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from peewee import Database
+
+from .domain.lifecycle import OrderStatus
+from .domain.order import HIGHEST_PRIORITY, LOWEST_PRIORITY
+from .domain.outlook import ACCURACY_DAYS, Accuracy, Estimate, Evidence, Judged, Place
+from .domain.record import OrderRecord
+from .queries import IS_IN_LINE
+from .queue import bounds_of
+from .statements import run, run_for_each, write_transaction
+from .translation import translated_errors
+
+MAX_OPEN = 2_000
+"""Estimates that wait for the end of their order; while there are so many, no further one is noted."""
+MAX_KEPT = 100_000
+"""Estimates that are remembered; the oldest go first."""
+
+_MAX_COUNTED = 1_000_000
+_LATEST_STEPS = 20_000
+_LATEST_ATTEMPTS = 1_000
+_LATEST_ARRIVALS = 1_000
+_LATEST_JUDGED = 500
+_MOST_IN_HAND = 1_000
+_DAY_US = 86_400_000_000
+
+_SINCE = "{greatest}(created_at, coalesce(not_before, 0))"
+_PLACE = f"SELECT rank, held, serial_key, {_SINCE} FROM orders WHERE sequence = ?"
+_COUNT = f"SELECT count(*) FROM (SELECT 1 FROM orders WHERE rank >= ? AND rank < ? AND {IS_IN_LINE} LIMIT ?) AS found"
+_ENDS = f"SELECT min(rank), max(rank) FROM orders WHERE rank >= ? AND rank < ? AND {IS_IN_LINE}"
+_LAST_PLACE = f"SELECT max(rank) FROM orders WHERE rank >= ? AND rank < ? AND {IS_IN_LINE}"
+_COUNT_BEFORE = f"""
+    SELECT count(*) FROM (SELECT 1 FROM orders WHERE rank = ? AND sequence < ? AND {IS_IN_LINE} LIMIT ?) AS found
+"""
+_FROM_PLACE = f"""
+    SELECT rank, {_SINCE} FROM orders WHERE rank >= ? AND rank < ? AND {IS_IN_LINE} ORDER BY rank, sequence LIMIT 1
+"""
+_AT_PLACE_FROM = f"""
+    SELECT sequence, {_SINCE} FROM orders WHERE rank = ? AND sequence >= ? AND sequence < ? AND {IS_IN_LINE}
+    ORDER BY sequence LIMIT 1
+"""
+_LAST_AT_PLACE = f"SELECT max(sequence) FROM orders WHERE rank = ? AND {IS_IN_LINE}"
+_IN_HAND = "SELECT updated_at FROM orders WHERE status = 'Processing' ORDER BY sequence LIMIT ?"
+_AHEAD_OF_KEY = """
+    SELECT (SELECT count(*) FROM orders WHERE serial_key = ? AND held = 1 AND ready_at IS NOT NULL AND sequence < ?)
+      + (SELECT count(*) FROM orders WHERE serial_key = ? AND serial_key IS NOT NULL AND held IS NULL
+         AND status <> 'Completed' AND status <> 'Cancelled' AND status <> 'Failed')
+"""
+# The latest steps only: nothing has to be counted, and no index is needed.
+_ATTEMPTS = """
+    SELECT ended.at - began.at, ended.at - first.at, ended.to_status FROM
+      (SELECT * FROM
+        (SELECT id, sequence, attempt, at, from_status, to_status FROM transitions ORDER BY id DESC LIMIT ?) AS latest
+       WHERE from_status = 'Processing' ORDER BY id DESC LIMIT ?) AS ended
+    JOIN transitions AS began ON began.sequence = ended.sequence AND began.attempt = ended.attempt
+      AND began.from_status = 'Pending' AND began.to_status = 'Processing'
+    JOIN transitions AS first ON first.sequence = ended.sequence AND first.attempt = 1
+      AND first.from_status = 'Pending' AND first.to_status = 'Processing'
+"""
+_ARRIVALS = "SELECT created_at, priority FROM orders ORDER BY sequence DESC LIMIT ?"
+_COLUMNS = "sequence, given_at, model_from, model_to, expected_from, expected_to"
+_JUDGED = f"SELECT {_COLUMNS}, ended_at FROM outlooks WHERE ended_at IS NOT NULL ORDER BY ended_at DESC LIMIT ?"
+_ACCURACY = "SELECT count(*), sum(is_kept) FROM outlooks WHERE given_at >= ? AND is_kept IS NOT NULL"
+_NOTE = f"INSERT INTO outlooks ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+_OPEN = "SELECT count(*) FROM outlooks WHERE ended_at IS NULL"
+_FORGET_STRAYED = """
+    DELETE FROM outlooks WHERE ended_at IS NULL AND NOT EXISTS (
+      SELECT 1 FROM orders WHERE orders.sequence = outlooks.sequence AND status <> 'Cancelled' AND status <> 'Review')
+"""
+_JUDGE = """
+    UPDATE outlooks SET ended_at = orders.updated_at,
+      is_kept = CASE WHEN orders.updated_at BETWEEN expected_from AND expected_to THEN 1 ELSE 0 END
+    FROM orders
+    WHERE ended_at IS NULL AND orders.sequence = outlooks.sequence AND status IN ('Completed', 'Failed')
+"""
+_JUDGE_LATE = "UPDATE outlooks SET is_kept = 0 WHERE ended_at IS NULL AND is_kept IS NULL AND expected_to < ?"
+_FORGET_OLD = "DELETE FROM outlooks WHERE given_at < ?"
+_FORGET_MORE = """
+    DELETE FROM outlooks WHERE sequence IN (
+      SELECT sequence FROM outlooks ORDER BY given_at LIMIT {greatest}(0, (SELECT count(*) FROM outlooks) - ?))
+"""
+
+
+def place(database: Database, record: OrderRecord, aging_us: int) -> Place:
+    """Where an order stands in the queue's own sequence.
+
+    Its line is counted by its index, up to a million orders. In the lines of other priorities the first is sought that
+    has not waited longer, by bisection: users who take turns make their times rise only on the whole, so that what is
+    counted there is as good as that.
+
+    Args:
+        database: connected in this thread.
+        record: the order, as it was read.
+        aging_us: the time that counts as much as one priority, in microseconds.
+    """
+    rank, held, serial_key, since_us = run(database, _PLACE, (record.sequence,)).fetchone() or (None, None, None, 0)
+    in_hand = tuple([at_us for (at_us,) in run(database, _IN_HAND, (_MOST_IN_HAND,)).fetchall()])
+    of_key = None
+    if held:
+        (of_key,) = run(database, _AHEAD_OF_KEY, (serial_key, record.sequence, serial_key)).fetchone()
+    if rank is None or record.status is not OrderStatus.PENDING:
+        return Place(None, 0, of_key, in_hand)
+    own = record.order.priority
+    ahead = _count(database, own, rank, record.sequence)
+    others = 0
+    for priority in range(LOWEST_PRIORITY, HIGHEST_PRIORITY + 1):
+        if priority != own:
+            others += _count_earlier(database, priority, since_us + aging_us * (priority - own))
+    return Place(ahead, others, of_key, in_hand)
+
+
+def evidence(database: Database, now_us: int) -> Evidence:
+    """What was measured lately: a bounded number of the latest steps, arrivals and judged estimates.
+
+    Args:
+        database: connected in this thread.
+        now_us: microseconds since 1970-01-01T00:00:00Z.
+    """
+    attempts = run(database, _ATTEMPTS, (_LATEST_STEPS, _LATEST_ATTEMPTS)).fetchall()
+    over = (OrderStatus.COMPLETED, OrderStatus.FAILED)
+    ended = [whole_us for _, whole_us, status in attempts if status in over]
+    arrivals = run(database, _ARRIVALS, (_LATEST_ARRIVALS,)).fetchall()
+    judged = run(database, _JUDGED, (_LATEST_JUDGED,)).fetchall()
+    return Evidence(
+        tuple([max(0, took_us) for took_us, *_ in attempts]),
+        len(ended),
+        tuple([max(0, took_us) for took_us in ended]),
+        tuple(arrivals),
+        tuple([Judged(Estimate(*row[:-1]), row[-1]) for row in reversed(judged)]),
+        accuracy(database, now_us),
+    )
+
+
+def accuracy(database: Database, now_us: int) -> Accuracy | None:
+    """How often estimates of the last days were right; None before the first was judged.
+
+    Args:
+        database: connected in this thread.
+        now_us: microseconds since 1970-01-01T00:00:00Z.
+    """
+    of, kept = run(database, _ACCURACY, (now_us - ACCURACY_DAYS * _DAY_US,)).fetchone()
+    return Accuracy(int(kept) / of, of) if of else None
+
+
+def note_and_judge(database: Database, estimates: Sequence[Estimate], now_us: int) -> int:
+    """Write down what was told, the first time for each order; judge what was told of orders that are over by now.
+
+    What was told of an order that was cancelled, or that a person has to look at, is forgotten.
+
+    Args:
+        database: a connection that may write.
+        estimates: what was told.
+        now_us: microseconds since 1970-01-01T00:00:00Z.
+
+    Returns:
+        How many are not judged yet.
+
+    Raises:
+        StoreUnavailable: the database did not take it.
+    """
+    with translated_errors():
+        (waiting,) = run(database, _OPEN).fetchone()
+    if not waiting and not estimates:
+        return 0
+    with translated_errors(), write_transaction(database):
+        run_for_each(database, _NOTE, estimates[: max(0, MAX_OPEN - waiting)])
+        run(database, _FORGET_STRAYED)
+        run(database, _JUDGE)
+        run(database, _JUDGE_LATE, (now_us,))
+        run(database, _FORGET_OLD, (now_us - ACCURACY_DAYS * _DAY_US,))
+        run(database, _FORGET_MORE, (MAX_KEPT,))
+        (waiting,) = run(database, _OPEN).fetchone()
+        return int(waiting)
+
+
+def _count(database: Database, priority: int, rank: int, sequence: int) -> int:
+    # Orders of one place go in the sequence of their arrival.
+    (before,) = run(database, _COUNT, (bounds_of(priority)[0], rank, _MAX_COUNTED)).fetchone()
+    (beside,) = run(database, _COUNT_BEFORE, (rank, sequence, _MAX_COUNTED)).fetchone()
+    return int(before + beside)
+
+
+def _count_earlier(database: Database, priority: int, than_us: int) -> int:
+    first, last = run(database, _ENDS, bounds_of(priority)).fetchone()
+    if first is None:
+        return 0
+    end = _first_later(database, _FROM_PLACE, (), (first, last + 1), than_us)
+    (last,) = run(database, _LAST_PLACE, (first, end)).fetchone()
+    if last is None:
+        return 0
+    (last_sequence,) = run(database, _LAST_AT_PLACE, (last,)).fetchone()
+    sequence = _first_later(database, _AT_PLACE_FROM, (last,), (0, last_sequence + 1), than_us)
+    return _count(database, priority, last, sequence)
+
+
+def _first_later(
+    database: Database, statement: str, parameters: tuple[int, ...], bounds: tuple[int, int], than_us: int
+) -> int:
+    # The number of the first that has not waited since so early, or the end of these.
+    low, high = bounds
+    while low < high:
+        middle = (low + high) // 2
+        row = run(database, statement, (*parameters, middle, high)).fetchone()
+        if row is None or row[1] > than_us:
+            high = middle
+        else:
+            low = row[0] + 1
+    return int(low)

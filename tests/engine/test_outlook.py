@@ -1,0 +1,191 @@
+"""When an order will be over: the model, its correction, and what a running engine tells."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from random import Random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ordermill.engine import Order, OrderEngine, OrderNotFound, OrderStatus, WaitReason
+from ordermill.engine.outlook import LEAST_JUDGED, calibrated, outlook
+from ordermill.engine.snapshot import ControlSnapshot
+from ordermill.engine.testing import WatchedClock, make_order
+from ordermill.store.domain.outlook import Accuracy, Estimate, Evidence, Judged, Place
+from ordermill.store.domain.record import OrderRecord
+
+if TYPE_CHECKING:
+    from ordermill.engine.testing import Held
+
+StartEngine = Callable[..., OrderEngine]
+RUNNING = ControlSnapshot(paused=False, paused_until_us=None, reason=None, error=None, processors=4)
+NOTHING = Evidence((), 0, (), (), (), None)
+SECOND_US = 1_000_000
+
+
+def pending(sequence: int = 1, at_us: int = 0) -> OrderRecord:
+    return OrderRecord(make_order(f"o-{sequence}"), sequence, OrderStatus.PENDING, 0, 0, at_us, at_us, at_us)
+
+
+def measured(*attempts_us: int, judged: tuple[Judged, ...] = ()) -> Evidence:
+    return Evidence(attempts_us, len(attempts_us), attempts_us, (), judged, None)
+
+
+def test_nothing_is_foretold_with_too_little_data() -> None:
+    told, estimate = outlook(pending(), Place(9, 0, None, ()), NOTHING, RUNNING, 0, None)
+
+    assert (told.position, told.expected, told.accuracy, estimate) == (10, None, None, None)
+
+
+def test_an_order_comes_after_the_work_of_those_ahead() -> None:
+    always_a_second = measured(*[SECOND_US] * 100)
+
+    told, _ = outlook(pending(), Place(40, 0, None, (0, 0, 0, 0)), always_a_second, RUNNING, 0, None)
+
+    assert told.expected is not None
+    assert (told.expected.from_us, told.expected.to_us) == (12 * SECOND_US, 12 * SECOND_US)  # 44 by 4, and its own
+
+
+@pytest.mark.parametrize(
+    ("control", "place", "ready_us", "reasons"),
+    [
+        (RUNNING, Place(0, 0, None, ()), None, [WaitReason.PROCESSORS]),
+        (RUNNING, Place(2, 3, None, ()), None, [WaitReason.PRIORITY, WaitReason.PROCESSORS]),
+        (RUNNING, Place(None, 0, 2, ()), None, [WaitReason.KEY]),
+        (RUNNING, Place(None, 0, None, ()), 9, [WaitReason.NOT_BEFORE]),
+        (
+            ControlSnapshot(paused=True, paused_until_us=7, reason="rest", error=None, processors=4),
+            Place(None, 0, None, ()),
+            None,
+            [WaitReason.PAUSE],
+        ),
+    ],
+)
+def test_an_order_tells_all_that_it_waits_for(
+    control: ControlSnapshot, place: Place, ready_us: int | None, reasons: list[WaitReason]
+) -> None:
+    told, _ = outlook(pending(), place, NOTHING, control, 0, ready_us)
+
+    assert [wait.reason for wait in told.waiting_for] == reasons
+
+
+@pytest.mark.parametrize("factor", [0.2, 1.0, 5.0])
+def test_spans_hold_as_often_as_they_say_although_the_model_is_off(factor: float) -> None:
+    random = Random(3)
+    judged: list[Judged] = []
+    kept = []
+    for number in range(3_000):
+        given_us = number * SECOND_US
+        low_us, high_us = calibrated(factor * 8 * SECOND_US, factor * 12 * SECOND_US, judged[-500:])
+        took_us = round(random.lognormvariate(2.3, 0.5) * SECOND_US)
+        model = (given_us + round(factor * us * SECOND_US) for us in (8, 12))
+        judged.append(
+            Judged(Estimate(number, given_us, *model, given_us + low_us, given_us + high_us), given_us + took_us)
+        )
+        kept.append(low_us <= took_us <= high_us)
+
+    assert 0.78 <= sum(kept[LEAST_JUDGED:]) / len(kept[LEAST_JUDGED:]) <= 0.82
+
+
+def test_spans_hold_and_are_half_as_wrong_as_the_backlog_by_the_rate_on_a_day_of_bursts() -> None:
+    kept, error, naive = live_through("bursts", orders=3_000)
+
+    assert 0.75 <= kept <= 0.85
+    assert error <= naive / 2
+
+
+def test_spans_hold_while_the_provider_is_slow_now_and_then() -> None:
+    kept, _, _ = live_through("slow provider", orders=3_000)
+
+    assert 0.75 <= kept <= 0.85
+
+
+def live_through(day: str, orders: int) -> tuple[float, float, float]:
+    """Queue orders up before four processors, as they come, and ask for the outlook of each when it is accepted.
+
+    Returns:
+        The share of spans that hold, the mean error of their middles, and that of the backlog by the rate.
+    """
+    random = Random(day)
+    free = [0] * RUNNING.processors
+    began: list[tuple[int, int]] = []  # when each order was begun, and over
+    over: list[tuple[int, int, Judged | None, int]] = []  # by the end
+    attempts: list[int] = []
+    judged: list[Judged] = []
+    ends: list[int] = []
+    kept, errors, naive = [], [], []
+    at_us = 0
+    for number in range(orders):
+        is_burst = day == "bursts" and number % 300 < 60
+        at_us += round(random.expovariate(30 if is_burst else 2) * SECOND_US)
+        while over and over[0][0] <= at_us:
+            ended_us, _, known, took_us = heapq.heappop(over)
+            attempts.append(took_us)
+            ends.append(ended_us)
+            if known is not None:
+                judged.append(known)
+        is_slow = day == "slow provider" and number % 1_000 > 600
+        took_us = round(random.lognormvariate(0, 0.6) * (1.5 if is_slow else 1) * SECOND_US)
+        begin_us = max(at_us, heapq.heappop(free))
+        heapq.heappush(free, begin_us + took_us)
+        began.append((begin_us, begin_us + took_us))
+        waiting = [of for of in began[-1_500:-1] if of[1] > at_us]
+        in_hand = tuple(of[0] for of in waiting if of[0] <= at_us)
+        latest = measured(*attempts[-1_000:], judged=tuple(judged[-500:]))
+        ahead = len(waiting) - len(in_hand)
+        told, estimate = outlook(pending(number, at_us), Place(ahead, 0, None, in_hand), latest, RUNNING, at_us, None)
+        known = None
+        if told.expected is not None and estimate is not None:
+            known = Judged(estimate, begin_us + took_us)
+            if number > 500:
+                kept.append(told.expected.from_us <= known.ended_us <= told.expected.to_us)
+                errors.append(abs((told.expected.from_us + told.expected.to_us) / 2 - known.ended_us))
+                rate = sum(end_us > at_us - 60 * SECOND_US for end_us in ends[-1_000:]) / 60
+                naive.append(abs(at_us + (len(waiting) + 1) / max(rate, 0.1) * SECOND_US - known.ended_us))
+        heapq.heappush(over, (begin_us + took_us, number, known, took_us))
+    return sum(kept) / len(kept), sum(errors) / len(errors), sum(naive) / len(naive)
+
+
+def test_a_running_engine_tells_where_an_order_is(start_engine: StartEngine) -> None:
+    engine = start_engine(lambda _: None, processors=1)
+    engine.submit_many([make_order(f"done-{number}") for number in range(25)])
+    engine.drain(timeout=60)
+    engine.pause(reason="stocktaking")
+    engine.submit_many([make_order("a"), make_order("b")])
+
+    told = engine.outlook("b")
+
+    assert (told.status, told.position, told.expected) == (OrderStatus.PENDING, 2, None)
+    assert [(wait.reason, wait.ahead) for wait in told.waiting_for] == [
+        (WaitReason.PAUSE, None),
+        (WaitReason.PROCESSORS, 1),
+    ]
+    assert engine.outlook("done-1").waiting_for == ()
+    with pytest.raises(OrderNotFound):
+        engine.outlook("nobody")
+
+
+def test_an_engine_remembers_how_right_it_was(start_engine: StartEngine, clock: WatchedClock, held: Held) -> None:
+    def handle(order: Order) -> None:
+        if order.order_id == "last":
+            held(order)
+
+    engine = start_engine(handle, clock=clock, processors=1)
+    engine.submit_many([make_order(f"done-{number}") for number in range(25)])
+    engine.drain(timeout=60)
+    engine.submit(make_order("last"))
+    assert held.begun(60) == "last"
+
+    told = engine.outlook("last")
+    assert told.expected is not None
+    assert told.accuracy is None
+    engine.control()  # the recorder has noted what was told
+    held.release()
+    engine.drain(timeout=60)
+    clock.advance(1)
+    engine.control()
+    engine.control()  # what came with the one before is done
+
+    assert engine.outlook("last").accuracy == engine.metrics().outlooks == Accuracy(1.0, 1)

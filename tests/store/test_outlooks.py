@@ -1,0 +1,100 @@
+"""Where an order stands in the queue, and how well its end was foretold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ordermill.engine.testing import make_order
+from ordermill.store import queries
+from ordermill.store.domain import lifecycle
+from ordermill.store.domain.claim import Claim
+from ordermill.store.domain.durability import Durability
+from ordermill.store.domain.outlook import Accuracy, Estimate
+from ordermill.store.domain.record import OrderRecord, move
+from ordermill.store.ledger import Ledger
+from ordermill.store.outlooks import evidence, note_and_judge, place
+from ordermill.store.sqlite.connection import Writer
+from ordermill.store.sqlite.database import open_writer
+
+HOUR_US = 3_600_000_000
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Writer]:
+    writer = open_writer(tmp_path / "orders.db", Durability.NORMAL)
+    yield writer
+    writer.close()
+
+
+def found(database: Writer, order_id: str) -> OrderRecord:
+    record = queries.find(database, order_id)
+    assert record is not None
+    return record
+
+
+def positions(database: Writer, *order_ids: str) -> list[int]:
+    """How many orders go before each."""
+    places = [place(database, found(database, order_id), HOUR_US) for order_id in order_ids]
+    return [(of.ahead_in_line or 0) + of.ahead_by_priority for of in places]
+
+
+def test_the_positions_are_the_sequence_of_the_claims(database: Writer) -> None:
+    ledger = Ledger(database, 100)
+    order_ids = [f"o-{number}" for number in range(40)]
+    for number, order_id in enumerate(order_ids):
+        order = make_order(order_id, user_id=f"u-{number}", priority=(number * 7) % 10)
+        ledger.record([order], (), 1_000 + number * HOUR_US // 3 + number)  # no two count alike
+
+    told = dict(zip(order_ids, positions(database, *order_ids), strict=True))
+
+    taken = ledger.record((), (), 50 * HOUR_US, ready_us=50 * HOUR_US, claim=Claim(40, 50 * HOUR_US, aging_us=HOUR_US))
+    assert [told[step.after.order_id] for step in taken.moved] == list(range(40))
+
+
+def test_an_order_that_is_held_says_how_many_of_its_key_go_first(database: Writer) -> None:
+    Ledger(database, 100).record([make_order(name, key="k") for name in ("a", "b", "c")], (), 1_000)
+
+    assert [place(database, found(database, name), HOUR_US).ahead_of_key for name in ("a", "b", "c")] == [None, 1, 2]
+    assert place(database, found(database, "c"), HOUR_US).ahead_in_line is None
+
+
+def test_what_was_told_is_judged_when_the_order_is_over(database: Writer) -> None:
+    ledger = Ledger(database, 100)
+    ledger.record([make_order(name) for name in ("kept", "late", "gone", "open")], (), 1_000)
+    claimed = ledger.record((), (), 2_000, ready_us=2_000, claim=Claim(2, 2_000)).moved
+    for step, ended_us in zip(claimed, (3_000, 9_000), strict=True):
+        ledger.record((), [move(step.after, lifecycle.COMPLETE, ended_us)], ended_us)
+    ledger.record((), [move(found(database, "gone"), lifecycle.CANCEL, 3_000)], 3_000)
+    told = [Estimate(sequence, 1_000, 2_500, 4_000, 2_500, 4_000) for sequence in (1, 2, 3, 4)]
+
+    assert note_and_judge(database, told, 3_500) == 1
+    known = evidence(database, 3_500)
+
+    assert [ended_us for _, ended_us in known.judged] == [3_000, 9_000]
+    assert known.accuracy == Accuracy(0.5, 2)
+    assert sorted(known.attempts_us) == sorted(known.orders_us) == [1_000, 7_000]
+    assert note_and_judge(database, (), 4_001) == 1
+    assert evidence(database, 4_001).accuracy == Accuracy(1 / 3, 3)  # whatever comes of it, it is late
+
+
+def test_only_the_first_of_each_order_is_judged(database: Writer) -> None:
+    Ledger(database, 100).record([make_order("a")], (), 1_000)
+
+    note_and_judge(database, [Estimate(1, 1_000, 1, 2, 1, 2_000)], 1_500)
+    note_and_judge(database, [Estimate(1, 1_000, 1, 2, 1, 9_000)], 1_500)
+
+    note_and_judge(database, (), 2_001)
+    assert evidence(database, 2_001).accuracy == Accuracy(0.0, 1)
+
+
+def test_what_was_told_long_ago_is_forgotten(database: Writer) -> None:
+    Ledger(database, 100).record([make_order("a"), make_order("b")], (), 1_000)
+    note_and_judge(database, [Estimate(1, 1_000, 1, 2, 1, 2_000)], 2_001)
+
+    week_us = 7 * 24 * HOUR_US
+    note_and_judge(database, [Estimate(2, week_us + 5_000, 1, 2, 1, 2_000)], week_us + 5_000)
+
+    assert evidence(database, week_us + 5_000).accuracy == Accuracy(0.0, 1)
