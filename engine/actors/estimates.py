@@ -9,7 +9,7 @@ from functools import partial
 from ...store.domain.errors import StoreUnavailable
 from ...store.domain.outlook import Estimate
 from ...store.outlooks import MAX_OPEN, accuracy, note_and_judge
-from ...store.sqlite.connection import Writer
+from ...store.writer import Writer
 from ..clock import Timer
 from ..logger import EngineLogger
 from .context import EngineContext
