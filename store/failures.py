@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from peewee import SQL, Case, Database, fn
 
-from .domain.failure import ErrorName, FailureGroup, error_name, is_failure
+from .domain.failure import ErrorName, FailureGroup, error_name, is_failure, without_details
 from .domain.lifecycle import OrderStatus
 from .domain.record import Move
 from .statements import run, run_for_each, to_sql
@@ -110,8 +110,10 @@ def forget(database: Database, sequences: Sequence[int]) -> None:
 
 
 def error_ids(database: Database, error: str) -> list[int]:
-    """The numbers of the errors of that name, or of that class."""
-    found = run(database, _FIND, (error,)).fetchall() + run(database, _OF_CLASS, (error,)).fetchall()
+    """The numbers of the errors of that name or that class, or whose name is what that text of one comes to."""
+    found = run(database, _OF_CLASS, (error,)).fetchall()
+    for name in {error, without_details(error)}:
+        found += run(database, _FIND, (name,)).fetchall()
     return sorted({error_id for (error_id,) in found})
 
 

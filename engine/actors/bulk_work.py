@@ -142,7 +142,7 @@ class BulkWork:
         moves: list[Move] = []
         request = action.request
         for record in page.orders:
-            edge = edge_of(request.action, record, queue_us, request.settled)
+            edge = edge_of(request.action, record, request.settled)
             try:
                 moves.append(move(record, edge, at_us, action.reason, ready_us=queue_us, cause=action.cause))
             except TransitionRefused:

@@ -295,7 +295,7 @@ class RecorderActor(BatchActor):
             if isinstance(command, CancelOrder) and record.status is OrderStatus.PROCESSING:
                 self._context.pool.tell(ReleaseOrder(record, command))
                 return None
-            edge = edge_of(ACTIONS[type(command)], record, queue_us, getattr(command, "status", None))
+            edge = edge_of(ACTIONS[type(command)], record, getattr(command, "status", None))
             return move(record, edge, at_us, command.reason, ready_us=queue_us, cause=command.cause)
         except OrdermillError as error:
             fail(command.reply, error)

@@ -37,13 +37,12 @@ class Action(StrEnum):
     TEST_WEBHOOK = "test webhook"
 
 
-def edge_of(action: Action, record: OrderRecord, now_us: int, settled: OrderStatus | None = None) -> Edge:
+def edge_of(action: Action, record: OrderRecord, settled: OrderStatus | None = None) -> Edge:
     """The edge that an act takes an order along; whether the order is where it begins is up to `move`.
 
     Args:
         action: CANCEL, RETRY or SETTLE.
         record: the order.
-        now_us: the queue's time, microseconds since 1970-01-01T00:00:00Z.
         settled: what a SETTLE settles it as.
     """
     match action:
@@ -53,8 +52,8 @@ def edge_of(action: Action, record: OrderRecord, now_us: int, settled: OrderStat
             return lifecycle.SETTLE[settled]
         case _ if record.status is OrderStatus.REVIEW:
             return lifecycle.RETRY_REVIEWED
-        case _ if record.failures and record.ready_us is not None and record.ready_us > now_us:
-            return lifecycle.HURRY
+        case _ if record.failures and record.status is OrderStatus.PENDING:
+            return lifecycle.HURRY  # though it be ready by now: none of its failures counts any more
         case _:
             return lifecycle.RETRY_FAILED
 

@@ -65,10 +65,20 @@ def error_name(error: str, order: Order) -> ErrorName:
     text = error[len(kind) :]
     for value, placeholder in ((order.order_id, "{order_id}"), (order.user_id, "{user_id}")):
         text = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", placeholder, text)
-    name = kind + _VARYING.sub("#", text)
-    if len(name) > MAX_ERROR:
-        name = name[: MAX_ERROR - 1] + "…"
+    name = without_details(kind + text)
     return ErrorName(kind or name, name)
+
+
+def without_details(error: str) -> str:
+    """An error without the numbers and identifiers in its text, as far as they can be told without its order.
+
+    Args:
+        error: its class and its text; a name stays as it is.
+    """
+    found = _CLASS.match(error)
+    begin = 0 if found is None else found.end()
+    name = error[:begin] + _VARYING.sub("#", error[begin:])
+    return name if len(name) <= MAX_ERROR else name[: MAX_ERROR - 1] + "…"
 
 
 def is_failure(record: OrderRecord) -> bool:

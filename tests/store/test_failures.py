@@ -122,8 +122,11 @@ def test_an_error_is_found_by_its_class_and_by_its_name(writer: SqliteDatabase, 
     take(begin("o-1"), lifecycle.FAIL, "E: one")
     take(begin("o-2"), lifecycle.FAIL, "E: two")
 
-    assert failures.error_ids(writer, "E") == [1, 2]
+    take(begin("o-3"), lifecycle.FAIL, "E: answered 503")
+
+    assert failures.error_ids(writer, "E") == [1, 2, 3]
     assert failures.error_ids(writer, "E: two") == [2]
+    assert failures.error_ids(writer, "E: answered #") == failures.error_ids(writer, "E: answered 503") == [3]
     assert failures.error_ids(writer, "F") == []
 
 

@@ -19,7 +19,7 @@ from ordermill.engine import (
     StoreUnavailable,
 )
 from ordermill.engine.actors import bulk_work
-from ordermill.engine.testing import make_order
+from ordermill.engine.testing import ManualClock, make_order
 from ordermill.store.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -117,6 +117,25 @@ def test_orders_that_wait_for_their_next_attempt_are_hurried(
 
     assert engine.drain(timeout=60).orders_by_status[OrderStatus.COMPLETED] == 5
     assert engine.failures() == []
+
+
+def test_orders_whose_next_attempt_is_due_while_the_engine_is_paused_are_retried_all_the_same(
+    start_engine: StartEngine, provider: Provider, wait_until: WaitUntil, clock: ManualClock
+) -> None:
+    engine = start_engine(provider, retry_seconds=10, clock=clock)
+    engine.submit_many(make_order(f"o-{number}") for number in range(5))
+    wait_until(lambda: sum(group.waiting for group in engine.failures()) == 5)
+    engine.pause()
+    clock.advance(60)
+    provider.is_down = False
+
+    action = engine.start_action("retry", OrderFilter(error="ProviderDown"))
+    wait_until(lambda: engine.action(action.id).state is ActionState.DONE)
+
+    assert (action.matched, engine.action(action.id).moved) == (5, 5)
+    assert {engine.order(f"o-{number}").failures for number in range(5)} == {0}
+    engine.resume()
+    assert engine.drain(timeout=60).orders_by_status[OrderStatus.COMPLETED] == 5
 
 
 def test_pending_orders_are_cancelled_at_once(start_engine: StartEngine, wait_until: WaitUntil) -> None:
@@ -266,7 +285,7 @@ def test_an_order_that_moves_on_meanwhile_is_counted_as_refused(
     def find_and_let_cancel(*arguments: Any, **more: Any) -> Any:
         page = find(*arguments, **more)
         monkeypatch.setattr(bulk_work.bulk_actions, "next_orders", find)
-        step = bulk_work.move(page.orders[0], bulk_work.edge_of(Action.CANCEL, page.orders[0], 0), 1)
+        step = bulk_work.move(page.orders[0], bulk_work.edge_of(Action.CANCEL, page.orders[0]), 1)
         record(ledgers[0], (), [step], 1)
         return page
 
