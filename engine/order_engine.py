@@ -36,6 +36,7 @@ from .requests import (
     PauseEngine,
     ReadControl,
     Request,
+    RescheduleOrder,
     ResumeEngine,
     RetryOrder,
     SetProcessors,
@@ -237,7 +238,7 @@ class OrderEngine(Engine):
                     actor = context.intake
                 case TakeSnapshot() | TakeExposition() | DrawChart() | ListProcessors() | Drain():
                     actor = context.metrics
-                case CancelOrder() | RetryOrder() | SettleOrder() | AwaitOrder():
+                case CancelOrder() | RetryOrder() | SettleOrder() | RescheduleOrder() | AwaitOrder():
                     actor = context.recorder
                 case PauseEngine() | ResumeEngine() | SetProcessors() | ReadControl() | StartAction() | StopAction():
                     actor = context.recorder

@@ -22,6 +22,13 @@ CREATE INDEX orders_held      ON orders (serial_key, sequence)
 CREATE INDEX orders_of_key    ON orders (serial_key, status)
   WHERE serial_key IS NOT NULL AND held IS NULL AND status <> 'Completed' AND status <> 'Cancelled';
 
+CREATE TABLE first_schedules (
+  sequence    INTEGER PRIMARY KEY
+              REFERENCES orders (sequence),
+  priority    INTEGER NOT NULL,
+  not_before  INTEGER
+) STRICT;
+
 PRAGMA user_version = 6;
 
 COMMIT;

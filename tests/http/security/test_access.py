@@ -36,6 +36,7 @@ ALLOWED = {
     ("GET", "/orders/{order_id}/history"): {READ, OPERATE},
     ("POST", "/orders/{order_id}/cancel"): {SUBMIT, OPERATE},
     ("POST", "/orders/{order_id}/retry"): {OPERATE},
+    ("POST", "/orders/{order_id}/reschedule"): {OPERATE},
     ("POST", "/orders/{order_id}/settle"): {OPERATE},
     ("POST", "/orders/actions"): {OPERATE},
     ("GET", "/orders/actions/{action_id}"): {READ, OPERATE},
@@ -107,6 +108,7 @@ def body_for(path: str, order: MakeOrder) -> object:
     """A body that the call takes."""
     return {
         "/orders": order(),
+        "/orders/{order_id}/reschedule": {"priority": 9},
         "/orders/bulk": [order()],
         "/orders/{order_id}/settle": SETTLEMENT,
         "/control/processors": {"processors": 2},
