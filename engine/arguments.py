@@ -6,16 +6,19 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
+from msgspec import UNSET
+
 from ..store.domain.act import Action
 from ..store.domain.bulk_action import NAMED_STATUSES, STATUSES, BulkRequest
-from ..store.domain.errors import FieldFault, InvalidArgument, InvalidWebhook, OrderNotFound
+from ..store.domain.errors import FieldFault, InvalidArgument, InvalidOrder, InvalidWebhook, OrderNotFound
 from ..store.domain.event import EventFilter
 from ..store.domain.idempotency_key import IdempotencyKey
 from ..store.domain.lifecycle import SETTLE, OrderStatus
-from ..store.domain.order import FIELDS, IDENTIFIER, Order
+from ..store.domain.order import FIELDS, IDENTIFIER, Order, field_faults
 from ..store.domain.order_filter import PREFIX, PREFIX_RULE, OrderFilter
 from ..store.domain.reason import REASON_RULE, reason_faults
 from ..store.domain.record import ENGINE, Cause
+from ..store.domain.schedule import Schedule
 from ..store.domain.trace_context import sound_traceparent
 from ..store.domain.webhook import URL_RULE, CreateWebhook, UpdateWebhook, WebhookChange, webhook_faults
 from .config import MAX_PROCESSORS
@@ -75,6 +78,22 @@ def checked_status(status: object, *, among: Iterable[OrderStatus] = OrderStatus
         if isinstance(status, str) and status == known:
             return known
     raise InvalidArgument(f"The status must be one of {', '.join(among)}; {_shown(status)} is not.")
+
+
+def checked_schedule(schedule: Schedule) -> Schedule:
+    """When an order's turn is to come.
+
+    Raises:
+        InvalidOrder: a field breaks its rule.
+        InvalidArgument: nothing is to change.
+    """
+    given = {"priority": schedule.priority, "not_before": schedule.not_before}
+    wanted = {name: value for name, value in given.items() if value is not None and value is not UNSET}
+    if faults := field_faults(wanted):
+        raise InvalidOrder(faults)
+    if not wanted and schedule.not_before is UNSET:
+        raise InvalidArgument("Say what is to change: the priority, the time, or both.")
+    return schedule
 
 
 def checked_window(window: object) -> Window:

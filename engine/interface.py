@@ -11,6 +11,7 @@ from functools import partial
 from time import monotonic
 from typing import Any, TypeVar, cast
 
+from msgspec import UNSET, UnsetType
 from pykka import Timeout
 
 from ..store import audit_log, bulk_actions, event_log, failures, queries, search
@@ -27,6 +28,7 @@ from ..store.domain.order_filter import OrderFilter, OrderPage
 from ..store.domain.outcome import Acceptance, Outcome
 from ..store.domain.outlook import Outlook
 from ..store.domain.record import Cause, HistoryPage, OrderRecord, Transition, utc
+from ..store.domain.schedule import Schedule
 from ..store.domain.webhook import (
     CreateWebhook,
     DeleteWebhook,
@@ -60,6 +62,7 @@ from .arguments import (
     checked_pause,
     checked_processors,
     checked_reason,
+    checked_schedule,
     checked_seconds,
     checked_sequence,
     checked_status,
@@ -215,6 +218,44 @@ class Engine(ABC):
         known = checked_order_id(order_id)
         return self._ask(
             partial(requests.SettleOrder, known, settled, reason=checked_reason(reason), cause=checked_cause(cause))
+        )
+
+    def reschedule(
+        self,
+        order_id: str,
+        *,
+        priority: int | None = None,
+        not_before: datetime | UnsetType | None = UNSET,
+        reason: str | None = None,
+    ) -> OrderRecord:
+        """Change when an order's turn comes that no handler has begun. It takes its turn like a new one.
+
+        What waits for its next attempt goes on waiting for that. When it is sent again, it is the same order still.
+
+        Args:
+            order_id: the order.
+            priority: how early its turn comes, 0 to 9; 9 is first. None leaves it as it is.
+            not_before: when it may be begun at the earliest, with the offset from UTC; None for at once. Without it,
+                that stays as it is.
+            reason: why, in 1 to 500 characters without controls; it goes into the history.
+
+        Returns:
+            The order as it is afterwards.
+
+        Raises:
+            InvalidOrder: the priority or the time breaks its rule.
+            TransitionRefused: the order is begun, or over.
+            As `cancel`.
+        """
+        return self.begin_reschedule(order_id, Schedule(priority, not_before), reason).get()
+
+    def begin_reschedule(
+        self, order_id: str, schedule: Schedule, reason: str | None = None, cause: Cause | None = None
+    ) -> Reply[OrderRecord]:
+        """As `reschedule`; who wants it goes into the history."""
+        known, wanted = checked_order_id(order_id), checked_schedule(schedule)
+        return self._ask(
+            partial(requests.RescheduleOrder, known, wanted, reason=checked_reason(reason), cause=checked_cause(cause))
         )
 
     def order(self, order_id: str) -> OrderRecord:

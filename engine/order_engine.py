@@ -35,6 +35,7 @@ from .requests import (
     PauseEngine,
     ReadControl,
     Request,
+    RescheduleOrder,
     ResumeEngine,
     RetryOrder,
     SetProcessors,
@@ -242,7 +243,7 @@ class OrderEngine(Engine):
                     actor = context.intake
                 case TakeSnapshot() | TakeExposition() | DrawChart() | ListProcessors() | Drain() | TakeOutlook():
                     actor = context.metrics
-                case CancelOrder() | RetryOrder() | SettleOrder() | AwaitOrder():
+                case CancelOrder() | RetryOrder() | SettleOrder() | RescheduleOrder() | AwaitOrder():
                     actor = context.recorder
                 case PauseEngine() | ResumeEngine() | SetProcessors() | ReadControl() | StartAction() | StopAction():
                     actor = context.recorder

@@ -14,6 +14,7 @@ from ..store.domain.order import Order
 from ..store.domain.outcome import Acceptance
 from ..store.domain.outlook import Outlook
 from ..store.domain.record import ENGINE, Cause, OrderRecord
+from ..store.domain.schedule import Schedule
 from ..store.domain.webhook import WebhookChange
 from .reply import Reply
 from .snapshot import Chart, ControlSnapshot, Exposition, MetricsSnapshot, ProcessorSnapshot
@@ -70,6 +71,21 @@ class SettleOrder(NamedTuple):
     """Set with the order as it is afterwards, once that is on disk."""
     reason: str | None = None
     """Why, in the operator's words; None for the usual ones."""
+    cause: Cause = ENGINE
+    """Who wants it."""
+
+
+class RescheduleOrder(NamedTuple):
+    """To the recorder: give an order that no handler has begun another schedule."""
+
+    order_id: str
+    """Which one."""
+    schedule: Schedule
+    """What is to be another one."""
+    reply: Future[OrderRecord]
+    """Set with the order as it is afterwards, once that is on disk."""
+    reason: str | None = None
+    """Why, in words for people; None where nothing was said."""
     cause: Cause = ENGINE
     """Who wants it."""
 
@@ -232,6 +248,7 @@ Request = (
     | CancelOrder
     | RetryOrder
     | SettleOrder
+    | RescheduleOrder
     | Wait
     | TakeSnapshot
     | TakeExposition

@@ -60,6 +60,7 @@ def routes(
         Route("POST", "/orders/{order_id}/cancel", order_calls.cancel, SUBMITTING, orders.CANCEL_ORDER),
         Route("POST", "/orders/{order_id}/retry", order_calls.retry, OPERATING, orders.RETRY),
         Route("POST", "/orders/{order_id}/settle", order_calls.settle, OPERATING, orders.SETTLE),
+        Route("POST", "/orders/{order_id}/reschedule", order_calls.reschedule, OPERATING, orders.RESCHEDULE),
         Route("GET", "/failures", order_calls.list_failures, OVERVIEW, orders.LIST_FAILURES, may_block=True),
         Route("GET", "/events", event_calls.follow, READING, events.FOLLOW),
         Route("POST", "/orders/actions", steering_calls.start_action, STEERING, steering.START_ACTION, may_block=True),

@@ -126,6 +126,14 @@ CREATE TABLE trace_contexts (
   traceparent TEXT    NOT NULL                  -- as in the header of that name
 ) STRICT;
 
+-- What orders had said at first that were rescheduled: that makes an order the same when it is sent again.
+CREATE TABLE first_schedules (
+  sequence    INTEGER PRIMARY KEY               -- the order
+              REFERENCES orders (sequence),
+  priority    INTEGER NOT NULL,
+  not_before  INTEGER
+) STRICT;
+
 -- What clients call their requests (Idempotency-Key), for a day: the same name for another request is a mistake.
 CREATE TABLE idempotency_keys (
   id          INTEGER PRIMARY KEY,

@@ -38,6 +38,14 @@ CREATE INDEX outlooks_by_age  ON outlooks (given_at, is_kept);                --
 CREATE INDEX outlooks_open    ON outlooks (sequence) WHERE ended_at IS NULL;
 CREATE INDEX outlooks_judged  ON outlooks (ended_at) WHERE ended_at IS NOT NULL;
 
+-- What orders had said at first that were rescheduled: that makes an order the same when it is sent again.
+CREATE TABLE first_schedules (
+  sequence    INTEGER PRIMARY KEY
+              REFERENCES orders (sequence),
+  priority    INTEGER NOT NULL,
+  not_before  INTEGER
+) STRICT;
+
 PRAGMA user_version = 6;
 
 COMMIT;

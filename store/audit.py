@@ -19,6 +19,7 @@ from .tables import ClockStepModel, FailureModel, OrderModel, TransitionModel
 _PAGE = 2_000
 _LEGAL = {(edge.source, edge.target) for edge in lifecycle.EDGES}
 _RETRIES = {(edge.source, edge.target) for edge in lifecycle.RETRIES}
+_RESCHEDULED = (lifecycle.RESCHEDULE.source, lifecycle.RESCHEDULE.target)
 _FAILED = {(edge.source, edge.target) for edge in (lifecycle.FAIL, lifecycle.PARK)}
 _MAY_HAVE_FAILED = {*_FAILED, (lifecycle.RETURN.source, lifecycle.RETURN.target)}
 
@@ -133,7 +134,9 @@ def _path_faults(order: tuple[Any, ...], steps: list[tuple[Any, ...]]) -> Iterat
             yield f"becomes {target} before it became {where}"
         at, attempt, where = step_at, step_attempt, target
         if (source, target) in _RETRIES:
-            fewest = most = 0
+            fewest = 0
+            if (source, target) != _RESCHEDULED:  # which may as well have been hurried
+                most = 0
         fewest += (source, target) in _FAILED
         most += (source, target) in _MAY_HAVE_FAILED
     if where != status:

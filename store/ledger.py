@@ -9,7 +9,7 @@ from functools import partial
 
 from peewee import JOIN, SQL, Database, DataError, IntegrityError, Query, Select
 
-from . import bulk_actions, queries, trace_contexts
+from . import bulk_actions, queries, schedules, trace_contexts
 from .arrival import latest_us, note_clock_step
 from .audit_log import write_acts
 from .domain import lifecycle
@@ -319,7 +319,10 @@ class Ledger:
             queue.note_moves(moved)
             serial = self._serial = self._serial or SerialOrders(self._database, self._key_policy)
             complete = lifecycle.COMPLETE
-            if stopped := [step for step in moved if step.edge is not complete and self._makes_way(step)]:
+            others = [step for step in moved if step.edge is not complete]
+            if rescheduled := [step for step in others if step.edge is lifecycle.RESCHEDULE]:
+                schedules.change(self._database, rescheduled)
+            if stopped := [step for step in others if self._makes_way(step)]:
                 serial.hold([step.after.sequence for step in stopped])
             if serial.is_any_held:
                 queue.note_waiting(serial.let_go([step.after.sequence for step in moved], ready_us))
@@ -502,7 +505,9 @@ class Ledger:
         stored = queries.find(self._database, order.order_id)
         if stored is None:
             raise IntegrityError(f"the schema refuses order {order.order_id!r}")
-        return Acceptance(Outcome.DUPLICATE if is_same(stored.order, order) else Outcome.CONFLICT, stored)
+        if is_same(stored.order, order) or is_same(schedules.as_sent(self._database, stored), order):
+            return Acceptance(Outcome.DUPLICATE, stored)
+        return Acceptance(Outcome.CONFLICT, stored)
 
     def _update(self, moves: Sequence[Move]) -> tuple[list[Move], list[Move]]:
         plain: dict[Edge, list[Move]] = {edge: [] for edge in _update_plain}

@@ -131,6 +131,17 @@ class TraceContextModel(Model):
         table_name = "trace_contexts"
 
 
+class FirstScheduleModel(Model):
+    """A row of `first_schedules`."""
+
+    sequence = IntegerField(primary_key=True)
+    priority = IntegerField()
+    not_before = IntegerField(null=True)
+
+    class Meta:
+        table_name = "first_schedules"
+
+
 class BulkActionModel(Model):
     """A row of `bulk_actions`."""
 

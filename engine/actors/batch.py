@@ -12,10 +12,10 @@ from ...store.domain.idempotency_key import IdempotencyKey
 from ...store.domain.order import Order
 from ...store.domain.record import ENGINE, Cause, Move
 from ...store.domain.webhook import Tried
-from ..requests import CancelOrder, RetryOrder, SettleOrder, SubmitOrders
+from ..requests import CancelOrder, RescheduleOrder, RetryOrder, SettleOrder, SubmitOrders
 from .messages import DeliveriesTried
 
-Command = CancelOrder | RetryOrder | SettleOrder
+Command = CancelOrder | RetryOrder | SettleOrder | RescheduleOrder
 
 
 @dataclass(kw_only=True)
@@ -94,4 +94,5 @@ ACTIONS: dict[type[Command], Action] = {
     CancelOrder: Action.CANCEL,
     RetryOrder: Action.RETRY,
     SettleOrder: Action.SETTLE,
+    RescheduleOrder: Action.RESCHEDULE,
 }

@@ -12,7 +12,7 @@ from ...store.domain.outlook import Estimate
 from ...store.domain.record import Move, OrderRecord
 from ...store.domain.webhook import Tried
 from ..execution.handler import Effect
-from ..requests import CancelOrder
+from ..requests import CancelOrder, RescheduleOrder
 from ..snapshot import ControlSnapshot
 from ..telemetry.progress import Progress
 
@@ -160,11 +160,11 @@ class EffectFound(NamedTuple):
 
 
 class ReleaseOrder(NamedTuple):
-    """From the recorder to the pool: an order that is Processing is to be cancelled, if it was not begun."""
+    """From the recorder to the pool: an order that is Processing is wanted back, if it was not begun."""
 
     record: OrderRecord
     """The order."""
-    command: CancelOrder
+    command: CancelOrder | RescheduleOrder
     """Goes back to the recorder with the order."""
 
     @property
@@ -174,11 +174,11 @@ class ReleaseOrder(NamedTuple):
 
 
 class OrderReleased(NamedTuple):
-    """From the pool to the recorder: no processor will get this order; cancel it as soon as it is Pending."""
+    """From the pool to the recorder: no processor will get this order; obey as soon as it is Pending."""
 
     move: Move
     """Its step back to Pending."""
-    command: CancelOrder
+    command: CancelOrder | RescheduleOrder
     """What to do then."""
 
 

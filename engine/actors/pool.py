@@ -18,6 +18,7 @@ from ..execution.handler import Effect
 from ..execution.retry import put_back
 from ..execution.unknown_outcome import settle
 from ..reply import answer, fail
+from ..requests import CancelOrder
 from .base import EngineActor, some
 from .claims import Claims
 from .context import EngineContext
@@ -329,7 +330,8 @@ class PoolActor(EngineActor):
             step = put_back(unbegun, self._context.now(), _RELEASED)
             self._context.recorder.tell(OrderReleased(step, command))
         else:
-            fail(command.reply, TransitionRefused(record.order_id, record.status, OrderStatus.CANCELLED))
+            wanted = OrderStatus.CANCELLED if isinstance(command, CancelOrder) else OrderStatus.PENDING
+            fail(command.reply, TransitionRefused(record.order_id, record.status, wanted))
 
     def _wind_down(self) -> None:
         self._return(self._claims.take_back(), _UNBEGUN)

@@ -25,6 +25,7 @@ from ...store.domain.idempotency_key import IdempotencyKey
 from ...store.domain.lifecycle import OrderStatus
 from ...store.domain.outcome import Recorded
 from ...store.domain.record import Move, OrderRecord, move
+from ...store.domain.schedule import reschedule
 from ...store.idempotency import is_reused
 from ...store.ledger import Ledger
 from ...store.queue import next_in_line
@@ -36,6 +37,7 @@ from ..requests import (
     ChangeWebhooks,
     PauseEngine,
     ReadControl,
+    RescheduleOrder,
     ResumeEngine,
     SetProcessors,
     StartAction,
@@ -292,9 +294,11 @@ class RecorderActor(BatchActor):
             record = self._find(command.order_id)
             if record is None:
                 raise OrderNotFound(command.order_id)
-            if isinstance(command, CancelOrder) and record.status is OrderStatus.PROCESSING:
+            if isinstance(command, CancelOrder | RescheduleOrder) and record.status is OrderStatus.PROCESSING:
                 self._context.pool.tell(ReleaseOrder(record, command))
                 return None
+            if isinstance(command, RescheduleOrder):
+                return reschedule(record, command.schedule, at_us, queue_us, command.reason, command.cause)
             edge = edge_of(ACTIONS[type(command)], record, getattr(command, "status", None))
             return move(record, edge, at_us, command.reason, ready_us=queue_us, cause=command.cause)
         except OrdermillError as error:

@@ -52,7 +52,7 @@ from .parameters import (
     SubmitHeaders,
     order_filter,
 )
-from .requests import MAX_BULK, MAX_EXPLAINED, MoveRequest, SettleRequest
+from .requests import MAX_BULK, MAX_EXPLAINED, MoveRequest, RescheduleRequest, SettleRequest
 from .responses import (
     REJECTED,
     BulkResult,
@@ -248,6 +248,12 @@ class OrderCalls:
         wanted = request.body
         order_id = self._visible(request)
         return _moved(self._engine.begin_settle(order_id, wanted.status, wanted.reason or None, request.cause))
+
+    def reschedule(self, request: Moving[RescheduleRequest]) -> Deferred[Response]:
+        """Change when an order's turn comes that is not begun."""
+        wanted = request.body
+        order_id = self._visible(request)
+        return _moved(self._engine.begin_reschedule(order_id, wanted.schedule, wanted.reason or None, request.cause))
 
     def _visible(self, request: AnyRequest) -> str:
         # Whose an order is never changes: what is looked up here holds when the order is moved.

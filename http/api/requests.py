@@ -13,9 +13,10 @@ from msgspec import UNSET, UnsetType
 from ...engine import InvalidOrder, Order
 from ...store.domain.errors import FieldFault, pointer_to
 from ...store.domain.lifecycle import SETTLE, SETTLED_RULE
-from ...store.domain.order import FIELDS, MAX_ITEMS, find_faults
+from ...store.domain.order import FIELDS, MAX_ITEMS, field_faults, find_faults
 from ...store.domain.reason import reason_faults
 from ...store.domain.record import parse_rfc3339, utc
+from ...store.domain.schedule import Schedule
 from ..wire.errors import ContentTooLarge, NotJson
 from ..wire.nesting import NestedTooDeeply, check_depth
 from .fields import (
@@ -111,6 +112,22 @@ class SettleRequest(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=Tr
     """Why, in words for people; it goes into the history."""
 
 
+class RescheduleRequest(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """When an order's turn is to come; what is not given stays as it is."""
+
+    priority: Priority | UnsetType = UNSET
+    not_before: NotBefore | UnsetType | None = UNSET
+    """Without a time, as `null`, it may be begun at once."""
+    reason: Reason | UnsetType = UNSET
+    """Why, in words for people; it goes into the history."""
+
+    @property
+    def schedule(self) -> Schedule:
+        """What is to be another one of the order."""
+        not_before: Any = UNSET if self.not_before is UNSET else self.not_before and _time(self.not_before)
+        return Schedule(None if self.priority is UNSET else self.priority, not_before)
+
+
 def decode_order(body: bytes | msgspec.Raw, *, is_explained: bool = True) -> Order:
     """The order that a JSON object describes; money may be a number or a string.
 
@@ -172,8 +189,28 @@ def decode_settlement(body: bytes) -> SettleRequest:
     return _decode_operation(body, SettleRequest)
 
 
-def _decode_operation(body: bytes, kind: type[T]) -> T:
+def decode_reschedule(body: bytes) -> RescheduleRequest:
+    """When an order's turn is to come.
+
+    Raises:
+        NotJson: it is not JSON.
+        InvalidOrder: a field is wrong, or nothing is to change; the error names every fault.
+    """
+    fields, _ = decode_object(body)
+    given: dict[str, Any] = {name: fields[name] for name in ("priority", "not_before") if name in fields}
+    if given.get("not_before", UNSET) is None:
+        del given["not_before"]
+    elif "not_before" in given:
+        given["not_before"] = _time(given["not_before"])
+    faults = field_faults(given)
+    if fields.keys() <= {"reason"}:
+        faults = (FieldFault("", "must have priority, not_before, or both"),)
+    return _decode_operation(body, RescheduleRequest, faults)
+
+
+def _decode_operation(body: bytes, kind: type[T], more: tuple[FieldFault, ...] = ()) -> T:
     fields, faults = decode_object(body)
+    faults += more
     known = kind.__struct_fields__
     faults += [FieldFault(pointer_to(name), "unknown field") for name in fields if name not in known]
     if "status" in known and fields.get("status") not in tuple(SETTLE):

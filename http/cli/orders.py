@@ -59,6 +59,14 @@ OneOrderArgument = Annotated[
 ]
 ReasonOption = Annotated[str | None, typer.Option("--reason", help="Why; it goes into the order's history.")]
 
+PriorityOption = Annotated[
+    int | None, typer.Option("--priority", metavar="<0 to 9>", help="How early its turn comes; 9 is first.")
+]
+NotBeforeOption = Annotated[
+    str | None,
+    typer.Option("--not-before", metavar="<time>", help="It is not begun earlier: 2026-12-24T18:00:00+01:00."),
+]
+
 
 @app.command("submit")
 def submit_command(
@@ -71,14 +79,8 @@ def submit_command(
         typer.Option("--item", metavar="<item id>", help="What is ordered; give it again for a further item."),
     ] = None,
     total: Annotated[str | None, typer.Option("--total", metavar="<19.99>", help="The amount.")] = None,
-    priority: Annotated[
-        int | None,
-        typer.Option("--priority", metavar="<0 to 9>", help="How early its turn comes; 9 is first."),
-    ] = None,
-    not_before: Annotated[
-        str | None,
-        typer.Option("--not-before", metavar="<time>", help="It is not begun earlier: 2026-12-24T18:00:00+01:00."),
-    ] = None,
+    priority: PriorityOption = None,
+    not_before: NotBeforeOption = None,
     serial_key: Annotated[
         str | None, typer.Option("--serial-key", metavar="<key>", help="Orders of one key run one after another.")
     ] = None,
@@ -313,6 +315,30 @@ def settle_command(
             raise InvalidConfiguration(f"Settle one order as `ordermill settle ORDER_ID STATUS`: {SETTLED_RULE}.")
         bulk.check_single()
         _show(_move(Server(url, key, ca), order_id, "settle", status=status, reason=reason), as_json)
+
+
+@app.command("reschedule")
+def reschedule_command(
+    order_id: OrderArgument,
+    priority: PriorityOption = None,
+    not_before: NotBeforeOption = None,
+    at_once: Annotated[bool, typer.Option("--at-once", help="It may be begun from now on.")] = False,
+    reason: ReasonOption = None,
+    url: UrlOption = DEFAULT_URL,
+    key: KeyOption = None,
+    ca: CaOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Have a running server change when an order's turn comes that is not begun."""
+    if at_once and not_before is not None:
+        raise InvalidConfiguration("Give either --not-before or --at-once.")
+    given: Order = {"priority": priority, "not_before": not_before, "reason": reason}
+    body = {name: value for name, value in given.items() if value is not None}
+    if at_once:
+        body["not_before"] = None
+    if not body.keys() - {"reason"}:
+        raise InvalidConfiguration("Say what is to change: --priority, --not-before or --at-once.")
+    _show(Server(url, key, ca).post("orders", order_id, "reschedule", body=msgspec.json.encode(body)), as_json)
 
 
 def _move(server: Server, order_id: str, action: str, **given: str | None) -> Order:

@@ -29,6 +29,7 @@ class Action(StrEnum):
     CANCEL = "cancel"
     RETRY = "retry"
     SETTLE = "settle"
+    RESCHEDULE = "reschedule"
     CREATE_WEBHOOK = "create webhook"
     UPDATE_WEBHOOK = "update webhook"
     DELETE_WEBHOOK = "delete webhook"

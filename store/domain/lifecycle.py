@@ -66,6 +66,7 @@ PARK = Edge(OrderStatus.PROCESSING, OrderStatus.REVIEW, "pool or recovery", "the
 RETRY_REVIEWED = Edge(OrderStatus.REVIEW, OrderStatus.PENDING, "operator", "retried by an operator")
 RETRY_FAILED = Edge(OrderStatus.FAILED, OrderStatus.PENDING, "operator", "retried by an operator")
 HURRY = Edge(OrderStatus.PENDING, OrderStatus.PENDING, "operator", "hurried by an operator")
+RESCHEDULE = Edge(OrderStatus.PENDING, OrderStatus.PENDING, "operator", "rescheduled")
 SETTLE_COMPLETED = Edge(OrderStatus.REVIEW, OrderStatus.COMPLETED, "operator", "settled by an operator")
 SETTLE_FAILED = Edge(OrderStatus.REVIEW, OrderStatus.FAILED, "operator", "settled by an operator")
 
@@ -80,6 +81,7 @@ EDGES: tuple[Edge, ...] = (
     RETRY_REVIEWED,
     RETRY_FAILED,
     HURRY,
+    RESCHEDULE,
     SETTLE_COMPLETED,
     SETTLE_FAILED,
 )

@@ -175,9 +175,17 @@ def find_faults(fields: Mapping[str, Any]) -> tuple[FieldFault, ...]:
         fields: what a client sent, by field name; values of any type.
     """
     faults = [FieldFault(pointer_to(name), "unknown field") for name in fields if name not in FIELDS]
-    for name in _NEEDED:
-        if name not in fields:
-            faults.append(FieldFault(pointer_to(name), "missing"))
+    faults += [FieldFault(pointer_to(name), "missing") for name in _NEEDED if name not in fields]
+    return (*faults, *field_faults(fields))
+
+
+def field_faults(fields: Mapping[str, Any]) -> tuple[FieldFault, ...]:
+    """What is wrong with those fields of an order that are there.
+
+    Args:
+        fields: by name; values of any type.
+    """
+    faults: list[FieldFault] = []
     if "order_id" in fields and not _is_sound_identifier(fields["order_id"]):
         faults.append(FieldFault("/order_id", f"must be a string of {IDENTIFIER_RULE}"))
     if "user_id" in fields and not _is_sound_user(fields["user_id"]):

@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ordermill.engine import Durability, Order, OrderEngine, OrderStatus, Reject
+from ordermill.engine import (
+    Durability,
+    InvalidArgument,
+    InvalidOrder,
+    Order,
+    OrderConflict,
+    OrderEngine,
+    OrderNotFound,
+    OrderStatus,
+    Reject,
+    TransitionRefused,
+)
 from ordermill.engine.testing import START_US, WatchedClock, make_order
 from ordermill.store.domain.claim import Claim
 from ordermill.store.ledger import Ledger
@@ -240,3 +251,123 @@ def test_a_paused_engine_keeps_the_sequence_of_priorities_and_keys(start_engine:
     assert own == ["k-1", "k-2", "k-3"]
     assert handler.attempts[0] == "high"
     assert handler.attempts[-1] == "low"
+
+
+def test_an_order_that_is_rescheduled_comes_when_it_is_wanted(
+    start_engine: StartEngine, held: Held, assert_sound: Callable[[], None]
+) -> None:
+    engine = start_engine(held, processors=1)
+    engine.submit(make_order("first"))
+    assert held.begun(60) == "first"
+    engine.submit_many(make_order(order_id) for order_id in ("a", "b", "c"))
+
+    moved = engine.reschedule("c", priority=9, reason="the customer waits")
+
+    assert (moved.order.priority, moved.status) == (9, OrderStatus.PENDING)
+    assert engine.order("c") == moved
+    step = engine.history("c")[-1]
+    assert (step.from_status, step.to_status) == (OrderStatus.PENDING, OrderStatus.PENDING)
+    assert step.reason == "rescheduled: priority 9, at once; the customer waits"
+    assert engine.audit(limit=1)[0].action == "reschedule"
+    held.release()
+    assert [held.begun(60) for _ in range(3)] == ["c", "a", "b"]
+    engine.drain(timeout=60)
+    engine.stop()
+    assert_sound()
+
+
+def test_an_order_may_be_put_off_and_taken_up_again(
+    start_engine: StartEngine, held: Held, clock: WatchedClock, let_record: Callable[[OrderEngine], None]
+) -> None:
+    engine = start_engine(held, processors=1, clock=clock)
+    engine.submit(make_order("first"))
+    assert held.begun(60) == "first"
+    engine.submit_many(make_order(order_id) for order_id in ("a", "b"))
+    when = datetime.fromtimestamp(START_US / 1e6, UTC) + timedelta(seconds=60)
+    for order_id in ("a", "b"):
+        moved = engine.reschedule(order_id, not_before=when)
+        assert moved.ready_at == moved.order.not_before == when
+    held.release()
+    assert engine.wait("first", timeout=60) is COMPLETED
+    let_record(engine)
+    assert engine.status("a") is OrderStatus.PENDING
+
+    assert engine.reschedule("a", not_before=None).order.not_before is None
+
+    assert engine.wait("a", timeout=60) is COMPLETED
+    clock.advance(60)
+    assert engine.wait("b", timeout=60) is COMPLETED
+
+
+def test_a_reschedule_hurries_no_next_attempt(
+    start_engine: StartEngine, clock: WatchedClock, let_record: Callable[[OrderEngine], None]
+) -> None:
+    engine = start_engine(Service(a=ConnectionError("down")), clock=clock, retry_seconds=10)
+    engine.submit(make_order("a"))
+    again_us = clock.next_call(at_least=1, timeout=60)
+
+    moved = engine.reschedule("a", priority=9)
+
+    assert (moved.failures, moved.ready_us) == (1, again_us)
+    let_record(engine)
+    assert engine.status("a") is OrderStatus.PENDING
+    clock.advance_to(again_us)
+    assert engine.wait("a", timeout=60) is COMPLETED
+
+
+def test_an_order_that_is_claimed_and_not_begun_is_rescheduled_and_one_that_is_begun_is_not(
+    start_engine: StartEngine, held: Held
+) -> None:
+    engine = start_engine(held, processors=1)
+    engine.submit_many([make_order("first"), make_order("next")])
+    assert held.begun(60) == "first"
+
+    assert engine.reschedule("next", priority=0).order.priority == 0
+
+    with pytest.raises(TransitionRefused, match="is Processing"):
+        engine.reschedule("first", priority=0)
+    held.release()
+    assert engine.wait("next", timeout=60) is COMPLETED
+    with pytest.raises(TransitionRefused, match="is Completed"):
+        engine.reschedule("next", priority=1)
+    with pytest.raises(OrderNotFound):
+        engine.reschedule("nobody", priority=1)
+
+
+def test_a_rescheduled_order_is_the_same_when_it_is_sent_again(start_engine: StartEngine, held: Held) -> None:
+    engine = start_engine(held, processors=1)
+    orders = [make_order("first"), make_order("a", priority=2)]
+    engine.submit_many(orders)
+    assert held.begun(60) == "first"
+    engine.reschedule("a", priority=9)
+    engine.reschedule("a", priority=8)
+
+    assert engine.submit(orders[1]).record.order.priority == 8
+    with pytest.raises(OrderConflict):
+        engine.submit(make_order("a", priority=7))
+
+
+def test_a_schedule_that_is_none_is_refused(start_engine: StartEngine) -> None:
+    engine = start_engine()
+
+    with pytest.raises(InvalidOrder, match="/priority: must be a whole number"):
+        engine.reschedule("a", priority=10)
+    with pytest.raises(InvalidOrder, match="/not_before"):
+        engine.reschedule("a", not_before=datetime(2027, 1, 1))  # that is what is wrong with it
+    with pytest.raises(InvalidArgument, match="Say what is to change"):
+        engine.reschedule("a")
+
+
+def test_a_held_order_of_a_key_stays_held_when_it_is_rescheduled(
+    start_engine: StartEngine, held: Held, let_record: Callable[[OrderEngine], None]
+) -> None:
+    engine = start_engine(held, processors=4)
+    engine.submit_many(of_key("a", "b"))
+    assert held.begun(60) == "a"
+
+    engine.reschedule("b", priority=9)
+    let_record(engine)
+
+    assert not held.has_begun_more()
+    held.release()
+    assert engine.wait("b", timeout=60) is COMPLETED

@@ -62,14 +62,15 @@ ROOMS: dict[str, dict[str, str]] = {
         "bulk_actions": "search audit_log statements translation tables domain",
         "search": "queries arrival failures rows statements tables domain",
         "audit_log": "statements tables domain",
-        "ledger": "trace_contexts bulk_actions queue serial arrival outbox audit_log failures queries idempotency "
-        "totals statements translation rows tables domain",
+        "ledger": "schedules trace_contexts bulk_actions queue serial arrival outbox audit_log failures queries "
+        "idempotency totals statements translation rows tables domain",
         "queue": "turns queries statements domain",
         "serial": "queries statements domain",
+        "schedules": "statements tables domain",
         "turns": "",
         "outlooks": "queue queries statements translation domain",
-        "retention": "trace_contexts audit_log bulk_actions failures event_log export queries totals statements "
-        "translation tables domain",
+        "retention": "schedules trace_contexts audit_log bulk_actions failures event_log export queries totals "
+        "statements translation tables domain",
         "queries": "rows statements tables domain",
         "outbox": "statements domain",
         "webhooks": "outbox audit_log statements translation tables domain",

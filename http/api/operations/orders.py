@@ -24,7 +24,7 @@ from ....engine import (
     WaitReason,
 )
 from ....store.domain.lifecycle import ACCEPT, ASSIGN, COMPLETE, SETTLED_RULE, Edge
-from ....store.domain.order import find_faults
+from ....store.domain.order import PRIORITY_RULE, find_faults
 from ....store.domain.reason import reason_faults
 from ...framework.body import NO_BODY, Body, BodyFormat
 from ...framework.parameters import NoParameters
@@ -40,9 +40,11 @@ from ..requests import (
     NDJSON,
     MoveRequest,
     OrderRequest,
+    RescheduleRequest,
     SettleRequest,
     decode_move,
     decode_order,
+    decode_reschedule,
     decode_settlement,
     split_array,
     split_lines,
@@ -92,6 +94,7 @@ _CANCELLED = msgspec.structs.replace(_PENDING, status=OrderStatus.CANCELLED, rea
 _RETRIED = msgspec.structs.replace(
     _PENDING, attempts=1, last_error="rejected: nothing to pay", ready_at=_UPDATED, updated_at=_UPDATED
 )
+_RESCHEDULED = msgspec.structs.replace(_PENDING, priority=9, ready_at=_UPDATED, updated_at=_UPDATED)
 _SETTLED = msgspec.structs.replace(_COMPLETED, failures=1, last_error="the engine died while the order was in hand")
 _BULK: list[dict[str, object]] = [_REQUEST | {"order_id": "o-2"}, {"order_id": "o-3"}]
 _RATE = {"RateLimit-Policy": '"user";q=10;w=2', "RateLimit": '"user";r=0;t=1'}
@@ -296,4 +299,21 @@ SETTLE = Operation(
         *_ABOUT_AN_ORDER,
     ),
     path=OrderPath,
+)
+RESCHEDULE = Operation(
+    "rescheduleOrder",
+    Tag.OPERATORS,
+    Inputs(
+        NoParameters,
+        RequestHeaders,
+        json_body(RescheduleRequest, RescheduleRequest(9, reason="the customer waits"), decode_reschedule),
+    ),
+    results=(_order("The order takes its turn there like a new one.", _RESCHEDULED),),
+    problems=(
+        InvalidOrder((FieldFault("/priority", f"must be {PRIORITY_RULE}"),)),
+        TransitionRefused("o-1", OrderStatus.COMPLETED, OrderStatus.PENDING),
+        *_ABOUT_AN_ORDER,
+    ),
+    path=OrderPath,
+    remark="What waits for its next attempt goes on waiting for that. Sent again, it is the same order still.",
 )

@@ -146,6 +146,45 @@ def test_an_operator_moves_the_order_that_halts_its_key(start_server: Callable[.
     assert client.get("/orders/b?wait=30").json["status"] == "Completed"
 
 
+def test_an_order_that_waits_is_rescheduled(start_server: Callable[..., Client], gate: Held, order: MakeOrder) -> None:
+    client = start_server(gate, processors=1)
+    client.post("/orders/bulk", [order("first"), order("a"), order("b")])
+    assert gate.begun(60) == "first"
+
+    put_off = client.post("/orders/a/reschedule", {"not_before": "2099-12-24T18:00:00+01:00", "reason": "on holiday"})
+    hurried = client.post("/orders/b/reschedule", {"priority": 9})
+
+    assert (put_off.status, put_off.json["status"]) == (200, "Pending")
+    assert put_off.json["not_before"] == put_off.json["ready_at"] == "2099-12-24T17:00:00.000000Z"
+    assert hurried.json["priority"] == 9
+    reason = client.get("/orders/a/history").json["transitions"][-1]["reason"]
+    assert reason == "rescheduled: priority 4, not before 2099-12-24T17:00:00.000000Z; on holiday"
+    assert client.get("/audit").json["entries"][0]["action"] == "reschedule"
+    assert "not_before" not in client.post("/orders/a/reschedule", {"not_before": None}).json
+    gate.release()
+    assert client.get("/orders/a?wait=30").json["status"] == "Completed"
+    assert identity(client.post("/orders/a/reschedule", {"priority": 9})) == (409, "transition-refused")
+
+
+@pytest.mark.parametrize(
+    ("content", "pointer"),
+    [
+        ({}, ""),
+        ({"reason": "why"}, ""),
+        ({"priority": None}, "/priority"),
+        ({"priority": 10}, "/priority"),
+        ({"not_before": "soon"}, "/not_before"),
+        ({"priority": 1, "key": "k"}, "/key"),
+        ({"priority": 1, "reason": ""}, "/reason"),
+    ],
+)
+def test_a_schedule_that_is_none_is_refused(client: Client, content: object, pointer: str) -> None:
+    reply = client.post("/orders/o-1/reschedule", content)
+
+    assert identity(reply) == (422, "invalid-order")
+    assert [fault["pointer"] for fault in reply.json["errors"]] == [pointer]
+
+
 def test_the_location_of_a_new_order_leads_to_it(client: Client, order: MakeOrder) -> None:
     created = client.post("/orders", order())
 

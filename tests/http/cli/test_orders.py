@@ -54,6 +54,28 @@ def test_an_order_from_arguments_may_have_what_most_have_not(client: Client, run
     assert order.not_before == datetime(2026, 1, 1, tzinfo=UTC)
 
 
+def test_an_order_is_rescheduled(client: Client, run: Run) -> None:
+    client.engine.submit(make_order("o-1", not_before=datetime(2099, 1, 1, tzinfo=UTC)))
+
+    done = run("reschedule", "o-1", "--priority", "9", "--reason", "hurry", "--url", client.server.url)
+
+    assert done == (0, "o-1 is Pending.\n", "")
+    assert client.engine.order("o-1").order.priority == 9
+    assert run("reschedule", "o-1", "--at-once", "--url", client.server.url).code == 0
+    assert client.engine.wait("o-1", timeout=60) is OrderStatus.COMPLETED
+
+
+@pytest.mark.parametrize(
+    ("arguments", "refusal"),
+    [
+        ([], "Say what is to change: --priority, --not-before or --at-once."),
+        (["--at-once", "--not-before", "2099-01-01T00:00:00Z"], "Give either --not-before or --at-once."),
+    ],
+)
+def test_a_schedule_that_is_none_is_not_sent(run: Run, arguments: list[str], refusal: str) -> None:
+    assert run("reschedule", "o-1", *arguments).refusal.startswith(refusal)
+
+
 def test_what_is_wrong_with_these_is_told_by_their_options(run: Run) -> None:
     more = ("--priority", "10", "--not-before", "soon", "--metadata", "no JSON")
 

@@ -37,6 +37,7 @@ ALLOWED = {
     ("GET", "/orders/{order_id}/outlook"): {READ, OPERATE},
     ("POST", "/orders/{order_id}/cancel"): {SUBMIT, OPERATE},
     ("POST", "/orders/{order_id}/retry"): {OPERATE},
+    ("POST", "/orders/{order_id}/reschedule"): {OPERATE},
     ("POST", "/orders/{order_id}/settle"): {OPERATE},
     ("POST", "/orders/actions"): {OPERATE},
     ("GET", "/orders/actions/{action_id}"): {READ, OPERATE},
@@ -108,6 +109,7 @@ def body_for(path: str, order: MakeOrder) -> object:
     """A body that the call takes."""
     return {
         "/orders": order(),
+        "/orders/{order_id}/reschedule": {"priority": 9},
         "/orders/bulk": [order()],
         "/orders/{order_id}/settle": SETTLEMENT,
         "/control/processors": {"processors": 2},

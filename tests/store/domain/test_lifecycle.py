@@ -30,6 +30,7 @@ def test_the_legal_edges_are_those_of_the_contract() -> None:
         ("None", "Pending"),
         ("Pending", "Cancelled"),
         ("Pending", "Pending"),
+        ("Pending", "Pending"),
         ("Pending", "Processing"),
         ("Processing", "Completed"),
         ("Processing", "Failed"),

@@ -1,0 +1,53 @@
+"""Schedules of orders that were changed after their arrival, and what these orders had said at first.
+
+What a client has said makes an order the same when it is sent again: so it is kept, beside the few orders that it is
+needed for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+from peewee import Database
+
+from .domain.order import Order
+from .domain.record import Move, OrderRecord, not_before_us, utc
+from .statements import run, run_for_each, to_sql
+from .tables import FirstScheduleModel, OrderModel
+
+_KEEP = """
+    INSERT INTO first_schedules (sequence, priority, not_before)
+    SELECT sequence, priority, not_before FROM orders WHERE sequence = ? ON CONFLICT DO NOTHING
+"""
+_CHANGE = to_sql(OrderModel.update({OrderModel.priority: 0, OrderModel.not_before: 0}).where(OrderModel.sequence == 0))
+_FIRST = to_sql(
+    FirstScheduleModel.select(FirstScheduleModel.priority, FirstScheduleModel.not_before).where(
+        FirstScheduleModel.sequence == 0
+    )
+)
+_FORGET = to_sql(FirstScheduleModel.delete().where(FirstScheduleModel.sequence == 0))
+
+
+def change(database: Database, steps: Sequence[Move]) -> None:
+    """Store the schedules that orders have after these steps, in the transaction that takes them."""
+    run_for_each(database, _KEEP, [(step.after.sequence,) for step in steps])
+    run_for_each(
+        database,
+        _CHANGE,
+        [(step.after.order.priority, not_before_us(step.after.order), step.after.sequence) for step in steps],
+    )
+
+
+def as_sent(database: Database, record: OrderRecord) -> Order:
+    """An order as its client has sent it."""
+    row = run(database, _FIRST, (record.sequence,)).fetchone()
+    if row is None:
+        return record.order
+    priority, not_before = row
+    return replace(record.order, priority=priority, not_before=None if not_before is None else utc(not_before))
+
+
+def forget(database: Database, sequences: Sequence[int]) -> None:
+    """Remove what is kept of orders that are removed, in the same transaction."""
+    run_for_each(database, _FORGET, [(sequence,) for sequence in sequences])
