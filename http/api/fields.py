@@ -51,17 +51,14 @@ AmountRequest = Annotated[
         }
     ),
 ]
-Priority = Annotated[
-    int,
-    Meta(
-        extra_json_schema={
-            "description": f"How early its turn comes, {PRIORITY_RULE}.",
-            "minimum": LOWEST_PRIORITY,
-            "maximum": HIGHEST_PRIORITY,
-            "default": PRIORITY,
-        }
-    ),
-]
+_PRIORITY = {
+    "description": f"How early its turn comes, {PRIORITY_RULE}.",
+    "minimum": LOWEST_PRIORITY,
+    "maximum": HIGHEST_PRIORITY,
+    "default": PRIORITY,
+}
+Priority = Annotated[int, Meta(extra_json_schema=_PRIORITY)]
+PriorityRequest = Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "integer", **_PRIORITY})]
 NotBefore = Annotated[
     str,
     Meta(

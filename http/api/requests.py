@@ -28,6 +28,7 @@ from .fields import (
     MetadataRequest,
     NotBefore,
     Priority,
+    PriorityRequest,
     Reason,
     SettledStatus,
     UserIdentifier,
@@ -47,6 +48,7 @@ MAX_EXPLAINED = 100
 _MAX_FAULTS = 20
 _EXPLAINED_BYTES = 16 * 1024
 _MAX_NAME = 128
+_MOST_DIGITS = 12
 
 _TOO_MANY = f"Send {MAX_BULK} orders at the most at once."
 _NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, NestedTooDeeply)
@@ -63,7 +65,7 @@ class OrderRequest(msgspec.Struct, forbid_unknown_fields=True):
     item_ids: ItemIds
     """What is ordered; repeats and sequence are kept."""
     total_amount: AmountRequest
-    priority: Priority | UnsetType = UNSET
+    priority: PriorityRequest | UnsetType = UNSET
     not_before: NotBefore | UnsetType = UNSET
     key: Key | UnsetType = UNSET
     """Orders of one key run one after another, in the sequence of their arrival."""
@@ -197,7 +199,7 @@ def decode_reschedule(body: bytes) -> RescheduleRequest:
         InvalidOrder: a field is wrong, or nothing is to change; the error names every fault.
     """
     fields, _ = decode_object(body)
-    given: dict[str, Any] = {name: fields[name] for name in ("priority", "not_before") if name in fields}
+    given: dict[str, Any] = {name: whole_number(fields[name]) for name in ("priority", "not_before") if name in fields}
     if given.get("not_before", UNSET) is None:
         del given["not_before"]
     elif "not_before" in given:
@@ -219,7 +221,7 @@ def _decode_operation(body: bytes, kind: type[T], more: tuple[FieldFault, ...] =
         faults += reason_faults(fields["reason"])
     if faults:
         raise InvalidOrder(tuple(faults))
-    return msgspec.convert(fields, kind)
+    return msgspec.convert({name: whole_number(value) for name, value in fields.items()}, kind)
 
 
 def split_array(body: bytes) -> list[bytes | msgspec.Raw]:
@@ -267,7 +269,9 @@ def _optional(request: OrderRequest) -> dict[str, Any]:
     # The fields that it has of those that most orders do not have.
     given: dict[str, Any] = {}
     if request.priority is not UNSET:
-        given["priority"] = request.priority
+        given["priority"] = whole_number(_decode_anything(request.priority))
+        if type(given["priority"]) is not int:
+            raise msgspec.ValidationError
     if request.not_before is not UNSET:
         given["not_before"] = _time(request.not_before)
     if request.key is not UNSET:
@@ -281,6 +285,14 @@ def _optional_marks(request: OrderRequest) -> int:
     # The quotation marks of these fields.
     count = 2 * (request.priority is not UNSET) + 4 * ((request.not_before is not UNSET) + (request.key is not UNSET))
     return count if request.metadata is UNSET else count + 2 + bytes(request.metadata).count(b'"')
+
+
+def whole_number(value: object) -> object:
+    """A number of JSON as the whole number that it is; whatever is none is returned as it is."""
+    if isinstance(value, Decimal):  # to JSON Schema, 16.0 is a whole number
+        is_whole = value.is_finite() and value.adjusted() < _MOST_DIGITS and value == value.to_integral_value()
+        return int(value) if is_whole else value
+    return value
 
 
 def _time(text: object) -> object:
@@ -322,6 +334,8 @@ def _explain(body: bytes) -> tuple[FieldFault, ...]:
     fields, faults = decode_object(body)
     if "total_amount" in fields:
         fields["total_amount"] = _amount(fields["total_amount"])
+    if "priority" in fields:
+        fields["priority"] = whole_number(fields["priority"])
     if "not_before" in fields:
         fields["not_before"] = _time(fields["not_before"])
     if "metadata" in fields:

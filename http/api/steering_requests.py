@@ -18,12 +18,11 @@ from ...store.domain.reason import REASON, REASON_RULE
 from ..framework.parameters import Parameter, matching, parameters_of, told_rule
 from ..wire.errors import InvalidBody
 from .parameters import FilterQuery
-from .requests import decode_object
+from .requests import decode_object, whole_number
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 MAX_PAUSE_SECONDS = 1_000_000_000
-_MOST_DIGITS = 12
 
 PauseSeconds = Annotated[
     float,
@@ -234,9 +233,9 @@ def _converted_fields(
 
 
 def _converted(value: object, parameter: Parameter) -> object:
-    if isinstance(value, Decimal):  # to JSON Schema, 16.0 is a whole number
-        is_whole = value.is_finite() and value.adjusted() < _MOST_DIGITS and value == value.to_integral_value()
-        value = int(value) if is_whole else float(value)
+    value = whole_number(value)
+    if isinstance(value, Decimal):
+        value = float(value)
     converted = msgspec.convert(value, parameter.type)
     if parameter.pattern is not None and parameter.pattern.fullmatch(converted) is None:
         raise msgspec.ValidationError

@@ -159,9 +159,9 @@ def test_whoever_asks_meanwhile_is_told_of_no_address(
     def fail(*_: object, **_named: object) -> None:
         raise psycopg.OperationalError("connection to 10.0.0.7 failed")
 
-    end_sessions()
     with monkeypatch.context() as patch:
         patch.setattr("ordermill.store.postgres.connection.Connection.connect", fail)
+        end_sessions()
         with pytest.raises(StoreUnavailable, match="cannot be reached") as told:
             engine.status("o-1")
         assert "10.0.0.7" not in str(told.value)

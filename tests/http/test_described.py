@@ -149,7 +149,7 @@ def begin(start_server: Start, gate: Held, request: pytest.FixtureRequest) -> Ca
         match name:
             case "submitOrder" | "submitOrders":
                 return start_server()
-            case "cancelOrder":
+            case "cancelOrder" | "rescheduleOrder":
                 client = start_server(gate, processors=1)
                 client.post("/orders", ORDER | {"order_id": "o-0"})
                 gate.begun()
@@ -205,7 +205,7 @@ def test_the_example_of_a_call_is_answered_as_described(begin: Callable[[str], C
     ]
     answer = reply.json if media_type == "application/json" else METRICS.sub("", reply.body.decode())
     example = content["example"]
-    if name in {"readMetrics", "readMetricsHistory"}:  # whose numbers are of the moment
+    if name in {"readMetrics", "readMetricsHistory", "readOutlook"}:  # whose numbers are of the moment
         assert answer.keys() == example.keys()
     else:
         assert VARIES.sub("…", json.dumps(answer)) == VARIES.sub("…", json.dumps(example))
@@ -416,8 +416,9 @@ def provoke(start_server: Start, gate: Held, monkeypatch: pytest.MonkeyPatch, tm
                 fail_with(StoreUnavailable(OSError("disk I/O error")), monkeypatch, interface, *queried)
             case _:
                 assert kind == "blank"
-                calls = ["submit", "wait", "cancel", "retry", "settle", "metrics", "chart"]
-                calls += ["action", "stop_action", "control", "pause", "resume", "set_processors", "change_webhooks"]
+                calls = ["submit", "wait", "cancel", "retry", "settle", "reschedule", "metrics", "chart"]
+                calls += ["outlook", "action", "stop_action", "control", "pause", "resume", "set_processors"]
+                calls += ["change_webhooks"]
                 for engine_type in (Engine, LoopEngine):
                     fail_with(RuntimeError(), monkeypatch, engine_type, *(f"begin_{name}" for name in calls))
                 reads = ["order", "history_page", "order_page", "failures", "audit", "last_event_id", "action"]

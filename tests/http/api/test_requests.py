@@ -141,7 +141,7 @@ def test_a_number_that_json_does_not_know_is_not_json(client: Client, text: Call
         ("priority", 10, "/priority", PRIORITY),
         ("priority", True, "/priority", PRIORITY),
         ("priority", None, "/priority", PRIORITY),
-        ("priority", 4.0, "/priority", PRIORITY),
+        ("priority", 4.5, "/priority", PRIORITY),
         ("not_before", "tomorrow", "/not_before", TIME),
         ("not_before", "2026-12-24T18:00:00", "/not_before", TIME),
         ("not_before", "9999-12-31T23:59:00-23:00", "/not_before", TIME),
@@ -209,6 +209,13 @@ def test_these_are_a_part_of_what_makes_an_order_the_same(
     assert client.post("/orders", order(**more)).status == 201
 
     assert client.post("/orders", order(**(more | other)) if other else order()).status == status
+
+
+@pytest.mark.parametrize("number", ["8.0", "80e-1", "0.8E1"])
+def test_a_whole_number_may_be_written_with_a_point(client: Client, number: str) -> None:
+    body = f'{{"order_id":"o-1","user_id":"u-1","item_ids":["a"],"total_amount":1,"priority":{number}}}'
+
+    assert client.post_text(body).json["priority"] == 8
 
 
 def test_a_name_that_metadata_has_twice_is_a_fault(client: Client) -> None:
