@@ -300,13 +300,17 @@ SETTLE = Operation(
     ),
     path=OrderPath,
 )
+_Rescheduling = Annotated[
+    RescheduleRequest,
+    Meta(extra_json_schema={"anyOf": [{"required": ["priority"]}, {"required": ["not_before"]}]}),
+]
 RESCHEDULE = Operation(
     "rescheduleOrder",
     Tag.OPERATORS,
     Inputs(
         NoParameters,
         RequestHeaders,
-        json_body(RescheduleRequest, RescheduleRequest(9, reason="the customer waits"), decode_reschedule),
+        json_body(_Rescheduling, RescheduleRequest(9, reason="the customer waits"), decode_reschedule),
     ),
     results=(_order("The order takes its turn there like a new one.", _RESCHEDULED),),
     problems=(
