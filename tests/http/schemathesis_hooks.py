@@ -7,6 +7,7 @@ from typing import Any
 
 import schemathesis
 
+from ordermill.http.api.parameters import MAX_WAIT_SECONDS
 from ordermill.http.wire.idempotency_key import FORM
 
 # NDJSON is a string to it, which goes over the wire as it is.
@@ -18,11 +19,15 @@ _numbers = itertools.count(1)
 
 @schemathesis.hook
 def before_call(_: schemathesis.HookContext, case: schemathesis.Case, __: dict[str, Any]) -> None:
-    """Have what happens end with what has happened. Give each request a key of its own: the same key with another body
+    """Have what happens end with what has happened, and wait a moment only: orders may not be begun before a time that
+    nobody lives to see. Give each request a key of its own: the same key with another body
     is refused, as it must be.
     """
     if case.path == "/events":
         case.query = {**(case.query or {}), "timeout": 0}
+    wait = (case.query or {}).get("wait")
+    if isinstance(wait, int | float) and 1 < wait <= MAX_WAIT_SECONDS:
+        case.query["wait"] = 1
     key = (case.headers or {}).get(_HEADER)
     if key and FORM.fullmatch(key):
         fresh = f"{key[0]}{next(_numbers):x}.{key[1:]}"

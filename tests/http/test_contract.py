@@ -36,6 +36,7 @@ def test_the_api_keeps_to_its_description(
     url = start_server(judge, **({"keys_file": str(tmp_path / "keys")} if needs_keys else {})).server.url
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIGURATION), "run"]
     options = ["--checks", "all", "--max-examples", "40", "--seed", "1", "--generation-database", "none", "--no-color"]
+    options += ["--request-timeout", "60"]
 
     done = subprocess.run(
         [*command, f"{url}/openapi.json", *options],
