@@ -11,6 +11,7 @@ from ordermill.engine import (
     Action,
     ActionNotFound,
     ActionState,
+    BulkAction,
     InvalidArgument,
     Order,
     OrderEngine,
@@ -42,6 +43,12 @@ class Provider:
     def __call__(self, order: Order) -> None:
         if self.is_down and not order.order_id.startswith("fine"):
             raise ProviderDown(f"no answer for {order.order_id}")
+
+
+def finish(engine: OrderEngine, action: BulkAction, wait_until: WaitUntil) -> None:
+    """Wait until an action is over, and the recorder has told the others so: before, it answers nobody."""
+    wait_until(lambda: engine.action(action.id).state is ActionState.DONE)
+    engine.control()
 
 
 @pytest.fixture
@@ -77,7 +84,7 @@ def test_failed_orders_are_retried_and_no_others(
 
     action = broken.start_action("retry", OrderFilter(error="ProviderDown", user_id="u-1"), "the provider is back")
     assert (action.state, action.matched, action.moved) == (ActionState.RUNNING, 10, 0)
-    wait_until(lambda: broken.action(action.id).state is ActionState.DONE)
+    finish(broken, action, wait_until)
     counts = broken.drain(timeout=60).orders_by_status
 
     done = broken.action(action.id)
@@ -99,7 +106,7 @@ def test_an_action_goes_in_many_parts(
     provider.is_down = False
 
     action = broken.start_action(Action.RETRY, OrderFilter())
-    wait_until(lambda: broken.action(action.id).state is ActionState.DONE)
+    finish(broken, action, wait_until)
 
     assert broken.action(action.id).moved == 30
     assert broken.drain(timeout=60).orders_by_status[OrderStatus.COMPLETED] == 40
@@ -130,7 +137,7 @@ def test_orders_whose_next_attempt_is_due_while_the_engine_is_paused_are_retried
     provider.is_down = False
 
     action = engine.start_action("retry", OrderFilter(error="ProviderDown"))
-    wait_until(lambda: engine.action(action.id).state is ActionState.DONE)
+    finish(engine, action, wait_until)
 
     assert (action.matched, engine.action(action.id).moved) == (5, 5)
     assert {engine.order(f"o-{number}").failures for number in range(5)} == {0}
@@ -144,7 +151,7 @@ def test_pending_orders_are_cancelled_at_once(start_engine: StartEngine, wait_un
     engine.submit_many(make_order(f"o-{number}", user_id=f"u-{number % 2}") for number in range(500))
 
     action = engine.start_action("cancel", OrderFilter(user_id="u-1"), "a wrong batch")
-    wait_until(lambda: engine.action(action.id).state is ActionState.DONE)
+    finish(engine, action, wait_until)
     engine.resume()
 
     counts = engine.drain(timeout=60).orders_by_status
@@ -159,7 +166,7 @@ def test_reviews_are_settled_at_once(
     assert engine.preview_action("retry", OrderFilter()).matched == 0
 
     action = engine.start_action("settle", OrderFilter(), "found paid", "Completed")
-    wait_until(lambda: engine.action(action.id).state is ActionState.DONE)
+    finish(engine, action, wait_until)
 
     assert engine.drain(timeout=60).orders_by_status[OrderStatus.COMPLETED] == 3
 
@@ -246,7 +253,7 @@ def test_an_action_goes_on_after_a_restart_where_it_was(
     provider.is_down = False
 
     engine = start_engine(provider)
-    wait_until(lambda: engine.action(action.id).state is ActionState.DONE)
+    finish(engine, action, wait_until)
 
     assert engine.action(action.id).moved == 30
     engine.resume()
@@ -267,7 +274,7 @@ def test_orders_that_come_later_are_not_touched(
     ledger.release()
     later.get(timeout=60)
 
-    wait_until(lambda: engine.action(action.id).state is ActionState.DONE)
+    finish(engine, action, wait_until)
 
     assert engine.action(action.id).moved == 10
     assert engine.status("later") is OrderStatus.PENDING
@@ -300,7 +307,7 @@ def test_an_order_that_moves_on_meanwhile_is_counted_as_refused(
     monkeypatch.setattr(bulk_work.bulk_actions, "next_orders", find_and_let_cancel)
 
     action = engine.start_action("cancel", OrderFilter())
-    wait_until(lambda: engine.action(action.id).state is ActionState.DONE)
+    finish(engine, action, wait_until)
 
     assert (engine.action(action.id).moved, engine.action(action.id).refused) == (3, 1)
 
@@ -313,7 +320,7 @@ def test_an_action_that_the_database_does_not_take_goes_on_later(
     provider.is_down = False
 
     action = broken.start_action("retry", OrderFilter())
-    wait_until(lambda: broken.action(action.id).state is ActionState.DONE)
+    finish(broken, action, wait_until)
 
     assert broken.action(action.id).moved == 30
 
@@ -325,7 +332,7 @@ def test_an_action_whose_orders_cannot_be_recorded_is_stopped_and_the_next_one_r
 
     first = broken.start_action("retry", OrderFilter())
     second = broken.start_action("retry", OrderFilter(user_id="u-1"))
-    wait_until(lambda: broken.action(second.id).state is ActionState.DONE)
+    finish(broken, second, wait_until)
 
     assert broken.action(first.id).state is ActionState.STOPPED
     assert broken.metrics().incidents == 1
@@ -344,4 +351,4 @@ def test_the_engine_takes_orders_while_an_action_runs(
 
     assert between.record.order_id == "between"
     assert engine.action(action.id).moved < 300
-    wait_until(lambda: engine.action(action.id).state is ActionState.DONE)
+    finish(engine, action, wait_until)

@@ -259,13 +259,28 @@ class Unreliable(Executor):
         self._threads.shutdown(*arguments, **options)
 
 
+class Telling(ThreadPoolExecutor):
+    """A pool that tells of each call that is over."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.over = threading.Semaphore(0)
+
+    def submit(self, *given: Any, **more: Any) -> Future[Any]:
+        future = super().submit(*given, **more)
+        future.add_done_callback(lambda _: self.over.release())
+        return future
+
+
 def test_time_counts_from_the_start_of_the_handler_and_not_from_the_queue_of_the_executor(
     start_engine: StartEngine, held: Held, clock: ManualClock, wait_until: WaitUntil
 ) -> None:
-    with ThreadPoolExecutor(1) as executor:
+    with Telling() as executor:
         engine = start_engine(
             held, executor=executor, processors=2, handler_timeout=5, max_attempts=1, clock=clock, stop_seconds=0
         )
+        for _ in range(2):  # both processors have tried the executor, which has room for one of them at a time
+            assert executor.over.acquire(timeout=60)
         receipts = {receipt.order_id: receipt for receipt in engine.submit_many([make_order("a"), make_order("b")])}
         begun = receipts.pop(held.begun())
         wait_until(lambda: engine.metrics().orders_by_status[OrderStatus.PROCESSING] == 2)
