@@ -58,6 +58,11 @@ def _time(description: str, example: str) -> Meta:
     return matching(RFC3339, f"{description} RFC 3339.", "must be a time such as 2026-11-23T06:39:00Z", example)
 
 
+def _at_most(description: str, example: int) -> Meta:
+    rule = told_rule(f"must be a whole number from 1 to {MAX_PAGE}")
+    return Meta(ge=1, le=MAX_PAGE, description=description, extra=rule, examples=[example])
+
+
 CreatedFrom = Annotated[str, _time("Only orders that were accepted at this time or later.", "2026-11-23T06:39:00Z")]
 CreatedTo = Annotated[str, _time("Only orders that were accepted before this time.", "2100-01-01T00:00:00Z")]
 UpdatedFrom = Annotated[str, _time("Only orders that changed last at this time or later.", "2026-11-23T06:39:00Z")]
@@ -71,46 +76,10 @@ PageCursor = Annotated[
         "3",
     ),
 ]
-PageLimit = Annotated[
-    int,
-    Meta(
-        ge=1,
-        le=MAX_PAGE,
-        description="Orders on a page at the most.",
-        extra=told_rule(f"must be a whole number from 1 to {MAX_PAGE}"),
-        examples=[1],
-    ),
-]
-EntryLimit = Annotated[
-    int,
-    Meta(
-        ge=1,
-        le=MAX_PAGE,
-        description="Entries on a page at the most.",
-        extra=told_rule(f"must be a whole number from 1 to {MAX_PAGE}"),
-        examples=[1],
-    ),
-]
-StepLimit = Annotated[
-    int,
-    Meta(
-        ge=1,
-        le=MAX_PAGE,
-        description="Steps on a page at the most.",
-        extra=told_rule(f"must be a whole number from 1 to {MAX_PAGE}"),
-        examples=[100],
-    ),
-]
-GroupLimit = Annotated[
-    int,
-    Meta(
-        ge=1,
-        le=MAX_PAGE,
-        description="Errors at the most.",
-        extra=told_rule(f"must be a whole number from 1 to {MAX_PAGE}"),
-        examples=[100],
-    ),
-]
+PageLimit = Annotated[int, _at_most("Orders on a page at the most.", 1)]
+EntryLimit = Annotated[int, _at_most("Entries on a page at the most.", 1)]
+StepLimit = Annotated[int, _at_most("Steps on a page at the most.", 100)]
+GroupLimit = Annotated[int, _at_most("Errors at the most.", 100)]
 WaitSeconds = Annotated[
     float,
     Meta(
