@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from ..actors.messages import CheckFiles
 from ..clock import Timer, Timers
+from ..requests import AwaitOrder
 
 START_US = 1_800_000_000_000_000
 """The time of a new ManualClock: 2027-01-15T08:00:00Z in microseconds since 1970-01-01T00:00:00Z."""
@@ -92,8 +93,9 @@ class ManualClock:
 class WatchedClock(ManualClock):
     """A `ManualClock` that also tells for which times the engine asks to be called.
 
-    So a test can wait until the engine has planned something, such as the next attempt, before it moves the clock. What
-    the engine does each second whatever happens, a look at its files, is left out.
+    So a test can wait until the engine has planned something, such as the next attempt, before it moves the clock. Left
+    out are what the engine does each second whatever happens, a look at its files, and the end of somebody's wait for
+    an order, which is asked for or not as that order takes longer or not.
 
     Example:
         >>> clock = WatchedClock()
@@ -120,7 +122,7 @@ class WatchedClock(ManualClock):
         """Call once the test has moved it on so far, and tell `next_call` of it."""
         at_us = self.now_us() + round(seconds * 1e6)
         timer = super().call_after(seconds, callback)
-        if not _is_look(callback):
+        if _is_planned(callback):
             self._asked.put(at_us)  # last: whoever learns of it may move the clock at once
         return timer
 
@@ -141,7 +143,7 @@ class WatchedClock(ManualClock):
     def calls_to_come(self) -> int:
         """How many calls are asked for and not made yet."""
         with self._lock:
-            return sum(not _is_look(callback) for callback in self._calls.callbacks())
+            return sum(_is_planned(callback) for callback in self._calls.callbacks())
 
     def advance_to(self, at_us: int) -> None:
         """Move on to a time.
@@ -158,5 +160,5 @@ class WatchedClock(ManualClock):
             raise TimeoutError("the engine has asked for no further call") from None
 
 
-def _is_look(callback: Callable[[], None]) -> bool:
-    return any(isinstance(argument, CheckFiles) for argument in getattr(callback, "args", ()))
+def _is_planned(callback: Callable[[], None]) -> bool:
+    return not any(isinstance(argument, CheckFiles | AwaitOrder) for argument in getattr(callback, "args", ()))

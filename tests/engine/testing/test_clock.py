@@ -6,9 +6,11 @@ from collections.abc import Callable
 from functools import partial
 
 import pytest
+from pykka import ThreadingFuture
 
 from ordermill.engine import Order, OrderEngine, OrderStatus
 from ordermill.engine.actors.messages import CheckFiles
+from ordermill.engine.requests import AwaitOrder
 from ordermill.engine.testing import START_US, ManualClock, WatchedClock, make_order
 
 
@@ -119,9 +121,10 @@ def test_a_watched_clock_tells_for_which_time_the_engine_asks(start_engine: Call
     assert receipt.wait(timeout=60) is OrderStatus.COMPLETED
 
 
-def test_a_watched_clock_passes_over_what_is_asked_for_too_soon_and_the_looks_at_the_files() -> None:
+def test_a_watched_clock_passes_over_what_is_too_soon_the_looks_at_the_files_and_the_waits_of_callers() -> None:
     clock = WatchedClock(7)
     clock.call_after(9, partial(print, CheckFiles()))
+    clock.call_after(9, partial(print, AwaitOrder("o-1", 9, ThreadingFuture())))
     clock.call_after(1, print)
     clock.call_after(2, print)
 
