@@ -229,6 +229,15 @@ class EngineConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Durability,
         Meta(description="What an acknowledgement waits for: the disk (full), or the operating system (normal)."),
     ] = Durability.FULL
+    lease_seconds: Annotated[
+        float,
+        Meta(
+            ge=1,
+            le=86_400,
+            description="How long an engine may go unheard of until others over the same PostgreSQL database settle "
+            "its orders, in seconds.",
+        ),
+    ] = 15.0
     retain_seconds: Annotated[
         Annotated[float, Meta(ge=0, le=_MAX_SECONDS)] | None,
         Meta(

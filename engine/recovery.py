@@ -10,6 +10,7 @@ from ..store.domain.lifecycle import OrderStatus
 from ..store.domain.record import Attempt, OrderRecord
 from ..store.ledger import Ledger
 from ..store.statements import Database
+from ..store.writer import Writer
 from .actors.context import EngineContext
 from .actors.transition_log import log_transitions
 from .execution.begun import Begun, Progress
@@ -44,10 +45,10 @@ class Recovered(NamedTuple):
     """In Review, for an operator to settle."""
 
 
-def recover(database: Database, context: EngineContext, begun: Begun) -> Recovered:
-    """Move every Processing order on, and see to it that every Pending one gets its turn.
+def recover(database: Writer, context: EngineContext, begun: Begun) -> Recovered:
+    """Move every Processing order on that no living engine has, and see to it that every Pending one gets its turn.
 
-    No engine may be running over the database. The suspects of a crash go into the context.
+    The suspects of a crash go into the context.
 
     Args:
         database: a connection that may write.
@@ -61,7 +62,7 @@ def recover(database: Database, context: EngineContext, begun: Begun) -> Recover
     _let_wait_no_longer(ledger, context)
     crash = _Crash.of(_if_of_this_past(begun, database), queries.attempts_in_hand(database))
     count: Counter[OrderStatus] = Counter()
-    while records := queries.processing(database, _BATCH):
+    while records := queries.left_behind(database, _BATCH):
         replies = [context.prober.ask(record.order) if crash.has_begun(record) else None for record in records]
         effects = [None if reply is None else reply.get() for reply in replies]
         now = context.now()
@@ -71,8 +72,9 @@ def recover(database: Database, context: EngineContext, begun: Begun) -> Recover
             else settle(record, effect, now, crash.reason, context.config, pays=record.attempt in crash.payers)
             for record, effect in zip(records, effects, strict=True)
         ]
-        log_transitions(ledger.record((), moves, now.at_us), ())
-        count.update(step.after.status for step in moves)
+        recorded = ledger.record((), moves, now.at_us)
+        log_transitions(recorded, ())
+        count.update(step.after.status for step in recorded.moved)  # another engine may have settled the others
     ledger.let_go_held(context.queue_clock.now_us())
     context.suspects.update(attempt.sequence for attempt in crash.suspects)
     return Recovered(

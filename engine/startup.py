@@ -25,6 +25,7 @@ from .actors import messages
 from .actors.backlog import Backlog
 from .actors.context import EngineContext
 from .actors.intake import IntakeActor
+from .actors.membership import declare_dead
 from .actors.metrics import MetricsActor
 from .actors.pool import PoolActor, most_processing
 from .actors.recorder import RecorderActor
@@ -34,6 +35,7 @@ from .execution import begun
 from .execution.handler import Probe
 from .execution.runner import Runner
 from .logger import EngineLogger
+from .process_identity import process_identity
 from .recovery import Recovered, recover
 from .reply import Reply
 from .tracing import Tracing
@@ -115,9 +117,13 @@ def start_actors(
             )
             for warning in context.warnings():
                 _log.warning("%s", warning)
+            if database.is_shared:
+                declare_dead(database)
             recovered = recover(database, context, begun.read(backend.path, engines.last(database)))
             # What the last run has left behind is settled: only now may the notes of this one take its place.
-            context.engine_id = engines.register(database, clock.now_us())
+            context.engine_id = engines.join(
+                database, clock.now_us(), process_identity(), context.processors, round(config.lease_seconds * 1e6)
+            )
             context.begun = _note_begun(backend.path, context.engine_id, context.processors)
             totals = queries.totals(database)
             users = Counter() if config.user_backlog is None else queries.backlog_by_user(database)

@@ -44,6 +44,7 @@ CREATE TABLE orders (
   complete_by INTEGER,                          -- when it is to be completed; NULL where nothing was said
   parked      TEXT                              -- the limit that it waits for, which keeps it out of line; NULL: none
               CHECK (parked IS NULL OR rank IS NOT NULL),
+  owner       INTEGER,                          -- whose it is while it is Processing: the run of an engine; NULL with SQLite
   CHECK (failures = 0 OR last_error IS NOT NULL),
   CHECK (attempts > 0 OR status IN ('Pending', 'Cancelled'))
 ) STRICT;
@@ -157,13 +158,14 @@ CREATE TABLE idempotency_keys (
 
 CREATE INDEX idempotency_keys_by_age ON idempotency_keys (created_at);        -- what to forget next
 
--- Each run of an engine over this database, the last hundred of them.
+-- Each run of an engine over this database, the last hundred of those that are over. One that has lost its authority
+-- joins anew, as another run: so the number of a run is its term as well.
 CREATE TABLE engines (
   id          INTEGER PRIMARY KEY AUTOINCREMENT,  -- never given twice
   host        TEXT    NOT NULL,                 -- the name of its machine
   process_id  INTEGER NOT NULL,                 -- on that machine
   started_at  INTEGER NOT NULL,
-  term        INTEGER,                          -- rises each time it joins; what it does, it does as that
+  process     TEXT,                             -- the same for no other process of any machine; NULL where nobody can tell
   state       TEXT                              -- NULL where it has never joined
               CHECK (state = 'running' OR state = 'stopping' OR state = 'stopped' OR state = 'lost'),
   heartbeat_at INTEGER,                         -- when it was last heard of
@@ -286,8 +288,10 @@ CREATE INDEX outlooks_judged  ON outlooks (ended_at) WHERE ended_at IS NOT NULL;
 -- Running counts, changed in the same transaction as the orders, so that nobody counts millions of rows to answer
 -- a metrics request. Each equals a recount at any moment.
 CREATE TABLE totals (
-  name        TEXT    PRIMARY KEY,              -- a status: orders in it; or one of the measures below
-  value       INTEGER NOT NULL
+  name        TEXT    NOT NULL,                 -- a status: orders in it; or one of the measures below
+  part        INTEGER NOT NULL DEFAULT 0,       -- each is the sum of its parts: engines add to several, so that none waits
+  value       INTEGER NOT NULL,
+  PRIMARY KEY (name, part)
 ) STRICT;
 
 INSERT INTO totals (name, value) VALUES

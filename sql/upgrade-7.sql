@@ -18,7 +18,9 @@ CREATE INDEX orders_by_queue  ON orders (queue, sequence) WHERE queue IS NOT NUL
 ALTER TABLE first_schedules ADD COLUMN queue TEXT;
 ALTER TABLE first_schedules ADD COLUMN complete_by INTEGER;
 
-ALTER TABLE engines ADD COLUMN term INTEGER;
+ALTER TABLE orders ADD COLUMN owner INTEGER;
+
+ALTER TABLE engines ADD COLUMN process TEXT;
 ALTER TABLE engines ADD COLUMN state TEXT
               CHECK (state = 'running' OR state = 'stopping' OR state = 'stopped' OR state = 'lost');
 ALTER TABLE engines ADD COLUMN heartbeat_at INTEGER;
@@ -27,6 +29,16 @@ ALTER TABLE engines ADD COLUMN processors INTEGER
               CHECK (processors >= 0);
 ALTER TABLE engines ADD COLUMN processing INTEGER
               CHECK (processing >= 0);
+
+CREATE TABLE new_totals (
+  name        TEXT    NOT NULL,                 -- a status: orders in it; or one of the measures below
+  part        INTEGER NOT NULL DEFAULT 0,       -- each is the sum of its parts: engines add to several, so that none waits
+  value       INTEGER NOT NULL,
+  PRIMARY KEY (name, part)
+) STRICT;
+INSERT INTO new_totals (name, value) SELECT name, value FROM totals;
+DROP TABLE totals;
+ALTER TABLE new_totals RENAME TO totals;
 
 -- Each queue that an order has named or an operator has set.
 CREATE TABLE queues (

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from peewee import SQL, Database, fn
 
 from . import queries
+from .arrival import disorder_us
 from .domain import lifecycle
 from .domain.failure import is_failed
 from .domain.lifecycle import OrderStatus
@@ -107,7 +108,7 @@ def _histories(database: Database) -> Iterator[tuple[list[str], int]]:
             for fault in (*_path_faults(order, by_order.get(order[0], [])), *_failure_faults(order, noted))
         ]
         for order in orders:
-            if order[5] < created_us and order[0] not in stepped:
+            if order[5] < created_us - disorder_us(database) and order[0] not in stepped:
                 faults.append(
                     f"order {order[1]!r}: was accepted before the order that came before it, which is not noted"
                 )

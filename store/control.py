@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from peewee import Database
 
 from .audit_log import write_acts
@@ -10,6 +12,7 @@ from .domain.control import Control
 from .statements import write_transaction
 from .tables import ControlModel
 from .translation import translated_errors
+from .writer import Turn, Writer
 
 _COLUMNS = (
     ControlModel.is_paused,
@@ -26,19 +29,25 @@ def read_control(database: Database) -> Control:
     return Control(bool(is_paused), *more)
 
 
-def write_control(database: Database, control: Control, act: Act, at_us: int) -> None:
-    """Set it, and write down who did.
+def write_control(database: Writer, change: Callable[[Control], Control], act: Act, at_us: int) -> Control:
+    """Change it, and write down who did.
 
     Args:
         database: a connection that may write.
-        control: what holds from now on.
+        change: gives what holds from now on, of what has been set.
         act: what was done, for the audit log.
         at_us: when, microseconds since 1970-01-01T00:00:00Z.
+
+    Returns:
+        What holds from now on.
 
     Raises:
         StoreUnavailable: the database did not take it; what was set before holds.
     """
-    values = (int(control.is_paused), control.paused_until_us, control.reason, control.processors, control.error)
     with translated_errors(), write_transaction(database):
+        database.wait_for_turn(Turn.CONTROL)
+        control = change(read_control(database))
+        values = (int(control.is_paused), control.paused_until_us, control.reason, control.processors, control.error)
         ControlModel.update(dict(zip(_COLUMNS, values, strict=True))).execute(database)
         write_acts(database, (act,), at_us)
+    return control

@@ -29,10 +29,17 @@ class Dialect(NamedTuple):
     """`{not_indexed}status = ?`: look up this column and follow no index over it, likewise."""
     skip_locked: str
     """At the end of a subquery: leave out the rows that another transaction has locked, where there can be one."""
+    integer: str
+    """`CAST(? AS {integer})`: the type of whole numbers, where a parameter has to be told its own."""
+    now_us: str
+    """`{now_us}`: the database's time, microseconds since 1970-01-01T00:00:00Z."""
+    new_sequences: str
+    """A whole statement: so many sequences for new orders, rising; none where the only writer counts for itself."""
     last_sequence: str
     """A whole statement: the highest sequence that was ever given to an order, or no row."""
     last_transition: str
-    """A whole statement: the highest id of all transitions that can be read, or were removed; or no row."""
+    """A whole statement: the highest id of all transitions that can be read, or were removed, below which none can
+    appear any more; or no row."""
     given_numbers: str
     """A whole statement: names of tables, and the highest number that was ever given in each."""
     damages: str

@@ -1,4 +1,4 @@
-"""The log of all transitions, read in the order of recording. Only one connection writes: no id appears late."""
+"""The log of all transitions, read in the order of their ids: no further than to where none can appear late."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ _SPAN = 10_000
 """Ids that are looked through in one read, however few of them are wanted: nobody holds the database up for long."""
 
 _NEXT = "SELECT min(id) FROM transitions WHERE id > ?"
-_REMOVED_THROUGH = f"SELECT value FROM totals WHERE name = '{REMOVED_EVENTS_THROUGH}'"
+_REMOVED_THROUGH = f"SELECT value FROM totals WHERE name = '{REMOVED_EVENTS_THROUGH}' AND part = 0"
 _HIGHEST_OF = "SELECT max(id) FROM transitions WHERE sequence IN {integers:?}"
-_REMOVE_THROUGH = f"UPDATE totals SET value = {{greatest}}(value, ?) WHERE name = '{REMOVED_EVENTS_THROUGH}'"
+_REMOVE_THROUGH = (
+    f"UPDATE totals SET value = {{greatest}}(value, ?) WHERE name = '{REMOVED_EVENTS_THROUGH}' AND part = 0"
+)
 
 
 def last_id(database: Database) -> int:

@@ -21,7 +21,11 @@ _CLEAN_EVERY_US = 60_000_000
 _FIND = to_sql(ErrorModel.select(ErrorModel.id).where(ErrorModel.name == ""))
 _OF_CLASS = to_sql(ErrorModel.select(ErrorModel.id).where(ErrorModel.kind == ""))
 _COUNT = to_sql(ErrorModel.select(fn.COUNT(SQL("*"))))
-_ADD = to_sql(ErrorModel.insert({ErrorModel.name: "", ErrorModel.kind: ""})) + " RETURNING id"
+# Another engine may have noted the same one at the same moment.
+_ADD = (
+    to_sql(ErrorModel.insert({ErrorModel.name: "", ErrorModel.kind: ""}))
+    + " ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING id"
+)
 _FORGET_UNUSED = to_sql(
     ErrorModel.delete().where(
         ~fn.EXISTS(FailureModel.select(SQL("1")).where(FailureModel.error == SQL('"errors"."id"')))

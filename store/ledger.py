@@ -6,11 +6,12 @@ import sqlite3
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
+from itertools import chain
 
 from peewee import JOIN, SQL, Database, DataError, IntegrityError, Query, Select
 
 from . import bulk_actions, queries, schedules, trace_contexts
-from .arrival import latest_us, note_clock_step
+from .arrival import disorder_us, latest_us, note_clock_step
 from .audit_log import write_acts
 from .domain import lifecycle
 from .domain.act import Act
@@ -35,6 +36,7 @@ from .statements import ManyRows, given_values, run, run_for_each, to_sql, write
 from .tables import OrderModel, TransitionModel
 from .totals import add_to_totals
 from .translation import translated_errors
+from .writer import Turn, Writer
 
 _STEP_COLUMNS = (TransitionModel.sequence, TransitionModel.order_id, *TRANSITION_COLUMNS)
 _NULL, _SHARED = SQL("NULL"), SQL("?")
@@ -189,7 +191,7 @@ class Ledger:
 
     def __init__(
         self,
-        database: Database,
+        database: Writer,
         kept: int = 0,
         key_policy: KeyPolicy = KeyPolicy.HOLD,
         *,
@@ -206,6 +208,7 @@ class Ledger:
         self.outbox = Outbox(database)
         """The events that are written beside the steps."""
         self._latest_us = latest_us(database)  # the last order's
+        self._disorder_us = disorder_us(database)
         self._failures = Failures(database)
 
     def record(
@@ -276,6 +279,18 @@ class Ledger:
         """
         return 0 if self._queue is None else self._queue.next_ready_us
 
+    def look_around(self) -> None:
+        """Find out what other engines over the database have done. Between two transactions.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+        """
+        with translated_errors():
+            if self._queue is not None:
+                self._queue.look_around()
+            self.outbox.load()
+            self._latest_us = max(self._latest_us, latest_us(self._database))
+
     def clamp_ready_times(self, now_us: int, longest_delay_us: int) -> int:
         """Let those orders wait no longer whose waiting no delay explains, and events on their way likewise.
 
@@ -314,11 +329,15 @@ class Ledger:
         step_by_step: bool,
     ) -> Recorded:
         with write_transaction(self._database):
+            if is_keyed := self._database.is_shared and self._is_any_keyed(orders, moves):
+                self._database.wait_for_turn(Turn.KEYS)
             queue = self._queue = self._queue or OrderQueue(self._database, self._kept)
             # First what was asked for: who wants an order cancelled, or hurried, comes before the claim.
             moved, refused = self._update_each(moves) if step_by_step else self._update(moves)
             queue.note_moves(moved)
             serial = self._serial = self._serial or SerialOrders(self._database, self._key_policy)
+            if is_keyed:
+                serial.is_any_held = True  # by another engine, for all that is known
             complete = lifecycle.COMPLETE
             others = [step for step in moved if step.edge is not complete]
             if rescheduled := [step for step in others if step.edge is lifecycle.RESCHEDULE]:
@@ -354,11 +373,11 @@ class Ledger:
             if tries:
                 note_tries(self._database, tries, ready_us)
             self._failures.note(moved)
-            if accepted and at_us < self._latest_us:
+            if accepted and at_us < self._latest_us - self._disorder_us:
                 first = next(record.sequence for outcome, record in acceptances if outcome is Outcome.ACCEPTED)
                 note_clock_step(self._database, first)
         if accepted:
-            self._latest_us = at_us
+            self._latest_us = max(self._latest_us, at_us) if self._disorder_us else at_us
         return Recorded(acceptances, moved, refused, changes, taken, has_events)
 
     def _note_accepted(self, acceptances: Sequence[Acceptance], causes: Sequence[Cause]) -> int:
@@ -403,10 +422,11 @@ class Ledger:
         ready_us: int,
         keys: Sequence[IdempotencyKey | None],
     ) -> list[Acceptance]:
-        first, pending = self._next_sequence, lifecycle.ACCEPT.target
+        pending = lifecycle.ACCEPT.target
+        sequences = self._new_sequences(len(orders))
         records = [
             OrderRecord(order, sequence, pending, 0, 0, at_us, at_us, _ready_us(order, ready_us))
-            for sequence, order in enumerate(orders, first)
+            for sequence, order in zip(sequences, orders, strict=True)
         ]
         if all(map(is_plain, orders)) and not self._serial_users:
             ready = records
@@ -417,7 +437,7 @@ class Ledger:
             None if ready is records else [record.order.priority for record in ready],
         )
         columns: list[Sequence[object]] = [
-            range(first, first + len(orders)),
+            sequences,
             [order.order_id for order in orders],
             [order.user_id for order in orders],
             [items_text(order.item_ids) for order in orders],
@@ -432,7 +452,7 @@ class Ledger:
         if inserted == len(records):
             queue.note(records)
             return [Acceptance(accepted, record) for record in records]
-        new = {sequence for (sequence,) in run(self._database, _SEQUENCES_FROM, (first,)).fetchall()}
+        new = {sequence for (sequence,) in run(self._database, _SEQUENCES_FROM, (sequences[0],)).fetchall()}
         queue.note([record for record in records if record.sequence in new])
         queue.take_back_places(
             [
@@ -445,6 +465,11 @@ class Ledger:
             Acceptance(accepted, record) if record.sequence in new else self._compare(record.order)
             for record in records
         ]
+
+    def _new_sequences(self, count: int) -> Sequence[int]:
+        if not self._database.is_shared:
+            return range(self._next_sequence, self._next_sequence + count)
+        return [sequence for (sequence,) in run(self._database, "{new_sequences}", (count,)).fetchall()]
 
     def _insert_with_more(
         self,
@@ -475,6 +500,11 @@ class Ledger:
             shared=(at_us, at_us),
         )
 
+    def _is_any_keyed(self, orders: Sequence[Order], moves: Sequence[Move]) -> bool:
+        if self._serial_users:
+            return bool(orders or moves)
+        return any(order.key is not None for order in chain(orders, (step.after.order for step in moves)))
+
     def _key_of(self, order: Order) -> str | None:
         return serial_key(order, by_user=self._serial_users)
 
@@ -499,6 +529,7 @@ class Ledger:
             StoreUnavailable: the database did not take the transaction; nothing was stored.
         """
         with translated_errors(), write_transaction(self._database):
+            self._database.wait_for_turn(Turn.KEYS)
             serial = SerialOrders(self._database, self._key_policy)
             serial.let_go(serial.heads(), now_us)
 

@@ -14,6 +14,7 @@ from .domain.outcome import Acceptance, Outcome
 from .domain.record import Move, OrderRecord
 from .domain.webhook import EVENT_OF_EDGE, DueDelivery, Target, Tried, WebhookEvent, is_told
 from .statements import run, run_for_each
+from .writer import Turn, Writer
 
 KEPT_US = 7 * 24 * 3600 * 1_000_000
 """How long an event stays after it was delivered or given up, in microseconds."""
@@ -39,7 +40,7 @@ _ADDRESS = f"""
 INSERT INTO deliveries (webhook, event, sequence, attempts, created_at, due_at, is_delivered)
 SELECT w.id, o.id, o.sequence, 0, ?, CASE WHEN {_IS_FREE} THEN ? END, 0
 FROM outbox o CROSS JOIN webhooks w
-WHERE o.id > ? AND w.disabled_at IS NULL AND w.deleted_at IS NULL
+WHERE o.id > ? AND o.event_id IN {{texts:?}} AND w.disabled_at IS NULL AND w.deleted_at IS NULL
   AND o.type IN {{texts:w.events}}
 ORDER BY o.id
 """
@@ -66,7 +67,8 @@ SELECT id, ?, ?, ?, ?, ?, ? FROM deliveries WHERE id = ? AND ended_at IS NULL
 ON CONFLICT DO NOTHING
 """
 _NOTE_STATE = """
-UPDATE deliveries SET attempts = ?, due_at = ?, ended_at = ?, is_delivered = ? WHERE id = ? AND ended_at IS NULL
+UPDATE deliveries SET attempts = ?, due_at = ?, ended_at = ?, is_delivered = ?
+WHERE id = ? AND ended_at IS NULL AND attempts < ?
 """
 # Of the same order, the next one may go now.
 _LET_NEXT_GO = """
@@ -97,11 +99,16 @@ class Outbox:
         database: a connection that may write; `load` is called when its webhooks have changed.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Writer) -> None:
         self._database = database
         self._wanted: frozenset[str] = frozenset()
         self._told: dict[Edge, WebhookEvent] = {}
         self.load()
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether there is anybody to be told of anything."""
+        return bool(self._wanted)
 
     def load(self) -> None:
         """Find out again which events anybody is to be told of."""
@@ -137,9 +144,12 @@ class Outbox:
             for event, record in self._events(acceptances, moved)
         ]
         if rows:
+            # Whoever ends deliveries meanwhile would not see these, and let none of them go.
+            self._database.wait_for_turn(Turn.DELIVERIES, with_others=True)
             ((last,),) = run(self._database, _LAST_EVENT).fetchall()
             run_for_each(self._database, _WRITE, rows)
-            run(self._database, _ADDRESS, (now_us, now_us, last))
+            own = _encode([event_id for event_id, *_ in rows]).decode()
+            run(self._database, _ADDRESS, (now_us, now_us, last, own))
         return bool(rows)
 
     def _events(
@@ -186,8 +196,10 @@ def first_due_us(database: Database) -> dict[str, int | None]:
     return dict(run(database, _FIRST_DUE).fetchall())
 
 
-def note_tries(database: Database, tries: Sequence[Tried], now_us: int) -> bool:
+def note_tries(database: Writer, tries: Sequence[Tried], now_us: int) -> bool:
     """Write down how attempts went, in a transaction, and forget some of what has been over for long.
+
+    An attempt counts once: of two engines that sent the same, the first one to say so is believed.
 
     Args:
         database: a connection that may write.
@@ -197,6 +209,7 @@ def note_tries(database: Database, tries: Sequence[Tried], now_us: int) -> bool:
     Returns:
         Whether a webhook was disabled.
     """
+    database.wait_for_turn(Turn.DELIVERIES)
     for tried in tries:
         attempt = tried.attempt
         run(
@@ -208,11 +221,9 @@ def note_tries(database: Database, tries: Sequence[Tried], now_us: int) -> bool:
             ),
         )
         ended_us = now_us if tried.due_us is None else None
-        run(
-            database,
-            _NOTE_STATE,
-            (tried.number, tried.due_us, ended_us, int(tried.is_delivered), tried.delivery),
-        )
+        state = (tried.number, tried.due_us, ended_us, int(tried.is_delivered), tried.delivery, tried.number)
+        if not run(database, _NOTE_STATE, state).rowcount:
+            continue
         if ended_us is not None:
             run(database, _LET_NEXT_GO, (now_us, tried.delivery))
         if tried.is_gone:

@@ -22,10 +22,16 @@ from .domain.metrics import (
 from .domain.record import Attempt, HistoryPage, OrderRecord, Transition
 from .rows import ORDER_COLUMNS, TRANSITION_COLUMNS, order_of, transition_of
 from .statements import run, to_sql
-from .tables import OrderModel, SecretModel, TotalModel, TransitionModel
+from .tables import LIVING, EngineModel, OrderModel, SecretModel, TotalModel, TransitionModel
 
 _FIND = to_sql(OrderModel.select(*ORDER_COLUMNS).where(OrderModel.order_id == ""))
 _STORED = to_sql(OrderModel.select(OrderModel.order_id).where(OrderModel.order_id.in_(SQL("{texts:?}"))))
+_IS_PROCESSING = OrderModel.status == OrderStatus.PROCESSING.value
+_OVER_AMONG = to_sql(
+    OrderModel.select(OrderModel.order_id).where(
+        OrderModel.order_id.in_(SQL("{texts:?}")) & SQL("status <> 'Pending' AND status <> 'Processing'")
+    )
+)
 # The conditions of partial indexes have to be met word for word.
 _PENDING_BY_USER = SQL("orders AS t1{indexed_by:orders_pending_by_user}")
 _IS_PENDING = SQL("t1.status = 'Pending'")
@@ -218,25 +224,36 @@ def as_json(sequences: Collection[int]) -> str:
     return msgspec.json.encode(list(sequences)).decode()
 
 
-def attempts_in_hand(database: Database) -> list[Attempt]:
-    """The attempts of all orders that are Processing, oldest first."""
+def attempts_in_hand(database: Database, owner: int | None = None) -> list[Attempt]:
+    """The attempts of orders that are Processing, oldest first.
+
+    Args:
+        database: connected in this thread.
+        owner: the run of an engine that has them; None for those that no living one has, which are all with SQLite.
+    """
     query = (
         OrderModel.select(OrderModel.sequence, OrderModel.attempts)
-        .where(OrderModel.status == OrderStatus.PROCESSING.value)
+        .where(_is_left() if owner is None else _IS_PROCESSING & (OrderModel.owner == owner))
         .order_by(OrderModel.sequence)
     )
     return [Attempt(*row) for row in query.tuples().execute(database)]
 
 
-def processing(database: Database, limit: int) -> list[OrderRecord]:
-    """Orders that are Processing, oldest first: after a crash, those that were in hand."""
-    query = (
-        OrderModel.select(*ORDER_COLUMNS)
-        .where(OrderModel.status == OrderStatus.PROCESSING.value)
-        .order_by(OrderModel.sequence)
-        .limit(limit)
-    )
+def left_behind(database: Database, limit: int) -> list[OrderRecord]:
+    """Orders that are Processing and that no living engine has, oldest first: what was in hand at a crash."""
+    query = OrderModel.select(*ORDER_COLUMNS).where(_is_left()).order_by(OrderModel.sequence).limit(limit)
     return [order_of(row) for row in query.tuples().execute(database)]
+
+
+def _is_left() -> Any:
+    living = EngineModel.select(EngineModel.id).where(EngineModel.state.in_(LIVING))
+    return _IS_PROCESSING & (OrderModel.owner.is_null() | OrderModel.owner.not_in(living))
+
+
+def over_among(database: Database, order_ids: Sequence[str]) -> list[str]:
+    """Which of these orders are neither Pending nor Processing."""
+    rows = run(database, _OVER_AMONG, (msgspec.json.encode(order_ids).decode(),)).fetchall()
+    return [order_id for (order_id,) in rows]
 
 
 def over(database: Database, before_us: int, keyed_before_us: int, limit: int) -> list[OrderRecord]:
@@ -294,7 +311,8 @@ def session_secret(database: Database) -> bytes:
 
 def totals(database: Database) -> Counter[str]:
     """The running counts, by their names in `totals`."""
-    return Counter(dict(TotalModel.select(TotalModel.name, TotalModel.value).tuples().execute(database)))
+    values = TotalModel.select(TotalModel.name, fn.SUM(TotalModel.value)).group_by(TotalModel.name)
+    return Counter({name: int(value) for name, value in values.tuples().execute(database)})
 
 
 def recount(database: Database) -> Counter[str]:

@@ -31,13 +31,14 @@ from .domain.record import Move, OrderRecord, keeps_place
 from .queries import AMONG, IS_IN_LINE, as_json
 from .statements import run, run_for_each
 from .turns import PLACES, Turns
+from .writer import Writer
 
 _LET_IN_AT_ONCE = 1_000
 _PENDING = OrderStatus.PENDING
 
 _CLAIM = """
     UPDATE orders SET status = 'Processing', attempts = attempts + 1, updated_at = {{greatest}}(updated_at, ?),
-      ready_at = NULL
+      ready_at = NULL, owner = CAST(? AS {{integer}})
     WHERE sequence IN {}
     RETURNING rank, sequence, attempts, failures, updated_at
 """
@@ -56,11 +57,12 @@ _IF_READY = """
 _CLAIM_NEXT, _CLAIM_NEXT_BUT, _CLAIM_ONE = (
     _CLAIM.format(f"({which}{{skip_locked}})") for which in (_NEXT, _NEXT_BUT, _IF_READY)
 )
-_CLAIM_THESE = _CLAIM.format(AMONG)
+_CLAIM_THESE = _CLAIM.format(f"(SELECT sequence FROM orders WHERE sequence IN {AMONG} AND {IS_IN_LINE}{{skip_locked}})")
 _DUE = """
     SELECT sequence, user_id, priority FROM orders WHERE rank IS NULL AND held IS NULL AND ready_at <= ?
-    ORDER BY ready_at, sequence LIMIT ?
+    ORDER BY ready_at, sequence LIMIT ?{skip_locked}
 """
+_FIRST = f"SELECT rank {_LINE} ORDER BY rank LIMIT 1"
 _LET_IN = "UPDATE orders SET rank = ? WHERE sequence = ?"
 _ENDS = f"""
     SELECT (SELECT rank {_LINE} AND attempts = 0 ORDER BY rank LIMIT 1), (SELECT min(rank) {_LINE}),
@@ -84,7 +86,7 @@ class OrderQueue:
         kept: how many Pending orders are remembered at the most, so that they need not be read.
     """
 
-    def __init__(self, database: Database, kept: int) -> None:
+    def __init__(self, database: Writer, kept: int) -> None:
         self._database = database
         self._kept = kept
         self._pending: dict[int, OrderRecord] = {}  # by sequence: those that became Pending last
@@ -132,6 +134,15 @@ class OrderQueue:
         self.note([step.after for step in returned])
         self._in_use.update([step.after.order.priority for step in returned if keeps_place(step)])
         self.note_waiting([step.after.ready_us or 0 for step in returned if not keeps_place(step)])
+
+    def look_around(self) -> None:
+        """Find out what other engines have put in line, and how far they have come."""
+        self.next_ready_us = queries.next_ready_us(self._database)
+        for priority in _PRIORITIES:
+            first = run(self._database, _FIRST, bounds_of(priority)).fetchone()
+            if first is not None:
+                self._in_use.add(priority)
+                self._lines[priority].begin_at(first[0])
 
     def note_waiting(self, ready_us: Sequence[int]) -> None:
         """Orders wait for these times, on the queue's clock."""
@@ -229,7 +240,8 @@ class OrderQueue:
         return taken
 
     def _run(self, statement: str, *parameters: object) -> list[tuple[int, ...]]:
-        rows: list[tuple[int, ...]] = run(self._database, statement, parameters).fetchall()
+        at_us, *which = parameters
+        rows: list[tuple[int, ...]] = run(self._database, statement, (at_us, self._database.owner, *which)).fetchall()
         return rows
 
     def _read(self, sequences: Collection[int]) -> dict[int, OrderRecord]:

@@ -6,7 +6,7 @@ runs on.
 
 from __future__ import annotations
 
-from peewee import AutoField, BlobField, FloatField, IntegerField, Model, TextField
+from peewee import AutoField, BlobField, CompositeKey, FloatField, IntegerField, Model, TextField
 
 
 class OrderModel(Model):
@@ -34,6 +34,7 @@ class OrderModel(Model):
     queue = TextField(null=True)
     complete_by = IntegerField(null=True)
     parked = TextField(null=True)
+    owner = IntegerField(null=True)
 
     class Meta:
         table_name = "orders"
@@ -70,6 +71,10 @@ class IdempotencyKeyModel(Model):
         table_name = "idempotency_keys"
 
 
+LIVING = ("running", "stopping")
+"""The states of engines that may have orders in hand."""
+
+
 class EngineModel(Model):
     """A row of `engines`."""
 
@@ -77,7 +82,7 @@ class EngineModel(Model):
     host = TextField()
     process_id = IntegerField()
     started_at = IntegerField()
-    term = IntegerField(null=True)
+    process = TextField(null=True)
     state = TextField(null=True)
     heartbeat_at = IntegerField(null=True)
     lease_until = IntegerField(null=True)
@@ -252,10 +257,12 @@ class OutlookModel(Model):
 class TotalModel(Model):
     """A row of `totals`."""
 
-    name = TextField(primary_key=True)
+    name = TextField()
+    part = IntegerField()
     value = IntegerField()
 
     class Meta:
+        primary_key = CompositeKey("name", "part")
         table_name = "totals"
 
 

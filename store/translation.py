@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from peewee import DatabaseError
+from peewee import DatabaseError, InterfaceError
 
 from .domain.errors import StoreUnavailable
 
@@ -25,7 +25,8 @@ def translated_errors(*, also: Kinds = (), but: Kinds = ()) -> Iterator[None]:
     Raises:
         StoreUnavailable: the database failed; `__cause__` has its own error.
     """
-    failures: Kinds = (DatabaseError, sqlite3.Error, *also)  # Peewee translates the errors of its own calls only
+    # Peewee translates the errors of its own calls only; its InterfaceError says that nothing is open.
+    failures: Kinds = (DatabaseError, InterfaceError, sqlite3.Error, *also)
     handled = sys.exception()
     try:
         yield

@@ -58,7 +58,11 @@ class Turns:
 
     def come_to(self, place: int) -> None:
         """The queue has come to an order with that place."""
-        self._begin = max(self._begin, place + STEP)
+        self.begin_at(place + STEP)
+
+    def begin_at(self, place: int) -> None:
+        """Nobody waits before that place, whoever has taken those who did."""
+        self._begin = max(self._begin, place)
 
     def _forget(self) -> None:
         self._next = {user_id: place for user_id, place in self._next.items() if place > self._begin}

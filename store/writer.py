@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import Enum
+from typing import ClassVar, Self, TypeVar
 
 from peewee import Database, DatabaseError
 
 from .translation import translated_errors
 
 T = TypeVar("T")
+
+
+class Turn(Enum):
+    """What only one transaction at a time may do, of all engines over a database."""
+
+    JOIN = 1
+    """Make an engine known: so their numbers rise in the sequence in which they can be seen."""
+    KEYS = 2
+    """See to orders that wait for others of their key."""
+    CONTROL = 4
+    """Change what operators have set."""
+    DELIVERIES = 3
+    """Begin deliveries to webhooks, or end them."""
 
 
 class Writer(Database):
@@ -20,8 +35,40 @@ class Writer(Database):
 
     timeout: float
     """How long it waits for others at the most, in seconds."""
+    is_shared: ClassVar[bool] = False
+    """Whether other engines may write to the database at the same time."""
+    owner: int | None = None
+    """The run of an engine that it writes for; None for nobody in particular, and where it is not shared."""
 
-    def read(self, query: Callable[[Database], T]) -> T:
+    def act_as(self, owner: int, lease_seconds: float) -> None:
+        """From now on, write for a run of an engine, and nothing once that is not taken for alive any more.
+
+        Args:
+            owner: the run.
+            lease_seconds: how long a transaction may stand still at the most.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+        """
+
+    @contextmanager
+    def leading(self) -> Iterator[None]:
+        """Within the block, transactions are refused unless the engine leads: is the eldest one that is alive.
+
+        Raises:
+            NotLeading: it does not, and nothing was stored.
+        """
+        yield
+
+    def wait_for_turn(self, turn: Turn, *, with_others: bool = False) -> None:
+        """In a transaction: from now to its end, nobody else has that turn.
+
+        Args:
+            turn: what for.
+            with_others: those who say so as well may have it at the same time.
+        """
+
+    def read(self, query: Callable[[Self], T]) -> T:
         """What a query gives.
 
         Args:

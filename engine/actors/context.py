@@ -94,7 +94,11 @@ class EngineContext:
     suspects: set[int] = field(default_factory=set)
     """The sequences of orders that may have killed the last engine: each runs alone until it has ended once."""
     engine_id: int = field(init=False)
-    """The number of this run, as the database has it."""
+    """The number of this run, as the database has it; another one each time that it has to join anew."""
+    has_authority: bool = True
+    """Whether the engine is taken for alive: otherwise others have what it had in hand."""
+    leads: bool = True
+    """Whether it does the periodic work over the database: one engine does."""
     begun: BegunFile | None = None
     """Where it is noted what has begun; None where that is not possible."""
     prober: Prober = field(init=False)
@@ -139,7 +143,7 @@ class EngineContext:
     @property
     def may_start(self) -> bool:
         """Whether orders may be started, as many as the pool asks for."""
-        return self.is_trying or not self.control.is_paused
+        return self.has_authority and (self.is_trying or not self.control.is_paused)
 
     @property
     def processors(self) -> int:

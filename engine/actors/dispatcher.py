@@ -17,6 +17,7 @@ from ...store.domain.lifecycle import OrderStatus
 from ...store.domain.outcome import Recorded
 from ...store.domain.record import Move, OrderRecord, keeps_place
 from ...store.statements import Database
+from ...store.writer import Writer
 from ..clock import Timer
 from .context import EngineContext
 from .messages import ClaimOrders, OrdersClaimed, OrdersDue
@@ -156,7 +157,7 @@ class Dispatcher:
             self._may_be_more = True
         return self._give(claimed)
 
-    def find_lost(self, database: Database) -> OrdersClaimed | None:
+    def find_lost(self, database: Writer) -> OrdersClaimed | None:
         """Orders that are Processing, and that nobody was given: the transaction that claimed them said it had failed.
 
         Likewise, one that said so may have stored others that are in line now.
@@ -168,9 +169,15 @@ class Dispatcher:
             StoreUnavailable, peewee.DatabaseError: the database did not answer.
         """
         self._may_be_more = True
-        found = queries.attempts_in_hand(database)
+        found = queries.attempts_in_hand(database, database.owner)
         lost = [attempt.sequence for attempt in found if self._in_hand.get(attempt.sequence) != attempt.number]
         return self._give(queries.numbered(database, lost)) if lost else None
+
+    def forget_in_hand(self) -> None:
+        """The engine has let go of everything that it had in hand."""
+        self._in_hand.clear()
+        self._alone, self._others_wait_until_us = None, 0
+        self._may_be_more = True
 
     def wake_later(self, next_ready_us: int | None) -> None:
         """Have the recorder woken up when another order may be given, if the pool waits for one.

@@ -239,6 +239,21 @@ class JudgeEstimates(NamedTuple):
     """To the recorder, at the start and from the clock: orders may be over of which it was told when they would be."""
 
 
+class LookAround(NamedTuple):
+    """From the clock to the recorder: see what other engines over the same database have done."""
+
+
+class LeaseOver(NamedTuple):
+    """To the pool: the engine may not be taken for alive any more, so let go of everything that is in hand."""
+
+
+class OrdersLeft(NamedTuple):
+    """From the recorder to the pool: nobody has these in hand any more; find out how far they are."""
+
+    records: Sequence[OrderRecord]
+    """As they were given to an engine that is lost, or was stopped without waiting."""
+
+
 class Close(NamedTuple):
     """To intake: accept nothing more."""
 

@@ -89,7 +89,7 @@ class MetricsActor(EngineActor):
                 self._answer_drained()
 
     def _answer_drained(self) -> None:
-        if not self._draining or self._backlog():
+        if not self._draining or _backlog(self._totals) or _backlog(self._read_totals()):
             return
         drained, self._draining = self._draining, []
         self._mailbox.is_in_a_hurry = False
@@ -129,8 +129,14 @@ class MetricsActor(EngineActor):
             self._evidence = monotonic_us, self._reader.read(partial(outlooks.evidence, now_us=now_us))
         return self._evidence[1]
 
-    def _backlog(self) -> int:
-        return sum(self._totals[status] for status in lifecycle.BACKLOG)
+    def _read_totals(self) -> Counter[str]:
+        # Nobody tells of what other engines have just done.
+        if self._context.database is None or not self._context.database.is_shared:
+            return self._totals
+        try:
+            return self._reader.read(queries.totals)
+        except StoreUnavailable:
+            return self._totals
 
     def _points(self, window: Window) -> list[Point]:
         return self._telemetry.points(window, self._context.queue_clock.now_us(), self._context.clock.now_us())
@@ -138,10 +144,11 @@ class MetricsActor(EngineActor):
     def _snapshot(self) -> MetricsSnapshot:
         context, telemetry = self._context, self._telemetry
         now_us = context.queue_clock.now_us()
+        totals = self._read_totals()
         return MetricsSnapshot.of(
-            self._totals,
+            totals,
             simulated=context.is_simulated,
-            backlog=self._backlog(),
+            backlog=_backlog(totals),
             processors=context.processors,
             processors_busy=context.busy(),
             paused=context.control.is_paused,
@@ -156,6 +163,10 @@ class MetricsActor(EngineActor):
             outlooks=context.accuracy,
             uptime_seconds=(context.clock.monotonic_us() - self._started_us) / 1e6,
         )
+
+
+def _backlog(totals: Counter[str]) -> int:
+    return sum(totals[status] for status in lifecycle.BACKLOG)
 
 
 def _has_left(waiting: Future[MetricsSnapshot]) -> bool:

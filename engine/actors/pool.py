@@ -33,9 +33,11 @@ from .messages import (
     EffectFound,
     HandlerLost,
     HandlerNotBegun,
+    LeaseOver,
     OrderReleased,
     OrdersClaimed,
     OrdersHandled,
+    OrdersLeft,
     ProcessorIdle,
     ProcessorUnfit,
     ReleaseOrder,
@@ -61,6 +63,8 @@ _ABANDONED = "the engine stopped before the handler returned"
 _PAUSED = "the engine was paused before it was begun"
 _NOBODY_FREE = "no processor was free in time"
 _RELEASED = "it was not begun yet"
+_LEASE_OVER = "the engine lost its lease before it was begun"
+_LEFT = "the engine that had it in hand was lost"
 
 Message = (
     OrdersClaimed
@@ -74,6 +78,8 @@ Message = (
     | HandlerLost
     | HandlerNotBegun
     | EffectFound
+    | LeaseOver
+    | OrdersLeft
     | ReleaseOrder
     | WakeUp
     | CheckTimeouts
@@ -150,6 +156,11 @@ class PoolActor(EngineActor):
             case EffectFound(record, error, effect, pays):
                 if self._asking.pop(record.attempt, None) is not None:
                     self._settle(record, error, effect, pays=pays)
+            case LeaseOver():
+                self._let_go()
+            case OrdersLeft(records):
+                for record in records:
+                    self._find_out(record, _LEFT)
             case ReleaseOrder():
                 self._release(message)
             case ControlChanged():
@@ -346,6 +357,15 @@ class PoolActor(EngineActor):
         in_hand = [hand.record for hand in self._roster.busy.values() if hand.record is not None]
         self._roster.abandon_all()
         self._leave(in_hand)
+
+    def _let_go(self) -> None:
+        # Others settle what was in hand. What was not begun comes back unharmed, if they have not come to it.
+        self._return(self._claims.take_back(), _LEASE_OVER)
+        for processor, hand in list(self._roster.busy.items()):
+            self._claims.abandon(hand, None)
+            self._roster.abandon(processor)
+        self._asking.clear()
+        self._roster.replace()
 
     def _leave(self, in_hand: Sequence[OrderRecord]) -> None:
         left = [*in_hand, *self._asking.values()]

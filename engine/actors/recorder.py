@@ -9,14 +9,16 @@ from functools import partial
 from itertools import chain
 from time import monotonic
 
-from ...store import queries
+from ...store import event_log, queries
 from ...store.domain import lifecycle
 from ...store.domain.act import edge_of
 from ...store.domain.claim import Claim
 from ...store.domain.errors import (
+    AuthorityLost,
     DatabaseRefused,
     EngineStopped,
     IdempotencyKeyReused,
+    NotLeading,
     OrdermillError,
     OrderNotFound,
     StoreUnavailable,
@@ -52,6 +54,7 @@ from .context import EngineContext
 from .dispatcher import Dispatcher
 from .estimates import Estimates
 from .maintenance import Maintenance
+from .membership import Membership
 from .messages import (
     AdvanceActions,
     BoundLog,
@@ -62,6 +65,7 @@ from .messages import (
     EndBy,
     EndPause,
     JudgeEstimates,
+    LookAround,
     NoteEstimate,
     OrderReleased,
     OrdersDue,
@@ -108,6 +112,7 @@ Message = (
     | BoundLog
     | CheckFiles
     | ReadTotals
+    | LookAround
     | WakeUp
     | EndBy
     | RecordRest
@@ -132,6 +137,7 @@ class RecorderActor(BatchActor):
         self._database = database
         self._ledger = self._make_ledger()
         self._dispatcher = Dispatcher(context, self.tell_self_after)
+        self._membership = Membership(context, database, self.tell_self, self._tell_pool)
         self._maintenance = Maintenance(context, database, self.tell_self, self.tell_self_after, self._log)
         self._steering = Steering(context, database, self.tell, self.tell_self_after, self._log)
         self._webhooks = Webhooks(context, database, self.tell_self)
@@ -142,6 +148,7 @@ class RecorderActor(BatchActor):
         self._unrecorded: list[Move] = []  # results that the database did not take
         self._cancelling: dict[int, list[Command]] = {}  # by sequence, until the order is Pending again
         self._planned_anew: list[Command] = []  # in the next transaction, since the last one has moved their orders
+        self._last_event_id = 0  # when it was looked at last
         self._is_in_doubt = False  # a transaction has failed: what the others know of the totals may be wrong
         self._write_again_seconds = _WRITE_AGAIN_SECONDS
         self._will_write_again = False
@@ -162,6 +169,8 @@ class RecorderActor(BatchActor):
             )
         if self._context.begun is not None:
             self._context.begun.close(is_all_recorded=not self._unrecorded)
+        with suppress(StoreUnavailable):  # then it is over with its lease
+            self._membership.close()
         self._database.close()
 
     def rebuild(self) -> None:
@@ -187,6 +196,8 @@ class RecorderActor(BatchActor):
         self._in_hand = messages = [*self._planned_anew, *messages]
         batch = Batch(handled=self._unrecorded)
         self._planned_anew, self._unrecorded, self._unsettled = [], [], [batch]
+        if self._database.is_shared:
+            self._guard(self._keep_lease)
         for message in messages:
             try:
                 self._gather(message, batch)
@@ -217,6 +228,9 @@ class RecorderActor(BatchActor):
                 answer(message.reply, len(self._unrecorded))
         is_again = any(isinstance(message, BoundLog) for message in messages)
         self._guard(partial(self._maintenance.bound_log, again=is_again))
+        if any(isinstance(message, LookAround) for message in messages):
+            self._guard(self._look_around)
+            self._membership.look_later()
         self._guard(self._look_ahead)
 
     def _gather(self, message: Message, batch: Batch) -> None:
@@ -247,6 +261,7 @@ class RecorderActor(BatchActor):
                 self._is_in_doubt = True
             case EndBy(deadline):
                 self._end_by = deadline
+                self._membership.note_stop()
             case WakeUp():
                 self._will_write_again = False
             case PruneOrders() | BoundLog() | CheckFiles():
@@ -261,11 +276,45 @@ class RecorderActor(BatchActor):
                 self._bulk_work.note(message)
             case NoteEstimate() | JudgeEstimates():
                 self._estimates.note(message)
-            case RecordRest():
+            case RecordRest() | LookAround():
                 pass
             case _:
                 if (step := self._plan(message)) is not None:
                     batch.commands.append((message, step))
+
+    def _keep_lease(self) -> None:
+        try:
+            if not self._database.is_closed() and self._membership.keep():
+                self._dispatcher.forget_in_hand()
+                self._is_in_doubt = True
+        except StoreUnavailable as error:
+            self._log.log_seldom(logging.ERROR, "the engine's lease could not be renewed: %s", error)
+
+    def _look_around(self) -> None:
+        """Find out what other engines over the database have done: nobody tells of it."""
+        if self._database.is_closed() or not self._context.has_authority:
+            return
+        try:
+            self._membership.look()
+            self._steering.look_around()
+            self._ledger.look_around()
+            awaited = self._context.waiters.order_ids()
+            over = self._database.read(partial(queries.over_among, order_ids=awaited)) if awaited else []
+            last_event_id = self._database.read(event_log.last_id)
+            # Whoever is told that an order is over finds it in the totals.
+            self._tell_anew()
+        except StoreUnavailable as error:
+            self._log.log_seldom(logging.ERROR, "what other engines do could not be found out: %s", error)
+            return
+        self._dispatcher.wake_up()
+        self._context.waiters.wake_named(over)
+        if last_event_id > self._last_event_id:
+            self._last_event_id = last_event_id
+            self._context.event_waiters.wake()
+        if self._ledger.outbox.is_wanted:
+            self._context.wake_sender()
+        self._bulk_work.note(AdvanceActions())  # somebody may have begun one by way of another engine
+        self._advance_actions()
 
     def _limit_patience(self) -> None:
         if self._end_by is not None:
@@ -403,6 +452,7 @@ class RecorderActor(BatchActor):
             self._log.log_seldom(logging.ERROR, "the database cannot be opened again: %s", error)
             raise StoreUnavailable(error.__cause__ or error) from error
         self._ledger = self._make_ledger()
+        self._membership.use(self._database)
         self._maintenance.use(self._database)
         self._steering.use(self._database)
         self._webhooks.use(self._database)
@@ -443,6 +493,8 @@ class RecorderActor(BatchActor):
         return None
 
     def _put_off(self, batch: Batch, error: StoreUnavailable) -> None:
+        if isinstance(error, AuthorityLost):
+            self._membership.lose()
         # Who waits for an answer gets the error.
         self._context.store_trouble = str(error)
         self._is_in_doubt = True
@@ -520,18 +572,30 @@ class RecorderActor(BatchActor):
             self._context.wake_sender()
 
     def _prune(self) -> None:
+        if not self._context.leads:
+            self._maintenance.prune_later()
+            return
         try:
-            if changes := self._maintenance.prune():
+            with self._database.leading():
+                changes = self._maintenance.prune()
+            if changes:
                 self._announcements.tell_metrics(changes)
+        except NotLeading:
+            self._context.leads = False
         except StoreUnavailable as error:
             self._log.log_seldom(logging.ERROR, "old orders were not removed: %s", error)
             self._is_in_doubt = True  # or they were, and the answer was lost
 
     def _advance_actions(self) -> None:
+        if not self._context.leads:
+            return
         try:
             step = self._bulk_work.next_step()
             if step is not None:
-                self._take_bulk_step(step)
+                with self._database.leading():
+                    self._take_bulk_step(step)
+        except NotLeading:
+            self._context.leads = False
         except StoreUnavailable as error:
             self._log.log_seldom(logging.ERROR, "a bulk action could not go on: %s", error)
             self._is_in_doubt = True  # or it has, and the answer was lost
@@ -541,7 +605,7 @@ class RecorderActor(BatchActor):
         now = self._context.now()
         try:
             recorded = self._ledger.record((), step.moves, now.at_us, progress=step.progress)
-        except StoreUnavailable:
+        except (StoreUnavailable, NotLeading):
             raise
         except BaseException as error:  # the others must not suffer
             self._bulk_work.stop(step.progress.action_id, f"it cannot be recorded: {type(error).__name__}")
@@ -549,6 +613,9 @@ class RecorderActor(BatchActor):
             raise
         self._take_note(Batch(), recorded, now.queue_us)
         self._bulk_work.go_on()
+
+    def _tell_pool(self, message: object) -> None:
+        self.tell(self._context.pool, message)
 
     def _write_again_later(self) -> None:
         # One timer, however many transactions have failed; it comes less often the longer they do.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from pykka import ActorRef
 
-from ...store.control import write_control
+from ...store.control import read_control, write_control
 from ...store.domain.act import Act, Action
 from ...store.domain.control import Control
 from ...store.domain.errors import StoreUnavailable
@@ -106,11 +107,11 @@ class Steering:
         try:
             if tripped.verdict is Verdict.CLOSE:
                 reason = "an order has succeeded that was tried"
-                self._set(self._context.control.resume(), Act(Action.CLOSE_BREAKER, None, reason), Reply())
+                self._set(Control.resume, Act(Action.CLOSE_BREAKER, None, reason), Reply())
             elif not self._context.control.is_paused:
                 reason = f"{self._context.config.breaker_failures} attempts in a row have failed with {tripped.error}"
-                control = self._context.control.pause(None, reason, tripped.error)
-                self._set(control, Act(Action.OPEN_BREAKER, tripped.error, reason), Reply())
+                change = partial(Control.pause, until_us=None, reason=reason, error=tripped.error)
+                self._set(change, Act(Action.OPEN_BREAKER, tripped.error, reason), Reply())
         except StoreUnavailable as error:  # the next attempt says the same again
             self._log.log_seldom(logging.ERROR, "the circuit breaker could not be recorded: %s", error)
 
@@ -129,20 +130,20 @@ class Steering:
         self._trial = None if seconds is None else self._tell_after(seconds, TryBreaker())
 
     def _obey(self, command: PauseEngine | ResumeEngine | SetProcessors) -> None:
-        control = self._context.control
+        change: Callable[[Control], Control]
         match command:
             case PauseEngine(seconds=seconds, reason=reason):
                 until_us = None if seconds is None else self._context.clock.now_us() + round(seconds * 1e6)
-                control = control.pause(until_us, reason)
+                change = partial(Control.pause, until_us=until_us, reason=reason)
                 act = Act(Action.PAUSE, None if until_us is None else f"until {rfc3339(until_us)}", reason)
             case ResumeEngine(reason=reason):
-                control = control.resume()
+                change = Control.resume
                 act = Act(Action.RESUME, None, reason)
             case SetProcessors(processors=processors, reason=reason):
-                control = control.resize(processors)
+                change = partial(Control.resize, processors=processors)
                 act = Act(Action.SET_PROCESSORS, "as configured" if processors is None else str(processors), reason)
         try:
-            self._set(control, act._replace(cause=command.cause), command.reply)
+            self._set(change, act._replace(cause=command.cause), command.reply)
         except StoreUnavailable as error:
             fail(command.reply, error)
 
@@ -154,22 +155,36 @@ class Steering:
             self._end_later()
             return
         try:
-            self._set(
-                self._context.control.resume(), Act(Action.RESUME, None, "the time of the pause is over"), Reply()
-            )
+            if self._database.read(read_control) != self._context.control:  # another engine has said so by now
+                self.look_around()
+            else:
+                self._set(Control.resume, Act(Action.RESUME, None, "the time of the pause is over"), Reply())
         except StoreUnavailable as error:
             self._log.log_seldom(logging.ERROR, "the pause is over, which could not be recorded: %s", error)
             self._tell_after(_AGAIN_SECONDS, EndPause())
 
-    def _set(self, control: Control, act: Act, reply: Any) -> None:
-        write_control(self._database, control, act, self._context.clock.now_us())
+    def look_around(self) -> None:
+        """Obey what was set by way of another engine.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+        """
+        control = self._database.read(read_control)
+        if control != self._context.control:
+            self._adopt(control, Reply())
+
+    def _set(self, change: Callable[[Control], Control], act: Act, reply: Any) -> None:
+        control = write_control(self._database, change, act, self._context.clock.now_us())
+        self._log.warning("%s", _told(act))
+        self._adopt(control, reply)
+
+    def _adopt(self, control: Control, reply: Any) -> None:
         if control.error != self._context.control.error:
             self._breaker.begin_anew()
             self._context.is_trying = False
         self._context.control = control
         self._end_later()
         self._try_later()
-        self._log.warning("%s", _told(act))
         # The pool answers, once it obeys.
         self._tell(self._context.pool, ControlChanged(reply, self._context.control_snapshot()))
 

@@ -60,10 +60,19 @@ class Waiters:
     def wake(self, records: Iterable[OrderRecord]) -> None:
         """Wake those who wait for these orders; they are not looked at where nobody waits."""
         if self._waiting:
-            with self._lock:
-                woken = [self._waiting.pop(record.order_id, {}) for record in records]
-            for reply in self._let_go(woken):
-                answer(reply, None)
+            self.wake_named(record.order_id for record in records)
+
+    def wake_named(self, order_ids: Iterable[str]) -> None:
+        """Likewise, by the names of the orders."""
+        with self._lock:
+            woken = [self._waiting.pop(order_id, {}) for order_id in order_ids]
+        for reply in self._let_go(woken):
+            answer(reply, None)
+
+    def order_ids(self) -> list[str]:
+        """The orders that somebody waits for."""
+        with self._lock:
+            return list(self._waiting)
 
     def close(self) -> None:
         """Send everybody away, now and from now on: nothing more will happen."""

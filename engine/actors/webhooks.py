@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from ...store.domain.errors import OrdermillError, StoreUnavailable
+from ...store.domain.errors import NotLeading, OrdermillError, StoreUnavailable
 from ...store.domain.webhook import DeleteWebhook
 from ...store.outbox import Outbox
 from ...store.webhooks import change_webhooks, remove_some
@@ -58,7 +58,7 @@ class Webhooks:
         if changes:
             outbox.load()
             self._context.wake_sender()
-        if self._has_to_remove:
+        if self._has_to_remove and self._context.leads:
             self._has_to_remove = False
             self._remove()
 
@@ -74,7 +74,11 @@ class Webhooks:
 
     def _remove(self) -> None:
         try:
-            if remove_some(self._database):
+            with self._database.leading():
+                is_more = remove_some(self._database)
+            if is_more:
                 self._tell(PruneDeliveries())
+        except NotLeading:
+            self._has_to_remove = True
         except StoreUnavailable as error:
             _log.log_seldom(logging.ERROR, "what was sent to deleted webhooks was not removed: %s", error)

@@ -113,7 +113,9 @@ class WebhookSender:
             try:
                 while not self._is_stopping:
                     self._changed.clear()
-                    found = await self._read(partial(outbox.targets, now_us=self._context.clock.now_us()))
+                    # One engine sends: the others are here for the time when they lead.
+                    now_us = self._context.clock.now_us()
+                    found = await self._read(partial(outbox.targets, now_us=now_us)) if self._context.leads else []
                     self._sort(found, client, tasks)
                     await self._changed.wait()
             finally:

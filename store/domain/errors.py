@@ -307,6 +307,20 @@ class StoreUnavailable(OrdermillError):
         super().__init__(f"The database failed ({cause}): nothing was changed, try again.")
 
 
+class AuthorityLost(StoreUnavailable):
+    """The engine was not heard of for longer than its lease, so others have taken its place. It joins anew."""
+
+    def __init__(self) -> None:
+        super().__init__(RuntimeError("this engine was not heard of for longer than its lease, and joins anew"))
+
+
+class NotLeading(OrdermillError):
+    """Another engine over the same database does this work at present."""
+
+    def __init__(self) -> None:
+        super().__init__("Another engine over this database does the periodic work at present.")
+
+
 def _rebuild(kind: type[OrdermillError], args: tuple[object, ...], attributes: dict[str, object]) -> OrdermillError:
     error = kind.__new__(kind, *args)
     error.args = args

@@ -1,4 +1,4 @@
-"""PostgreSQL as a backend: a database of a server, which one engine at a time writes to and anybody may read."""
+"""PostgreSQL as a backend: a database of a server, which several engines write to and anybody may read."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class PostgresBackend:
         self.name = database.name_of(url)
         """The same for people."""
 
-    def lock(self) -> SessionLock:
+    def lock(self) -> NoLock:
         """See `Backend`."""
-        return SessionLock()
+        return NoLock()
 
     def open_writer(
         self,
@@ -51,11 +51,11 @@ class PostgresBackend:
         return database.open_readers(self.address, max_connections, any_version=any_version)
 
 
-class SessionLock:
-    """The connection that writes has the lock itself, so that nobody who has lost it can go on writing."""
+class NoLock:
+    """Several engines may work over the database: each of their transactions says for which one it is."""
 
     def check(self) -> None:
-        """Opening the connection checks it."""
+        """It holds."""
 
     def release(self) -> None:
-        """Closing the connection gives it back."""
+        """Nothing is to be given back."""

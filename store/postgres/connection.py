@@ -16,10 +16,11 @@ from peewee import (  # type: ignore[attr-defined]  # Peewee's types leave out i
 )
 from playhouse.pool import PooledPostgresqlDatabase  # type: ignore[import-untyped]  # has no types
 
+from ..domain.errors import AuthorityLost, NotLeading
 from ..statements import run
 from ..translation import translated_errors
-from ..writer import Writer
-from .dialect import to_postgres
+from ..writer import Turn, Writer
+from .dialect import EVENT_LOCKS, to_postgres
 
 _BUSY_TIMEOUT_SECONDS = 5.0
 # A server that is gone without a word is noticed within some ten seconds, on either side. Whoever writes other values
@@ -32,6 +33,15 @@ _PATIENCE = {
     "tcp_user_timeout": "10000",
     "fallback_application_name": "ordermill",
 }
+_LOCKS = 1330793804  # 'ORML' in ASCII; such locks are of one database
+# What a transaction of an engine begins with. Nobody can take the engine for dead while its row is locked; and whoever
+# reads the log of all transitions goes no further than to the last id that was given by now.
+_FENCE = f"""
+SELECT pg_advisory_xact_lock_shared(
+    {EVENT_LOCKS} + (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM transitions_id_seq)),
+  id = (SELECT min(id) FROM engines WHERE state IN ('running', 'stopping'))
+FROM engines WHERE id = ? AND state IN ('running', 'stopping') FOR SHARE
+"""
 _SERVERS_PATIENCE = """
 SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3; SET tcp_user_timeout = 10000
 """
@@ -116,6 +126,8 @@ class _Server(PostgresqlDatabase):
         options: of Peewee's.
     """
 
+    is_shared: ClassVar[bool] = True
+    """Whether several engines may write to it at the same time."""
     value_types: ClassVar[Mapping[str, str]] = {"i": "bigint", "t": "text"}
     """What the letters of `ManyRows` are here."""
 
@@ -147,15 +159,42 @@ class PostgresWriter(_Server, Writer):
     """
 
     timeout = _BUSY_TIMEOUT_SECONDS
+    _must_lead = False
 
     def __init__(self, url: str, *, waits_for_disk: bool) -> None:
         commits = f"SET synchronous_commit = {'on' if waits_for_disk else 'off'}"
         wait = f"SET lock_timeout = {round(self.timeout * 1000)}"
         super().__init__(url, settings=f"{_SERVERS_PATIENCE}; {commits}; {wait}", thread_safe=False)
 
+    def act_as(self, owner: int, lease_seconds: float) -> None:
+        """See `Writer`. The server ends a transaction of an engine that stands still, so that others need not wait."""
+        with translated_errors():
+            run(self, f"SET idle_in_transaction_session_timeout = {max(1, round(lease_seconds * 1000))}")
+            run(self, f"SET application_name = 'ordermill engine {owner}'")
+        self.owner = owner
+
+    @contextmanager
+    def leading(self) -> Iterator[None]:
+        """See `Writer`."""
+        self._must_lead = True
+        try:
+            yield
+        finally:
+            self._must_lead = False
+
+    def wait_for_turn(self, turn: Turn, *, with_others: bool = False) -> None:
+        """See `Writer`."""
+        run(self, f"SELECT pg_advisory_xact_lock{'_shared' if with_others else ''}({_LOCKS}, {turn.value})")
+
     def begin(self, _lock_type: str | None = None) -> None:
-        """Begin a transaction; all of them may write."""
+        """Begin a transaction; all of them may write, where the engine is taken for alive."""
         super().begin()
+        if self.owner is not None:
+            row = run(self, _FENCE, (self.owner,)).fetchone()
+            if row is None:
+                raise AuthorityLost
+            if self._must_lead and not row[1]:
+                raise NotLeading
 
     def is_closed(self) -> bool:
         """Whether there is no session of the server's: it was never begun, or it is over."""

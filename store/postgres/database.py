@@ -1,4 +1,4 @@
-"""Opening a database of a PostgreSQL server: its schema, its one engine, and what is refused."""
+"""Opening a database of a PostgreSQL server: its schema, and what is refused."""
 
 from __future__ import annotations
 
@@ -15,33 +15,23 @@ SCHEMA_VERSION = 7
 """The version that this code works with, which sql/schema-postgres.sql notes."""
 
 _LOCK = 1330793804  # 'ORML' in ASCII; such locks are of one database
-_LOCK_SECONDS = 2.0
-_HOLDER = """
-SELECT a.pid, a.client_addr FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
-WHERE l.locktype = 'advisory' AND l.classid = 0 AND l.objid = ? AND l.granted AND a.datname = current_database()
-"""
 
 
 def open_writer(url: str, durability: Durability) -> PostgresWriter:
     """The one connection that writes; the schema is made where the database is empty.
-
-    As long as its session lasts, no other engine gets one: the server keeps a lock for it, and lets it go when the
-    session is over, however it ends.
 
     Args:
         url: of the server and the database, as libpq takes it.
         durability: what a commit waits for.
 
     Raises:
-        DatabaseRefused: the server does not let us in, another engine has the database, or its schema is of another
-            version.
+        DatabaseRefused: the server does not let us in, or its schema is of another version.
     """
     database = PostgresWriter(url, waits_for_disk=durability is Durability.FULL)
     try:
         database.connect()
-        _lock(database, url)
         if not _has_schema(database):
-            run_script(database, sql.read("schema-postgres.sql"))
+            _make_schema(database)
         _check_version(database, url)
     except (DatabaseError, InterfaceError) as error:
         database.close()
@@ -91,20 +81,14 @@ def name_of(url: str) -> str:
     return f"postgresql://{where}/{given.get('dbname') or ''}{socket}"
 
 
-def _lock(database: PostgresWriter, url: str) -> None:
-    # The session of an engine that has just died may last for a moment.
-    database.wait_at_most(_LOCK_SECONDS)
+def _make_schema(database: PostgresWriter) -> None:
+    # Engines that are started together over an empty database: one of them makes it, the others wait.
+    run(database, "SELECT pg_advisory_lock(?)", (_LOCK,)).fetchall()
     try:
-        run(database, "SELECT pg_advisory_lock(?)", (_LOCK,)).fetchall()
-    except DatabaseError as error:
-        if (found := run(database, _HOLDER, (_LOCK,)).fetchone()) is None:
-            raise
-        pid, host = found
-        raise DatabaseRefused(
-            f"An engine is running over {name_of(url)} already (the server's process {pid}, for "
-            f"{host or 'a program on its machine'}): stop it first, or read through its REST API."
-        ) from error
-    database.wait_at_most(database.timeout)
+        if not _has_schema(database):
+            run_script(database, sql.read("schema-postgres.sql"))
+    finally:
+        run(database, "SELECT pg_advisory_unlock(?)", (_LOCK,)).fetchall()
 
 
 def _has_schema(database: Database) -> bool:

@@ -6,6 +6,9 @@ from functools import lru_cache
 
 from ..dialect import Dialect, Fragment
 
+EVENT_LOCKS = 0x4F52 << 48
+"""A transaction that writes transitions holds this lock plus the last id that was given before it began."""
+_LOCKED = "classid::bigint << 32 | objid::bigint"
 _LAST = "CASE WHEN is_called THEN last_value ELSE 0 END"
 _DIALECT = Dialect(
     integers=Fragment("(SELECT value::bigint FROM json_array_elements_text({}::json))"),
@@ -14,10 +17,19 @@ _DIALECT = Dialect(
     indexed_by=Fragment(""),
     not_indexed="",
     skip_locked=" FOR UPDATE SKIP LOCKED",
+    integer="bigint",
+    now_us="(extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
+    new_sequences="SELECT nextval('orders_sequence_seq') FROM generate_series(1, ?)",
     last_sequence=f"SELECT {_LAST} FROM orders_sequence_seq",
-    # Not the last number of its sequence: that one may belong to a transaction that is not over yet.
+    # Not the last number of its sequence: that one may belong to a transaction that is not over yet. Nor the last one
+    # that is there, where a transaction is not over that began to take numbers before: it says so by a lock, and the
+    # locks are read after the moment that the table is read as of.
     last_transition=(
-        "SELECT greatest((SELECT max(id) FROM transitions), value) FROM totals WHERE name = 'removed_events_through'"
+        "SELECT least(greatest((SELECT max(id) FROM transitions), value), "
+        f"(SELECT min(({_LOCKED}) - {EVENT_LOCKS}) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 "
+        "AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
+        f"AND ({_LOCKED}) BETWEEN {EVENT_LOCKS} AND {EVENT_LOCKS + 2**48 - 1})) "
+        "FROM totals WHERE name = 'removed_events_through' AND part = 0"
     ),
     given_numbers=(
         f"SELECT 'orders', {_LAST} FROM orders_sequence_seq UNION ALL "

@@ -13,6 +13,9 @@ _DIALECT = Dialect(
     indexed_by=Fragment(" INDEXED BY {}"),
     not_indexed="+",
     skip_locked="",  # one connection writes
+    integer="INTEGER",
+    now_us="CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)",
+    new_sequences="SELECT NULL WHERE FALSE",
     last_sequence="SELECT seq FROM sqlite_sequence WHERE name = 'orders'",
     last_transition="SELECT seq FROM sqlite_sequence WHERE name = 'transitions'",  # which a removal does not set back
     given_numbers="SELECT name, seq FROM sqlite_sequence",

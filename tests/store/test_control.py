@@ -25,9 +25,9 @@ def test_nothing_is_set_in_a_new_database(writer: SqliteDatabase) -> None:
     "control", [Control(True, 5, "night", 3), Control(True), Control(processors=1), Control()], ids=str
 )
 def test_what_is_set_is_read_as_it_was(writer: SqliteDatabase, control: Control) -> None:
-    write_control(writer, Control(True, 7, "before", 9), Act(Action.PAUSE), 1)
+    write_control(writer, lambda _: Control(True, 7, "before", 9), Act(Action.PAUSE), 1)
 
-    write_control(writer, control, Act(Action.PAUSE), 2)
+    write_control(writer, lambda _: control, Act(Action.PAUSE), 2)
 
     assert read_control(writer) == control
 
@@ -35,7 +35,7 @@ def test_what_is_set_is_read_as_it_was(writer: SqliteDatabase, control: Control)
 def test_who_set_it_is_written_down(writer: SqliteDatabase) -> None:
     act = Act(Action.SET_PROCESSORS, "3", "a quiet night", None, Cause("r-1", "ann"))
 
-    write_control(writer, Control(processors=3), act, 7)
+    write_control(writer, lambda _: Control(processors=3), act, 7)
 
     assert audit_log.page(writer, limit=10) == [
         AuditEntry(1, 7, "set processors", "3", "a quiet night", None, "r-1", "ann")
@@ -46,7 +46,7 @@ def test_what_is_not_written_down_is_not_set(writer: SqliteDatabase) -> None:
     run(writer, "DROP TABLE audit_log")
 
     with pytest.raises(StoreUnavailable):
-        write_control(writer, Control(True), Act(Action.PAUSE), 1)
+        write_control(writer, lambda _: Control(True), Act(Action.PAUSE), 1)
 
     assert not read_control(writer).is_paused
 

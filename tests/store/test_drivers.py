@@ -243,7 +243,7 @@ def test_no_number_is_given_again_when_the_orders_are_gone(writer: Database, led
 
 def test_what_people_do_is_logged_and_forgotten(writer: Database) -> None:
     paused = Control(is_paused=True, reason="tired")
-    write_control(writer, paused, Act(Action.PAUSE, None, "tired"), 5)
+    write_control(writer, lambda _: paused, Act(Action.PAUSE, None, "tired"), 5)
     request = BulkRequest(Action.CANCEL, ALL_ORDERS)
     action = bulk_actions.start(writer, request, "no more", ENGINE, 7, 100, 6)
     running = bulk_actions.first_running(writer)
@@ -315,7 +315,7 @@ def test_deliveries_are_sent_again_and_go_with_their_webhook(writer: Database, l
 
 def test_each_run_of_an_engine_has_a_number_of_its_own(writer: Database) -> None:
     assert engines.last(writer) == 0
-    assert [engines.register(writer, 5), engines.register(writer, 6)] == [1, 2]
+    assert [engines.join(writer, at_us, None, 8, 1) for at_us in (5, 6)] == [1, 2]
     assert engines.last(writer) == 2
 
 

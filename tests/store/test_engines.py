@@ -11,20 +11,20 @@ from peewee import SqliteDatabase
 
 from ordermill.engine import OrderEngine
 from ordermill.store.connect import connect
-from ordermill.store.engines import register
+from ordermill.store.engines import join
 from ordermill.store.statements import run
 from ordermill.store.tables import EngineModel
 
 
 def test_a_run_has_a_number_that_no_other_has(writer: SqliteDatabase) -> None:
-    first, second = register(writer, 5), register(writer, 5)
+    first, second = join(writer, 5, None, 8, 1), join(writer, 5, None, 8, 1)
     run(writer, "DELETE FROM engines")
 
-    assert first < second < register(writer, 5)
+    assert first < second < join(writer, 5, None, 8, 1)
 
 
 def test_the_last_hundred_runs_are_kept(writer: SqliteDatabase) -> None:
-    numbers = [register(writer, number) for number in range(150)]
+    numbers = [join(writer, number, None, 8, 1) for number in range(150)]
 
     kept = [number for (number,) in EngineModel.select(EngineModel.id).tuples().execute(writer)]
     assert kept == numbers[-100:]

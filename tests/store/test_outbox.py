@@ -139,7 +139,7 @@ def test_nothing_is_written_for_a_webhook_that_is_disabled(writer: SqliteWriter)
 
 
 def test_an_event_is_addressed_by_looking_at_its_own_order_alone(writer: SqliteWriter) -> None:
-    plan = run(writer, f"EXPLAIN QUERY PLAN {outbox._ADDRESS}", (START_US, START_US, 0)).fetchall()
+    plan = run(writer, f"EXPLAIN QUERY PLAN {outbox._ADDRESS}", (START_US, START_US, 0, "[]")).fetchall()
 
     assert any("deliveries_open (webhook=? AND sequence=?)" in row[-1] for row in plan), plan
 

@@ -163,8 +163,8 @@ def test_orders_in_hand_are_told_oldest_first(
 ) -> None:
     ledger.record([], [move(orders[index], lifecycle.ASSIGN, START_US + 1) for index in (7, 2, 5)], START_US)
 
-    assert ids(queries.processing(writer, 100)) == ["o-2", "o-5", "o-7"]
-    assert ids(queries.processing(writer, 2)) == ["o-2", "o-5"]
+    assert ids(queries.left_behind(writer, 100)) == ["o-2", "o-5", "o-7"]
+    assert ids(queries.left_behind(writer, 2)) == ["o-2", "o-5"]
 
 
 @pytest.mark.parametrize("status", list(OrderStatus))
@@ -268,7 +268,7 @@ def test_what_is_old_is_found_by_its_age_without_a_look_at_anything_else(spy: Sp
         (queries.first_in_line, "orders_in_line (rank>?)"),
         (lambda database: queries.first_ready(database, [1], START_US), "PRIMARY KEY (rowid=?)"),
         (queries.next_ready_us, "orders_waiting (ready_at>?)"),
-        (lambda database: queries.processing(database, 10), "orders_by_status (status=?)"),
+        (lambda database: queries.left_behind(database, 10), "orders_by_status (status=?)"),
         (lambda database: queries.page(database, user_id="u-1", limit=10), "orders_by_user (user_id=?)"),
         (
             lambda database: queries.page(database, user_id="u-1", before=99, limit=10),
@@ -328,7 +328,7 @@ def test_a_query_searches_an_index(spy: Spy, query: Callable[[Spy], object], ind
     "query",
     [
         queries.first_in_line,
-        lambda database: queries.processing(database, 10),
+        lambda database: queries.left_behind(database, 10),
         lambda database: queries.page(database, limit=10),
         lambda database: queries.page(database, user_id="u-1", limit=10),
         lambda database: queries.page(database, status=OrderStatus.PENDING, limit=10),

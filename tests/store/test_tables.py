@@ -62,8 +62,9 @@ _KINDS = {"AUTO": "INT", "FLOAT": "REAL"}
 
 def columns_of(model: type[Model]) -> list[tuple[str, str, bool, bool]]:
     meta: Any = model
+    key = {field.name for field in meta._meta.get_primary_keys()}
     return [
-        (field.column_name, _KINDS.get(field.field_type, field.field_type), not field.null, field.primary_key)
+        (field.column_name, _KINDS.get(field.field_type, field.field_type), not field.null, field.name in key)
         for field in meta._meta.sorted_fields
     ]
 
@@ -89,6 +90,6 @@ def test_every_table_has_a_model(writer: SqliteDatabase) -> None:
 def test_a_unique_column_is_unique_in_both(writer: SqliteDatabase, model: Any) -> None:
     indexes = writer.get_indexes(model._meta.table_name)
     unique = {index.columns[0] for index in indexes if index.unique and len(index.columns) == 1}
-    unique -= {model._meta.primary_key.column_name}
+    unique -= {field.column_name for field in model._meta.get_primary_keys()}
 
     assert unique == {field.column_name for field in model._meta.sorted_fields if field.unique}

@@ -222,10 +222,10 @@ def test_a_trip_that_cannot_be_recorded_comes_with_the_next_failure(
     write = steering.write_control
     refusals = iter([StoreUnavailable(OSError("disk full"))])
 
-    def refuse_once(*arguments: object) -> None:
+    def refuse_once(*arguments: object) -> object:
         if (error := next(refusals, None)) is not None:
             raise error
-        write(*arguments)  # type: ignore[arg-type]  # as they came
+        return write(*arguments)  # type: ignore[arg-type]  # as they came
 
     monkeypatch.setattr(steering, "write_control", refuse_once)
     engine.submit_many([make_order("o-1"), make_order("o-2")])

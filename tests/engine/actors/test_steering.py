@@ -300,10 +300,10 @@ def test_an_unexpected_error_is_told_and_keeps_no_other_from_being_done(
     errors = iter([RuntimeError("odd")])
     write = steering.write_control
 
-    def fail_once(*arguments: Any) -> None:
+    def fail_once(*arguments: Any) -> Any:
         if (error := next(errors, None)) is not None:
             raise error
-        write(*arguments)
+        return write(*arguments)
 
     monkeypatch.setattr(steering, "write_control", fail_once)
     first, second = engine.begin_pause(), engine.begin_set_processors(2)
