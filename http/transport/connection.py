@@ -45,6 +45,7 @@ class Connection(asyncio.Protocol):
         "_is_due",
         "_is_ended_by_client",
         "_is_ending",
+        "_is_fast",
         "_is_kept",
         "_is_paused",
         "_is_unread",
@@ -83,6 +84,7 @@ class Connection(asyncio.Protocol):
         self._is_due = False
         self._is_ended_by_client = False
         self._is_ending = False
+        self._is_fast = False
         self._is_paused = False
         self._is_unread = False
         self.last_used = self._loop.time()
@@ -101,6 +103,7 @@ class Connection(asyncio.Protocol):
         self.last_used = self._loop.time()
         if self._is_ending:  # whatever it is: it is not the end yet, at which the client has seen the answer
             return
+        self._is_fast = len(data) > OWN_BYTES
         self._reader.feed(data)
         if not self._is_answering and not self._is_paused:
             self._advance()
@@ -258,7 +261,8 @@ class Connection(asyncio.Protocol):
             self._wait_for_memory()
             return
         self._limit_time()
-        if reader.is_behind:
+        if reader.is_behind or self._is_fast:
+            self._is_fast = False
             self._stop_reading()
             self._go_on_soon()  # others have their turn first
         else:

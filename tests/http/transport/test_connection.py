@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ordermill.http.transport.buffer_budget import OWN_BYTES, BodyBudget, SharedBudget
+from ordermill.http.transport.connection import Connection
 from ordermill.http.transport.tuning import allow_connections
 from ordermill.http.wire.chunked import ChunkedBody
 
@@ -262,6 +263,27 @@ def test_a_body_of_a_chunk_for_each_byte_is_read_in_turns(client: Client, order:
 
     assert max(taken) == 1_000
     assert sum(taken) == (20_000 if status == 200 else 1_000)
+
+
+def test_what_a_fast_client_sends_is_read_in_turns(client: Client) -> None:
+    turns: list[list[int]] = []
+    original = Connection.data_received
+
+    def receive(connection: Connection, data: bytes) -> None:
+        if not turns[-1:] or not turns[-1]:
+            turns.append([])
+            connection._loop.call_soon(turns.append, [])
+        turns[-1].append(len(data))
+        original(connection, data)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Connection, "data_received", receive)
+        with client.raw() as connection:
+            connection.sendall(post(b"[".ljust(8 * 1024 * 1024), b"/orders/bulk"))
+            assert read_answer(connection)[0] == 400
+
+    assert sum(map(sum, turns)) > 8 * 1024 * 1024
+    assert max(sum(part > OWN_BYTES for part in turn) for turn in turns) == 1
 
 
 def test_a_client_that_leaves_in_the_middle_leaves_nothing(client: Client) -> None:
