@@ -39,6 +39,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_answer",
         "_bodies",
+        "_caller",
         "_deadline",
         "_is_advancing",
         "_is_answering",
@@ -73,6 +74,7 @@ class Connection(asyncio.Protocol):
         self._answer: bytes | None = None
         self._rest: memoryview | None = None
         self._open: OpenRequest | None = None
+        self._caller: str | None = None
         self._pending: PendingAnswer | None = None
         self._stream: WireStream | None = None
         self._deadline = math.inf
@@ -319,6 +321,7 @@ class Connection(asyncio.Protocol):
     def _begin(self, content: bytes | None) -> None:
         pending, self._open = self._open, None
         assert pending is not None
+        self._caller = pending.caller
         self._is_answering = True
         self._deadline = math.inf
         self._is_kept = self._is_kept and not self._reader.is_lost
@@ -347,7 +350,7 @@ class Connection(asyncio.Protocol):
             head = self._head(status, response.headers)
             self._transport.write(head + body if body else head)
             self._end_answer()
-        elif self._server.buffers.answers.take(body):
+        elif self._server.buffers.answers.take(body, self._caller):
             self._transport.write(self._head(status, response.headers))
             self._send(body)
         else:
@@ -414,7 +417,7 @@ class Connection(asyncio.Protocol):
             if framed:
                 self._transport.write(framed)
             self._go_on_with_stream()
-        elif self._server.buffers.answers.take(framed):
+        elif self._server.buffers.answers.take(framed, self._caller):
             self._send(framed)
         else:
             self.abort()

@@ -9,10 +9,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, suppress
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ordermill.engine.testing import make_order
+from ordermill.http.security.api_keys import Role, create_key
 from ordermill.http.transport.buffer_budget import OWN_BYTES, BodyBudget, SharedBudget
 from ordermill.http.transport.connection import Connection
 from ordermill.http.transport.tuning import allow_connections
@@ -139,6 +142,28 @@ def test_an_answer_for_which_there_is_no_memory_is_refused_before_its_first_byte
         assert (status, len(json.loads(body)["orders"])) == (200, 1000)
     assert full.get("/orders?limit=1000").status == 200
     assert answers.free == 300_000
+
+
+def test_a_caller_that_reads_nothing_leaves_memory_for_the_answers_of_others(
+    start_server: Callable[..., Client], tmp_path: Path
+) -> None:
+    bad, good = (create_key(tmp_path / "keys", [Role.OPERATE]) for _ in range(2))
+    client = start_server(keys_file=str(tmp_path / "keys"))
+    authorization = f"Bearer {good}"
+    for number in range(1000):
+        client.engine.submit(make_order(f"o-{number}"))
+    client.engine.drain(timeout=60)
+    size = len(client.get("/orders?limit=1000", Authorization=authorization).body)
+    client.server.buffers = client.server.buffers._replace(answers=(answers := SharedBudget(5 * size // 2)))
+    with ExitStack() as stack:
+        for _ in range(4):
+            listen_small(client, stack).sendall(LISTING[:-2] + b"Authorization: Bearer %b\r\n\r\n" % bad.encode())
+        while answers.free > 2 * size:
+            client.get("/healthz")
+
+        for _ in range(10):
+            reply = client.get("/orders?limit=1000", Authorization=authorization)
+            assert (reply.status, len(reply.json["orders"])) == (200, 1000)
 
 
 def test_an_answer_that_many_get_is_in_memory_once(client: Client) -> None:
