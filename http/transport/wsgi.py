@@ -36,7 +36,7 @@ class WsgiCall:
 
     max_body_bytes = 64 * 1024
     """Whoever sends it has not been asked who it is: this is enough for a form."""
-    caller = None
+    caller: str | None = None
     """Not known: the application asks for itself."""
 
     def __init__(
