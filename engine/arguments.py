@@ -87,12 +87,12 @@ def checked_schedule(schedule: Schedule) -> Schedule:
         InvalidOrder: a field breaks its rule.
         InvalidArgument: nothing is to change.
     """
-    given = {"priority": schedule.priority, "not_before": schedule.not_before}
+    given = schedule._asdict()
     wanted = {name: value for name, value in given.items() if value is not None and value is not UNSET}
     if faults := field_faults(wanted):
         raise InvalidOrder(faults)
-    if not wanted and schedule.not_before is UNSET:
-        raise InvalidArgument("Say what is to change: the priority, the time, or both.")
+    if schedule == Schedule():
+        raise InvalidArgument("Say what is to change: the priority, or one of the times.")
     return schedule
 
 

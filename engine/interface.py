@@ -226,6 +226,7 @@ class Engine(ABC):
         *,
         priority: int | None = None,
         not_before: datetime | UnsetType | None = UNSET,
+        complete_by: datetime | UnsetType | None = UNSET,
         reason: str | None = None,
     ) -> OrderRecord:
         """Change when an order's turn comes that no handler has begun. It takes its turn like a new one.
@@ -237,17 +238,18 @@ class Engine(ABC):
             priority: how early its turn comes, 0 to 9; 9 is first. None leaves it as it is.
             not_before: when it may be begun at the earliest, with the offset from UTC; None for at once. Without it,
                 that stays as it is.
+            complete_by: when it is to be Completed, likewise; None where that is no longer to be watched.
             reason: why, in 1 to 500 characters without controls; it goes into the history.
 
         Returns:
             The order as it is afterwards.
 
         Raises:
-            InvalidOrder: the priority or the time breaks its rule.
+            InvalidOrder: the priority or a time breaks its rule.
             TransitionRefused: the order is begun, or over.
             As `cancel`.
         """
-        return self.begin_reschedule(order_id, Schedule(priority, not_before), reason).get()
+        return self.begin_reschedule(order_id, Schedule(priority, not_before, complete_by), reason).get()
 
     def begin_reschedule(
         self, order_id: str, schedule: Schedule, reason: str | None = None, cause: Cause | None = None

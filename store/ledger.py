@@ -23,7 +23,7 @@ from .domain.metadata import metadata_text
 from .domain.metrics import PROCESSING_MICROSECONDS, TIMED_ORDERS
 from .domain.order import Order, is_plain, is_same
 from .domain.outcome import Acceptance, Outcome, Recorded
-from .domain.record import ENGINE, Cause, Move, OrderRecord, keeps_place, microseconds_of, not_before_us
+from .domain.record import ENGINE, Cause, Move, OrderRecord, complete_by_us, keeps_place, microseconds_of, not_before_us
 from .domain.webhook import Tried
 from .failures import Failures
 from .idempotency import remember
@@ -56,14 +56,15 @@ def _insert() -> Query:
 
 
 def _insert_with_more() -> Query:
-    # In a row: likewise, then ready_at, priority, not_before, metadata, serial_key and held; shared: created_at,
-    # updated_at.
-    value = _given(13)
-    values = Select([given_values(13)], [*value[:7], *_NEW, *value[7:]]).where(SQL("given.column1 IS NOT NULL"))
+    # In a row: likewise, then ready_at, priority, not_before, complete_by, metadata, serial_key and held; shared:
+    # created_at, updated_at.
+    value = _given(14)
+    values = Select([given_values(14)], [*value[:7], *_NEW, *value[7:]]).where(SQL("given.column1 IS NOT NULL"))
     columns = (
         *_NEW_COLUMNS,
         OrderModel.priority,
         OrderModel.not_before,
+        OrderModel.complete_by,
         OrderModel.metadata,
         OrderModel.serial_key,
         OrderModel.held,
@@ -151,7 +152,7 @@ def _text(status: OrderStatus | None) -> SQL:
 _NEW = (_text(lifecycle.ACCEPT.target), SQL("0"), SQL("0"), _SHARED, _SHARED)
 _insert_orders = ManyRows(_insert(), 7, "itttiii", _IF_NEW)
 """Of orders that have only what each has, as nearly all: six values less in a row."""
-_insert_orders_with_more = ManyRows(_insert_with_more(), 13, "itttiiiiiitti", _IF_NEW)
+_insert_orders_with_more = ManyRows(_insert_with_more(), 14, "itttiiiiiiitti", _IF_NEW)
 _update_orders = ManyRows(_update(), 10, "tiiiititii")
 _insert_any_steps = ManyRows(_insert_steps(_given(2)[1], _given(5)[2:], 5), 5, "itttt")
 _insert_caused_steps = ManyRows(_insert_steps(_SHARED, (_SHARED, *_given(3)[1:]), 3), 3, "itt")
@@ -469,6 +470,7 @@ class Ledger:
             [record.ready_us for record in records],
             [record.order.priority for record in records],
             [not_before_us(record.order) for record in records],
+            [complete_by_us(record.order) for record in records],
             [metadata_text(record.order.metadata) for record in records],
             names,
             [None if name is None else 1 for name in names],

@@ -19,6 +19,7 @@ ORDER_COLUMNS = (
     OrderModel.total_cents,
     OrderModel.priority,
     OrderModel.not_before,
+    OrderModel.complete_by,
     OrderModel.serial_key,
     OrderModel.metadata,
     OrderModel.sequence,
@@ -73,7 +74,8 @@ def key_of(stored: str | None) -> str | None:
 
 def order_of(row: Any) -> OrderRecord:
     """The order of a row of `ORDER_COLUMNS`."""
-    order_id, user_id, item_ids, total_cents, priority, not_before, serial_key, metadata, sequence, status, *more = row
+    order_id, user_id, item_ids, total_cents, priority, not_before, complete_by, serial_key, metadata, *state = row
+    sequence, status, *more = state
     order = Order.stored(
         order_id,
         user_id,
@@ -81,6 +83,7 @@ def order_of(row: Any) -> OrderRecord:
         total_cents,
         priority,
         None if not_before is None else utc(not_before),
+        None if complete_by is None else utc(complete_by),
         key_of(serial_key),
         metadata_of(metadata),
     )

@@ -12,19 +12,23 @@ from msgspec.structs import replace
 from peewee import Database
 
 from .domain.order import Order
-from .domain.record import Move, OrderRecord, not_before_us, utc
+from .domain.record import Move, OrderRecord, complete_by_us, not_before_us, utc
 from .statements import run, run_for_each, to_sql
 from .tables import FirstScheduleModel, OrderModel
 
 _KEEP = """
-    INSERT INTO first_schedules (sequence, priority, not_before)
-    SELECT sequence, priority, not_before FROM orders WHERE sequence = ? ON CONFLICT DO NOTHING
+    INSERT INTO first_schedules (sequence, priority, not_before, complete_by)
+    SELECT sequence, priority, not_before, complete_by FROM orders WHERE sequence = ? ON CONFLICT DO NOTHING
 """
-_CHANGE = to_sql(OrderModel.update({OrderModel.priority: 0, OrderModel.not_before: 0}).where(OrderModel.sequence == 0))
-_FIRST = to_sql(
-    FirstScheduleModel.select(FirstScheduleModel.priority, FirstScheduleModel.not_before).where(
-        FirstScheduleModel.sequence == 0
+_CHANGE = to_sql(
+    OrderModel.update({OrderModel.priority: 0, OrderModel.not_before: 0, OrderModel.complete_by: 0}).where(
+        OrderModel.sequence == 0
     )
+)
+_FIRST = to_sql(
+    FirstScheduleModel.select(
+        FirstScheduleModel.priority, FirstScheduleModel.not_before, FirstScheduleModel.complete_by
+    ).where(FirstScheduleModel.sequence == 0)
 )
 _FORGET = to_sql(FirstScheduleModel.delete().where(FirstScheduleModel.sequence == 0))
 
@@ -35,7 +39,11 @@ def change(database: Database, steps: Sequence[Move]) -> None:
     run_for_each(
         database,
         _CHANGE,
-        [(step.after.order.priority, not_before_us(step.after.order), step.after.sequence) for step in steps],
+        [
+            (order.priority, not_before_us(order), complete_by_us(order), step.after.sequence)
+            for step in steps
+            for order in (step.after.order,)
+        ],
     )
 
 
@@ -44,8 +52,9 @@ def as_sent(database: Database, record: OrderRecord) -> Order:
     row = run(database, _FIRST, (record.sequence,)).fetchone()
     if row is None:
         return record.order
-    priority, not_before = row
-    return replace(record.order, priority=priority, not_before=None if not_before is None else utc(not_before))
+    priority, *times = row
+    not_before, complete_by = (None if time is None else utc(time) for time in times)
+    return replace(record.order, priority=priority, not_before=not_before, complete_by=complete_by)
 
 
 def forget(database: Database, sequences: Sequence[int]) -> None:

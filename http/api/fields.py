@@ -59,13 +59,23 @@ _PRIORITY = {
 }
 Priority = Annotated[int, Meta(extra_json_schema=_PRIORITY)]
 PriorityRequest = Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "integer", **_PRIORITY})]
+_TIME = {"format": "date-time", "pattern": whole(RFC3339)}
 NotBefore = Annotated[
     str,
     Meta(
         extra_json_schema={
             "description": "The order is not begun earlier than this: RFC 3339 with the offset from UTC.",
-            "format": "date-time",
-            "pattern": whole(RFC3339),
+            **_TIME,
+        }
+    ),
+]
+CompleteBy = Annotated[
+    str,
+    Meta(
+        extra_json_schema={
+            "description": "When the order is to be Completed, not before `not_before`: RFC 3339 with the offset from "
+            "UTC.",
+            **_TIME,
         }
     ),
 ]

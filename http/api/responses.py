@@ -73,6 +73,8 @@ class OrderPayload(msgspec.Struct):
     """Left out where it is the default."""
     not_before: Timestamp | UnsetType = UNSET
     """The order is not begun earlier; left out where nothing was said."""
+    complete_by: Timestamp | UnsetType = UNSET
+    """When the order is to be Completed; left out where nothing was said."""
     key: Key | UnsetType = UNSET
     """Orders of one key run one after another; left out where there is none."""
     metadata: Metadata | UnsetType = UNSET

@@ -66,6 +66,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """How early its turn comes, 0 to 9; 9 is first."""
     not_before: datetime | None = None
     """It is not begun earlier than this, a time with its offset from UTC; None where it may be begun at once."""
+    complete_by: datetime | None = None
+    """When it is to be Completed, a time with its offset from UTC, not before `not_before`; None where nobody said."""
     key: str | None = None
     """Orders of one key run one after another, in the sequence of their arrival: 1 to 128 visible characters of ASCII,
     without blanks, double quotes and backslashes. None where it may run beside any other."""
@@ -87,6 +89,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
                 and _is_money(self.total_amount)
                 and self.priority is PRIORITY
                 and self.not_before is None
+                and self.complete_by is None
                 and self.key is None
                 and self.metadata is None
             )
@@ -106,6 +109,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             force_setattr(self, "priority", int(self.priority))
             if self.not_before is not None:
                 force_setattr(self, "not_before", self.not_before.astimezone(UTC))
+            if self.complete_by is not None:
+                force_setattr(self, "complete_by", self.complete_by.astimezone(UTC))
             if self.key is not None:
                 force_setattr(self, "key", str.__str__(self.key))
             if self.metadata is not None:
@@ -119,6 +124,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         total_cents: int,
         priority: int = PRIORITY,
         not_before: datetime | None = None,
+        complete_by: datetime | None = None,
         key: str | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> Order:
@@ -135,6 +141,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             force_setattr(order, "priority", priority)
         if not_before is not None:
             force_setattr(order, "not_before", not_before)
+        if complete_by is not None:
+            force_setattr(order, "complete_by", complete_by)
         if key is not None:
             force_setattr(order, "key", key)
         if metadata is not None:
@@ -159,7 +167,13 @@ _NEEDED = FIELDS[: len(FIELDS) - len(_OPTIONAL)]
 
 def is_plain(order: Order) -> bool:
     """Whether an order has only what each has, as nearly all."""
-    return order.priority is PRIORITY and order.not_before is None and order.key is None and order.metadata is None
+    return (
+        order.priority is PRIORITY
+        and order.not_before is None
+        and order.complete_by is None
+        and order.key is None
+        and order.metadata is None
+    )
 
 
 def is_same(order: Order, other: Order) -> bool:
@@ -198,6 +212,8 @@ def field_faults(fields: Mapping[str, Any]) -> tuple[FieldFault, ...]:
         faults.append(FieldFault("/priority", f"must be {PRIORITY_RULE}"))
     if "not_before" in fields and not _is_sound_time(fields["not_before"]):
         faults.append(FieldFault("/not_before", f"must be {TIME_RULE}"))
+    if "complete_by" in fields:
+        faults.extend(_deadline_faults(fields["complete_by"], fields.get("not_before")))
     if "key" in fields and not _is_sound_user(fields["key"]):
         faults.append(FieldFault("/key", f"must be a string of {USER_RULE}"))
     if "metadata" in fields and not is_metadata(fields["metadata"]):
@@ -245,6 +261,15 @@ def _is_sound_time(value: object) -> bool:
         return isinstance(value, datetime) and value.utcoffset() is not None and _FIRST_TIME <= value < _LAST_TIME
     except OverflowError:
         return False
+
+
+def _deadline_faults(complete_by: object, not_before: object) -> list[FieldFault]:
+    # One that has passed is none of the faults: an order that is sent again stays the same order.
+    if not _is_sound_time(complete_by):
+        return [FieldFault("/complete_by", f"must be {TIME_RULE}")]
+    if _is_sound_time(not_before) and complete_by < not_before:  # type: ignore[operator]  # both are times
+        return [FieldFault("/complete_by", "must not be before not_before")]
+    return []
 
 
 def _item_faults(items: object) -> list[FieldFault]:

@@ -32,6 +32,8 @@ def given_fields(order: Order) -> dict[str, object]:
         given["priority"] = order.priority
     if order.not_before is not None:
         given["not_before"] = rfc3339(microseconds_of(order.not_before))
+    if order.complete_by is not None:
+        given["complete_by"] = rfc3339(microseconds_of(order.complete_by))
     if order.key is not None:
         given["key"] = order.key
     if order.metadata is not None:

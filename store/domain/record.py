@@ -247,6 +247,11 @@ def not_before_us(order: Order) -> int | None:
     return None if order.not_before is None else microseconds_of(order.not_before)
 
 
+def complete_by_us(order: Order) -> int | None:
+    """When an order is to be Completed, in microseconds since 1970-01-01T00:00:00Z."""
+    return None if order.complete_by is None else microseconds_of(order.complete_by)
+
+
 def utc(microseconds: int) -> datetime:
     """A time of the database as a datetime in UTC.
 

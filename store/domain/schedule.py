@@ -20,6 +20,8 @@ class Schedule(NamedTuple):
     """How early its turn comes; None leaves it as it is."""
     not_before: datetime | UnsetType | None = UNSET
     """When it may be begun at the earliest; None for at once, UNSET leaves it as it is."""
+    complete_by: datetime | UnsetType | None = UNSET
+    """When it is to be Completed; None for no such time, UNSET leaves it as it is."""
 
     def of(self, order: Order) -> Order:
         """That order, with this schedule.
@@ -29,7 +31,8 @@ class Schedule(NamedTuple):
         """
         priority = order.priority if self.priority is None else self.priority
         not_before = order.not_before if isinstance(self.not_before, UnsetType) else self.not_before
-        return replace(order, priority=priority, not_before=not_before)
+        complete_by = order.complete_by if isinstance(self.complete_by, UnsetType) else self.complete_by
+        return replace(order, priority=priority, not_before=not_before, complete_by=complete_by)
 
 
 def reschedule(
@@ -61,7 +64,8 @@ def reschedule(
     if order.not_before is not None:
         ready_us = max(ready_us, microseconds_of(order.not_before))
     when = "at once" if order.not_before is None else f"not before {rfc3339(microseconds_of(order.not_before))}"
-    why = f"{lifecycle.RESCHEDULE.why}: priority {order.priority}, {when}"
+    until = "" if order.complete_by is None else f", to be completed by {rfc3339(microseconds_of(order.complete_by))}"
+    why = f"{lifecycle.RESCHEDULE.why}: priority {order.priority}, {when}{until}"
     step = move(
         record,
         lifecycle.RESCHEDULE,

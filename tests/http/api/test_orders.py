@@ -79,6 +79,7 @@ def test_a_new_order_is_created_with_its_location(start_server: Callable[..., Cl
 NEEDS = {
     "priority": 9,
     "not_before": "2026-12-24T18:00:00+01:00",
+    "complete_by": "2026-12-25T17:00:00.000000Z",
     "key": "ann@example.org",
     "metadata": {"shop": "b", "gifts": [1, 2.5, True, None]},
 }
@@ -161,6 +162,9 @@ def test_an_order_that_waits_is_rescheduled(start_server: Callable[..., Client],
     assert reason == "rescheduled: priority 4, not before 2099-12-24T17:00:00.000000Z; on holiday"
     assert client.get("/audit").json["entries"][0]["action"] == "reschedule"
     assert "not_before" not in client.post("/orders/a/reschedule", {"not_before": None}).json
+    by = client.post("/orders/a/reschedule", {"complete_by": "2099-12-24T18:00:00+01:00"}).json["complete_by"]
+    assert by == "2099-12-24T17:00:00.000000Z"
+    assert "complete_by" not in client.post("/orders/a/reschedule", {"complete_by": None}).json
     gate.release()
     assert client.get("/orders/a?wait=30").json["status"] == "Completed"
     assert identity(client.post("/orders/a/reschedule", {"priority": 9})) == (409, "transition-refused")
@@ -174,6 +178,8 @@ def test_an_order_that_waits_is_rescheduled(start_server: Callable[..., Client],
         ({"priority": None}, "/priority"),
         ({"priority": 10}, "/priority"),
         ({"not_before": "soon"}, "/not_before"),
+        ({"complete_by": "soon"}, "/complete_by"),
+        ({"not_before": "2099-01-02T00:00:00Z", "complete_by": "2099-01-01T00:00:00Z"}, "/complete_by"),
         ({"priority": 1, "key": "k"}, "/key"),
         ({"priority": 1, "reason": ""}, "/reason"),
     ],
