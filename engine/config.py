@@ -161,6 +161,15 @@ class EngineConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Annotated[int, Meta(ge=1)] | None,
         Meta(description="Unfinished orders of one user above which this user's are refused; none by default."),
     ] = None
+    min_confidence: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=0.99,
+            description="How likely a new order has to be completed by its `complete_by`, so that it is accepted; by "
+            "default, all are.",
+        ),
+    ] = 0.0
     aging_seconds: Annotated[
         float,
         Meta(

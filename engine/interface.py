@@ -18,14 +18,14 @@ from ..store import audit_log, bulk_actions, event_log, failures, queries, searc
 from ..store.domain import lifecycle
 from ..store.domain.act import Action, AuditEntry
 from ..store.domain.bulk_action import ActionPreview, BulkAction, BulkRequest
-from ..store.domain.errors import ActionNotFound, OrderConflict, OrderNotFound
+from ..store.domain.errors import ActionNotFound, OrderNotFound
 from ..store.domain.event import EVERYTHING, EventFilter, EventPage
 from ..store.domain.failure import FailureGroup
 from ..store.domain.idempotency_key import IdempotencyKey
 from ..store.domain.lifecycle import OrderStatus
 from ..store.domain.order import Order
 from ..store.domain.order_filter import OrderFilter, OrderPage
-from ..store.domain.outcome import Acceptance, Outcome
+from ..store.domain.outcome import Acceptance, error_of
 from ..store.domain.outlook import Outlook
 from ..store.domain.record import Cause, HistoryPage, OrderRecord, Transition, utc
 from ..store.domain.schedule import Schedule
@@ -95,21 +95,22 @@ class Engine(ABC):
 
         Raises:
             OrderConflict: its id is taken by an order with other content.
+            DeadlineUnlikely: it is less likely to be completed by its time than `min_confidence`.
             BacklogFull: too many orders are unfinished.
             StoreUnavailable: the database did not take it.
             EngineStopped: the engine is not running.
         """
-        (receipt,) = self.submit_many((order,))
-        if receipt.outcome is Outcome.CONFLICT:
-            raise OrderConflict(order.order_id)
-        return receipt
+        (acceptance,) = self.begin_submit((order,)).get()
+        if (error := error_of(acceptance)) is not None:
+            raise error
+        return Receipt(acceptance, self.wait)
 
     def submit_many(self, orders: Iterable[Order]) -> list[Receipt]:
         """Accept orders in one transaction. Returns when all are safely on disk.
 
         Returns:
             A receipt for each, in the same sequence. One whose id is taken by other content has the outcome
-            `conflict` and does not keep the others out.
+            `conflict`, one that is unlikely to be completed by its time has `unlikely`; neither keeps the others out.
 
         Raises:
             BacklogFull: there is no room for all of them; none was accepted.

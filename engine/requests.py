@@ -12,7 +12,7 @@ from ..store.domain.idempotency_key import IdempotencyKey
 from ..store.domain.lifecycle import OrderStatus
 from ..store.domain.order import Order
 from ..store.domain.outcome import Acceptance
-from ..store.domain.outlook import Outlook
+from ..store.domain.outlook import Outlook, Promised
 from ..store.domain.record import ENGINE, Cause, OrderRecord
 from ..store.domain.schedule import Schedule
 from ..store.domain.webhook import WebhookChange
@@ -153,6 +153,15 @@ class TakeOutlook(NamedTuple):
     """Set with that."""
 
 
+class TakePromises(NamedTuple):
+    """To the metrics actor: say how likely new orders are completed by the times that they are to be."""
+
+    orders: Sequence[Order]
+    """Which ones; they may be stored already."""
+    reply: Future[list[Promised | None]]
+    """Set with that; None for each that says no time, and where it is too low, for each that is stored already."""
+
+
 class ListProcessors(NamedTuple):
     """To the metrics actor: say what each processor is up to."""
 
@@ -255,6 +264,7 @@ Request = (
     | DrawChart
     | ListProcessors
     | TakeOutlook
+    | TakePromises
     | Drain
     | PauseEngine
     | ResumeEngine

@@ -23,7 +23,7 @@ from .domain.metadata import metadata_text
 from .domain.metrics import PROCESSING_MICROSECONDS, TIMED_ORDERS
 from .domain.order import Order, is_plain, is_same
 from .domain.outcome import Acceptance, Outcome, Recorded
-from .domain.record import ENGINE, Cause, Move, OrderRecord, complete_by_us, keeps_place, microseconds_of, not_before_us
+from .domain.record import ENGINE, Cause, Move, OrderRecord, complete_by_us, keeps_place, new_record, not_before_us
 from .domain.webhook import Tried
 from .failures import Failures
 from .idempotency import remember
@@ -404,11 +404,8 @@ class Ledger:
         ready_us: int,
         keys: Sequence[IdempotencyKey | None],
     ) -> list[Acceptance]:
-        first, pending = self._next_sequence, lifecycle.ACCEPT.target
-        records = [
-            OrderRecord(order, sequence, pending, 0, 0, at_us, at_us, _ready_us(order, ready_us))
-            for sequence, order in enumerate(orders, first)
-        ]
+        first = self._next_sequence
+        records = [new_record(order, sequence, at_us, ready_us) for sequence, order in enumerate(orders, first)]
         if all(map(is_plain, orders)) and not self._serial_users:
             ready = records
         else:
@@ -553,10 +550,6 @@ class Ledger:
         if moved:
             why = [(step.before.status.value, step.reason, *step.cause[:2]) for step in moved]
             self._note_steps([step.after.sequence for step in moved], *zip(*why, strict=True))
-
-
-def _ready_us(order: Order, ready_us: int) -> int:
-    return ready_us if order.not_before is None else max(ready_us, microseconds_of(order.not_before))
 
 
 def _check_guard(changed: int, steps: Sequence[Move]) -> None:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
+from typing import TypeVar
 
 from peewee import Database
 
 from .domain.lifecycle import OrderStatus
-from .domain.order import HIGHEST_PRIORITY, LOWEST_PRIORITY
+from .domain.order import HIGHEST_PRIORITY, LOWEST_PRIORITY, Order
 from .domain.outlook import ACCURACY_DAYS, Accuracy, Estimate, Evidence, Judged, Place
 from .domain.record import OrderRecord
 from .queries import IS_IN_LINE
-from .queue import bounds_of
+from .queue import LAST_OF_USER, bounds_of
+from .rows import serial_key
 from .statements import run, run_for_each, write_transaction
 from .translation import translated_errors
+from .turns import STEP
+
+K = TypeVar("K", bound=Hashable)
 
 MAX_OPEN = 2_000
 """Estimates that wait for the end of their order; while there are so many, no further one is noted."""
@@ -27,6 +33,7 @@ _LATEST_ARRIVALS = 1_000
 _LATEST_JUDGED = 500
 _MOST_IN_HAND = 1_000
 _DAY_US = 86_400_000_000
+_END = 2**63 - 1
 
 _SINCE = "{greatest}(created_at, coalesce(not_before, 0))"
 _PLACE = f"SELECT rank, held, serial_key, {_SINCE} FROM orders WHERE sequence = ?"
@@ -45,6 +52,11 @@ _AT_PLACE_FROM = f"""
 """
 _LAST_AT_PLACE = f"SELECT max(sequence) FROM orders WHERE rank = ? AND {IS_IN_LINE}"
 _IN_HAND = "SELECT updated_at FROM orders WHERE status = 'Processing' ORDER BY sequence LIMIT ?"
+# Where the queue has come to: behind the last that was taken, or where nobody has one, to the first that waits.
+_FRONT = f"""
+    SELECT (SELECT max(rank) FROM orders WHERE status = 'Processing' AND rank >= ? AND rank < ?),
+      (SELECT min(rank) FROM orders WHERE rank >= ? AND rank < ? AND {IS_IN_LINE})
+"""
 _AHEAD_OF_KEY = """
     SELECT (SELECT count(*) FROM orders WHERE serial_key = ? AND held = 1 AND ready_at IS NOT NULL AND sequence < ?)
       + (SELECT count(*) FROM orders WHERE serial_key = ? AND serial_key IS NOT NULL AND held IS NULL
@@ -98,7 +110,7 @@ def place(database: Database, record: OrderRecord, aging_us: int) -> Place:
         aging_us: the time that counts as much as one priority, in microseconds.
     """
     rank, held, serial_key, since_us = run(database, _PLACE, (record.sequence,)).fetchone() or (None, None, None, 0)
-    in_hand = tuple([at_us for (at_us,) in run(database, _IN_HAND, (_MOST_IN_HAND,)).fetchall()])
+    in_hand = _in_hand(database)
     of_key = None
     if held:
         (of_key,) = run(database, _AHEAD_OF_KEY, (serial_key, record.sequence, serial_key)).fetchone()
@@ -111,6 +123,88 @@ def place(database: Database, record: OrderRecord, aging_us: int) -> Place:
         if priority != own:
             others += _count_earlier(database, priority, since_us + aging_us * (priority - own))
     return Place(ahead, others, of_key, in_hand)
+
+
+def places_of_new(
+    database: Database, orders: Sequence[Order], now_us: int, aging_us: int, *, by_user: bool
+) -> list[Place | None]:
+    """Where new orders will stand in the queue, if nothing else comes before them.
+
+    Args:
+        database: connected in this thread.
+        orders: in the sequence that they are handed in.
+        now_us: when, in microseconds since 1970-01-01T00:00:00Z.
+        aging_us: the time that counts as much as one priority, in microseconds.
+        by_user: whether the user is the key of orders that have none.
+
+    Returns:
+        For each that is to be completed by a time, its place; None for all others.
+    """
+    entrance = _Entrance(database, now_us, aging_us)
+    places: list[Place | None] = []
+    for order in orders:
+        key = serial_key(order, by_user=by_user)
+        place = None if order.complete_by is None else entrance.place(order, key)
+        entrance.passed[order.priority] += 1
+        places.append(place)
+    return places
+
+
+class _Entrance:
+    """Where orders will stand that come now: behind their user's last one, and not before where the queue has come."""
+
+    def __init__(self, database: Database, now_us: int, aging_us: int) -> None:
+        self._database = database
+        self._now_us = now_us
+        self._aging_us = aging_us
+        self._in_hand = _in_hand(database)
+        self._fronts: dict[int, int] = {}
+        self._others: dict[int, int] = {}
+        self._ahead: dict[tuple[int, int], int] = {}
+        self.passed: Counter[int] = Counter()
+        """How many orders of each priority have come since."""
+
+    def place(self, order: Order, key: str | None) -> Place:
+        """Where that order will stand, if it waits for no time of its own."""
+        if key is not None:
+            (of_key,) = run(self._database, _AHEAD_OF_KEY, (key, _END, key)).fetchone()
+            if of_key:
+                return Place(None, 0, int(of_key), self._in_hand)
+        priority = order.priority
+        front = _once(self._fronts, priority, self._front)
+        last = run(self._database, LAST_OF_USER, (order.user_id, *bounds_of(priority))).fetchone()
+        rank = front if last is None else max(front, last[0] + STEP)
+        ahead = _once(self._ahead, (priority, rank), self._count_ahead)
+        others = _once(self._others, priority, self._count_others)
+        return Place(ahead + self.passed[priority], others, None, self._in_hand)
+
+    def _front(self, priority: int) -> int:
+        taken, first = run(self._database, _FRONT, 2 * bounds_of(priority)).fetchone()
+        if taken is not None:
+            return int(taken) + STEP
+        return bounds_of(priority)[0] if first is None else int(first)
+
+    def _count_ahead(self, place: tuple[int, int]) -> int:
+        priority, rank = place
+        (ahead,) = run(self._database, _COUNT, (bounds_of(priority)[0], rank + 1, _MAX_COUNTED)).fetchone()
+        return int(ahead)
+
+    def _count_others(self, priority: int) -> int:
+        return sum(
+            _count_earlier(self._database, other, self._now_us + self._aging_us * (other - priority))
+            for other in range(LOWEST_PRIORITY, HIGHEST_PRIORITY + 1)
+            if other != priority
+        )
+
+
+def _once(known: dict[K, int], key: K, find: Callable[[K], int]) -> int:
+    if key not in known:
+        known[key] = find(key)
+    return known[key]
+
+
+def _in_hand(database: Database) -> tuple[int, ...]:
+    return tuple([at_us for (at_us,) in run(database, _IN_HAND, (_MOST_IN_HAND,)).fetchall()])
 
 
 def evidence(database: Database, now_us: int) -> Evidence:

@@ -66,7 +66,7 @@ _ENDS = f"""
     SELECT (SELECT rank {_LINE} AND attempts = 0 ORDER BY rank LIMIT 1), (SELECT min(rank) {_LINE}),
       (SELECT max(rank) {_LINE})
 """
-_LAST_OF_USER = """
+LAST_OF_USER = """
     SELECT rank FROM orders WHERE user_id = ? AND status = 'Pending' AND rank >= ? AND rank < ?
     ORDER BY sequence DESC LIMIT 1
 """
@@ -247,7 +247,7 @@ class OrderQueue:
         return Turns(begin, last, partial(self._last_of, priority))
 
     def _last_of(self, priority: int, user_id: str) -> int | None:
-        row = run(self._database, _LAST_OF_USER, (user_id, *bounds_of(priority))).fetchone()
+        row = run(self._database, LAST_OF_USER, (user_id, *bounds_of(priority))).fetchone()
         return None if row is None else int(row[0])
 
 

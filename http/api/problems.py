@@ -7,6 +7,7 @@ from http import HTTPStatus
 from ...engine import (
     ActionNotFound,
     BacklogFull,
+    DeadlineUnlikely,
     EngineStopped,
     IdempotencyKeyReused,
     InvalidOrder,
@@ -46,6 +47,9 @@ PROBLEM_KINDS: ProblemKinds = {
         HTTPStatus.TOO_MANY_REQUESTS, "user-backlog-full", "Too many orders of the user are unfinished"
     ),
     BacklogFull: ProblemKind(HTTPStatus.SERVICE_UNAVAILABLE, "backlog-full", "Too many orders are unfinished"),
+    DeadlineUnlikely: ProblemKind(
+        HTTPStatus.SERVICE_UNAVAILABLE, "deadline-unlikely", "The order is unlikely to be completed in time"
+    ),
     EngineStopped: ProblemKind(HTTPStatus.SERVICE_UNAVAILABLE, "stopping", "The service is stopping"),
     StoreUnavailable: ProblemKind(HTTPStatus.SERVICE_UNAVAILABLE, "store-unavailable", "The database fails"),
 }

@@ -25,6 +25,7 @@ from ...engine import (
 )
 from ...store.domain.order import format_cents
 from ...store.domain.order_fields import given_fields
+from ...store.domain.outcome import Promise
 from ...store.domain.record import rfc3339
 from .fields import (
     ActionNumber,
@@ -75,6 +76,8 @@ class OrderPayload(msgspec.Struct):
     """The order is not begun earlier; left out where nothing was said."""
     complete_by: Timestamp | UnsetType = UNSET
     """When the order is to be Completed; left out where nothing was said."""
+    complete_by_confidence: Share | UnsetType | None = UNSET
+    """How likely the order is over by then; null where too little is known. Only where it is accepted."""
     key: Key | UnsetType = UNSET
     """Orders of one key run one after another; left out where there is none."""
     metadata: Metadata | UnsetType = UNSET
@@ -311,6 +314,8 @@ class BulkResult(msgspec.Struct, omit_defaults=True):
     outcome: Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(map(str, BULK_OUTCOMES))})]
     detail: str | None = None
     """Why it was rejected."""
+    complete_by_confidence: Share | UnsetType | None = UNSET
+    """How likely an accepted order is over by the time that it is to be; null where too little is known."""
 
 
 class BulkPayload(msgspec.Struct):
@@ -322,8 +327,13 @@ class BulkPayload(msgspec.Struct):
     results: list[BulkResult]
 
 
-def order_payload(record: OrderRecord) -> OrderPayload:
-    """An order as clients see it."""
+def order_payload(record: OrderRecord, promise: Promise | None = None) -> OrderPayload:
+    """An order as clients see it.
+
+    Args:
+        record: the order.
+        promise: what can be said of the time that it is to be completed by, where it is just accepted.
+    """
     order = record.order
     return OrderPayload(
         order.order_id,
@@ -337,8 +347,14 @@ def order_payload(record: OrderRecord) -> OrderPayload:
         None if record.ready_us is None else rfc3339(record.ready_us),
         rfc3339(record.created_us),
         rfc3339(record.updated_us),
+        complete_by_confidence=confidence_in(promise),
         **given_fields(order),  # type: ignore[arg-type]  # by their names
     )
+
+
+def confidence_in(promise: Promise | None) -> float | UnsetType | None:
+    """How likely it is kept, as it is told; nothing where there is none."""
+    return UNSET if promise is None else promise.confidence
 
 
 def failure_group_payload(group: FailureGroup) -> FailureGroupPayload:

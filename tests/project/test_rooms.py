@@ -30,7 +30,8 @@ ROOMS: dict[str, dict[str, str]] = {
     "engine": {
         "__init__": "order_engine interface event_stream recovery execution receipt reply snapshot telemetry config",
         "testing": "actors requests clock",
-        "order_engine": "life startup recovery interface requests reply actors execution config clock",
+        "order_engine": "life startup recovery interface requests reply deadlines actors execution config clock",
+        "deadlines": "requests reply actors",
         "startup": "recovery webhooks actors tracing execution reply config clock logger",
         "recovery": "actors execution logger",
         "life": "startup logger",
@@ -68,7 +69,7 @@ ROOMS: dict[str, dict[str, str]] = {
         "serial": "queries statements domain",
         "schedules": "statements tables domain",
         "turns": "",
-        "outlooks": "queue queries statements translation domain",
+        "outlooks": "queue turns queries rows statements translation domain",
         "retention": "schedules trace_contexts audit_log bulk_actions failures event_log export queries totals "
         "statements translation tables domain",
         "queries": "rows statements tables domain",

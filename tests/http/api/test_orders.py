@@ -170,6 +170,36 @@ def test_an_order_that_waits_is_rescheduled(start_server: Callable[..., Client],
     assert identity(client.post("/orders/a/reschedule", {"priority": 9})) == (409, "transition-refused")
 
 
+PASSED = "2026-01-01T00:00:00Z"
+
+
+def test_a_new_order_is_answered_with_how_likely_it_is_in_time(client: Client, order: MakeOrder) -> None:
+    late = client.post("/orders", order("late", complete_by=PASSED))
+    unknown = client.post("/orders", order("o-1", complete_by="2099-01-01T00:00:00Z"))
+
+    assert (late.status, late.json["complete_by_confidence"]) == (201, 0.0)
+    assert unknown.json["complete_by_confidence"] is None
+    assert "complete_by_confidence" not in client.get("/orders/late").json
+    assert "complete_by_confidence" not in client.post("/orders", order("plain")).json
+
+
+def test_an_order_that_is_unlikely_to_be_in_time_is_refused(
+    start_server: Callable[..., Client], order: MakeOrder
+) -> None:
+    client = start_server(lambda _: None, min_confidence=0.9)
+
+    refused = client.post("/orders", order("late", complete_by=PASSED))
+    bulk = client.post("/orders/bulk", [order("a"), order("late", complete_by=PASSED)])
+
+    assert identity(refused) == (503, "deadline-unlikely")
+    detail = refused.json["detail"]
+    assert detail.startswith("Order 'late' is completed by 2026-01-01T00:00:00+00:00 with a probability of 0.00")
+    assert refused.headers["Retry-After"] == "60"
+    assert (bulk.status, bulk.json["accepted"], bulk.json["rejected"]) == (200, 1, 1)
+    assert bulk.json["results"][1]["detail"] == refused.json["detail"]
+    assert client.get("/orders/late").status == 404
+
+
 @pytest.mark.parametrize(
     ("content", "pointer"),
     [
