@@ -33,6 +33,8 @@ class Dialect(NamedTuple):
     """A whole statement: the highest sequence that was ever given to an order, or no row."""
     last_transition: str
     """A whole statement: the highest id of all transitions that can be read, or were removed; or no row."""
+    next_event: str
+    """A whole statement: the next number among the ids of transitions, which no other will get."""
     given_numbers: str
     """A whole statement: names of tables, and the highest number that was ever given in each."""
     damages: str

@@ -12,6 +12,7 @@ from peewee import JOIN, SQL, Database, DataError, IntegrityError, Query, Select
 from . import bulk_actions, queries, schedules, trace_contexts
 from .arrival import latest_us, note_clock_step
 from .audit_log import write_acts
+from .deadlines import Deadlines
 from .domain import lifecycle
 from .domain.act import Act
 from .domain.bulk_action import ActionProgress
@@ -20,7 +21,7 @@ from .domain.idempotency_key import IdempotencyKey
 from .domain.key_policy import KeyPolicy
 from .domain.lifecycle import Edge, OrderStatus
 from .domain.metadata import metadata_text
-from .domain.metrics import PROCESSING_MICROSECONDS, TIMED_ORDERS
+from .domain.metrics import LATE_ORDERS, PROCESSING_MICROSECONDS, TIMED_ORDERS
 from .domain.order import Order, is_plain, is_same
 from .domain.outcome import Acceptance, Outcome, Recorded
 from .domain.record import ENGINE, Cause, Move, OrderRecord, complete_by_us, keeps_place, new_record, not_before_us
@@ -202,6 +203,7 @@ class Ledger:
         # As the database has it; None after a transaction that failed.
         self._queue: OrderQueue | None = OrderQueue(database, kept)
         self._serial: SerialOrders | None = SerialOrders(database, key_policy)
+        self._deadlines: Deadlines | None = Deadlines(database)
         self._key_policy = key_policy
         self._serial_users = serial_users
         self.outbox = Outbox(database)
@@ -263,7 +265,7 @@ class Ledger:
                 except _GuardFailed:
                     return transaction(step_by_step=True)
         except BaseException:
-            self._queue = self._serial = None
+            self._queue = self._serial = self._deadlines = None
             raise
         finally:
             # After an error too: a transaction may be stored although its commit failed.
@@ -276,6 +278,14 @@ class Ledger:
         None where none waits, and 0 where that is not known.
         """
         return 0 if self._queue is None else self._queue.next_ready_us
+
+    @property
+    def next_deadline_us(self) -> int | None:
+        """When it is to be looked next whether orders are late, in microseconds since 1970-01-01T00:00:00Z.
+
+        None where none is to be completed by a time, and 0 where that is not known.
+        """
+        return 0 if self._deadlines is None else self._deadlines.next_us
 
     def clamp_ready_times(self, now_us: int, longest_delay_us: int) -> int:
         """Let those orders wait no longer whose waiting no delay explains, and events on their way likewise.
@@ -320,17 +330,21 @@ class Ledger:
             moved, refused = self._update_each(moves) if step_by_step else self._update(moves)
             queue.note_moves(moved)
             serial = self._serial = self._serial or SerialOrders(self._database, self._key_policy)
+            deadlines = self._deadlines = self._deadlines or Deadlines(self._database)
             complete = lifecycle.COMPLETE
             others = [step for step in moved if step.edge is not complete]
             if rescheduled := [step for step in others if step.edge is lifecycle.RESCHEDULE]:
                 schedules.change(self._database, rescheduled)
+                deadlines.change(rescheduled)
+            if begun_anew := [step.after for step in others if step.edge in lifecycle.BEGINS_ANEW]:
+                deadlines.watch(begun_anew)
             if stopped := [step for step in others if self._makes_way(step)]:
                 serial.hold([step.after.sequence for step in stopped])
             if serial.is_any_held:
                 queue.note_waiting(serial.let_go([step.after.sequence for step in moved], ready_us))
             if claim is not None:
                 queue.let_in(claim.now_us, claim.room)
-            acceptances = self._insert(queue, serial, orders, at_us, ready_us, keys) if orders else []
+            acceptances = self._insert(queue, serial, deadlines, orders, at_us, ready_us, keys) if orders else []
             if serial.is_any_held and (held := self._keyed(acceptances)):
                 queue.note_waiting(serial.let_go(held, ready_us))
                 if claim is not None:
@@ -350,8 +364,10 @@ class Ledger:
             if accepted:
                 taken[lifecycle.ACCEPT] = accepted
             changes = _changes(taken, moved)
+            if late := deadlines.find_late(at_us):
+                changes[LATE_ORDERS] = len(late)
             add_to_totals(self._database, changes)
-            has_events = self.outbox.write(acceptances, moved, ready_us)
+            has_events = self.outbox.write(acceptances, moved, ready_us, late, at_us)
             if tries:
                 note_tries(self._database, tries, ready_us)
             self._failures.note(moved)
@@ -399,6 +415,7 @@ class Ledger:
         self,
         queue: OrderQueue,
         serial: SerialOrders,
+        deadlines: Deadlines,
         orders: Sequence[Order],
         at_us: int,
         ready_us: int,
@@ -426,6 +443,7 @@ class Ledger:
             inserted = _insert_orders.run(self._database, *columns, places, shared=(at_us, at_us, ready_us))
         else:
             inserted = self._insert_with_more(queue, serial, records, columns, ready, places)
+            deadlines.watch(records)
         accepted = Outcome.ACCEPTED
         if inserted == len(records):
             queue.note(records)

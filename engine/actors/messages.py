@@ -228,6 +228,10 @@ class TotalsRead(NamedTuple):
     """By their names."""
 
 
+class DeadlineCome(NamedTuple):
+    """From the recorder to itself: a time may have come that orders were to be completed by."""
+
+
 class NoteEstimate(NamedTuple):
     """From the metrics actor to the recorder: a client was told when an order will be over."""
 

@@ -51,6 +51,7 @@ from .bulk_work import BulkStep, BulkWork
 from .context import EngineContext
 from .dispatcher import Dispatcher
 from .estimates import Estimates
+from .lateness import Lateness
 from .maintenance import Maintenance
 from .messages import (
     AdvanceActions,
@@ -58,6 +59,7 @@ from .messages import (
     CheckFiles,
     ClaimOrders,
     ClaimsStopped,
+    DeadlineCome,
     DeliveriesTried,
     EndBy,
     EndPause,
@@ -104,6 +106,7 @@ Message = (
     | AwaitOrder
     | NoteEstimate
     | JudgeEstimates
+    | DeadlineCome
     | PruneOrders
     | BoundLog
     | CheckFiles
@@ -137,6 +140,7 @@ class RecorderActor(BatchActor):
         self._webhooks = Webhooks(context, database, self.tell_self)
         self._bulk_work = BulkWork(context, database, self.tell_self, self.tell_self_after)
         self._estimates = Estimates(context, database, self.tell_self_after)
+        self._lateness = Lateness(context, self.tell_self_after)
         self._announcements = Announcements(context, self.tell, self.tell_unhurried, self._log)
         self._unsettled: list[Batch] = []  # what is being recorded at this moment, the next one last
         self._unrecorded: list[Move] = []  # results that the database did not take
@@ -199,7 +203,9 @@ class RecorderActor(BatchActor):
         is_asked = any(isinstance(message, CheckFiles) for message in messages)
         has_fault = is_asked and self._maintenance.finds_fault()
         batch.claim = self._plan_claim()
-        is_due = batch.orders or batch.moves or batch.tried or self._context.store_trouble is not None or has_fault
+        is_late = self._lateness.has_come(self._ledger.next_deadline_us)
+        is_due = batch.orders or batch.moves or batch.tried or self._context.store_trouble is not None
+        is_due = is_due or has_fault or is_late
         if is_due or (batch.claim is not None and self._finds_any(batch.claim)):
             self._record_all()
         self._unsettled = []
@@ -261,6 +267,8 @@ class RecorderActor(BatchActor):
                 self._bulk_work.note(message)
             case NoteEstimate() | JudgeEstimates():
                 self._estimates.note(message)
+            case DeadlineCome():
+                self._lateness.note(message)
             case RecordRest():
                 pass
             case _:
@@ -344,6 +352,7 @@ class RecorderActor(BatchActor):
         if self._planned_anew or (self._may_claim() and self._plan_claim() is not None):
             self.tell_self(OrdersDue())
         self._dispatcher.wake_later(self._ledger.next_ready_us)
+        self._lateness.wake_later(self._ledger.next_deadline_us)
 
     def _find(self, order_id: str) -> OrderRecord | None:
         return self._database.read(lambda database: queries.find(database, order_id))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ordermill.engine import DeadlineUnlikely, EngineStopped, OrderEngine, OrderNotFound, Outcome
+from ordermill.engine import DeadlineUnlikely, EngineStopped, OrderEngine, OrderNotFound, OrderStatus, Outcome
 from ordermill.engine.testing import START_US, Held, WatchedClock, make_order
 from ordermill.store.domain.record import utc
 
@@ -129,3 +129,34 @@ def test_an_engine_that_stops_meanwhile_says_so(start_engine: StartEngine) -> No
 
     with pytest.raises(EngineStopped):
         engine.submit(make_order(complete_by=NOW))
+
+
+def test_an_order_is_told_of_as_soon_as_it_is_late(start_engine: StartEngine, clock: WatchedClock, held: Held) -> None:
+    engine = start_engine(held, clock=clock, processors=1)
+    engine.submit_many([make_order("first", complete_by=in_seconds(5)), make_order("next", complete_by=in_seconds(90))])
+    assert held.begun(60) == "first"
+
+    late = (event for event in engine.events(after=0, timeout=60) if event.is_late)
+    clock.advance(6)
+    first = next(late)
+    assert (first.order_id, first.to_status, first.at_us) == ("first", OrderStatus.PROCESSING, clock.now_us())
+    clock.advance(60)
+    clock.advance(60)
+    following = next(late)
+    assert (following.order_id, following.to_status) == ("next", OrderStatus.PENDING)
+    held.release()
+    assert engine.drain(timeout=60).late_orders == 2
+
+
+def test_an_order_that_came_late_while_the_engine_was_down_is_told_of_at_the_next_start(
+    start_engine: StartEngine, clock: WatchedClock
+) -> None:
+    engine = start_engine(lambda _: None, clock=clock)
+    engine.pause()
+    engine.submit(make_order("o-1", complete_by=in_seconds(5)))
+    engine.stop()
+    clock.advance(60)
+
+    engine = start_engine(lambda _: None, clock=clock)
+
+    assert next(event for event in engine.events(after=0, timeout=60) if event.is_late).order_id == "o-1"

@@ -444,7 +444,7 @@ def provoke(start_server: Start, gate: Held, monkeypatch: pytest.MonkeyPatch, tm
             case "backlog-full":
                 return full(call, max_backlog=1)
             case "deadline-unlikely":
-                passed = ORDER | {"complete_by": "2026-01-01T00:00:00Z"}
+                passed = ORDER | {"complete_by": "2001-01-01T00:00:00Z"}
                 return start_server(min_confidence=0.5).post(call.path, passed)
             case "submission-too-large":
                 return start_server(max_backlog=1).post(call.path, [ORDER, ORDER | {"order_id": "o-2"}])

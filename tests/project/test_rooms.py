@@ -63,15 +63,16 @@ ROOMS: dict[str, dict[str, str]] = {
         "bulk_actions": "search audit_log statements translation tables domain",
         "search": "queries arrival failures rows statements tables domain",
         "audit_log": "statements tables domain",
-        "ledger": "schedules trace_contexts bulk_actions queue serial arrival outbox audit_log failures queries "
-        "idempotency totals statements translation rows tables domain",
+        "ledger": "deadlines schedules trace_contexts bulk_actions queue serial arrival outbox audit_log failures "
+        "queries idempotency totals statements translation rows tables domain",
         "queue": "turns queries statements domain",
         "serial": "queries statements domain",
         "schedules": "statements tables domain",
+        "deadlines": "queries statements tables domain",
         "turns": "",
         "outlooks": "queue turns queries rows statements translation domain",
-        "retention": "schedules trace_contexts audit_log bulk_actions failures event_log export queries totals "
-        "statements translation tables domain",
+        "retention": "deadlines schedules trace_contexts audit_log bulk_actions failures event_log export queries "
+        "totals statements translation tables domain",
         "queries": "rows statements tables domain",
         "outbox": "statements domain",
         "webhooks": "outbox audit_log statements translation tables domain",

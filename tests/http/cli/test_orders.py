@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,6 +20,8 @@ from ordermill.engine.testing import make_order
 
 if TYPE_CHECKING:
     from tests.http.conftest import Client
+
+    from ordermill.engine.testing import Held
 
 Run = Callable[..., Any]
 LONG = "HTTPSConnectionPool(host='payments.internal.example',port=8443):/v2/charges?order=10001 \u2013 later \U0001f641"
@@ -53,6 +56,28 @@ def test_an_order_from_arguments_may_have_what_most_have_not(client: Client, run
     assert (order.priority, order.metadata, order.key) == (9, {"shop": "b"}, "k")
     assert order.not_before == datetime(2026, 1, 1, tzinfo=UTC)
     assert order.complete_by == datetime(2099, 1, 1, tzinfo=UTC)
+
+
+def test_the_outlook_of_an_order_is_told(start_server: Callable[..., Client], run: Run, gate: Held) -> None:
+    client = start_server(lambda order: gate(order) if order.order_id == "first" else None, processors=1)
+    client.engine.submit_many([make_order(f"done-{number}") for number in range(25)])
+    client.engine.drain(timeout=60)
+    client.engine.submit(make_order("first"))
+    assert gate.begun(60) == "first"
+    client.engine.submit(make_order("o-1", priority=1))
+
+    told = run("outlook", "o-1", "--url", client.server.url)
+    as_json = run("outlook", "o-1", "--url", client.server.url, "--json")
+    gate.release()
+
+    first, waits, over = told.out.splitlines()
+    assert told.code == 0
+    assert first == "o-1: Pending, number 1 in the queue"
+    assert waits == "waits for processors: 1 orders are in hand of 1 processors, 0 ahead"
+    assert re.fullmatch(r"over from 2\S+Z to 2\S+Z, as 80% of such spans say", over)
+    assert json.loads(as_json.out)["position"] == 1
+    client.engine.drain(timeout=60)
+    assert run("outlook", "o-1", "--url", client.server.url).out.startswith("o-1: Completed\n")
 
 
 def test_an_order_is_rescheduled(client: Client, run: Run) -> None:
