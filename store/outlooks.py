@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from peewee import Database
 
 from .domain.lifecycle import OrderStatus
-from .domain.order import HIGHEST_PRIORITY, LOWEST_PRIORITY
 from .domain.outlook import ACCURACY_DAYS, Accuracy, Estimate, Evidence, Judged, Place
 from .domain.record import OrderRecord
 from .queries import IS_IN_LINE
-from .queue import bounds_of
+from .queues import Queues, bounds_of, lines_in_use, priority_of, queue_of
 from .statements import run, run_for_each, write_transaction
 from .translation import translated_errors
+from .turns import PLACES
 
 MAX_OPEN = 2_000
 """Estimates that wait for the end of their order; while there are so many, no further one is noted."""
@@ -88,9 +88,9 @@ _FORGET_MORE = """
 def place(database: Database, record: OrderRecord, aging_us: int) -> Place:
     """Where an order stands in the queue's own sequence.
 
-    Its line is counted by its index, up to a million orders. In the lines of other priorities the first is sought that
-    has not waited longer, by bisection: users who take turns make their times rise only on the whole, so that what is
-    counted there is as good as that.
+    Its line is counted by its index, up to a million orders. In the lines of other priorities and queues the first is
+    sought that has not waited longer, by bisection: users who take turns make their times rise only on the whole, so
+    that what is counted there is as good as that.
 
     Args:
         database: connected in this thread.
@@ -104,12 +104,13 @@ def place(database: Database, record: OrderRecord, aging_us: int) -> Place:
         (of_key,) = run(database, _AHEAD_OF_KEY, (serial_key, record.sequence, serial_key)).fetchone()
     if rank is None or record.status is not OrderStatus.PENDING:
         return Place(None, 0, of_key, in_hand)
-    own = record.order.priority
+    own, settings = rank // PLACES, Queues(database).settings
     ahead = _count(database, own, rank, record.sequence)
     others = 0
-    for priority in range(LOWEST_PRIORITY, HIGHEST_PRIORITY + 1):
-        if priority != own:
-            others += _count_earlier(database, priority, since_us + aging_us * (priority - own))
+    for line in lines_in_use(database):
+        if line != own and not settings[queue_of(line)].is_paused:
+            than_us = since_us + aging_us * (priority_of(line) - record.order.priority)
+            others += _count_earlier(database, line, than_us)
     return Place(ahead, others, of_key, in_hand)
 
 
@@ -177,15 +178,15 @@ def note_and_judge(database: Database, estimates: Sequence[Estimate], now_us: in
         return int(waiting)
 
 
-def _count(database: Database, priority: int, rank: int, sequence: int) -> int:
+def _count(database: Database, line: int, rank: int, sequence: int) -> int:
     # Orders of one place go in the sequence of their arrival.
-    (before,) = run(database, _COUNT, (bounds_of(priority)[0], rank, _MAX_COUNTED)).fetchone()
+    (before,) = run(database, _COUNT, (bounds_of(line)[0], rank, _MAX_COUNTED)).fetchone()
     (beside,) = run(database, _COUNT_BEFORE, (rank, sequence, _MAX_COUNTED)).fetchone()
     return int(before + beside)
 
 
-def _count_earlier(database: Database, priority: int, than_us: int) -> int:
-    first, last = run(database, _ENDS, bounds_of(priority)).fetchone()
+def _count_earlier(database: Database, line: int, than_us: int) -> int:
+    first, last = run(database, _ENDS, bounds_of(line)).fetchone()
     if first is None:
         return 0
     end = _first_later(database, _FROM_PLACE, (), (first, last + 1), than_us)
@@ -194,7 +195,7 @@ def _count_earlier(database: Database, priority: int, than_us: int) -> int:
         return 0
     (last_sequence,) = run(database, _LAST_AT_PLACE, (last,)).fetchone()
     sequence = _first_later(database, _AT_PLACE_FROM, (last,), (0, last_sequence + 1), than_us)
-    return _count(database, priority, last, sequence)
+    return _count(database, line, last, sequence)
 
 
 def _first_later(

@@ -29,6 +29,7 @@ from .fields import (
     NotBefore,
     Priority,
     PriorityRequest,
+    Queue,
     Reason,
     SettledStatus,
     UserIdentifier,
@@ -50,6 +51,7 @@ _EXPLAINED_BYTES = 16 * 1024
 _MAX_NAME = 128
 _MOST_DIGITS = 12
 
+_SCHEDULE = ("priority", "not_before", "queue")
 _TOO_MANY = f"Send {MAX_BULK} orders at the most at once."
 _NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, NestedTooDeeply)
 _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -69,6 +71,8 @@ class OrderRequest(msgspec.Struct, forbid_unknown_fields=True):
     not_before: NotBefore | UnsetType = UNSET
     key: Key | UnsetType = UNSET
     """Orders of one key run one after another, in the sequence of their arrival."""
+    queue: Queue | UnsetType = UNSET
+    """The queue that it waits in."""
     metadata: MetadataRequest | UnsetType = UNSET
 
 
@@ -120,6 +124,8 @@ class RescheduleRequest(msgspec.Struct, forbid_unknown_fields=True, omit_default
     priority: Priority | UnsetType = UNSET
     not_before: NotBefore | UnsetType | None = UNSET
     """Without a time, as `null`, it may be begun at once."""
+    queue: Queue | UnsetType = UNSET
+    """The queue that it waits in."""
     reason: Reason | UnsetType = UNSET
     """Why, in words for people; it goes into the history."""
 
@@ -127,7 +133,8 @@ class RescheduleRequest(msgspec.Struct, forbid_unknown_fields=True, omit_default
     def schedule(self) -> Schedule:
         """What is to be another one of the order."""
         not_before: Any = UNSET if self.not_before is UNSET else self.not_before and _time(self.not_before)
-        return Schedule(None if self.priority is UNSET else self.priority, not_before)
+        priority, queue = (None if given is UNSET else given for given in (self.priority, self.queue))
+        return Schedule(priority, not_before, queue)
 
 
 def decode_order(body: bytes | msgspec.Raw, *, is_explained: bool = True) -> Order:
@@ -199,14 +206,14 @@ def decode_reschedule(body: bytes) -> RescheduleRequest:
         InvalidOrder: a field is wrong, or nothing is to change; the error names every fault.
     """
     fields, _ = decode_object(body)
-    given: dict[str, Any] = {name: whole_number(fields[name]) for name in ("priority", "not_before") if name in fields}
+    given: dict[str, Any] = {name: whole_number(fields[name]) for name in _SCHEDULE if name in fields}
     if given.get("not_before", UNSET) is None:
         del given["not_before"]
     elif "not_before" in given:
         given["not_before"] = _time(given["not_before"])
     faults = field_faults(given)
     if fields.keys() <= {"reason"}:
-        faults = (FieldFault("", "must have priority, not_before, or both"),)
+        faults = (FieldFault("", "must have priority, not_before or queue"),)
     return _decode_operation(body, RescheduleRequest, faults)
 
 
@@ -276,6 +283,8 @@ def _optional(request: OrderRequest) -> dict[str, Any]:
         given["not_before"] = _time(request.not_before)
     if request.key is not UNSET:
         given["key"] = request.key
+    if request.queue is not UNSET:
+        given["queue"] = request.queue
     if request.metadata is not UNSET:
         given["metadata"] = _metadata(bytes(request.metadata))
     return given
@@ -283,7 +292,8 @@ def _optional(request: OrderRequest) -> dict[str, Any]:
 
 def _optional_marks(request: OrderRequest) -> int:
     # The quotation marks of these fields.
-    count = 2 * (request.priority is not UNSET) + 4 * ((request.not_before is not UNSET) + (request.key is not UNSET))
+    texts = sum(field is not UNSET for field in (request.not_before, request.key, request.queue))
+    count = 2 * (request.priority is not UNSET) + 4 * texts
     return count if request.metadata is UNSET else count + 2 + bytes(request.metadata).count(b'"')
 
 

@@ -66,6 +66,7 @@ NotBeforeOption = Annotated[
     str | None,
     typer.Option("--not-before", metavar="<time>", help="It is not begun earlier: 2026-12-24T18:00:00+01:00."),
 ]
+QueueOption = Annotated[str | None, typer.Option("--queue", metavar="<queue>", help="The queue that it waits in.")]
 
 
 @app.command("submit")
@@ -84,6 +85,7 @@ def submit_command(
     serial_key: Annotated[
         str | None, typer.Option("--serial-key", metavar="<key>", help="Orders of one key run one after another.")
     ] = None,
+    queue: QueueOption = None,
     metadata: Annotated[
         str | None, typer.Option("--metadata", metavar="<JSON object>", help="Whatever else is to be kept with it.")
     ] = None,
@@ -103,14 +105,22 @@ def submit_command(
     server = Server(url, key, ca)
     given = {"ORDER_ID": order_id, "--user": user, "--item": item, "--total": total}
     if file is not None:
-        if any(given.values()) or any(option is not None for option in (priority, not_before, serial_key, metadata)):
+        if any(given.values()) or any(
+            option is not None for option in (priority, not_before, serial_key, queue, metadata)
+        ):
             raise InvalidConfiguration("Give either --file, or ORDER_ID with the options of one order.")
         _submit_all(server, _orders_in(file), as_json)
         return
     if missing := [name for name, value in given.items() if not value]:
         raise InvalidConfiguration(f"An order needs {', '.join(missing)}. Or name a file of orders with --file.")
     fields: dict[str, object] = {"order_id": order_id, "user_id": user, "item_ids": item, "total_amount": total}
-    more = {"priority": priority, "not_before": not_before, "key": serial_key, "metadata": _json_or_text(metadata)}
+    more = {
+        "priority": priority,
+        "not_before": not_before,
+        "key": serial_key,
+        "queue": queue,
+        "metadata": _json_or_text(metadata),
+    }
     body = msgspec.json.encode(fields | {name: value for name, value in more.items() if value is not None})
     try:
         decode_order(body)
@@ -323,6 +333,7 @@ def reschedule_command(
     priority: PriorityOption = None,
     not_before: NotBeforeOption = None,
     at_once: Annotated[bool, typer.Option("--at-once", help="It may be begun from now on.")] = False,
+    queue: QueueOption = None,
     reason: ReasonOption = None,
     url: UrlOption = DEFAULT_URL,
     key: KeyOption = None,
@@ -332,7 +343,7 @@ def reschedule_command(
     """Have a running server change when an order's turn comes that is not begun."""
     if at_once and not_before is not None:
         raise InvalidConfiguration("Give either --not-before or --at-once.")
-    given: Order = {"priority": priority, "not_before": not_before, "reason": reason}
+    given: Order = {"priority": priority, "not_before": not_before, "queue": queue, "reason": reason}
     body = {name: value for name, value in given.items() if value is not None}
     if at_once:
         body["not_before"] = None

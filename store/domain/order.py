@@ -26,6 +26,8 @@ MAX_TOTAL_AMOUNT = Decimal("9999999999.99")
 MONEY_RULE = f"a decimal amount from 0 to {MAX_TOTAL_AMOUNT} with at most two fraction digits"
 LOWEST_PRIORITY, PRIORITY, HIGHEST_PRIORITY = 0, 4, 9
 """As AMQP and JMS count them; in the middle what an order has that says nothing."""
+DEFAULT_QUEUE = "default"
+"""The queue of orders that name none."""
 PRIORITY_RULE = f"a whole number from {LOWEST_PRIORITY} to {HIGHEST_PRIORITY}; {HIGHEST_PRIORITY} is first"
 TIME_RULE = "a time with its offset from UTC, from 1970 to 9998"
 
@@ -69,6 +71,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     key: str | None = None
     """Orders of one key run one after another, in the sequence of their arrival: 1 to 128 visible characters of ASCII,
     without blanks, double quotes and backslashes. None where it may run beside any other."""
+    queue: str = DEFAULT_QUEUE
+    """The queue that it waits in, written like `order_id`: each has a pause and limits of its own."""
     metadata: dict[str, Any] | None = None
     """Whatever else the client wants to have with the order: as JSON, an object of at most 4 KiB. The order keeps a
     copy of it, which is not to be changed. None where there is nothing."""
@@ -88,6 +92,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
                 and self.priority is PRIORITY
                 and self.not_before is None
                 and self.key is None
+                and self.queue == DEFAULT_QUEUE
                 and self.metadata is None
             )
         except TypeError:
@@ -108,6 +113,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
                 force_setattr(self, "not_before", self.not_before.astimezone(UTC))
             if self.key is not None:
                 force_setattr(self, "key", str.__str__(self.key))
+            force_setattr(self, "queue", str.__str__(self.queue))
             if self.metadata is not None:
                 force_setattr(self, "metadata", own_metadata(self.metadata))
 
@@ -120,6 +126,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         priority: int = PRIORITY,
         not_before: datetime | None = None,
         key: str | None = None,
+        queue: str | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> Order:
         """An order as the database holds it.
@@ -137,6 +144,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             force_setattr(order, "not_before", not_before)
         if key is not None:
             force_setattr(order, "key", key)
+        if queue is not None:
+            force_setattr(order, "queue", queue)
         if metadata is not None:
             force_setattr(order, "metadata", metadata)
         return order
@@ -159,7 +168,13 @@ _NEEDED = FIELDS[: len(FIELDS) - len(_OPTIONAL)]
 
 def is_plain(order: Order) -> bool:
     """Whether an order has only what each has, as nearly all."""
-    return order.priority is PRIORITY and order.not_before is None and order.key is None and order.metadata is None
+    return (
+        order.priority is PRIORITY
+        and order.not_before is None
+        and order.key is None
+        and order.queue == DEFAULT_QUEUE
+        and order.metadata is None
+    )
 
 
 def is_same(order: Order, other: Order) -> bool:
@@ -200,6 +215,8 @@ def field_faults(fields: Mapping[str, Any]) -> tuple[FieldFault, ...]:
         faults.append(FieldFault("/not_before", f"must be {TIME_RULE}"))
     if "key" in fields and not _is_sound_user(fields["key"]):
         faults.append(FieldFault("/key", f"must be a string of {USER_RULE}"))
+    if "queue" in fields and not _is_sound_identifier(fields["queue"]):
+        faults.append(FieldFault("/queue", f"must be a string of {IDENTIFIER_RULE}"))
     if "metadata" in fields and not is_metadata(fields["metadata"]):
         faults.append(FieldFault("/metadata", f"must be {METADATA_RULE}"))
     return tuple(faults)

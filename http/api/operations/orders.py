@@ -302,7 +302,7 @@ SETTLE = Operation(
 )
 _Rescheduling = Annotated[
     RescheduleRequest,
-    Meta(extra_json_schema={"anyOf": [{"required": ["priority"]}, {"required": ["not_before"]}]}),
+    Meta(extra_json_schema={"anyOf": [{"required": [name]} for name in ("priority", "not_before", "queue")]}),
 ]
 RESCHEDULE = Operation(
     "rescheduleOrder",
