@@ -29,7 +29,7 @@ ROOMS: dict[str, dict[str, str]] = {
     },
     "engine": {
         "__init__": "order_engine interface event_stream recovery execution receipt reply snapshot telemetry config",
-        "testing": "actors clock",
+        "testing": "actors requests clock",
         "order_engine": "life startup recovery interface requests reply actors execution config clock",
         "startup": "recovery webhooks actors tracing execution reply config clock logger",
         "recovery": "actors execution logger",
