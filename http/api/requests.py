@@ -133,8 +133,8 @@ class RescheduleRequest(msgspec.Struct, forbid_unknown_fields=True, omit_default
     def schedule(self) -> Schedule:
         """What is to be another one of the order."""
         not_before: Any = UNSET if self.not_before is UNSET else self.not_before and _time(self.not_before)
-        priority, queue = (None if given is UNSET else given for given in (self.priority, self.queue))
-        return Schedule(priority, not_before, queue)
+        priority = None if self.priority is UNSET else self.priority
+        return Schedule(priority, not_before, None if self.queue is UNSET else self.queue)
 
 
 def decode_order(body: bytes | msgspec.Raw, *, is_explained: bool = True) -> Order:

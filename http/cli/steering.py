@@ -129,8 +129,8 @@ def queue_command(
 ) -> None:
     """Pause or resume a queue of a running server, or give it other limits, after a restart too."""
     given = {"paused": paused, "concurrency": concurrency, "rate": rate, "reason": reason}
-    body = {name: value for name, value in given.items() if value is not None}
-    body |= {name: None for name in ("concurrency", "rate") if body.get(name) == 0}
+    body: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    body.update({name: None for name in ("concurrency", "rate") if body.get(name) == 0})
     if body.keys() <= {"reason"}:
         raise InvalidConfiguration("Say what is to change: --pause or --resume, --concurrency, or --rate.")
     state = Server(url, key, ca).put("queues", queue, body=msgspec.json.encode(body))

@@ -45,7 +45,7 @@ class Limit(NamedTuple):
         """How many orders the rate lets begin now.
 
         The generic cell rate algorithm, as virtual scheduling (ITU-T Recommendation I.371): orders are begun at an even
-        rate, and as many at once as would be in a tenth of a second. Any span of t seconds sees `rate` times t orders at
+        rate, and as many at once as would be in a tenth of a second. A span of t seconds sees `rate` times t orders at
         the most, and these besides.
 
         Args:
