@@ -75,17 +75,22 @@ class Limits:
         self._of_queues: dict[int, Limit] = {}
         self._closed_queues: set[int] = set()
         self._opened: set[str] = set()  # where orders that are parked may go on
-        self._swept_to: str | None = ""  # the names up to there are looked at; None where all are
         self._has_parked = run(database, _NEXT_NAME, ("",)).fetchone()[0] is not None
+        # The names up to there are looked at; None where all are.
+        self._swept_to: str | None = "" if self._has_parked else None
         self._claims = 0
         self._now_us = 0
         self._states: dict[str, _State] = {}
         self._in_hand: Counter[str] = Counter()
         self._opens_us: int | None = None
-        self.obey()
+        self._obeyed = -1  # how often the queues had been read by then
+        self._obey()
 
-    def obey(self) -> None:
-        """Take note of what operators have set."""
+    def _obey(self) -> None:
+        # What operators have set, and the queues that there are.
+        if self._obeyed == self._queues.readings:
+            return
+        self._obeyed = self._queues.readings
         self._of_queues = {}
         for number, settings in self._queues.settings.items():
             limit = settings.limit(self._configured.get(QUEUE + settings.name, NO_LIMIT))
@@ -96,6 +101,7 @@ class Limits:
     @property
     def are_there(self) -> bool:
         """Whether there is anything that a claim has to mind."""
+        self._obey()
         return bool(self._of_queues or self._closed_queues or self._kinds or self._has_parked)
 
     @property
@@ -128,6 +134,7 @@ class Limits:
     def close(self, order: Order, until_us: int) -> None:
         """Begin no order under the limits of this one before a time; in a transaction that writes."""
         self._states = {}
+        self._obey()
         names = self.names_of(order)
         if (queue := self._queues.number_of(order.queue)) in self._of_queues:
             names.append(self._name(queue))

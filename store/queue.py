@@ -129,7 +129,6 @@ class OrderQueue:
     def obey(self) -> None:
         """Take note of what operators have set about queues."""
         self._queues.read()
-        self._limits.obey()
 
     def line_of(self, order: Order) -> int:
         """The number of the line that an order stands in; in a transaction that writes."""

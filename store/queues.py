@@ -44,12 +44,15 @@ class Queues:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._numbers: dict[str, int] = {}
+        self.readings = 0
+        """How often they were read: with each there may be others."""
         self.settings: dict[int, QueueSettings] = {}
         """What operators have set about each, by its number."""
         self.read()
 
     def read(self) -> None:
         """Read again what others may have set."""
+        self.readings += 1
         rows = run(self._database, _ALL).fetchall()
         self._numbers = {name: number for number, name, *_ in rows}
         self.settings = {number: QueueSettings(name, bool(is_paused), *more) for number, name, is_paused, *more in rows}

@@ -99,7 +99,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             sound = False
         if not sound:
             given = {name: getattr(self, name) for name in FIELDS}
-            faults = find_faults({name: value for name, value in given.items() if value is not None or name in _NEEDED})
+            faults = find_faults(
+                {name: value for name, value in given.items() if value is not None or name not in _NULLABLE}
+            )
             if faults:
                 raise InvalidOrder(faults)
             # Sound, but with more than most orders have, or of a convenient type: a list of items, a whole number of
@@ -164,6 +166,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 FIELDS: tuple[str, ...] = Order.__struct_fields__
 _OPTIONAL = Order.__struct_defaults__
 _NEEDED = FIELDS[: len(FIELDS) - len(_OPTIONAL)]
+_NULLABLE = {name for name, default in zip(FIELDS[len(_NEEDED) :], _OPTIONAL, strict=True) if default is None}
 
 
 def is_plain(order: Order) -> bool:

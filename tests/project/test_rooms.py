@@ -64,11 +64,13 @@ ROOMS: dict[str, dict[str, str]] = {
         "audit_log": "statements tables domain",
         "ledger": "schedules trace_contexts bulk_actions queue serial arrival outbox audit_log failures queries "
         "idempotency totals statements translation rows tables domain",
-        "queue": "turns queries statements domain",
+        "queue": "limits queues turns queries statements domain",
+        "limits": "queues turns statements domain",
+        "queues": "turns audit_log queries statements translation domain",
         "serial": "queries statements domain",
-        "schedules": "statements tables domain",
+        "schedules": "rows statements tables domain",
         "turns": "",
-        "outlooks": "queue queries statements translation domain",
+        "outlooks": "queues turns queries statements translation domain",
         "retention": "schedules trace_contexts audit_log bulk_actions failures event_log export queries totals "
         "statements translation tables domain",
         "queries": "rows statements tables domain",
