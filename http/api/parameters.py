@@ -37,7 +37,9 @@ Status = Annotated[
         examples=[OrderStatus.COMPLETED],
     ),
 ]
-QueueFilter = Annotated[str, matching(IDENTIFIER, "Only orders of this queue.", f"must be {IDENTIFIER_RULE}", "mail")]
+QueueFilter = Annotated[
+    str, matching(IDENTIFIER, "Only orders of this queue.", f"must be {IDENTIFIER_RULE}", "default")
+]
 QueueName = Annotated[str, matching(IDENTIFIER, "The queue.", f"must be {IDENTIFIER_RULE}", "mail")]
 ActionId = Annotated[str, matching(ACTION_ID, "The action.", "must be the number of an action", "1")]
 FilteredStatus = Annotated[Status, Meta(examples=[OrderStatus.FAILED])]

@@ -13,6 +13,7 @@ MORE: dict[str, Any] = {
     "priority": 9,
     "not_before": datetime(1970, 1, 1, microsecond=6, tzinfo=UTC),
     "key": "k",
+    "queue": "q",
     "metadata": {"a": 1},
 }
 
@@ -27,6 +28,7 @@ def test_an_order_is_what_its_row_says() -> None:
         9,
         6,
         "key:k",
+        "q",
         '{"a":1}',
         7,
         "Pending",

@@ -15,7 +15,7 @@ from ...framework.parameters import NoParameters
 from ...framework.request import NOTHING, Inputs
 from ...framework.request_headers import RequestHeaders
 from ...framework.route import Operation, Result, Tag
-from ...wire.errors import InvalidBody
+from ...wire.errors import InvalidBody, NoSuchResource
 from ..parameters import ActionPath, EntryQuery, QueuePath
 from ..responses import (
     ActionPagePayload,
@@ -64,7 +64,8 @@ _DONE = ActionPayload(
     _AT,
     _UNTIL,
 )
-_QUEUE = QueuePayload("mail", True, 5, 20.0, 17, 0, None, _WHY, _AT, "ops")
+_DEFAULT_QUEUE = QueuePayload("default", False, None, None, 0, 0, None, None, None, None)
+_QUEUE = QueuePayload("mail", True, 5, 20.0, 0, 0, None, _WHY, _AT, None)
 _QueueChange = Annotated[
     QueueRequest,
     Meta(extra_json_schema={"anyOf": [{"required": [name]} for name in ("paused", "concurrency", "rate")]}),
@@ -113,7 +114,7 @@ LIST_QUEUES = Operation(
     "listQueues",
     Tag.OPERATORS,
     NOTHING,
-    results=(ok("All queues.", QueuesPayload, QueuesPayload([_QUEUE])),),
+    results=(ok("All queues.", QueuesPayload, QueuesPayload([_DEFAULT_QUEUE])),),
     problems=ASKING,
     remark="A queue is there from the first order that names it, or from the first time that it is set.",
 )
@@ -124,6 +125,7 @@ SET_QUEUE = Operation(
     results=(ok("It is set so from now on, after a restart too.", QueuePayload, _QUEUE),),
     problems=(
         InvalidBody((FieldFault("", "must have paused, concurrency or rate"),)),
+        NoSuchResource(),
         TooManyQueues("mail", MAX_QUEUES),
         *ASKING,
     ),
