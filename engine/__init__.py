@@ -23,6 +23,7 @@ from ..store.domain.errors import (
     OrderNotFound,
     StoreUnavailable,
     SubmissionTooLarge,
+    TooManyQueues,
     TransitionRefused,
     UserBacklogFull,
     UserSubmissionTooLarge,
@@ -36,6 +37,7 @@ from ..store.domain.order import Order
 from ..store.domain.order_filter import OrderFilter, OrderPage
 from ..store.domain.outcome import Outcome
 from ..store.domain.outlook import Accuracy, Expected, Outlook, Wait, WaitReason
+from ..store.domain.queue_settings import QueueChange, QueueState
 from ..store.domain.record import Cause, HistoryPage, OrderRecord, Transition
 from ..store.domain.webhook import Delivery, DeliveryState, NewSecret, Webhook, WebhookEvent
 from .config import EngineConfig, OnInterrupted, Settings
@@ -100,6 +102,8 @@ __all__ = [
     "Outlook",
     "Probe",
     "ProcessorSnapshot",
+    "QueueChange",
+    "QueueState",
     "Receipt",
     "Recovered",
     "Reject",
@@ -107,6 +111,7 @@ __all__ = [
     "Settings",
     "StoreUnavailable",
     "SubmissionTooLarge",
+    "TooManyQueues",
     "Transition",
     "TransitionRefused",
     "UserBacklogFull",

@@ -35,11 +35,13 @@ from .requests import (
     ListProcessors,
     PauseEngine,
     ReadControl,
+    ReadQueues,
     Request,
     RescheduleOrder,
     ResumeEngine,
     RetryOrder,
     SetProcessors,
+    SetQueue,
     SettleOrder,
     StartAction,
     StopAction,
@@ -260,7 +262,7 @@ class OrderEngine(Engine):
                     actor = context.recorder
                 case PauseEngine() | ResumeEngine() | SetProcessors() | ReadControl() | StartAction() | StopAction():
                     actor = context.recorder
-                case ChangeWebhooks():
+                case SetQueue() | ReadQueues() | ChangeWebhooks():
                     actor = context.recorder
                 case _:
                     raise InvalidArgument(f"{type(request).__name__} is not a request that an engine takes.")

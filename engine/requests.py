@@ -13,6 +13,7 @@ from ..store.domain.lifecycle import OrderStatus
 from ..store.domain.order import Order
 from ..store.domain.outcome import Acceptance
 from ..store.domain.outlook import Outlook, Promised
+from ..store.domain.queue_settings import QueueChange, QueueState
 from ..store.domain.record import ENGINE, Cause, OrderRecord
 from ..store.domain.schedule import Schedule
 from ..store.domain.webhook import WebhookChange
@@ -206,6 +207,28 @@ class SetProcessors(NamedTuple):
     """Who wants it."""
 
 
+class SetQueue(NamedTuple):
+    """To the recorder: pause or resume a queue, or give it other limits."""
+
+    queue: str
+    """Which one."""
+    change: QueueChange
+    """What is to be another one about it."""
+    reply: Future[QueueState]
+    """Set with how things are then."""
+    reason: str | None = None
+    """Why, in words for people."""
+    cause: Cause = ENGINE
+    """Who wants it."""
+
+
+class ReadQueues(NamedTuple):
+    """To the recorder: say how all queues are set and doing."""
+
+    reply: Future[list[QueueState]]
+    """Set with that."""
+
+
 class StartAction(NamedTuple):
     """To the recorder: do something to all orders that a filter means, some at a time."""
 
@@ -269,6 +292,8 @@ Request = (
     | PauseEngine
     | ResumeEngine
     | SetProcessors
+    | SetQueue
+    | ReadQueues
     | ReadControl
     | ChangeWebhooks
     | StartAction

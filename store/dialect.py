@@ -29,6 +29,8 @@ class Dialect(NamedTuple):
     """`{not_indexed}status = ?`: look up this column and follow no index over it, likewise."""
     skip_locked: str
     """At the end of a subquery: leave out the rows that another transaction has locked, where there can be one."""
+    for_update: str
+    """At the end of a query: lock its rows until the end of the transaction, where there can be another one."""
     last_sequence: str
     """A whole statement: the highest sequence that was ever given to an order, or no row."""
     last_transition: str

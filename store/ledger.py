@@ -20,6 +20,7 @@ from .domain.claim import Claim
 from .domain.idempotency_key import IdempotencyKey
 from .domain.key_policy import KeyPolicy
 from .domain.lifecycle import Edge, OrderStatus
+from .domain.limit import NO_LIMITS, Limits
 from .domain.metadata import metadata_text
 from .domain.metrics import LATE_ORDERS, PROCESSING_MICROSECONDS, TIMED_ORDERS
 from .domain.order import Order, is_plain, is_same
@@ -30,7 +31,7 @@ from .failures import Failures
 from .idempotency import remember
 from .outbox import Outbox, clamp_due_times, note_tries
 from .queue import OrderQueue
-from .rows import TRANSITION_COLUMNS, items_text, serial_key
+from .rows import TRANSITION_COLUMNS, items_text, queue_column, serial_key
 from .serial import SerialOrders
 from .statements import ManyRows, given_values, run, run_for_each, to_sql, write_transaction
 from .tables import OrderModel, TransitionModel
@@ -57,10 +58,10 @@ def _insert() -> Query:
 
 
 def _insert_with_more() -> Query:
-    # In a row: likewise, then ready_at, priority, not_before, complete_by, metadata, serial_key and held; shared:
-    # created_at, updated_at.
-    value = _given(14)
-    values = Select([given_values(14)], [*value[:7], *_NEW, *value[7:]]).where(SQL("given.column1 IS NOT NULL"))
+    # In a row: likewise, then ready_at, priority, not_before, complete_by, metadata, serial_key, held and queue;
+    # shared: created_at, updated_at.
+    value = _given(15)
+    values = Select([given_values(15)], [*value[:7], *_NEW, *value[7:]]).where(SQL("given.column1 IS NOT NULL"))
     columns = (
         *_NEW_COLUMNS,
         OrderModel.priority,
@@ -69,6 +70,7 @@ def _insert_with_more() -> Query:
         OrderModel.metadata,
         OrderModel.serial_key,
         OrderModel.held,
+        OrderModel.queue,
     )
     return OrderModel.insert_from(values, columns)
 
@@ -153,7 +155,7 @@ def _text(status: OrderStatus | None) -> SQL:
 _NEW = (_text(lifecycle.ACCEPT.target), SQL("0"), SQL("0"), _SHARED, _SHARED)
 _insert_orders = ManyRows(_insert(), 7, "itttiii", _IF_NEW)
 """Of orders that have only what each has, as nearly all: six values less in a row."""
-_insert_orders_with_more = ManyRows(_insert_with_more(), 14, "itttiiiiiiitti", _IF_NEW)
+_insert_orders_with_more = ManyRows(_insert_with_more(), 15, "itttiiiiiiittit", _IF_NEW)
 _update_orders = ManyRows(_update(), 10, "tiiiititii")
 _insert_any_steps = ManyRows(_insert_steps(_given(2)[1], _given(5)[2:], 5), 5, "itttt")
 _insert_caused_steps = ManyRows(_insert_steps(_SHARED, (_SHARED, *_given(3)[1:]), 3), 3, "itt")
@@ -187,6 +189,7 @@ class Ledger:
         kept: how many Pending orders are kept in memory at the most, so that a claim need not read them.
         key_policy: what the next order of a key waits for.
         serial_users: whether the user is the key of orders that have none.
+        limits: those on the work that hold where operators have set none.
     """
 
     def __init__(
@@ -196,12 +199,14 @@ class Ledger:
         key_policy: KeyPolicy = KeyPolicy.HOLD,
         *,
         serial_users: bool = False,
+        limits: Limits = NO_LIMITS,
     ) -> None:
         self._database = database
+        self._limits = limits
         self._kept = kept
         self._next_sequence = queries.last_sequence(database) + 1
         # As the database has it; None after a transaction that failed.
-        self._queue: OrderQueue | None = OrderQueue(database, kept)
+        self._queue: OrderQueue | None = self._make_queue()
         self._serial: SerialOrders | None = SerialOrders(database, key_policy)
         self._deadlines: Deadlines | None = Deadlines(database)
         self._key_policy = key_policy
@@ -287,6 +292,14 @@ class Ledger:
         """
         return 0 if self._deadlines is None else self._deadlines.next_us
 
+    def obey_queues(self) -> None:
+        """Take note of what operators have set about queues."""
+        if self._queue is not None:
+            self._queue.obey()
+
+    def _make_queue(self) -> OrderQueue:
+        return OrderQueue(self._database, self._kept, self._limits)
+
     def clamp_ready_times(self, now_us: int, longest_delay_us: int) -> int:
         """Let those orders wait no longer whose waiting no delay explains, and events on their way likewise.
 
@@ -325,7 +338,7 @@ class Ledger:
         step_by_step: bool,
     ) -> Recorded:
         with write_transaction(self._database):
-            queue = self._queue = self._queue or OrderQueue(self._database, self._kept)
+            queue = self._queue = self._queue or self._make_queue()
             # First what was asked for: who wants an order cancelled, or hurried, comes before the claim.
             moved, refused = self._update_each(moves) if step_by_step else self._update(moves)
             queue.note_moves(moved)
@@ -429,7 +442,7 @@ class Ledger:
             ready = [record for record in records if record.ready_us == ready_us and self._key_of(record.order) is None]
         places = queue.give_places(
             [record.order.user_id for record in ready],
-            None if ready is records else [record.order.priority for record in ready],
+            None if ready is records else [queue.line_of(record.order) for record in ready],
         )
         columns: list[Sequence[object]] = [
             range(first, first + len(orders)),
@@ -452,7 +465,7 @@ class Ledger:
         queue.note([record for record in records if record.sequence in new])
         queue.take_back_places(
             [
-                (record.order.user_id, record.order.priority, place)
+                (record.order.user_id, queue.line_of(record.order), place)
                 for record, place in zip(ready, places, strict=True)
                 if record.sequence not in new
             ]
@@ -489,6 +502,7 @@ class Ledger:
             [metadata_text(record.order.metadata) for record in records],
             names,
             [None if name is None else 1 for name in names],
+            [queue_column(record.order) for record in records],
             shared=(at_us, at_us),
         )
 

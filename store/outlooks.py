@@ -9,15 +9,16 @@ from typing import TypeVar
 from peewee import Database
 
 from .domain.lifecycle import OrderStatus
-from .domain.order import HIGHEST_PRIORITY, LOWEST_PRIORITY, Order
+from .domain.order import Order
 from .domain.outlook import ACCURACY_DAYS, Accuracy, Estimate, Evidence, Judged, Place
 from .domain.record import OrderRecord
 from .queries import IS_IN_LINE
-from .queue import LAST_OF_USER, bounds_of
+from .queue import LAST_OF_USER
+from .queues import Queues, bounds_of, line_number, lines_in_use, priority_of, queue_of
 from .rows import serial_key
 from .statements import run, run_for_each, write_transaction
 from .translation import translated_errors
-from .turns import STEP
+from .turns import PLACES, STEP
 
 K = TypeVar("K", bound=Hashable)
 
@@ -100,9 +101,9 @@ _FORGET_MORE = """
 def place(database: Database, record: OrderRecord, aging_us: int) -> Place:
     """Where an order stands in the queue's own sequence.
 
-    Its line is counted by its index, up to a million orders. In the lines of other priorities the first is sought that
-    has not waited longer, by bisection: users who take turns make their times rise only on the whole, so that what is
-    counted there is as good as that.
+    Its line is counted by its index, up to a million orders. In the lines of other priorities and queues the first is
+    sought that has not waited longer, by bisection: users who take turns make their times rise only on the whole, so
+    that what is counted there is as good as that.
 
     Args:
         database: connected in this thread.
@@ -116,12 +117,9 @@ def place(database: Database, record: OrderRecord, aging_us: int) -> Place:
         (of_key,) = run(database, _AHEAD_OF_KEY, (serial_key, record.sequence, serial_key)).fetchone()
     if rank is None or record.status is not OrderStatus.PENDING:
         return Place(None, 0, of_key, in_hand)
-    own = record.order.priority
+    own = rank // PLACES
     ahead = _count(database, own, rank, record.sequence)
-    others = 0
-    for priority in range(LOWEST_PRIORITY, HIGHEST_PRIORITY + 1):
-        if priority != own:
-            others += _count_earlier(database, priority, since_us + aging_us * (priority - own))
+    others = _count_others(database, Queues(database), own, record.order.priority, since_us, aging_us)
     return Place(ahead, others, of_key, in_hand)
 
 
@@ -138,15 +136,15 @@ def places_of_new(
         by_user: whether the user is the key of orders that have none.
 
     Returns:
-        For each that is to be completed by a time, its place; None for all others.
+        For each that is to be completed by a time, its place; None for all others, and where nothing can be said.
     """
     entrance = _Entrance(database, now_us, aging_us)
     places: list[Place | None] = []
     for order in orders:
+        line = entrance.line_of(order)
         key = serial_key(order, by_user=by_user)
-        place = None if order.complete_by is None else entrance.place(order, key)
-        entrance.passed[order.priority] += 1
-        places.append(place)
+        places.append(None if order.complete_by is None else entrance.place(order, line, key))
+        entrance.passed[line] += 1
     return places
 
 
@@ -157,44 +155,57 @@ class _Entrance:
         self._database = database
         self._now_us = now_us
         self._aging_us = aging_us
+        self._queues = Queues(database)
         self._in_hand = _in_hand(database)
         self._fronts: dict[int, int] = {}
         self._others: dict[int, int] = {}
         self._ahead: dict[tuple[int, int], int] = {}
         self.passed: Counter[int] = Counter()
-        """How many orders of each priority have come since."""
+        """How many orders have come into each line since."""
 
-    def place(self, order: Order, key: str | None) -> Place:
-        """Where that order will stand, if it waits for no time of its own."""
-        if key is not None:
-            (of_key,) = run(self._database, _AHEAD_OF_KEY, (key, _END, key)).fetchone()
-            if of_key:
-                return Place(None, 0, int(of_key), self._in_hand)
-        priority = order.priority
-        front = _once(self._fronts, priority, self._front)
-        last = run(self._database, LAST_OF_USER, (order.user_id, *bounds_of(priority))).fetchone()
+    def line_of(self, order: Order) -> int:
+        """The line that it will stand in; that of a queue that is new is empty."""
+        return line_number(self._queues.number_if_known(order.queue), order.priority)
+
+    def place(self, order: Order, line: int, key: str | None) -> Place | None:
+        """Where that order will stand, if it waits for no time of its own.
+
+        None where it waits for others of its key, or for somebody who resumes its queue.
+        """
+        settings = self._queues.settings.get(queue_of(line))
+        if settings is not None and settings.is_paused:
+            return None
+        if key is not None and run(self._database, _AHEAD_OF_KEY, (key, _END, key)).fetchone()[0]:
+            return None
+        front = _once(self._fronts, line, self._front)
+        last = run(self._database, LAST_OF_USER, (order.user_id, *bounds_of(line))).fetchone()
         rank = front if last is None else max(front, last[0] + STEP)
-        ahead = _once(self._ahead, (priority, rank), self._count_ahead)
-        others = _once(self._others, priority, self._count_others)
-        return Place(ahead + self.passed[priority], others, None, self._in_hand)
+        ahead = _once(self._ahead, (line, rank), self._count_ahead)
+        others = _once(self._others, line, self._count_others)
+        return Place(ahead + self.passed[line], others, None, self._in_hand)
 
-    def _front(self, priority: int) -> int:
-        taken, first = run(self._database, _FRONT, 2 * bounds_of(priority)).fetchone()
+    def _front(self, line: int) -> int:
+        taken, first = run(self._database, _FRONT, 2 * bounds_of(line)).fetchone()
         if taken is not None:
             return int(taken) + STEP
-        return bounds_of(priority)[0] if first is None else int(first)
+        return bounds_of(line)[0] if first is None else int(first)
 
     def _count_ahead(self, place: tuple[int, int]) -> int:
-        priority, rank = place
-        (ahead,) = run(self._database, _COUNT, (bounds_of(priority)[0], rank + 1, _MAX_COUNTED)).fetchone()
+        line, rank = place
+        (ahead,) = run(self._database, _COUNT, (bounds_of(line)[0], rank + 1, _MAX_COUNTED)).fetchone()
         return int(ahead)
 
-    def _count_others(self, priority: int) -> int:
-        return sum(
-            _count_earlier(self._database, other, self._now_us + self._aging_us * (other - priority))
-            for other in range(LOWEST_PRIORITY, HIGHEST_PRIORITY + 1)
-            if other != priority
-        )
+    def _count_others(self, line: int) -> int:
+        return _count_others(self._database, self._queues, line, priority_of(line), self._now_us, self._aging_us)
+
+
+def _count_others(database: Database, queues: Queues, own: int, priority: int, since_us: int, aging_us: int) -> int:
+    # Of other lines, those that go before an order of this priority that waits since then.
+    return sum(
+        _count_earlier(database, line, since_us + aging_us * (priority_of(line) - priority))
+        for line in lines_in_use(database)
+        if line != own and not queues.settings[queue_of(line)].is_paused
+    )
 
 
 def _once(known: dict[K, int], key: K, find: Callable[[K], int]) -> int:
@@ -271,15 +282,15 @@ def note_and_judge(database: Database, estimates: Sequence[Estimate], now_us: in
         return int(waiting)
 
 
-def _count(database: Database, priority: int, rank: int, sequence: int) -> int:
+def _count(database: Database, line: int, rank: int, sequence: int) -> int:
     # Orders of one place go in the sequence of their arrival.
-    (before,) = run(database, _COUNT, (bounds_of(priority)[0], rank, _MAX_COUNTED)).fetchone()
+    (before,) = run(database, _COUNT, (bounds_of(line)[0], rank, _MAX_COUNTED)).fetchone()
     (beside,) = run(database, _COUNT_BEFORE, (rank, sequence, _MAX_COUNTED)).fetchone()
     return int(before + beside)
 
 
-def _count_earlier(database: Database, priority: int, than_us: int) -> int:
-    first, last = run(database, _ENDS, bounds_of(priority)).fetchone()
+def _count_earlier(database: Database, line: int, than_us: int) -> int:
+    first, last = run(database, _ENDS, bounds_of(line)).fetchone()
     if first is None:
         return 0
     end = _first_later(database, _FROM_PLACE, (), (first, last + 1), than_us)
@@ -288,7 +299,7 @@ def _count_earlier(database: Database, priority: int, than_us: int) -> int:
         return 0
     (last_sequence,) = run(database, _LAST_AT_PLACE, (last,)).fetchone()
     sequence = _first_later(database, _AT_PLACE_FROM, (last,), (0, last_sequence + 1), than_us)
-    return _count(database, priority, last, sequence)
+    return _count(database, line, last, sequence)
 
 
 def _first_later(

@@ -76,8 +76,11 @@ class Outlooks:
         known: dict[tuple[object, ...], Forecast | None] = {}
         promised: list[Promised | None] = []
         for order, place in zip(orders, places, strict=True):
-            if place is None or (by_us := complete_by_us(order)) is None:
+            if (by_us := complete_by_us(order)) is None:
                 promised.append(None)
+                continue
+            if place is None:
+                promised.append(self._promise(None, by_us, now_us))
                 continue
             near = place._replace(ahead_in_line=_rounded(place.ahead_in_line or 0))
             alike = (order.priority, order.not_before, near)

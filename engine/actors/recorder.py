@@ -37,9 +37,11 @@ from ..requests import (
     ChangeWebhooks,
     PauseEngine,
     ReadControl,
+    ReadQueues,
     RescheduleOrder,
     ResumeEngine,
     SetProcessors,
+    SetQueue,
     StartAction,
     StopAction,
     SubmitOrders,
@@ -136,7 +138,7 @@ class RecorderActor(BatchActor):
         self._ledger = self._make_ledger()
         self._dispatcher = Dispatcher(context, self.tell_self_after)
         self._maintenance = Maintenance(context, database, self.tell_self, self.tell_self_after, self._log)
-        self._steering = Steering(context, database, self.tell, self.tell_self_after, self._log)
+        self._steering = Steering(context, database, self.tell, self.tell_self_after, self._log, self._obey_queues)
         self._webhooks = Webhooks(context, database, self.tell_self)
         self._bulk_work = BulkWork(context, database, self.tell_self, self.tell_self_after)
         self._estimates = Estimates(context, database, self.tell_self_after)
@@ -262,6 +264,8 @@ class RecorderActor(BatchActor):
             case ChangeWebhooks() | PruneDeliveries():
                 self._webhooks.note(message)
             case PauseEngine() | ResumeEngine() | SetProcessors() | ReadControl() | EndPause() | TryBreaker():
+                self._steering.note(message)
+            case SetQueue() | ReadQueues():
                 self._steering.note(message)
             case StartAction() | StopAction() | AdvanceActions():
                 self._bulk_work.note(message)
@@ -400,7 +404,17 @@ class RecorderActor(BatchActor):
 
     def _make_ledger(self) -> Ledger:
         config = self._context.config
-        return Ledger(self._database, config.window, config.key_policy, serial_users=config.serial_users)
+        return Ledger(
+            self._database,
+            config.window,
+            config.key_policy,
+            serial_users=config.serial_users,
+            limits=config.work_limits,
+        )
+
+    def _obey_queues(self) -> None:
+        self._ledger.obey_queues()
+        self._dispatcher.wake_up()
 
     def _reopen(self) -> None:
         try:
@@ -478,7 +492,7 @@ class RecorderActor(BatchActor):
                 self._unsettled.append(Batch(handled=[plain], is_part=True))
 
     def _isolate(self, claim: Claim) -> None:
-        sequence = self._database.read(partial(next_in_line, claim=claim))
+        sequence = self._database.read(partial(next_in_line, claim=claim, limits=self._context.config.work_limits))
         if sequence is None:
             self._dispatcher.pause()
         elif claim.room == 1:

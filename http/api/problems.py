@@ -16,6 +16,7 @@ from ...engine import (
     OrderNotFound,
     StoreUnavailable,
     SubmissionTooLarge,
+    TooManyQueues,
     TransitionRefused,
     UserBacklogFull,
     UserSubmissionTooLarge,
@@ -31,6 +32,7 @@ PROBLEM_KINDS: ProblemKinds = {
     ActionNotFound: ProblemKind(HTTPStatus.NOT_FOUND, "action-not-found", "There is no such action"),
     OrderConflict: ProblemKind(HTTPStatus.CONFLICT, "order-conflict", "The order id is taken by another order"),
     TransitionRefused: ProblemKind(HTTPStatus.CONFLICT, "transition-refused", "The order's status does not allow this"),
+    TooManyQueues: ProblemKind(HTTPStatus.CONFLICT, "too-many-queues", "There are too many queues"),
     SubmissionTooLarge: ProblemKind(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "submission-too-large", "More orders at once than may be unfinished"
     ),

@@ -30,6 +30,7 @@ from .fields import (
     NotBefore,
     Priority,
     PriorityRequest,
+    Queue,
     Reason,
     SettledStatus,
     UserIdentifier,
@@ -74,6 +75,8 @@ class OrderRequest(msgspec.Struct, forbid_unknown_fields=True):
     complete_by: CompleteBy | UnsetType = UNSET
     key: Key | UnsetType = UNSET
     """Orders of one key run one after another, in the sequence of their arrival."""
+    queue: Queue | UnsetType = UNSET
+    """The queue that it waits in."""
     metadata: MetadataRequest | UnsetType = UNSET
 
 
@@ -130,16 +133,21 @@ class RescheduleRequest(msgspec.Struct, forbid_unknown_fields=True, omit_default
     """Without a time, as `null`, it may be begun at once."""
     complete_by: CompleteBy | UnsetType | None = UNSET
     """Without a time, as `null`, nobody is told that it is late."""
+    queue: Queue | UnsetType = UNSET
+    """The queue that it waits in."""
     reason: Reason | UnsetType = UNSET
     """Why, in words for people; it goes into the history."""
 
     @property
     def schedule(self) -> Schedule:
         """What is to be another one of the order."""
-        times: list[Any] = [
+        priority = None if self.priority is UNSET else self.priority
+        not_before: Any
+        complete_by: Any
+        not_before, complete_by = (
             UNSET if time is UNSET else time and _time(time) for time in (self.not_before, self.complete_by)
-        ]
-        return Schedule(None if self.priority is UNSET else self.priority, *times)
+        )
+        return Schedule(priority, not_before, complete_by, None if self.queue is UNSET else self.queue)
 
 
 def decode_order(body: bytes | msgspec.Raw, *, is_explained: bool = True) -> Order:
@@ -211,7 +219,7 @@ def decode_reschedule(body: bytes) -> RescheduleRequest:
         InvalidOrder: a field is wrong, or nothing is to change; the error names every fault.
     """
     fields, _ = decode_object(body)
-    given: dict[str, Any] = {"priority": whole_number(fields["priority"])} if "priority" in fields else {}
+    given: dict[str, Any] = {name: whole_number(fields[name]) for name in ("priority", "queue") if name in fields}
     given |= {name: _time(fields[name]) for name in TIMES if fields.get(name) is not None}
     faults = field_faults(given)
     if fields.keys() <= {"reason"}:
@@ -287,6 +295,8 @@ def _optional(request: OrderRequest) -> dict[str, Any]:
         given["complete_by"] = _time(request.complete_by)
     if request.key is not UNSET:
         given["key"] = request.key
+    if request.queue is not UNSET:
+        given["queue"] = request.queue
     if request.metadata is not UNSET:
         given["metadata"] = _metadata(bytes(request.metadata))
     return given
@@ -294,7 +304,7 @@ def _optional(request: OrderRequest) -> dict[str, Any]:
 
 def _optional_marks(request: OrderRequest) -> int:
     # The quotation marks of these fields.
-    texts = (request.not_before, request.complete_by, request.key)
+    texts = (request.not_before, request.complete_by, request.key, request.queue)
     count = 2 * (request.priority is not UNSET) + 4 * sum(text is not UNSET for text in texts)
     return count if request.metadata is UNSET else count + 2 + bytes(request.metadata).count(b'"')
 

@@ -37,6 +37,7 @@ from .fields import (
     Key,
     Metadata,
     Priority,
+    Queue,
     Share,
     Timestamp,
     UserIdentifier,
@@ -80,6 +81,8 @@ class OrderPayload(msgspec.Struct):
     """How likely the order is over by then; null where too little is known. Only where it is accepted."""
     key: Key | UnsetType = UNSET
     """Orders of one key run one after another; left out where there is none."""
+    queue: Queue | UnsetType = UNSET
+    """Left out where it is the default one."""
     metadata: Metadata | UnsetType = UNSET
     """Left out where there is none."""
 
@@ -272,6 +275,38 @@ class ControlPayload(msgspec.Struct):
     """How many processors there are."""
 
 
+class QueuePayload(msgspec.Struct):
+    """How a queue is set, and how it is doing."""
+
+    queue: Queue
+    """Its name."""
+    paused: bool
+    """Whether no order of it is started."""
+    concurrency: Annotated[int, Meta(ge=1)] | None
+    """How many of its orders may be Processing at once; null for any number."""
+    rate: Annotated[float, Meta(gt=0)] | None
+    """How many of its orders may be begun a second; null for any number."""
+    pending: Count
+    """How many of its orders are in line: Pending, and neither waiting for a time nor for others; counted up to
+    10,000."""
+    processing: Count
+    """How many of its orders are Processing."""
+    slowed_until: Timestamp | None
+    """Until when no order of it is begun since a handler was told to come back later; null where none was."""
+    reason: str | None
+    """Why it was set so; null where nobody said."""
+    changed_at: Timestamp | None
+    """When somebody set it last; null where nobody has."""
+    by: str | None
+    """Who: the name of the key; null without one."""
+
+
+class QueuesPayload(msgspec.Struct):
+    """All queues, the default one first."""
+
+    queues: list[QueuePayload]
+
+
 class AuditEntryPayload(msgspec.Struct):
     """Something that somebody has done."""
 
@@ -280,7 +315,7 @@ class AuditEntryPayload(msgspec.Struct):
     at: Timestamp
     """When."""
     action: str
-    """What: pause, resume, set processors, cancel, retry, settle."""
+    """What: pause, resume, set processors, set queue, cancel, retry, settle."""
     target: str | None
     """What to: the order's id, or what was set; null for the engine as a whole."""
     reason: str | None

@@ -70,6 +70,7 @@ CompleteByOption = Annotated[
     str | None,
     typer.Option("--complete-by", metavar="<time>", help="When it is to be done: 2026-12-24T18:00:00+01:00."),
 ]
+QueueOption = Annotated[str | None, typer.Option("--queue", metavar="<queue>", help="The queue that it waits in.")]
 
 
 @app.command("submit")
@@ -89,6 +90,7 @@ def submit_command(
     serial_key: Annotated[
         str | None, typer.Option("--serial-key", metavar="<key>", help="Orders of one key run one after another.")
     ] = None,
+    queue: QueueOption = None,
     metadata: Annotated[
         str | None, typer.Option("--metadata", metavar="<JSON object>", help="Whatever else is to be kept with it.")
     ] = None,
@@ -112,6 +114,7 @@ def submit_command(
         "not_before": not_before,
         "complete_by": complete_by,
         "key": serial_key,
+        "queue": queue,
         "metadata": _json_or_text(metadata),
     }
     if file is not None:
@@ -336,6 +339,7 @@ def reschedule_command(
     at_once: Annotated[bool, typer.Option("--at-once", help="It may be begun from now on.")] = False,
     complete_by: CompleteByOption = None,
     no_deadline: Annotated[bool, typer.Option("--no-deadline", help="It may be done at any time.")] = False,
+    queue: QueueOption = None,
     reason: ReasonOption = None,
     url: UrlOption = DEFAULT_URL,
     key: KeyOption = None,
@@ -347,7 +351,13 @@ def reschedule_command(
         raise InvalidConfiguration("Give either --not-before or --at-once.")
     if no_deadline and complete_by is not None:
         raise InvalidConfiguration("Give either --complete-by or --no-deadline.")
-    given: Order = {"priority": priority, "not_before": not_before, "complete_by": complete_by, "reason": reason}
+    given: Order = {
+        "priority": priority,
+        "not_before": not_before,
+        "complete_by": complete_by,
+        "queue": queue,
+        "reason": reason,
+    }
     body = {name: value for name, value in given.items() if value is not None}
     if at_once:
         body["not_before"] = None

@@ -166,6 +166,23 @@ class EventsGone(OrdermillError):
         )
 
 
+class TooManyQueues(OrdermillError):
+    """There are so many queues that a further one cannot be told apart; its orders wait in the default one.
+
+    Args:
+        queue: the further one.
+        most: how many there may be.
+    """
+
+    def __init__(self, queue: str, most: int) -> None:
+        self.queue = queue
+        self.most = most
+        super().__init__(
+            f"There are {most} queues, and {queue!r} is none of them: its orders wait in the default queue. Use the "
+            "name of one that is there."
+        )
+
+
 class TransitionRefused(OrdermillError):
     """The order's status does not allow what was asked.
 

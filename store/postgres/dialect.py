@@ -14,6 +14,7 @@ _DIALECT = Dialect(
     indexed_by=Fragment(""),
     not_indexed="",
     skip_locked=" FOR UPDATE SKIP LOCKED",
+    for_update=" FOR UPDATE",
     last_sequence=f"SELECT {_LAST} FROM orders_sequence_seq",
     # Not the last number of its sequence: that one may belong to a transaction that is not over yet.
     last_transition=(

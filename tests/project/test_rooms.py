@@ -65,12 +65,14 @@ ROOMS: dict[str, dict[str, str]] = {
         "audit_log": "statements tables domain",
         "ledger": "deadlines schedules trace_contexts bulk_actions queue serial arrival outbox audit_log failures "
         "queries idempotency totals statements translation rows tables domain",
-        "queue": "turns queries statements domain",
+        "queue": "limits queues turns queries statements domain",
+        "limits": "queues turns statements domain",
+        "queues": "turns audit_log queries statements translation domain",
         "serial": "queries statements domain",
-        "schedules": "statements tables domain",
+        "schedules": "rows statements tables domain",
         "deadlines": "queries statements tables domain",
         "turns": "",
-        "outlooks": "queue turns queries rows statements translation domain",
+        "outlooks": "queue queues turns queries rows statements translation domain",
         "retention": "deadlines schedules trace_contexts audit_log bulk_actions failures event_log export queries "
         "totals statements translation tables domain",
         "queries": "rows statements tables domain",

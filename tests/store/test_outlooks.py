@@ -94,7 +94,7 @@ def test_a_new_order_of_a_key_that_is_in_use_waits_for_the_others(database: Writ
 
     places = places_of_new(database, new, 1_000, HOUR_US, by_user=False)
 
-    assert [of and of.ahead_of_key for of in places] == [3, None]
+    assert [of and of.ahead_in_line for of in places] == [None, 1]
 
 
 def test_an_order_that_is_held_says_how_many_of_its_key_go_first(database: Writer) -> None:

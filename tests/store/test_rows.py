@@ -14,6 +14,7 @@ MORE: dict[str, Any] = {
     "not_before": datetime(1970, 1, 1, microsecond=6, tzinfo=UTC),
     "complete_by": datetime(1970, 1, 1, microsecond=8, tzinfo=UTC),
     "key": "k",
+    "queue": "q",
     "metadata": {"a": 1},
 }
 
@@ -29,6 +30,7 @@ def test_an_order_is_what_its_row_says() -> None:
         6,
         8,
         "key:k",
+        "q",
         '{"a":1}',
         7,
         "Pending",

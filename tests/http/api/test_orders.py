@@ -593,7 +593,9 @@ def test_the_filters_hold_on_every_page(many: Client) -> None:
     assert second.json["next_cursor"] is None
 
 
-KNOWN = "status, user_id, order_id_prefix, error, created_from, created_to, updated_from, updated_to, limit, cursor"
+KNOWN = (
+    "status, user_id, queue, order_id_prefix, error, created_from, created_to, updated_from, updated_to, limit, cursor"
+)
 
 
 @pytest.mark.parametrize("status", list(OrderStatus))
