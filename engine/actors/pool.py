@@ -39,6 +39,7 @@ from .messages import (
     ProcessorIdle,
     ProcessorUnfit,
     ReleaseOrder,
+    SlotsChanged,
     StopClaims,
     StopWork,
     TryOrder,
@@ -67,6 +68,7 @@ Message = (
     | ProcessorIdle
     | ProcessorUnfit
     | TryProcessors
+    | SlotsChanged
     | ClaimsRunLow
     | CheckClaims
     | ControlChanged
@@ -136,6 +138,8 @@ class PoolActor(EngineActor):
                     self._return(self._claims.take_back(), f"it was not begun: {trouble}")
             case TryProcessors():
                 self._roster.try_again()
+            case SlotsChanged():
+                self._roster.note_slots()
             case ClaimsRunLow():
                 pass
             case CheckClaims():
