@@ -244,6 +244,8 @@ def test_what_a_busy_cluster_has_not_begun_when_the_engine_gives_up_it_never_beg
         engine.submit(make_order())
         wait_until(lambda: in_hand(engine) == 1)
         engine.stop()
+        (worker,) = cluster.workers.values()
+        wait_until(lambda: not any(str(key).startswith("ordermill-") for key in list(worker.state.tasks)))
         gate.may_go.set()
         other.result(timeout=60)
         client.submit(abs, -1).result(timeout=60)  # after whatever was in its queue
