@@ -31,10 +31,10 @@ class _Silent(NamedTuple):
 
 
 class Handshakes:
-    """Has clients shake hands who have said hello as a whole, one at a time, and three times as long a pause after each.
+    """Has clients shake hands who have said hello as a whole, one at a time, and three times as long a pause after it.
 
-    So handshakes take a quarter of the loop's time at the most, and who says nothing, or half of it, costs next to nothing
-    and is in nobody's way.
+    So handshakes take a quarter of the loop's time at the most, and who says nothing, or half of it, costs next to
+    nothing and is in nobody's way.
 
     Args:
         loop: that all of it runs in.
