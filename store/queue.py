@@ -166,9 +166,12 @@ class OrderQueue:
 
     def note_moves(self, moves: Iterable[Move]) -> None:
         """Steps of orders were recorded."""
+        moves = list(moves)
         if self._limits.have_values:
-            moves = list(moves)
             self._limits.note_moved([step.after.order for step in moves])
+        for step in moves:
+            if step.slowed_until_us is not None:
+                self._limits.close(step.after.order, step.slowed_until_us)
         returned = [step for step in moves if step.edge.target is _PENDING]
         if not returned:
             return
