@@ -16,6 +16,7 @@ from ..store.domain.claim import AGING_SECONDS
 from ..store.domain.durability import Durability
 from ..store.domain.errors import InvalidConfiguration
 from ..store.domain.key_policy import KeyPolicy
+from ..store.domain.limit import Limits, parse_limits
 
 MAX_PROCESSORS = 1000
 _MAX_SECONDS = 1e9  # thirty years: infinity, and what no timeout of the platform can be, are mistakes
@@ -168,6 +169,15 @@ class EngineConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Annotated[int, Meta(ge=1)] | None,
         Meta(description="Unfinished orders of one user above which this user's are refused; none by default."),
     ] = None
+    min_confidence: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=0.99,
+            description="How likely a new order has to be completed by its `complete_by`, so that it is accepted; by "
+            "default, all are.",
+        ),
+    ] = 0.0
     aging_seconds: Annotated[
         float,
         Meta(
@@ -187,6 +197,13 @@ class EngineConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         bool,
         Meta(description="Run the orders of each user one after another: the user is the key of orders without one."),
     ] = False
+    limits: Annotated[
+        str | None,
+        Meta(
+            description="How many orders at once, and how many a second, by queue, by user and by fields of metadata: "
+            "`queue:mail=10 5/s, user=2, metadata.provider=20/s`; any number by default."
+        ),
+    ] = None
     max_attempts: Annotated[int, Meta(ge=1, le=1000, description="Failed attempts after which an order is Failed.")] = (
         20
     )
@@ -285,3 +302,16 @@ class EngineConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             description="How long the simulated handler takes, in seconds, where no handler is given.",
         ),
     ] = 0.05
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.work_limits  # noqa: B018  # whatever is wrong with them is told here
+
+    @property
+    def work_limits(self) -> Limits:
+        """The limits on the work.
+
+        Raises:
+            InvalidConfiguration: `limits` is none.
+        """
+        return parse_limits(self.limits or "")

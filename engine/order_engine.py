@@ -18,6 +18,7 @@ from ..store.statements import Database
 from .actors.context import EngineContext
 from .clock import Clock
 from .config import EngineConfig, ExecutorKind
+from .deadlines import DeadlineCheck, has_deadline
 from .execution.handler import Handler, Probe, Simulated, check_callable
 from .execution.runner_factory import runner_factory
 from .interface import Engine
@@ -34,17 +35,20 @@ from .requests import (
     ListProcessors,
     PauseEngine,
     ReadControl,
+    ReadQueues,
     Request,
     RescheduleOrder,
     ResumeEngine,
     RetryOrder,
     SetProcessors,
+    SetQueue,
     SettleOrder,
     StartAction,
     StopAction,
     SubmitOrders,
     TakeExposition,
     TakeOutlook,
+    TakePromises,
     TakeSnapshot,
 )
 from .startup import RunningEngine, start_actors
@@ -229,9 +233,18 @@ class OrderEngine(Engine):
             self._await(request, self._need().context)
         elif isinstance(request, AwaitEvents):
             self._await_events(request, self._need().context)
-        elif isinstance(request, SubmitOrders) and (tracing := self._need().context.tracing) is not None:
-            with tracing.sending(request) as followed:
-                self._pass_on(followed)
+        elif isinstance(request, SubmitOrders):
+            if (tracing := self._need().context.tracing) is not None:
+                with tracing.sending(request) as followed:
+                    self._submit(followed)
+            else:
+                self._submit(request)
+        else:
+            self._pass_on(request)
+
+    def _submit(self, request: SubmitOrders) -> None:
+        if any(map(has_deadline, request.orders)):
+            DeadlineCheck(request, self.config.min_confidence, self._pass_on, self._need().context).begin()
         else:
             self._pass_on(request)
 
@@ -242,13 +255,15 @@ class OrderEngine(Engine):
             match request:
                 case SubmitOrders():
                     actor = context.intake
-                case TakeSnapshot() | TakeExposition() | DrawChart() | ListProcessors() | Drain() | TakeOutlook():
+                case TakeSnapshot() | TakeExposition() | DrawChart() | ListProcessors() | Drain():
+                    actor = context.metrics
+                case TakeOutlook() | TakePromises():
                     actor = context.metrics
                 case CancelOrder() | RetryOrder() | SettleOrder() | RescheduleOrder() | AwaitOrder():
                     actor = context.recorder
                 case PauseEngine() | ResumeEngine() | SetProcessors() | ReadControl() | StartAction() | StopAction():
                     actor = context.recorder
-                case ChangeWebhooks():
+                case SetQueue() | ReadQueues() | ChangeWebhooks():
                     actor = context.recorder
                 case _:
                     raise InvalidArgument(f"{type(request).__name__} is not a request that an engine takes.")

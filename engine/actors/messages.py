@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from pykka import ActorRef, Future
 
 from ...store.domain.outlook import Estimate
+from ...store.domain.queue_settings import QueueState
 from ...store.domain.record import Move, OrderRecord
 from ...store.domain.webhook import Tried
 from ..execution.handler import Effect
@@ -67,6 +68,15 @@ class ControlChanged(NamedTuple):
     reply: Future[ControlSnapshot]
     """Set once the pool obeys."""
     control: ControlSnapshot
+    """What to answer."""
+
+
+class QueueChanged(NamedTuple):
+    """From the recorder to the pool: operators have set something about a queue, which claims mind by now."""
+
+    reply: Future[QueueState]
+    """Set once the pool has returned what is not begun of a paused one."""
+    state: QueueState
     """What to answer."""
 
 
@@ -230,6 +240,10 @@ class TotalsRead(NamedTuple):
 
     totals: Counter[str]
     """By their names."""
+
+
+class DeadlineCome(NamedTuple):
+    """From the recorder to itself: a time may have come that orders were to be completed by."""
 
 
 class NoteEstimate(NamedTuple):

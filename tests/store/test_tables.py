@@ -13,6 +13,7 @@ from ordermill.store.tables import (
     BulkActionModel,
     ClockStepModel,
     ControlModel,
+    DeadlineModel,
     DeliveryAttemptModel,
     DeliveryModel,
     EngineModel,
@@ -20,9 +21,12 @@ from ordermill.store.tables import (
     FailureModel,
     FirstScheduleModel,
     IdempotencyKeyModel,
+    LateOrderModel,
+    LimitModel,
     OrderModel,
     OutboxModel,
     OutlookModel,
+    QueueModel,
     SecretModel,
     TotalModel,
     TraceContextModel,
@@ -41,22 +45,29 @@ MODELS: list[Any] = [
     BulkActionModel,
     ClockStepModel,
     ControlModel,
+    DeadlineModel,
     EngineModel,
     ErrorModel,
     FailureModel,
     FirstScheduleModel,
     IdempotencyKeyModel,
+    LateOrderModel,
+    LimitModel,
     OrderModel,
+    QueueModel,
     SecretModel,
     TransitionModel,
     TotalModel,
 ]
 
 
+_KINDS = {"AUTO": "INT", "FLOAT": "REAL"}
+
+
 def columns_of(model: type[Model]) -> list[tuple[str, str, bool, bool]]:
     meta: Any = model
     return [
-        (field.column_name, field.field_type.replace("AUTO", "INT"), not field.null, field.primary_key)
+        (field.column_name, _KINDS.get(field.field_type, field.field_type), not field.null, field.primary_key)
         for field in meta._meta.sorted_fields
     ]
 
