@@ -104,6 +104,8 @@ def rule_of(kind: Any) -> str:
         return _any_of(member.value for member in plain)
     if get_origin(plain) is Literal:
         return _any_of(get_args(plain))
+    if examples := next((meta.examples for meta in get_args(kind)[1:] if getattr(meta, "examples", None)), None):
+        return _any_of(examples)
     words = {int: "a whole number", float: "a number", bool: "true or false"}.get(plain, "text")
     return f"{words} {_range_of(limits)}".rstrip()
 
@@ -152,9 +154,14 @@ class EngineConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Meta(ge=1, le=MAX_PROCESSORS, description="Processor actors; each runs the handler for one order at a time."),
     ] = 8
     executor: Annotated[
-        ExecutorKind,
-        Meta(description="Where the handler runs: threads, or processes (one worker for each processor)."),
-    ] = ExecutorKind.THREADS
+        str,
+        Meta(
+            pattern=r"^(threads|processes|dask(\+tls)?://[^/]+:\d+)\Z",
+            examples=["threads", "processes", "dask://HOST:8786"],
+            description="Where the handler runs: threads, processes (one worker for each processor), or the workers "
+            "of a Dask cluster, by the address of its scheduler (dask://HOST:8786).",
+        ),
+    ] = ExecutorKind.THREADS.value
     max_backlog: Annotated[
         int, Meta(ge=1, description="Unfinished orders (Pending and Processing) above which new ones are refused.")
     ] = 100_000
