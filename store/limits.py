@@ -122,12 +122,13 @@ class Limits:
         """Whether there are limits by values of orders."""
         return bool(self._kinds)
 
-    def obstacles(self, order: Order, now_us: int) -> Iterator[Wait]:
+    def obstacles(self, order: Order, now_us: int, ahead: int) -> Iterator[Wait]:
         """What keeps an order from being begun now although a processor be free. Reads only.
 
         Args:
             order: it.
             now_us: the queue's time, microseconds since 1970-01-01T00:00:00Z.
+            ahead: how many orders of its line go first, which take what room there is in its queue.
         """
         if not self.are_there:
             return
@@ -141,15 +142,15 @@ class Limits:
             why = "" if settings.reason is None else f": {settings.reason}"
             yield Wait(WaitReason.PAUSE, f"the queue {settings.name} is paused{why}")
         for name, limit in limits.items():
-            if self._room(name, limit) >= 1:
+            if self._room(name, limit) > (ahead if name.startswith(QUEUE) else 0):
                 continue
             opens_us = self._opening_us(name, limit)
             until_us = opens_us if opens_us > now_us else None
-            if limit.concurrency is not None and self._in_hand[name] >= limit.concurrency:
-                words, ahead = f"{limit.concurrency} orders of {name} may be processed at once", self._in_hand[name]
-                yield Wait(WaitReason.LIMIT, words, ahead, until_us)
-            elif (self._state(name).closed_until or 0) > now_us:
+            if (self._state(name).closed_until or 0) > now_us:
                 yield Wait(WaitReason.LIMIT, f"{name} was told to come back later", until_us=until_us)
+            elif limit.rate is None or (limit.concurrency or math.inf) <= self._in_hand[name]:
+                words = f"{limit.concurrency} orders of {name} may be processed at once"
+                yield Wait(WaitReason.LIMIT, words, self._in_hand[name], until_us)
             else:
                 yield Wait(
                     WaitReason.LIMIT, f"{limit.rate:g} orders of {name} may be begun a second", until_us=until_us
@@ -355,7 +356,7 @@ class Limits:
             state.is_changed = False
 
 
-def obstacles(database: Database, order: Order, configured: Configured, now_us: int) -> Iterator[Wait]:
+def obstacles(database: Database, order: Order, configured: Configured, now_us: int, ahead: int) -> Iterator[Wait]:
     """What keeps an order from being begun now although a processor be free.
 
     Args:
@@ -363,5 +364,6 @@ def obstacles(database: Database, order: Order, configured: Configured, now_us: 
         order: it.
         configured: the limits that hold where operators have set none.
         now_us: the queue's time, microseconds since 1970-01-01T00:00:00Z.
+        ahead: how many orders of its line go first, which take what room there is in its queue.
     """
-    return Limits(database, Queues(database), configured).obstacles(order, now_us)
+    return Limits(database, Queues(database), configured).obstacles(order, now_us, ahead)

@@ -124,7 +124,7 @@ def place(database: Database, record: OrderRecord, aging_us: int, limits: Limits
     own = rank // PLACES
     ahead = _count(database, own, rank, record.sequence)
     others = _count_others(database, Queues(database), own, record.order.priority, since_us, aging_us)
-    return Place(ahead, others, of_key, in_hand, tuple(obstacles(database, record.order, limits, now_us)))
+    return Place(ahead, others, of_key, in_hand, tuple(obstacles(database, record.order, limits, now_us, ahead)))
 
 
 def places_of_new(

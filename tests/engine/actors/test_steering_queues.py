@@ -159,6 +159,29 @@ def test_an_outlook_tells_of_limits_and_of_a_paused_queue(start_engine: StartEng
     held.release()
 
 
+@pytest.mark.parametrize(
+    ("limits", "detail"),
+    [
+        ("queue:mail=0.01/s", "0.01 orders of queue:mail may be begun a second"),
+        ("queue:mail=1", "1 orders of queue:mail may be processed at once"),
+        ("user=0.01/s", "0.01 orders of user:ann may be begun a second"),
+    ],
+)
+def test_whoever_is_far_behind_in_a_limited_queue_waits_for_the_limit(
+    start_engine: StartEngine, held: Held, limits: str, detail: str
+) -> None:
+    engine = start_engine(held, processors=8, limits=limits)
+    engine.submit_many(make_order(f"m-{number}", queue="mail", user_id="ann") for number in range(5))
+    assert held.begun() == "m-0"
+
+    for number in range(1, 5):
+        wait = engine.outlook(f"m-{number}").waiting_for[0]
+        assert (wait.reason, wait.detail) == (WaitReason.LIMIT, detail)
+    for number in range(1, 5):
+        engine.cancel(f"m-{number}")
+    held.release()
+
+
 def test_what_is_set_holds_after_a_restart_and_is_written_down(start_engine: StartEngine) -> None:
     engine = start_engine()
     engine.set_queue("mail", paused=True, concurrency=2, rate=7.5, reason="night")
