@@ -13,6 +13,7 @@ from peewee import JOIN, SQL, Database, DataError, IntegrityError, Query, Select
 from . import bulk_actions, queries, schedules, trace_contexts
 from .arrival import disorder_us, latest_us, note_clock_step
 from .audit_log import write_acts
+from .deadlines import Deadlines
 from .domain import lifecycle
 from .domain.act import Act
 from .domain.bulk_action import ActionProgress
@@ -20,17 +21,19 @@ from .domain.claim import Claim
 from .domain.idempotency_key import IdempotencyKey
 from .domain.key_policy import KeyPolicy
 from .domain.lifecycle import Edge, OrderStatus
+from .domain.limit import NO_LIMITS, Limits
 from .domain.metadata import metadata_text
-from .domain.metrics import PROCESSING_MICROSECONDS, TIMED_ORDERS
+from .domain.metrics import LATE_ORDERS, PROCESSING_MICROSECONDS, TIMED_ORDERS
 from .domain.order import Order, is_plain, is_same
 from .domain.outcome import Acceptance, Outcome, Recorded
-from .domain.record import ENGINE, Cause, Move, OrderRecord, keeps_place, microseconds_of, not_before_us
+from .domain.record import ENGINE, Cause, Move, OrderRecord, complete_by_us, keeps_place, new_record, not_before_us
 from .domain.webhook import Tried
+from .domain.weight import NO_WEIGHTS, Weights
 from .failures import Failures
 from .idempotency import remember
 from .outbox import Outbox, clamp_due_times, note_tries
 from .queue import OrderQueue
-from .rows import TRANSITION_COLUMNS, items_text, serial_key
+from .rows import TRANSITION_COLUMNS, items_text, queue_column, serial_key
 from .serial import SerialOrders
 from .statements import ManyRows, given_values, run, run_for_each, to_sql, write_transaction
 from .tables import OrderModel, TransitionModel
@@ -58,17 +61,19 @@ def _insert() -> Query:
 
 
 def _insert_with_more() -> Query:
-    # In a row: likewise, then ready_at, priority, not_before, metadata, serial_key and held; shared: created_at,
-    # updated_at.
-    value = _given(13)
-    values = Select([given_values(13)], [*value[:7], *_NEW, *value[7:]]).where(SQL("given.column1 IS NOT NULL"))
+    # In a row: likewise, then ready_at, priority, not_before, complete_by, metadata, serial_key, held and queue;
+    # shared: created_at, updated_at.
+    value = _given(15)
+    values = Select([given_values(15)], [*value[:7], *_NEW, *value[7:]]).where(SQL("given.column1 IS NOT NULL"))
     columns = (
         *_NEW_COLUMNS,
         OrderModel.priority,
         OrderModel.not_before,
+        OrderModel.complete_by,
         OrderModel.metadata,
         OrderModel.serial_key,
         OrderModel.held,
+        OrderModel.queue,
     )
     return OrderModel.insert_from(values, columns)
 
@@ -153,7 +158,7 @@ def _text(status: OrderStatus | None) -> SQL:
 _NEW = (_text(lifecycle.ACCEPT.target), SQL("0"), SQL("0"), _SHARED, _SHARED)
 _insert_orders = ManyRows(_insert(), 7, "itttiii", _IF_NEW)
 """Of orders that have only what each has, as nearly all: six values less in a row."""
-_insert_orders_with_more = ManyRows(_insert_with_more(), 13, "itttiiiiiitti", _IF_NEW)
+_insert_orders_with_more = ManyRows(_insert_with_more(), 15, "itttiiiiiiittit", _IF_NEW)
 _update_orders = ManyRows(_update(), 10, "tiiiititii")
 _insert_any_steps = ManyRows(_insert_steps(_given(2)[1], _given(5)[2:], 5), 5, "itttt")
 _insert_caused_steps = ManyRows(_insert_steps(_SHARED, (_SHARED, *_given(3)[1:]), 3), 3, "itt")
@@ -187,6 +192,8 @@ class Ledger:
         kept: how many Pending orders are kept in memory at the most, so that a claim need not read them.
         key_policy: what the next order of a key waits for.
         serial_users: whether the user is the key of orders that have none.
+        limits: those on the work that hold where operators have set none.
+        weights: of users whose share of the turns is another than that of the others.
     """
 
     def __init__(
@@ -196,13 +203,18 @@ class Ledger:
         key_policy: KeyPolicy = KeyPolicy.HOLD,
         *,
         serial_users: bool = False,
+        limits: Limits = NO_LIMITS,
+        weights: Weights = NO_WEIGHTS,
     ) -> None:
         self._database = database
+        self._limits = limits
+        self._weights = weights
         self._kept = kept
         self._next_sequence = queries.last_sequence(database) + 1
         # As the database has it; None after a transaction that failed.
-        self._queue: OrderQueue | None = OrderQueue(database, kept)
+        self._queue: OrderQueue | None = self._make_queue()
         self._serial: SerialOrders | None = SerialOrders(database, key_policy)
+        self._deadlines: Deadlines | None = Deadlines(database)
         self._key_policy = key_policy
         self._serial_users = serial_users
         self.outbox = Outbox(database)
@@ -265,7 +277,7 @@ class Ledger:
                 except _GuardFailed:
                     return transaction(step_by_step=True)
         except BaseException:
-            self._queue = self._serial = None
+            self._queue = self._serial = self._deadlines = None
             raise
         finally:
             # After an error too: a transaction may be stored although its commit failed.
@@ -288,8 +300,26 @@ class Ledger:
         with translated_errors():
             if self._queue is not None:
                 self._queue.look_around()
+            if self._deadlines is not None:
+                self._deadlines.look_around()
             self.outbox.load()
             self._latest_us = max(self._latest_us, latest_us(self._database))
+
+    @property
+    def next_deadline_us(self) -> int | None:
+        """When it is to be looked next whether orders are late, in microseconds since 1970-01-01T00:00:00Z.
+
+        None where none is to be completed by a time, and 0 where that is not known.
+        """
+        return 0 if self._deadlines is None else self._deadlines.next_us
+
+    def obey_queues(self) -> None:
+        """Take note of what operators have set about queues."""
+        if self._queue is not None:
+            self._queue.obey()
+
+    def _make_queue(self) -> OrderQueue:
+        return OrderQueue(self._database, self._kept, self._limits, self._weights)
 
     def clamp_ready_times(self, now_us: int, longest_delay_us: int) -> int:
         """Let those orders wait no longer whose waiting no delay explains, and events on their way likewise.
@@ -331,24 +361,28 @@ class Ledger:
         with write_transaction(self._database):
             if is_keyed := self._database.is_shared and self._is_any_keyed(orders, moves):
                 self._database.wait_for_turn(Turn.KEYS)
-            queue = self._queue = self._queue or OrderQueue(self._database, self._kept)
+            queue = self._queue = self._queue or self._make_queue()
             # First what was asked for: who wants an order cancelled, or hurried, comes before the claim.
             moved, refused = self._update_each(moves) if step_by_step else self._update(moves)
             queue.note_moves(moved)
             serial = self._serial = self._serial or SerialOrders(self._database, self._key_policy)
             if is_keyed:
                 serial.is_any_held = True  # by another engine, for all that is known
+            deadlines = self._deadlines = self._deadlines or Deadlines(self._database)
             complete = lifecycle.COMPLETE
             others = [step for step in moved if step.edge is not complete]
             if rescheduled := [step for step in others if step.edge is lifecycle.RESCHEDULE]:
                 schedules.change(self._database, rescheduled)
+                deadlines.change(rescheduled)
+            if begun_anew := [step.after for step in others if step.edge in lifecycle.BEGINS_ANEW]:
+                deadlines.watch(begun_anew)
             if stopped := [step for step in others if self._makes_way(step)]:
                 serial.hold([step.after.sequence for step in stopped])
             if serial.is_any_held:
                 queue.note_waiting(serial.let_go([step.after.sequence for step in moved], ready_us))
             if claim is not None:
                 queue.let_in(claim.now_us, claim.room)
-            acceptances = self._insert(queue, serial, orders, at_us, ready_us, keys) if orders else []
+            acceptances = self._insert(queue, serial, deadlines, orders, at_us, ready_us, keys) if orders else []
             if serial.is_any_held and (held := self._keyed(acceptances)):
                 queue.note_waiting(serial.let_go(held, ready_us))
                 if claim is not None:
@@ -368,8 +402,10 @@ class Ledger:
             if accepted:
                 taken[lifecycle.ACCEPT] = accepted
             changes = _changes(taken, moved)
+            if late := deadlines.find_late(at_us):
+                changes[LATE_ORDERS] = len(late)
             add_to_totals(self._database, changes)
-            has_events = self.outbox.write(acceptances, moved, ready_us)
+            has_events = self.outbox.write(acceptances, moved, ready_us, late, at_us)
             if tries:
                 note_tries(self._database, tries, ready_us)
             self._failures.note(moved)
@@ -417,16 +453,15 @@ class Ledger:
         self,
         queue: OrderQueue,
         serial: SerialOrders,
+        deadlines: Deadlines,
         orders: Sequence[Order],
         at_us: int,
         ready_us: int,
         keys: Sequence[IdempotencyKey | None],
     ) -> list[Acceptance]:
-        pending = lifecycle.ACCEPT.target
         sequences = self._new_sequences(len(orders))
         records = [
-            OrderRecord(order, sequence, pending, 0, 0, at_us, at_us, _ready_us(order, ready_us))
-            for sequence, order in zip(sequences, orders, strict=True)
+            new_record(order, sequence, at_us, ready_us) for sequence, order in zip(sequences, orders, strict=True)
         ]
         if all(map(is_plain, orders)) and not self._serial_users:
             ready = records
@@ -434,7 +469,7 @@ class Ledger:
             ready = [record for record in records if record.ready_us == ready_us and self._key_of(record.order) is None]
         places = queue.give_places(
             [record.order.user_id for record in ready],
-            None if ready is records else [record.order.priority for record in ready],
+            None if ready is records else [queue.line_of(record.order) for record in ready],
         )
         columns: list[Sequence[object]] = [
             sequences,
@@ -448,6 +483,7 @@ class Ledger:
             inserted = _insert_orders.run(self._database, *columns, places, shared=(at_us, at_us, ready_us))
         else:
             inserted = self._insert_with_more(queue, serial, records, columns, ready, places)
+            deadlines.watch(records)
         accepted = Outcome.ACCEPTED
         if inserted == len(records):
             queue.note(records)
@@ -456,7 +492,7 @@ class Ledger:
         queue.note([record for record in records if record.sequence in new])
         queue.take_back_places(
             [
-                (record.order.user_id, record.order.priority, place)
+                (record.order.user_id, queue.line_of(record.order), place)
                 for record, place in zip(ready, places, strict=True)
                 if record.sequence not in new
             ]
@@ -494,9 +530,11 @@ class Ledger:
             [record.ready_us for record in records],
             [record.order.priority for record in records],
             [not_before_us(record.order) for record in records],
+            [complete_by_us(record.order) for record in records],
             [metadata_text(record.order.metadata) for record in records],
             names,
             [None if name is None else 1 for name in names],
+            [queue_column(record.order) for record in records],
             shared=(at_us, at_us),
         )
 
@@ -582,10 +620,6 @@ class Ledger:
         if moved:
             why = [(step.before.status.value, step.reason, *step.cause[:2]) for step in moved]
             self._note_steps([step.after.sequence for step in moved], *zip(*why, strict=True))
-
-
-def _ready_us(order: Order, ready_us: int) -> int:
-    return ready_us if order.not_before is None else max(ready_us, microseconds_of(order.not_before))
 
 
 def _check_guard(changed: int, steps: Sequence[Move]) -> None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from .lifecycle import OrderStatus
+from .outcome import Promise
 
 CONFIDENCE = 0.8
 """How many of the expected spans are to hold."""
@@ -28,6 +29,8 @@ class WaitReason(StrEnum):
     """Other orders of its key go first."""
     PRIORITY = "priority"
     """Orders of other priorities go first."""
+    LIMIT = "limit"
+    """Its queue, or a value of its own, is at a limit."""
     PROCESSORS = "processors"
     """Its turn comes when a processor is free for it."""
 
@@ -91,6 +94,8 @@ class Place(NamedTuple):
     """Unfinished orders of its key that go first; None where it is not held for them."""
     in_hand_since_us: tuple[int, ...]
     """Since when orders are Processing, each; a thousand at the most."""
+    obstacles: tuple[Wait, ...] = ()
+    """What keeps it from being begun although a processor be free: a pause of its queue, and limits."""
 
 
 class Estimate(NamedTuple):
@@ -105,6 +110,14 @@ class Estimate(NamedTuple):
     from_us: int
     """What was told."""
     to_us: int
+
+
+class Promised(NamedTuple):
+    """What can be said of a new order that is to be completed by a time."""
+
+    promise: Promise
+    estimate: Estimate | None
+    """What of it is to be judged when the order is over, but for its sequence, which it has not got yet."""
 
 
 class Judged(NamedTuple):

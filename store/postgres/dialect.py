@@ -20,17 +20,19 @@ _DIALECT = Dialect(
     integer="bigint",
     now_us="(extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
     new_sequences="SELECT nextval('orders_sequence_seq') FROM generate_series(1, ?)",
+    for_update=" FOR UPDATE",
     last_sequence=f"SELECT {_LAST} FROM orders_sequence_seq",
     # Not the last number of its sequence: that one may belong to a transaction that is not over yet. Nor the last one
     # that is there, where a transaction is not over that began to take numbers before: it says so by a lock, and the
     # locks are read after the moment that the table is read as of.
     last_transition=(
-        "SELECT least(greatest((SELECT max(id) FROM transitions), value), "
+        "SELECT least(greatest((SELECT max(id) FROM transitions), (SELECT max(id) FROM late_orders), value), "
         f"(SELECT min(({_LOCKED}) - {EVENT_LOCKS}) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 "
         "AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
         f"AND ({_LOCKED}) BETWEEN {EVENT_LOCKS} AND {EVENT_LOCKS + 2**48 - 1})) "
         "FROM totals WHERE name = 'removed_events_through' AND part = 0"
     ),
+    next_event="SELECT nextval('transitions_id_seq')",
     given_numbers=(
         f"SELECT 'orders', {_LAST} FROM orders_sequence_seq UNION ALL "
         f"SELECT 'transitions', {_LAST} FROM transitions_id_seq"

@@ -16,8 +16,10 @@ _DIALECT = Dialect(
     integer="INTEGER",
     now_us="CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)",
     new_sequences="SELECT NULL WHERE FALSE",
+    for_update="",
     last_sequence="SELECT seq FROM sqlite_sequence WHERE name = 'orders'",
     last_transition="SELECT seq FROM sqlite_sequence WHERE name = 'transitions'",  # which a removal does not set back
+    next_event="UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'transitions' RETURNING seq",
     given_numbers="SELECT name, seq FROM sqlite_sequence",
     damages="PRAGMA integrity_check(20)",
 )

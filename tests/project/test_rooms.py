@@ -29,8 +29,9 @@ ROOMS: dict[str, dict[str, str]] = {
     },
     "engine": {
         "__init__": "order_engine interface event_stream recovery execution receipt reply snapshot telemetry config",
-        "testing": "actors clock",
-        "order_engine": "life startup recovery interface requests reply actors execution config clock",
+        "testing": "actors requests clock",
+        "order_engine": "life startup recovery interface requests reply deadlines actors execution config clock",
+        "deadlines": "requests reply actors",
         "startup": "recovery webhooks actors tracing execution reply config clock logger",
         "recovery": "actors execution logger",
         "life": "startup logger",
@@ -62,15 +63,18 @@ ROOMS: dict[str, dict[str, str]] = {
         "bulk_actions": "search audit_log statements translation tables domain",
         "search": "queries arrival failures rows statements tables domain",
         "audit_log": "statements tables domain",
-        "ledger": "schedules trace_contexts bulk_actions queue serial arrival outbox audit_log failures queries "
-        "idempotency totals writer statements translation rows tables domain",
-        "queue": "turns queries writer statements domain",
+        "ledger": "deadlines schedules trace_contexts bulk_actions queue serial arrival outbox audit_log failures "
+        "queries idempotency totals writer statements translation rows tables domain",
+        "queue": "limits queues turns queries writer statements domain",
+        "limits": "queues turns statements domain",
+        "queues": "turns audit_log queries statements translation domain",
         "serial": "queries statements domain",
-        "schedules": "statements tables domain",
-        "turns": "",
-        "outlooks": "queue queries statements translation domain",
-        "retention": "schedules trace_contexts audit_log bulk_actions failures event_log export queries totals "
-        "statements translation tables domain",
+        "schedules": "rows statements tables domain",
+        "deadlines": "queries statements tables domain",
+        "turns": "domain",
+        "outlooks": "limits queue queues turns queries rows statements translation domain",
+        "retention": "deadlines schedules trace_contexts audit_log bulk_actions failures event_log export queries "
+        "totals statements translation tables domain",
         "queries": "rows statements tables domain",
         "outbox": "writer statements domain",
         "webhooks": "outbox audit_log statements translation tables domain",

@@ -192,11 +192,11 @@ def test_what_a_failed_transaction_gave_is_given_again(writer: SqliteDatabase, l
     [
         (queues._CLAIM_NEXT, (0, None, 0, 9, 10), "orders_in_line (rank>? AND rank<?)"),
         (queues._CLAIM_NEXT_BUT, (0, None, 0, 9, "[1]", 10), "orders_in_line (rank>? AND rank<?)"),
-        (queues._FRONT, (0, 0, 9, "[1]", 10), "orders_in_line (rank>? AND rank<?)"),
+        (queues._FRONT, (0, 0, 9, 0, 0, "[1]", 10), "orders_in_line (rank>? AND rank<?)"),
         (queues._CLAIM_THESE, (0, None, "[1]"), "PRIMARY KEY (rowid=?)"),
         (queues._CLAIM_ONE, (0, None, 1, 0), "PRIMARY KEY (rowid=?)"),
         (queues._DUE, (0, 10), "orders_waiting (ready_at<?)"),
-        (queues._LAST_OF_USER, ("u-1", 0, 9), "orders_pending_by_user (user_id=?)"),
+        (queues.LAST_OF_USER, ("u-1", 0, 9), "orders_pending_by_user (user_id=?)"),
     ],
     ids=["next", "next but some", "front of a line", "these", "one", "due", "last of a user"],
 )
@@ -252,6 +252,20 @@ def test_users_take_turns_within_a_priority(writer: SqliteDatabase, ledger: Ledg
 
     assert ids(claim(ledger, 4)) == ["a1-9", "b1-9", "a2-9", "a3-9"]
     assert ids(claim(ledger, 4)) == ["a1-4", "b1-4", "a2-4", "a3-4"]
+    assert_sound(writer)
+
+
+def test_a_user_with_a_weight_has_more_turns_and_keeps_them_after_a_start(writer: SqliteDatabase) -> None:
+    ledger = Ledger(writer, weights={"a": 2})
+    for number in range(6):
+        for user_id in "ab":
+            accept_at(ledger, 10, f"{user_id}{number}", user_id=user_id)
+    assert ids(claim(ledger, 6)) == ["a0", "b0", "a1", "b1", "a2", "a3"]
+
+    started = Ledger(writer, weights={"a": 2})
+    accept_at(started, 20, "a6", user_id="a")
+
+    assert ids(claim(started, 9)) == ["b2", "a4", "a5", "b3", "a6", "b4", "b5"]
     assert_sound(writer)
 
 

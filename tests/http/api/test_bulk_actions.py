@@ -33,9 +33,10 @@ def shop(start_server: Callable[..., Client], order: MakeOrder) -> Client:
 
 
 def over(client: Client, action_id: str) -> dict[str, Any]:
-    """The action, when it is over."""
+    """The action, when it is over, and the recorder has told the others so: before, it answers nobody."""
     while (action := client.get(f"/orders/actions/{action_id}").json)["state"] == "running":
         time.sleep(0.01)
+    client.get("/control")
     found: dict[str, Any] = action
     return found
 
