@@ -107,12 +107,12 @@ class Dispatch(RuleBasedStateMachine):
             next_us = max(next_us, at_us) + interval_us
         return next_us - (burst - 1) * interval_us <= self.now_us - slack_us
 
-    def obstacles(self, record: OrderRecord, slack_us: int = 0) -> list[str]:
+    def obstacles(self, record: OrderRecord, slack_us: int = -1) -> list[str]:
         """What keeps a Pending order from being begun, besides its turn.
 
         Args:
             record: the order.
-            slack_us: by how much a rate may be late, since its times are rounded up to whole microseconds.
+            slack_us: by how much a rate may be late, since its times are whole microseconds; or early, if less than 0.
         """
         found = []
         if (record.ready_us or 0) > self.now_us:
