@@ -120,7 +120,7 @@ class Day:
         by_us = complete_by_us(order)
         if by_us is None:
             return True
-        (where,) = places_of_new(self._database, [order], self._now_us, _AGING_US, by_user=False)
+        (where,) = places_of_new(self._database, [order], self._now_us, _AGING_US)
         expected = None
         if where is not None:
             record = new_record(order, 0, self._now_us, self._now_us)

@@ -42,7 +42,7 @@ from ..store.domain.record import Cause, HistoryPage, OrderRecord, Transition
 from ..store.domain.webhook import Delivery, DeliveryState, NewSecret, Webhook, WebhookEvent
 from .config import EngineConfig, OnInterrupted, Settings
 from .event_stream import EventStream
-from .execution.handler import Effect, Handler, Probe, Reject
+from .execution.handler import Effect, Handler, Probe, Reject, Retry
 from .interface import Engine
 from .order_engine import OrderEngine
 from .receipt import Receipt
@@ -108,6 +108,7 @@ __all__ = [
     "Recovered",
     "Reject",
     "Reply",
+    "Retry",
     "Settings",
     "StoreUnavailable",
     "SubmissionTooLarge",

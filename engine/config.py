@@ -17,6 +17,7 @@ from ..store.domain.durability import Durability
 from ..store.domain.errors import InvalidConfiguration
 from ..store.domain.key_policy import KeyPolicy
 from ..store.domain.limit import Limits, parse_limits
+from ..store.domain.weight import Weights, parse_weights
 
 MAX_PROCESSORS = 1000
 _MAX_SECONDS = 1e9  # thirty years: infinity, and what no timeout of the platform can be, are mistakes
@@ -104,6 +105,8 @@ def rule_of(kind: Any) -> str:
         return _any_of(member.value for member in plain)
     if get_origin(plain) is Literal:
         return _any_of(get_args(plain))
+    if examples := next((meta.examples for meta in get_args(kind)[1:] if getattr(meta, "examples", None)), None):
+        return _any_of(examples)
     words = {int: "a whole number", float: "a number", bool: "true or false"}.get(plain, "text")
     return f"{words} {_range_of(limits)}".rstrip()
 
@@ -152,9 +155,14 @@ class EngineConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Meta(ge=1, le=MAX_PROCESSORS, description="Processor actors; each runs the handler for one order at a time."),
     ] = 8
     executor: Annotated[
-        ExecutorKind,
-        Meta(description="Where the handler runs: threads, or processes (one worker for each processor)."),
-    ] = ExecutorKind.THREADS
+        str,
+        Meta(
+            pattern=r"^(threads|processes|dask(\+tls)?://[^/]+:\d+)\Z",
+            examples=["threads", "processes", "dask://HOST:8786"],
+            description="Where the handler runs: threads, processes (one worker for each processor), or the workers "
+            "of a Dask cluster, by the address of its scheduler (dask://HOST:8786).",
+        ),
+    ] = ExecutorKind.THREADS.value
     max_backlog: Annotated[
         int, Meta(ge=1, description="Unfinished orders (Pending and Processing) above which new ones are refused.")
     ] = 100_000
@@ -195,6 +203,13 @@ class EngineConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Meta(
             description="How many orders at once, and how many a second, by queue, by user and by fields of metadata: "
             "`queue:mail=10 5/s, user=2, metadata.provider=20/s`; any number by default."
+        ),
+    ] = None
+    weights: Annotated[
+        str | None,
+        Meta(
+            description="How large a share of the turns users have, by their ids: `big@example.com=3, test=0.5`; "
+            "1 by default."
         ),
     ] = None
     max_attempts: Annotated[int, Meta(ge=1, le=1000, description="Failed attempts after which an order is Failed.")] = (
@@ -298,7 +313,7 @@ class EngineConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.work_limits  # noqa: B018  # whatever is wrong with them is told here
+        self.work_limits, self.user_weights  # noqa: B018  # whatever is wrong with them is told here
 
     @property
     def work_limits(self) -> Limits:
@@ -308,3 +323,12 @@ class EngineConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             InvalidConfiguration: `limits` is none.
         """
         return parse_limits(self.limits or "")
+
+    @property
+    def user_weights(self) -> Weights:
+        """The weights of users.
+
+        Raises:
+            InvalidConfiguration: `weights` is none.
+        """
+        return parse_weights(self.weights or "")

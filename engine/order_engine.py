@@ -80,7 +80,8 @@ class OrderEngine(Engine):
             `postgresql://host/database`.
         handler: called with each order; see `Handler`. Without one, work is simulated.
         probe: asked about orders whose handler was cut short; see `Probe`. The handler's attribute `probe` by default.
-        executor: where the handler runs: `threads`, `processes`, or an executor of your own, which is not shut down.
+        executor: where the handler runs: `threads`, `processes`, the address of a Dask scheduler as
+            `dask://host:8786`, or an executor of your own, which is not shut down.
         clock: where the time comes from; the machine's by default.
         settings: the fields of `EngineConfig`, by name.
 
@@ -95,7 +96,7 @@ class OrderEngine(Engine):
         *,
         handler: Handler | None = None,
         probe: Probe | None = None,
-        executor: Executor | ExecutorKind | str = ExecutorKind.THREADS,
+        executor: Executor | str = ExecutorKind.THREADS,
         clock: Clock | None = None,
         **settings: Any,
     ) -> None:
@@ -117,7 +118,7 @@ class OrderEngine(Engine):
         if self._probe is not None:
             check_callable(self._probe, "probe")
         where = self.config.executor if own is None else own
-        self._make_runner = runner_factory(self._handler, where, self.config.handler_timeout)
+        self._runners = runner_factory(self._handler, where, self.config.handler_timeout)
         self._given_clock = clock
         self._life = Life()
         weakref.finalize(self, self._life.begin_stop).atexit = False  # the end of the program is its life's business
@@ -147,7 +148,7 @@ class OrderEngine(Engine):
     def _start_actors(self) -> RunningEngine:
         is_simulated = isinstance(self._handler, Simulated)
         running = start_actors(
-            self._backend, self.config, self._make_runner, self._probe, self._given_clock, is_simulated=is_simulated
+            self._backend, self.config, self._runners, self._probe, self._given_clock, is_simulated=is_simulated
         )
         self.recovered = running.recovered
         return running

@@ -124,6 +124,10 @@ class TryProcessors(NamedTuple):
     """From the clock to the pool: a processor that is unfit may try whether that is over."""
 
 
+class SlotsChanged(NamedTuple):
+    """From where the handler runs to the pool: more handlers can run at once, or fewer."""
+
+
 class ClaimsRunLow(NamedTuple):
     """From a processor, or from the clock, to the pool: hardly an order is left for who will be idle next."""
 

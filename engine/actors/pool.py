@@ -40,6 +40,7 @@ from .messages import (
     ProcessorUnfit,
     QueueChanged,
     ReleaseOrder,
+    SlotsChanged,
     StopClaims,
     StopWork,
     TryOrder,
@@ -69,6 +70,7 @@ Message = (
     | ProcessorIdle
     | ProcessorUnfit
     | TryProcessors
+    | SlotsChanged
     | ClaimsRunLow
     | CheckClaims
     | ControlChanged
@@ -139,6 +141,8 @@ class PoolActor(EngineActor):
                     self._return(self._claims.take_back(), f"it was not begun: {trouble}")
             case TryProcessors():
                 self._roster.try_again()
+            case SlotsChanged():
+                self._roster.note_slots()
             case ClaimsRunLow():
                 pass
             case CheckClaims():

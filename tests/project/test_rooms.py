@@ -71,8 +71,8 @@ ROOMS: dict[str, dict[str, str]] = {
         "serial": "queries statements domain",
         "schedules": "rows statements tables domain",
         "deadlines": "queries statements tables domain",
-        "turns": "",
-        "outlooks": "queue queues turns queries rows statements translation domain",
+        "turns": "domain",
+        "outlooks": "limits queue queues turns queries rows statements translation domain",
         "retention": "deadlines schedules trace_contexts audit_log bulk_actions failures event_log export queries "
         "totals statements translation tables domain",
         "queries": "rows statements tables domain",

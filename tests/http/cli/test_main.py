@@ -241,6 +241,7 @@ def test_metrics_as_json_are_those_of_rest(seeded: Run) -> None:
         },
         "processing_seconds_total": 0.62,
         "processing_seconds_count": 2,
+        "late_orders": 0,
     }
 
 
@@ -335,7 +336,7 @@ def test_reading_beside_a_running_engine_is_fine(run: Run, command: list[str]) -
         (["--port=8x"], "--port must be a whole number from 0 to 65535, not '8x'."),
         (["--handler-timeout", "0"], "--handler-timeout must be a number above 0 to 1000000000, not '0'."),
         (["--retry-seconds", "nan"], "--retry-seconds must be a number from 0 to 1000000000, not 'nan'."),
-        (["--executor", "fibres"], "--executor must be threads or processes, not 'fibres'."),
+        (["--executor", "fibres"], "--executor must be threads, processes or dask://HOST:8786, not 'fibres'."),
         (
             ["--db", "mysql://db/orders"],
             "No support for 'mysql' databases: use a path, sqlite:///orders.db or postgresql://host/database.",
