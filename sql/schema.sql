@@ -3,7 +3,7 @@
 -- Conditions on rows are written with OR: for IN with more than two values, SQLite builds a table at each statement.
 
 PRAGMA application_id = 1330793804;  -- 'ORML' in ASCII: tells this file from any other SQLite database
-PRAGMA user_version = 6;             -- the version of this schema
+PRAGMA user_version = 7;             -- the version of this schema
 
 BEGIN;
 
@@ -39,6 +39,11 @@ CREATE TABLE orders (
   serial_key  TEXT,                             -- orders of one run one after another: key:… of the client's, user:…
   held        INTEGER                           -- 1: it waits for others of its key; NULL: it does not
               CHECK (held = 1 AND serial_key IS NOT NULL AND rank IS NULL OR held IS NULL),
+  queue       TEXT                              -- the client's name for its queue; NULL in the default one
+              CHECK (length(queue) BETWEEN 1 AND 64),
+  complete_by INTEGER,                          -- when it is to be completed; NULL where nothing was said
+  parked      TEXT                              -- the limit that it waits for, which keeps it out of line; NULL: none
+              CHECK (parked IS NULL OR rank IS NOT NULL),
   CHECK (failures = 0 OR last_error IS NOT NULL),
   CHECK (attempts > 0 OR status IN ('Pending', 'Cancelled'))
 ) STRICT;
@@ -48,13 +53,17 @@ CREATE INDEX orders_by_status ON orders (status, sequence);                   --
 CREATE INDEX orders_by_user_and_status ON orders (user_id, status, sequence)  -- lists by both; few are Processing
   WHERE status <> 'Pending' AND status <> 'Processing';
 CREATE INDEX orders_pending_by_user ON orders (user_id, sequence) WHERE status = 'Pending';
-CREATE INDEX orders_in_line   ON orders (rank) WHERE rank IS NOT NULL AND ready_at IS NOT NULL;  -- what is next
+CREATE INDEX orders_in_line   ON orders (rank)                                 -- what is next
+  WHERE rank IS NOT NULL AND ready_at IS NOT NULL AND parked IS NULL;
 CREATE INDEX orders_waiting   ON orders (ready_at)                             -- what gets in line next
   WHERE rank IS NULL AND ready_at IS NOT NULL AND held IS NULL;
 CREATE INDEX orders_held      ON orders (serial_key, sequence)                 -- what waits for others of its key
   WHERE held = 1 AND ready_at IS NOT NULL;
 CREATE INDEX orders_of_key    ON orders (serial_key, status)                   -- and what it may wait for
   WHERE serial_key IS NOT NULL AND held IS NULL AND status <> 'Completed' AND status <> 'Cancelled';
+CREATE INDEX orders_parked    ON orders (parked, rank)                         -- what waits for a limit
+  WHERE parked IS NOT NULL AND ready_at IS NOT NULL;
+CREATE INDEX orders_by_queue  ON orders (queue, sequence) WHERE queue IS NOT NULL;  -- lists by queue, newest first
 
 -- What is over, for those who remove it by its age. Where a key came with an order, it stays as long as the key does.
 CREATE INDEX orders_over ON orders (updated_at)
@@ -131,7 +140,9 @@ CREATE TABLE first_schedules (
   sequence    INTEGER PRIMARY KEY               -- the order
               REFERENCES orders (sequence),
   priority    INTEGER NOT NULL,
-  not_before  INTEGER
+  not_before  INTEGER,
+  queue       TEXT,
+  complete_by INTEGER
 ) STRICT;
 
 -- What clients call their requests (Idempotency-Key), for a day: the same name for another request is a mistake.
@@ -151,7 +162,16 @@ CREATE TABLE engines (
   id          INTEGER PRIMARY KEY AUTOINCREMENT,  -- never given twice
   host        TEXT    NOT NULL,                 -- the name of its machine
   process_id  INTEGER NOT NULL,                 -- on that machine
-  started_at  INTEGER NOT NULL
+  started_at  INTEGER NOT NULL,
+  term        INTEGER,                          -- rises each time it joins; what it does, it does as that
+  state       TEXT                              -- NULL where it has never joined
+              CHECK (state = 'running' OR state = 'stopping' OR state = 'stopped' OR state = 'lost'),
+  heartbeat_at INTEGER,                         -- when it was last heard of
+  lease_until INTEGER,                          -- until when nobody else takes what it has
+  processors  INTEGER                           -- how many it has
+              CHECK (processors >= 0),
+  processing  INTEGER                           -- how many orders it has in hand
+              CHECK (processing >= 0)
 ) STRICT;
 
 -- What only engines over this database know. Whoever has a key signs in to the pages with it; what their browsers send
@@ -179,6 +199,35 @@ CREATE TABLE control (
 ) STRICT;
 
 INSERT INTO control (id, is_paused) VALUES (1, 0);
+
+-- Each queue that an order has named or an operator has set.
+CREATE TABLE queues (
+  id          INTEGER PRIMARY KEY               -- its number: where its lines begin among the ranks of orders
+              CHECK (id BETWEEN 0 AND 999),
+  name        TEXT    NOT NULL UNIQUE
+              CHECK (length(name) BETWEEN 1 AND 64),
+  is_paused   INTEGER NOT NULL                  -- 1: no order of it is started
+              CHECK (is_paused IN (0, 1)),
+  concurrency INTEGER                           -- how many of its orders are Processing at once; NULL as configured
+              CHECK (concurrency >= 1),
+  rate        REAL                              -- how many of its orders are begun a second; NULL as configured
+              CHECK (rate > 0),
+  reason      TEXT,                             -- why it was set so; NULL where nobody said
+  changed_at  INTEGER,                          -- when; NULL where nobody has set it
+  changed_by  TEXT                              -- by whom: the key's name; NULL without keys
+) STRICT;
+
+INSERT INTO queues (id, name, is_paused) VALUES (0, 'default', 0);
+
+-- Where limits are that know more than what is Processing: forgotten when that makes no difference any more.
+CREATE TABLE limits (
+  name        TEXT    PRIMARY KEY,              -- queue:…, user:… or metadata.FIELD:…
+  next_at     INTEGER NOT NULL,                 -- when the next order was to be begun at an even rate
+  closed_until INTEGER,                         -- no order of it is begun before; NULL where nothing has slowed it down
+  opens_at    INTEGER                           -- when orders that are parked at it may go; NULL where none waits for that
+) STRICT;
+
+CREATE INDEX limits_opening   ON limits (opens_at) WHERE opens_at IS NOT NULL;
 
 -- What people have done, written in the transaction that does it.
 CREATE TABLE audit_log (

@@ -99,6 +99,7 @@ def _update() -> Query:
         OrderModel.ready_at: value[4],
         OrderModel.last_error: value[5],
         OrderModel.rank: _RANK,
+        OrderModel.parked: _NULL,
     }
     return (
         OrderModel.update(changes)

@@ -58,7 +58,7 @@ _OVER_WITH_KEY = to_sql(
 _OLDEST = "SELECT " + ", ".join(
     len(OrderStatus) * ["(SELECT created_at FROM orders WHERE status = ? ORDER BY sequence LIMIT 1)"]
 )
-IS_IN_LINE = "rank IS NOT NULL AND ready_at IS NOT NULL"
+IS_IN_LINE = "rank IS NOT NULL AND ready_at IS NOT NULL AND parked IS NULL"
 AMONG = "{integers:?}"
 _NUMBERED = to_sql(OrderModel.select(*ORDER_COLUMNS).where(OrderModel.sequence.in_(SQL(AMONG))))
 _FIRST_IN_LINE = (

@@ -6,7 +6,7 @@ runs on.
 
 from __future__ import annotations
 
-from peewee import AutoField, BlobField, IntegerField, Model, TextField
+from peewee import AutoField, BlobField, FloatField, IntegerField, Model, TextField
 
 
 class OrderModel(Model):
@@ -31,6 +31,9 @@ class OrderModel(Model):
     metadata = TextField(null=True)
     serial_key = TextField(null=True)
     held = IntegerField(null=True)
+    queue = TextField(null=True)
+    complete_by = IntegerField(null=True)
+    parked = TextField(null=True)
 
     class Meta:
         table_name = "orders"
@@ -74,6 +77,12 @@ class EngineModel(Model):
     host = TextField()
     process_id = IntegerField()
     started_at = IntegerField()
+    term = IntegerField(null=True)
+    state = TextField(null=True)
+    heartbeat_at = IntegerField(null=True)
+    lease_until = IntegerField(null=True)
+    processors = IntegerField(null=True)
+    processing = IntegerField(null=True)
 
     class Meta:
         table_name = "engines"
@@ -137,6 +146,8 @@ class FirstScheduleModel(Model):
     sequence = IntegerField(primary_key=True)
     priority = IntegerField()
     not_before = IntegerField(null=True)
+    queue = TextField(null=True)
+    complete_by = IntegerField(null=True)
 
     class Meta:
         table_name = "first_schedules"
@@ -176,6 +187,34 @@ class ControlModel(Model):
 
     class Meta:
         table_name = "control"
+
+
+class QueueModel(Model):
+    """A row of `queues`."""
+
+    id = IntegerField(primary_key=True)
+    name = TextField(unique=True)
+    is_paused = IntegerField()
+    concurrency = IntegerField(null=True)
+    rate = FloatField(null=True)
+    reason = TextField(null=True)
+    changed_at = IntegerField(null=True)
+    changed_by = TextField(null=True)
+
+    class Meta:
+        table_name = "queues"
+
+
+class LimitModel(Model):
+    """A row of `limits`."""
+
+    name = TextField(primary_key=True)
+    next_at = IntegerField()
+    closed_until = IntegerField(null=True)
+    opens_at = IntegerField(null=True)
+
+    class Meta:
+        table_name = "limits"
 
 
 class AuditLogModel(Model):

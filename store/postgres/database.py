@@ -11,7 +11,7 @@ from ..domain.errors import DatabaseRefused
 from ..statements import run, run_script
 from .connection import PostgresWriter, Readers, ServerAway
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 """The version that this code works with, which sql/schema-postgres.sql notes."""
 
 _LOCK = 1330793804  # 'ORML' in ASCII; such locks are of one database

@@ -20,9 +20,11 @@ from ordermill.store.tables import (
     FailureModel,
     FirstScheduleModel,
     IdempotencyKeyModel,
+    LimitModel,
     OrderModel,
     OutboxModel,
     OutlookModel,
+    QueueModel,
     SecretModel,
     TotalModel,
     TraceContextModel,
@@ -46,17 +48,22 @@ MODELS: list[Any] = [
     FailureModel,
     FirstScheduleModel,
     IdempotencyKeyModel,
+    LimitModel,
     OrderModel,
+    QueueModel,
     SecretModel,
     TransitionModel,
     TotalModel,
 ]
 
 
+_KINDS = {"AUTO": "INT", "FLOAT": "REAL"}
+
+
 def columns_of(model: type[Model]) -> list[tuple[str, str, bool, bool]]:
     meta: Any = model
     return [
-        (field.column_name, field.field_type.replace("AUTO", "INT"), not field.null, field.primary_key)
+        (field.column_name, _KINDS.get(field.field_type, field.field_type), not field.null, field.primary_key)
         for field in meta._meta.sorted_fields
     ]
 

@@ -13,9 +13,11 @@ pytest.importorskip("psycopg", reason="the extra postgres is not installed")
 from ordermill.store.postgres.database import SCHEMA_VERSION
 from ordermill.store.sqlite.database import SCHEMA_VERSION as SQLITE_SCHEMA_VERSION
 
-_TYPES = {"BIGINT": "INTEGER", "BYTEA": "BLOB"}
+_TYPES = {"BIGINT": "INTEGER", "BYTEA": "BLOB", "DOUBLE PRECISION": "REAL"}
 _TABLE = re.compile(r"^CREATE TABLE (\w+) \((.*?)^\)", re.MULTILINE | re.DOTALL)
-_COLUMN = re.compile(r"^  ([a-z_]+) +(INTEGER|BIGINT|TEXT|BLOB|BYTEA)\b(?: COLLATE \"C\")?(.*)$", re.MULTILINE)
+_COLUMN = re.compile(
+    r"^  ([a-z_]+) +(INTEGER|BIGINT|REAL|DOUBLE PRECISION|TEXT|BLOB|BYTEA)\b(?: COLLATE \"C\")?(.*)$", re.MULTILINE
+)
 _INDEX = re.compile(r"^CREATE (?:UNIQUE )?INDEX (\w+) +ON (\w+)", re.MULTILINE)
 
 
