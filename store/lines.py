@@ -1,0 +1,158 @@
+"""Lines: the queue as `OrderQueue` keeps it in the database, here in memory, so that time may run as fast as it can.
+
+Those who stand in line are given; who joins gets a place by the same `Turns`. The next is found by the same rule: of
+each line the one with the lowest place, and of these the one that has waited longest, where each priority counts as so
+much time. `tests/store/test_lines.py` holds the two against each other.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from heapq import heappop, heappush, heapreplace
+from typing import NamedTuple
+
+from .domain.order import HIGHEST_PRIORITY, LOWEST_PRIORITY
+from .queue import bounds_of
+from .turns import PLACES, Turns
+
+
+class InLine(NamedTuple):
+    """The orders that stand in line, sorted by their places and their arrival. Nobody changes them."""
+
+    ranks: Sequence[int]
+    sequences: Sequence[int]
+    since_us: Sequence[int]
+    """Since when each of them counts as waiting, less what its priority counts for."""
+    users: Sequence[str]
+    untaken: Sequence[int]
+    """For each line, by its number, the lowest place of an order that was never taken; -1 where there is none."""
+
+
+class Lines:
+    """All lines, in memory. Orders are known by their slots: those that are given by their index.
+
+    Args:
+        given: those that stand in line at the beginning.
+    """
+
+    def __init__(self, given: InLine) -> None:
+        self._given = given
+        self._heads: list[tuple[int, int]] = []  # how long the first of each line has waited, and the line's number
+        self._lines: dict[int, _Line] = {}
+        self._last_of_user: dict[tuple[int, str], int] | None = None
+        begin, count = 0, len(given.ranks)
+        while begin < count:
+            number = given.ranks[begin] // PLACES
+            end = bisect_right(given.ranks, (number + 1) * PLACES - 1, begin)
+            self._lines[number] = _Line(given, begin, end)
+            heappush(self._heads, (given.since_us[begin], number))
+            begin = end
+
+    def __bool__(self) -> bool:
+        return bool(self._heads)
+
+    def take(self) -> int:
+        """Take the next order; there is one."""
+        heads = self._heads
+        number = heads[0][1]
+        line = self._lines[number]
+        slot = line.take()
+        head = line.head_us
+        if head is None:
+            heappop(heads)
+        else:
+            heapreplace(heads, (head, number))
+        return slot
+
+    def join(self, slot: int, sequence: int, priority: int, user: str, since_us: int) -> None:
+        """An order gets a place, as if it arrived at this moment.
+
+        Args:
+            slot: what it is known by.
+            sequence: the number of its arrival.
+            priority: its own.
+            user: whose it is.
+            since_us: since when it counts as waiting, less what its priority counts for.
+        """
+        number = line_of(priority)
+        line = self._lines.get(number)
+        if line is None:
+            line = self._lines[number] = _Line(self._given, 0, 0)
+        if line.turns is None:
+            line.turns = self._turns(number, line)
+        line.turns.come_to(line.taken)
+        was_empty = line.head_us is None
+        is_first = line.put(line.turns.give(user), sequence, since_us, slot)
+        if was_empty:
+            heappush(self._heads, (since_us, number))
+        elif is_first:
+            index = next(index for index, head in enumerate(self._heads) if head[1] == number)
+            self._heads[index] = (since_us, number)
+            self._heads.sort()  # a sorted list is a heap
+
+    def _turns(self, number: int, line: _Line) -> Turns:
+        ranks = self._given.ranks
+        if line.begin == line.end:
+            return Turns(number * PLACES, number * PLACES - 1, lambda _: None)
+        untaken = self._given.untaken[number]
+        begin = ranks[line.begin] if untaken < 0 else untaken
+        if self._last_of_user is None:  # the last one of each user and line stays
+            lines = (rank // PLACES for rank in ranks)
+            self._last_of_user = dict(zip(zip(lines, self._given.users, strict=False), ranks, strict=False))
+        last = self._last_of_user
+        return Turns(begin, ranks[line.end - 1], lambda user: last.get((number, user)))
+
+
+class _Line:
+    """One line: a stretch of those that were given, and those that have joined."""
+
+    __slots__ = ("_given", "_joined", "_next", "begin", "end", "head_us", "taken", "turns")
+
+    def __init__(self, given: InLine, begin: int, end: int) -> None:
+        self._given = given
+        self.begin = self._next = begin
+        self.end = end
+        self._joined: list[tuple[int, int, int, int]] = []
+        self.head_us: int | None = given.since_us[begin] if begin < end else None
+        """How long the first has waited; None where nobody is there."""
+        self.taken = -PLACES
+        """The place of the last one that was taken."""
+        self.turns: Turns | None = None
+
+    def take(self) -> int:
+        given, following, joined = self._given, self._next, self._joined
+        if joined and (following == self.end or joined[0] < (given.ranks[following], given.sequences[following])):
+            self.taken, _, _, slot = heappop(joined)
+        else:
+            self.taken, slot = given.ranks[following], following
+            self._next = following = following + 1
+        if not joined:
+            self.head_us = given.since_us[following] if following < self.end else None
+        else:
+            self._look()
+        return slot
+
+    def put(self, rank: int, sequence: int, since_us: int, slot: int) -> bool:
+        heappush(self._joined, (rank, sequence, since_us, slot))
+        self._look()
+        first = self._joined[0]
+        given, following = self._given, self._next
+        is_before = following == self.end or first < (given.ranks[following], given.sequences[following])
+        return first[3] == slot and is_before
+
+    def _look(self) -> None:
+        given, following, joined = self._given, self._next, self._joined
+        if joined and (following == self.end or joined[0] < (given.ranks[following], given.sequences[following])):
+            self.head_us = joined[0][2]
+        else:
+            self.head_us = given.since_us[following]
+
+
+def line_of(priority: int) -> int:
+    """The number of the line that orders of a priority stand in."""
+    return bounds_of(priority)[0] // PLACES
+
+
+LINES = range(HIGHEST_PRIORITY - LOWEST_PRIORITY + 1)
+"""The numbers of all lines."""
