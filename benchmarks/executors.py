@@ -1,10 +1,12 @@
-"""A handler that computes: in worker processes, against threads, which share one core."""
+"""A handler that computes: in worker processes, against threads, which share one core; and on a Dask cluster."""
 
 from __future__ import annotations
 
 import inspect
 import multiprocessing
 from concurrent.futures import Executor, ProcessPoolExecutor
+from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 import embedded
@@ -38,7 +40,18 @@ def measure_threads(conditions: Conditions) -> Figures:
     return _complete(conditions, None)
 
 
-def _complete(conditions: Conditions, executor: Executor | None) -> Figures:
+def measure_dask(conditions: Conditions, workers: int) -> Figures:
+    """So many Dask workers, each a process with one thread."""
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs=50, protocol="tcp://"
+    ) as cluster:
+        cluster.wait_for_workers(workers)
+        return _complete(conditions, str(cluster.scheduler_address).replace("tcp://", "dask://"))
+
+
+def _complete(conditions: Conditions, executor: Executor | str | None) -> Figures:
     orders = list(embedded.make_orders(conditions.count(_ORDERS)))
     settings: dict[str, Any] = {} if executor is None else {"executor": executor}
     database = conditions.folder / "orders.db"
@@ -68,6 +81,15 @@ BENCHMARKS = (
         theirs=measure_threads,
         rows=(Row("X", "completed_per_second", Rule.AT_LEAST, 1.7),),
         missing=_missing_executor,
+    ),
+    Benchmark(
+        name="dask",
+        work="1,000 orders with a handler that computes for some ten milliseconds, on two Dask workers of one thread",
+        against="the same on one worker",
+        ours=partial(measure_dask, workers=_WORKERS),
+        theirs=partial(measure_dask, workers=1),
+        rows=(Row("D", "completed_per_second", Rule.AT_LEAST, 1.7),),
+        missing=lambda: "" if find_spec("distributed") else "Dask is not installed",
     ),
 )
 

@@ -7,6 +7,7 @@ import embedded
 import executors
 import http_bulk
 import http_orders
+import postgres
 import table_size
 import telemetry
 import watchers
@@ -21,6 +22,7 @@ if __name__ == "__main__":
             *table_size.BENCHMARKS,
             *backlog_size.BENCHMARKS,
             *executors.BENCHMARKS,
+            *postgres.BENCHMARKS,
             *watchers.BENCHMARKS,
             *telemetry.BENCHMARKS,
         )

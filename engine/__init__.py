@@ -9,6 +9,7 @@ from ..store.domain.errors import (
     ActionNotFound,
     BacklogFull,
     DatabaseRefused,
+    DeadlineUnlikely,
     EngineStopped,
     EventsGone,
     FieldFault,
@@ -22,6 +23,7 @@ from ..store.domain.errors import (
     OrderNotFound,
     StoreUnavailable,
     SubmissionTooLarge,
+    TooManyQueues,
     TransitionRefused,
     UserBacklogFull,
     UserSubmissionTooLarge,
@@ -35,6 +37,7 @@ from ..store.domain.order import Order
 from ..store.domain.order_filter import OrderFilter, OrderPage
 from ..store.domain.outcome import Outcome
 from ..store.domain.outlook import Accuracy, Expected, Outlook, Wait, WaitReason
+from ..store.domain.queue_settings import QueueChange, QueueState
 from ..store.domain.record import Cause, HistoryPage, OrderRecord, Transition
 from ..store.domain.webhook import Delivery, DeliveryState, NewSecret, Webhook, WebhookEvent
 from .config import EngineConfig, OnInterrupted, Settings
@@ -61,6 +64,7 @@ __all__ = [
     "Chart",
     "ControlSnapshot",
     "DatabaseRefused",
+    "DeadlineUnlikely",
     "Delivery",
     "DeliveryState",
     "Durability",
@@ -98,6 +102,8 @@ __all__ = [
     "Outlook",
     "Probe",
     "ProcessorSnapshot",
+    "QueueChange",
+    "QueueState",
     "Receipt",
     "Recovered",
     "Reject",
@@ -105,6 +111,7 @@ __all__ = [
     "Settings",
     "StoreUnavailable",
     "SubmissionTooLarge",
+    "TooManyQueues",
     "Transition",
     "TransitionRefused",
     "UserBacklogFull",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from typing import TypeGuard
 
 from msgspec import UNSET
 
@@ -14,8 +15,10 @@ from ..store.domain.errors import FieldFault, InvalidArgument, InvalidOrder, Inv
 from ..store.domain.event import EventFilter
 from ..store.domain.idempotency_key import IdempotencyKey
 from ..store.domain.lifecycle import SETTLE, OrderStatus
-from ..store.domain.order import FIELDS, IDENTIFIER, Order, field_faults
+from ..store.domain.limit import MAX_CONCURRENCY, MAX_RATE
+from ..store.domain.order import FIELDS, IDENTIFIER, IDENTIFIER_RULE, Order, field_faults
 from ..store.domain.order_filter import PREFIX, PREFIX_RULE, OrderFilter
+from ..store.domain.queue_settings import QueueChange
 from ..store.domain.reason import REASON_RULE, reason_faults
 from ..store.domain.record import ENGINE, Cause
 from ..store.domain.schedule import Schedule
@@ -87,13 +90,42 @@ def checked_schedule(schedule: Schedule) -> Schedule:
         InvalidOrder: a field breaks its rule.
         InvalidArgument: nothing is to change.
     """
-    given = {"priority": schedule.priority, "not_before": schedule.not_before}
+    given = schedule._asdict()
     wanted = {name: value for name, value in given.items() if value is not None and value is not UNSET}
     if faults := field_faults(wanted):
         raise InvalidOrder(faults)
-    if not wanted and schedule.not_before is UNSET:
-        raise InvalidArgument("Say what is to change: the priority, the time, or both.")
+    if schedule == Schedule():
+        raise InvalidArgument("Say what is to change: the priority, one of the times, or the queue.")
     return schedule
+
+
+def checked_queue(queue: object) -> str:
+    """The name of a queue.
+
+    Raises:
+        InvalidArgument: it is none that a queue can have.
+    """
+    if isinstance(queue, str) and IDENTIFIER.fullmatch(queue):
+        return queue
+    raise InvalidArgument(f"The name of a queue must be {IDENTIFIER_RULE}; {_shown(queue)} is not.")
+
+
+def checked_queue_change(change: QueueChange) -> QueueChange:
+    """What is to be another one about a queue.
+
+    Raises:
+        InvalidArgument: a value is out of its range, or nothing is to change.
+    """
+    if change == QueueChange():
+        raise InvalidArgument("Say what is to change: whether it is paused, its concurrency, or its rate.")
+    if change.paused is not UNSET and not isinstance(change.paused, bool):
+        raise InvalidArgument(f"Whether a queue is paused must be true or false; {_shown(change.paused)} is not.")
+    if change.concurrency is not UNSET and change.concurrency is not None:
+        _checked_number("concurrency", change.concurrency, 1, MAX_CONCURRENCY)
+    rate = change.rate
+    if rate is not UNSET and rate is not None and not (_is_number(rate) and 0 < rate <= MAX_RATE):
+        raise InvalidArgument(f"The rate must be a number above 0 to {MAX_RATE:.0f}; {_shown(rate)} is not.")
+    return change
 
 
 def checked_window(window: object) -> Window:
@@ -238,6 +270,7 @@ def checked_order_filter(
     *,
     status: object = None,
     user_id: object = None,
+    queue: object = None,
     order_id_prefix: object = None,
     error: object = None,
     **times: object,
@@ -247,6 +280,7 @@ def checked_order_filter(
     Args:
         status: a member of `OrderStatus`, or its name.
         user_id: whose.
+        queue: the one that they wait in, or have waited in.
         order_id_prefix: what their ids begin with.
         error: what they have failed with.
         times: datetimes by the names of the filters.
@@ -259,6 +293,7 @@ def checked_order_filter(
     return OrderFilter(
         status=None if status is None else checked_status(status),
         user_id=checked_user_id(user_id),
+        queue=None if queue is None else checked_queue(queue),
         order_id_prefix=order_id_prefix,
         error=None if error is None else _checked_name("error", error),
         **{f"{name}_us": checked_time(name, at) for name, at in times.items()},
@@ -366,6 +401,10 @@ def _plain_order(order: object, index: int) -> Order:
     if isinstance(order, Order):  # of a class of the caller's: what is stored, and compared with it, is an Order
         return Order(**{name: getattr(order, name) for name in FIELDS})
     raise InvalidArgument(f"Submit orders of the type Order; {_kind(order)}, number {index + 1} of those submitted.")
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _is_span(seconds: float) -> bool:

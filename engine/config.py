@@ -16,6 +16,7 @@ from ..store.domain.claim import AGING_SECONDS
 from ..store.domain.durability import Durability
 from ..store.domain.errors import InvalidConfiguration
 from ..store.domain.key_policy import KeyPolicy
+from ..store.domain.limit import Limits, parse_limits
 
 MAX_PROCESSORS = 1000
 _MAX_SECONDS = 1e9  # thirty years: infinity, and what no timeout of the platform can be, are mistakes
@@ -103,6 +104,8 @@ def rule_of(kind: Any) -> str:
         return _any_of(member.value for member in plain)
     if get_origin(plain) is Literal:
         return _any_of(get_args(plain))
+    if examples := next((meta.examples for meta in get_args(kind)[1:] if getattr(meta, "examples", None)), None):
+        return _any_of(examples)
     words = {int: "a whole number", float: "a number", bool: "true or false"}.get(plain, "text")
     return f"{words} {_range_of(limits)}".rstrip()
 
@@ -151,9 +154,14 @@ class EngineConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Meta(ge=1, le=MAX_PROCESSORS, description="Processor actors; each runs the handler for one order at a time."),
     ] = 8
     executor: Annotated[
-        ExecutorKind,
-        Meta(description="Where the handler runs: threads, or processes (one worker for each processor)."),
-    ] = ExecutorKind.THREADS
+        str,
+        Meta(
+            pattern=r"^(threads|processes|dask(\+tls)?://[^/]+:\d+)\Z",
+            examples=["threads", "processes", "dask://HOST:8786"],
+            description="Where the handler runs: threads, processes (one worker for each processor), or the workers "
+            "of a Dask cluster, by the address of its scheduler (dask://HOST:8786).",
+        ),
+    ] = ExecutorKind.THREADS.value
     max_backlog: Annotated[
         int, Meta(ge=1, description="Unfinished orders (Pending and Processing) above which new ones are refused.")
     ] = 100_000
@@ -161,6 +169,15 @@ class EngineConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Annotated[int, Meta(ge=1)] | None,
         Meta(description="Unfinished orders of one user above which this user's are refused; none by default."),
     ] = None
+    min_confidence: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=0.99,
+            description="How likely a new order has to be completed by its `complete_by`, so that it is accepted; by "
+            "default, all are.",
+        ),
+    ] = 0.0
     aging_seconds: Annotated[
         float,
         Meta(
@@ -180,6 +197,13 @@ class EngineConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         bool,
         Meta(description="Run the orders of each user one after another: the user is the key of orders without one."),
     ] = False
+    limits: Annotated[
+        str | None,
+        Meta(
+            description="How many orders at once, and how many a second, by queue, by user and by fields of metadata: "
+            "`queue:mail=10 5/s, user=2, metadata.provider=20/s`; any number by default."
+        ),
+    ] = None
     max_attempts: Annotated[int, Meta(ge=1, le=1000, description="Failed attempts after which an order is Failed.")] = (
         20
     )
@@ -278,3 +302,16 @@ class EngineConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             description="How long the simulated handler takes, in seconds, where no handler is given.",
         ),
     ] = 0.05
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.work_limits  # noqa: B018  # whatever is wrong with them is told here
+
+    @property
+    def work_limits(self) -> Limits:
+        """The limits on the work.
+
+        Raises:
+            InvalidConfiguration: `limits` is none.
+        """
+        return parse_limits(self.limits or "")

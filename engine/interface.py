@@ -18,15 +18,16 @@ from ..store import audit_log, bulk_actions, event_log, failures, queries, searc
 from ..store.domain import lifecycle
 from ..store.domain.act import Action, AuditEntry
 from ..store.domain.bulk_action import ActionPreview, BulkAction, BulkRequest
-from ..store.domain.errors import ActionNotFound, OrderConflict, OrderNotFound
+from ..store.domain.errors import ActionNotFound, OrderNotFound
 from ..store.domain.event import EVERYTHING, EventFilter, EventPage
 from ..store.domain.failure import FailureGroup
 from ..store.domain.idempotency_key import IdempotencyKey
 from ..store.domain.lifecycle import OrderStatus
 from ..store.domain.order import Order
 from ..store.domain.order_filter import OrderFilter, OrderPage
-from ..store.domain.outcome import Acceptance, Outcome
+from ..store.domain.outcome import Acceptance, error_of
 from ..store.domain.outlook import Outlook
+from ..store.domain.queue_settings import QueueChange, QueueState
 from ..store.domain.record import Cause, HistoryPage, OrderRecord, Transition, utc
 from ..store.domain.schedule import Schedule
 from ..store.domain.webhook import (
@@ -61,6 +62,8 @@ from .arguments import (
     checked_orders,
     checked_pause,
     checked_processors,
+    checked_queue,
+    checked_queue_change,
     checked_reason,
     checked_schedule,
     checked_seconds,
@@ -95,21 +98,22 @@ class Engine(ABC):
 
         Raises:
             OrderConflict: its id is taken by an order with other content.
+            DeadlineUnlikely: it is less likely to be completed by its time than `min_confidence`.
             BacklogFull: too many orders are unfinished.
             StoreUnavailable: the database did not take it.
             EngineStopped: the engine is not running.
         """
-        (receipt,) = self.submit_many((order,))
-        if receipt.outcome is Outcome.CONFLICT:
-            raise OrderConflict(order.order_id)
-        return receipt
+        (acceptance,) = self.begin_submit((order,)).get()
+        if (error := error_of(acceptance)) is not None:
+            raise error
+        return Receipt(acceptance, self.wait)
 
     def submit_many(self, orders: Iterable[Order]) -> list[Receipt]:
         """Accept orders in one transaction. Returns when all are safely on disk.
 
         Returns:
             A receipt for each, in the same sequence. One whose id is taken by other content has the outcome
-            `conflict` and does not keep the others out.
+            `conflict`, one that is unlikely to be completed by its time has `unlikely`; neither keeps the others out.
 
         Raises:
             BacklogFull: there is no room for all of them; none was accepted.
@@ -226,6 +230,8 @@ class Engine(ABC):
         *,
         priority: int | None = None,
         not_before: datetime | UnsetType | None = UNSET,
+        complete_by: datetime | UnsetType | None = UNSET,
+        queue: str | None = None,
         reason: str | None = None,
     ) -> OrderRecord:
         """Change when an order's turn comes that no handler has begun. It takes its turn like a new one.
@@ -237,17 +243,19 @@ class Engine(ABC):
             priority: how early its turn comes, 0 to 9; 9 is first. None leaves it as it is.
             not_before: when it may be begun at the earliest, with the offset from UTC; None for at once. Without it,
                 that stays as it is.
+            complete_by: when it is to be Completed, likewise; None where that is no longer to be watched.
+            queue: the queue that it waits in; None leaves it as it is.
             reason: why, in 1 to 500 characters without controls; it goes into the history.
 
         Returns:
             The order as it is afterwards.
 
         Raises:
-            InvalidOrder: the priority or the time breaks its rule.
+            InvalidOrder: the priority, a time or the queue breaks its rule.
             TransitionRefused: the order is begun, or over.
             As `cancel`.
         """
-        return self.begin_reschedule(order_id, Schedule(priority, not_before), reason).get()
+        return self.begin_reschedule(order_id, Schedule(priority, not_before, complete_by, queue), reason).get()
 
     def begin_reschedule(
         self, order_id: str, schedule: Schedule, reason: str | None = None, cause: Cause | None = None
@@ -322,6 +330,7 @@ class Engine(ABC):
         *,
         status: OrderStatus | str | None = None,
         user_id: str | None = None,
+        queue: str | None = None,
         order_id_prefix: str | None = None,
         error: str | None = None,
         created_from: datetime | None = None,
@@ -336,6 +345,7 @@ class Engine(ABC):
         Args:
             status: only these: a member of `OrderStatus`, or its name.
             user_id: only this user's.
+            queue: only those that wait in this queue, or have waited in it.
             order_id_prefix: only those whose ids begin with this.
             error: only those that have failed with it, or wait for their next attempt or a review after it: the class
                 of an error, or its name as `failures` has it.
@@ -353,6 +363,7 @@ class Engine(ABC):
         wanted = checked_order_filter(
             status=status,
             user_id=user_id,
+            queue=queue,
             order_id_prefix=order_id_prefix,
             error=error,
             created_from=created_from,
@@ -822,6 +833,62 @@ class Engine(ABC):
         wanted = checked_processors(processors)
         return self._ask(
             partial(requests.SetProcessors, wanted, reason=checked_reason(reason), cause=checked_cause(cause))
+        )
+
+    def queues(self) -> list[QueueState]:
+        """How all queues are set and doing: the default one first, the others by their names.
+
+        A queue is there from the first order that names it, or from `set_queue` on.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+            EngineStopped: the engine is not running.
+        """
+        return self.begin_queues().get()
+
+    def begin_queues(self) -> Reply[list[QueueState]]:
+        """As `queues`."""
+        return self._ask(requests.ReadQueues)
+
+    def set_queue(
+        self,
+        queue: str,
+        *,
+        paused: bool | UnsetType = UNSET,
+        concurrency: int | UnsetType | None = UNSET,
+        rate: float | UnsetType | None = UNSET,
+        reason: str | None = None,
+    ) -> QueueState:
+        """Pause or resume a queue, or give it other limits, from now on and after a restart too.
+
+        What is not given stays as it is. Handlers that run go on.
+
+        Args:
+            queue: its name, written like an `order_id`.
+            paused: whether no order of it is started.
+            concurrency: how many of its orders may be Processing at once, 1 to 1,000,000; None for as many as are
+                configured.
+            rate: how many of its orders may be begun a second, above 0 to 1,000,000; None likewise.
+            reason: why, in 1 to 500 characters without controls; it goes into the audit log.
+
+        Returns:
+            How it is set then; of a paused one, no handler begins any more.
+
+        Raises:
+            TooManyQueues: there are a thousand queues, and this is none of them.
+            InvalidArgument: an argument breaks its rule, or nothing is to change.
+            StoreUnavailable: the database did not take it.
+            EngineStopped: the engine is not running.
+        """
+        return self.begin_set_queue(queue, QueueChange(paused, concurrency, rate), reason).get()
+
+    def begin_set_queue(
+        self, queue: str, change: QueueChange, reason: str | None = None, cause: Cause | None = None
+    ) -> Reply[QueueState]:
+        """As `set_queue`; who wants it goes into the audit log."""
+        known, wanted = checked_queue(queue), checked_queue_change(change)
+        return self._ask(
+            partial(requests.SetQueue, known, wanted, reason=checked_reason(reason), cause=checked_cause(cause))
         )
 
     def audit(self, *, before: int | None = None, limit: int = 100) -> list[AuditEntry]:

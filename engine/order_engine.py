@@ -18,6 +18,7 @@ from ..store.statements import Database
 from .actors.context import EngineContext
 from .clock import Clock
 from .config import EngineConfig, ExecutorKind
+from .deadlines import DeadlineCheck, has_deadline
 from .execution.handler import Handler, Probe, Simulated, check_callable
 from .execution.runner_factory import runner_factory
 from .interface import Engine
@@ -34,17 +35,20 @@ from .requests import (
     ListProcessors,
     PauseEngine,
     ReadControl,
+    ReadQueues,
     Request,
     RescheduleOrder,
     ResumeEngine,
     RetryOrder,
     SetProcessors,
+    SetQueue,
     SettleOrder,
     StartAction,
     StopAction,
     SubmitOrders,
     TakeExposition,
     TakeOutlook,
+    TakePromises,
     TakeSnapshot,
 )
 from .startup import RunningEngine, start_actors
@@ -76,7 +80,8 @@ class OrderEngine(Engine):
             `postgresql://host/database`.
         handler: called with each order; see `Handler`. Without one, work is simulated.
         probe: asked about orders whose handler was cut short; see `Probe`. The handler's attribute `probe` by default.
-        executor: where the handler runs: `threads`, `processes`, or an executor of your own, which is not shut down.
+        executor: where the handler runs: `threads`, `processes`, the address of a Dask scheduler as
+            `dask://host:8786`, or an executor of your own, which is not shut down.
         clock: where the time comes from; the machine's by default.
         settings: the fields of `EngineConfig`, by name.
 
@@ -91,7 +96,7 @@ class OrderEngine(Engine):
         *,
         handler: Handler | None = None,
         probe: Probe | None = None,
-        executor: Executor | ExecutorKind | str = ExecutorKind.THREADS,
+        executor: Executor | str = ExecutorKind.THREADS,
         clock: Clock | None = None,
         **settings: Any,
     ) -> None:
@@ -113,7 +118,7 @@ class OrderEngine(Engine):
         if self._probe is not None:
             check_callable(self._probe, "probe")
         where = self.config.executor if own is None else own
-        self._make_runner = runner_factory(self._handler, where, self.config.handler_timeout)
+        self._runners = runner_factory(self._handler, where, self.config.handler_timeout)
         self._given_clock = clock
         self._life = Life()
         weakref.finalize(self, self._life.begin_stop).atexit = False  # the end of the program is its life's business
@@ -143,7 +148,7 @@ class OrderEngine(Engine):
     def _start_actors(self) -> RunningEngine:
         is_simulated = isinstance(self._handler, Simulated)
         running = start_actors(
-            self._backend, self.config, self._make_runner, self._probe, self._given_clock, is_simulated=is_simulated
+            self._backend, self.config, self._runners, self._probe, self._given_clock, is_simulated=is_simulated
         )
         self.recovered = running.recovered
         return running
@@ -228,9 +233,18 @@ class OrderEngine(Engine):
             self._await(request, self._need().context)
         elif isinstance(request, AwaitEvents):
             self._await_events(request, self._need().context)
-        elif isinstance(request, SubmitOrders) and (tracing := self._need().context.tracing) is not None:
-            with tracing.sending(request) as followed:
-                self._pass_on(followed)
+        elif isinstance(request, SubmitOrders):
+            if (tracing := self._need().context.tracing) is not None:
+                with tracing.sending(request) as followed:
+                    self._submit(followed)
+            else:
+                self._submit(request)
+        else:
+            self._pass_on(request)
+
+    def _submit(self, request: SubmitOrders) -> None:
+        if any(map(has_deadline, request.orders)):
+            DeadlineCheck(request, self.config.min_confidence, self._pass_on, self._need().context).begin()
         else:
             self._pass_on(request)
 
@@ -241,13 +255,15 @@ class OrderEngine(Engine):
             match request:
                 case SubmitOrders():
                     actor = context.intake
-                case TakeSnapshot() | TakeExposition() | DrawChart() | ListProcessors() | Drain() | TakeOutlook():
+                case TakeSnapshot() | TakeExposition() | DrawChart() | ListProcessors() | Drain():
+                    actor = context.metrics
+                case TakeOutlook() | TakePromises():
                     actor = context.metrics
                 case CancelOrder() | RetryOrder() | SettleOrder() | RescheduleOrder() | AwaitOrder():
                     actor = context.recorder
                 case PauseEngine() | ResumeEngine() | SetProcessors() | ReadControl() | StartAction() | StopAction():
                     actor = context.recorder
-                case ChangeWebhooks():
+                case SetQueue() | ReadQueues() | ChangeWebhooks():
                     actor = context.recorder
                 case _:
                     raise InvalidArgument(f"{type(request).__name__} is not a request that an engine takes.")

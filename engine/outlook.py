@@ -9,14 +9,19 @@ What the model cannot know is corrected by conformal prediction: each end of the
 have had to be moved, in a share of the latest estimates, to be right (Romano, Patterson, Candès: Conformalized quantile
 regression, NeurIPS 2019), and that share is adapted to how often each end was right (Gibbs, Candès: Adaptive conformal
 inference under distribution shift, NeurIPS 2021). So the spans hold as often as they say even where the model is off.
+How likely an order is over by a time is told in the same way: by how many of the latest ones were over, that much
+earlier or later than the model says (Vovk, Shen, Manokhin, Xie: Nonparametric predictive distributions based on
+conformal prediction, Machine Learning 108, 2019).
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from random import Random
 from statistics import fmean, pstdev
+from typing import NamedTuple
 
 from ..store.domain.lifecycle import OrderStatus
 from ..store.domain.outlook import CONFIDENCE, Estimate, Evidence, Expected, Judged, Outlook, Place, Wait, WaitReason
@@ -56,7 +61,8 @@ def outlook(
         ready_us: when the order may be begun, likewise; None where it has not to wait for a time.
     """
     waits = _waits(record, place, control, now_us, ready_us)
-    estimate = _estimate(record, place, evidence, control, now_us, ready_us)
+    expected = forecast(record, place, evidence, control, now_us, ready_us)
+    estimate = None if expected is None else expected.estimate(record.sequence, now_us)
     ahead = None if place.ahead_in_line is None else place.ahead_in_line + place.ahead_by_priority
     told = Outlook(
         record.order_id,
@@ -94,14 +100,73 @@ def _waits(
     return tuple(waits)
 
 
-def _estimate(
+class Forecast(NamedTuple):
+    """When an order will be over. Durations are in microseconds from now on."""
+
+    draws: Sequence[float]
+    """What the model says it may take, each as likely as the others; in ascending order."""
+    judged: Sequence[Judged]
+    """The latest estimates whose orders are over, oldest first."""
+
+    @property
+    def _low_us(self) -> float:
+        return _at(self.draws, _MISSED)
+
+    @property
+    def _high_us(self) -> float:
+        return max(_SHORTEST_US, _at(self.draws, 1 - _MISSED))
+
+    def estimate(self, sequence: int, now_us: int) -> Estimate:
+        """The span that it is likely to be over within.
+
+        Args:
+            sequence: the order's.
+            now_us: microseconds since 1970-01-01T00:00:00Z.
+        """
+        low_us, high_us = self._low_us, _at(self.draws, 1 - _MISSED)
+        spans = (low_us, high_us, *calibrated(low_us, high_us, self.judged))
+        return Estimate(sequence, now_us, *(now_us + round(us) for us in spans))
+
+    def confidence_in(self, us: float) -> float:
+        """How likely it is over after so long at the most."""
+        if us <= 0:
+            return 0.0
+        if len(self.judged) < LEAST_JUDGED:
+            return bisect_right(self.draws, us) / len(self.draws)
+        lateness = self._lateness()
+        return bisect_right(lateness, math.log(us / self._high_us)) / (len(lateness) + 1)
+
+    def within(self, confidence: float) -> float | None:
+        """After how long it is over with that confidence; None where too little is known for that much."""
+        if len(self.judged) < LEAST_JUDGED:
+            return _at(self.draws, confidence)
+        lateness = self._lateness()
+        index = math.ceil(confidence * (len(lateness) + 1)) - 1
+        return self._high_us * math.exp(lateness[max(0, index)]) if index < len(lateness) else None
+
+    def _lateness(self) -> list[float]:
+        # How much longer than the end of their spans the orders of the latest estimates took, as a factor's logarithm.
+        return sorted(
+            math.log(
+                max(_SHORTEST_US, ended_us - known.given_us) / max(_SHORTEST_US, known.model_to_us - known.given_us)
+            )
+            for known, ended_us in self.judged
+        )
+
+
+def forecast(
     record: OrderRecord,
     place: Place,
     evidence: Evidence,
     control: ControlSnapshot,
     now_us: int,
     ready_us: int | None,
-) -> Estimate | None:
+) -> Forecast | None:
+    """When an order will be over; None where too little is known, or where nothing is left to expect.
+
+    Args:
+        As `outlook`.
+    """
     if len(evidence.attempts_us) < LEAST_ATTEMPTS or not evidence.ended or place.ahead_of_key is not None:
         return None
     random = Random(record.sequence)
@@ -119,9 +184,7 @@ def _estimate(
         )
     else:
         return None
-    low_us, high_us = _at(draws, _MISSED), _at(draws, 1 - _MISSED)
-    from_us, to_us = calibrated(low_us, high_us, evidence.judged)
-    return Estimate(record.sequence, now_us, *(now_us + round(us) for us in (low_us, high_us, from_us, to_us)))
+    return Forecast(draws, evidence.judged)
 
 
 def _draw_waits(

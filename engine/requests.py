@@ -12,7 +12,8 @@ from ..store.domain.idempotency_key import IdempotencyKey
 from ..store.domain.lifecycle import OrderStatus
 from ..store.domain.order import Order
 from ..store.domain.outcome import Acceptance
-from ..store.domain.outlook import Outlook
+from ..store.domain.outlook import Outlook, Promised
+from ..store.domain.queue_settings import QueueChange, QueueState
 from ..store.domain.record import ENGINE, Cause, OrderRecord
 from ..store.domain.schedule import Schedule
 from ..store.domain.webhook import WebhookChange
@@ -153,6 +154,15 @@ class TakeOutlook(NamedTuple):
     """Set with that."""
 
 
+class TakePromises(NamedTuple):
+    """To the metrics actor: say how likely new orders are completed by the times that they are to be."""
+
+    orders: Sequence[Order]
+    """Which ones; they may be stored already."""
+    reply: Future[list[Promised | None]]
+    """Set with that; None for each that says no time, and where it is too low, for each that is stored already."""
+
+
 class ListProcessors(NamedTuple):
     """To the metrics actor: say what each processor is up to."""
 
@@ -195,6 +205,28 @@ class SetProcessors(NamedTuple):
     """Why, in words for people."""
     cause: Cause = ENGINE
     """Who wants it."""
+
+
+class SetQueue(NamedTuple):
+    """To the recorder: pause or resume a queue, or give it other limits."""
+
+    queue: str
+    """Which one."""
+    change: QueueChange
+    """What is to be another one about it."""
+    reply: Future[QueueState]
+    """Set with how things are then."""
+    reason: str | None = None
+    """Why, in words for people."""
+    cause: Cause = ENGINE
+    """Who wants it."""
+
+
+class ReadQueues(NamedTuple):
+    """To the recorder: say how all queues are set and doing."""
+
+    reply: Future[list[QueueState]]
+    """Set with that."""
 
 
 class StartAction(NamedTuple):
@@ -255,10 +287,13 @@ Request = (
     | DrawChart
     | ListProcessors
     | TakeOutlook
+    | TakePromises
     | Drain
     | PauseEngine
     | ResumeEngine
     | SetProcessors
+    | SetQueue
+    | ReadQueues
     | ReadControl
     | ChangeWebhooks
     | StartAction

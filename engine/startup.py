@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from time import monotonic, sleep
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from pykka import Timeout
+from pykka import ActorDeadError, ActorRef, Timeout
 
 from ..store import engines, outbox, queries, trace_contexts
 from ..store.backend import Backend, Lock
@@ -32,7 +31,7 @@ from .clock import Clock, SystemClock
 from .config import EngineConfig
 from .execution import begun
 from .execution.handler import Probe
-from .execution.runner import Runner
+from .execution.runner import Runners
 from .logger import EngineLogger
 from .recovery import Recovered, recover
 from .reply import Reply
@@ -52,6 +51,8 @@ class RunningEngine(NamedTuple):
     """An engine at work."""
 
     context: EngineContext
+    runners: Runners
+    """Where the handler runs."""
     reader: Reader
     """For whoever calls the engine."""
     own_reader: Reader
@@ -68,7 +69,7 @@ class RunningEngine(NamedTuple):
 def start_actors(
     backend: Backend,
     config: EngineConfig,
-    make_runner: Callable[[], Runner],
+    runners: Runners,
     probe: Probe | None,
     given_clock: Clock | None,
     *,
@@ -79,7 +80,7 @@ def start_actors(
     Args:
         backend: the database.
         config: the settings.
-        make_runner: gives each processor a place to run the handler at.
+        runners: gives each processor a place to run the handler at.
         probe: asked about orders whose handler was cut short.
         given_clock: where the time comes from; the machine's by default.
         is_simulated: whether work is only simulated.
@@ -90,11 +91,12 @@ def start_actors(
         StoreUnavailable: the database does not take reads or writes.
     """
     with ExitStack() as undo:
-        first = make_runner()
+        undo.callback(runners.close)
+        trouble = runners.open()
+        first = runners.make()
         undo.callback(first.close)
-        if (trouble := first.check()) is not None:
+        if (trouble := trouble or first.check()) is not None:
             raise InvalidConfiguration(f"The engine cannot start: {trouble}.")
-        make_runner = chain([first], iter(make_runner, None)).__next__
         lock = backend.lock()
         undo.callback(lock.release)
         open_database = partial(_open_writer, lock, backend, config)
@@ -107,7 +109,8 @@ def start_actors(
             context = EngineContext(
                 config=config,
                 clock=clock,
-                make_runner=make_runner,
+                make_runner=chain([first], iter(runners.make, None)).__next__,
+                slots=runners.slots,
                 probe=probe,
                 last_step_us=queries.last_transition_us(database),
                 is_simulated=is_simulated,
@@ -137,6 +140,7 @@ def start_actors(
         undo.callback(context.intake.stop)
         context.pool = PoolActor.start(context)
         undo.pop_all()
+    runners.watch(partial(_tell, context.pool, messages.SlotsChanged()))
     context.pool.tell(messages.WakeUp())
     context.recorder.tell(messages.PruneOrders())
     context.recorder.tell(messages.CheckFiles())
@@ -145,7 +149,12 @@ def start_actors(
     context.recorder.tell(messages.JudgeEstimates())
     if has_webhooks:
         sender.wake()
-    return RunningEngine(context, reader, own_reader, sender, lock, given_clock is None, recovered)
+    return RunningEngine(context, runners, reader, own_reader, sender, lock, given_clock is None, recovered)
+
+
+def _tell(actor: ActorRef[Any], message: object) -> None:
+    with suppress(ActorDeadError):  # it has stopped meanwhile
+        actor.tell(message)
 
 
 def _open_writer(lock: Lock, backend: Backend, config: EngineConfig) -> Writer:
@@ -175,6 +184,7 @@ def stop_actors(running: RunningEngine) -> None:
         last.callback(running.own_reader.close)
         if running.owns_clock:
             last.callback(context.clock.close)
+        last.callback(running.runners.close)
         last.callback(context.waiters.close)
         last.callback(context.event_waiters.close)
         # The recorder first, which tells the others what it records at the last.

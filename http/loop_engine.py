@@ -42,9 +42,16 @@ class LoopEngine(Engine):
     ) -> Reply[list[Acceptance]]:
         """As any engine; a tuple of one order goes with the others of this turn. Handlers have checked what they pass.
 
+        One that is to be completed by a time goes by itself: the others need not wait until it is known if it will be.
+
         Where the engine is not running, the reply of such an order says so.
         """
-        if idempotency is not None or type(orders) is not tuple or len(orders) != 1:
+        if (
+            idempotency is not None
+            or type(orders) is not tuple
+            or len(orders) != 1
+            or orders[0].complete_by is not None
+        ):
             return super().begin_submit(orders, cause, idempotency)
         reply: Reply[list[Acceptance]] = Reply()
         self._gathered.append(_Single(orders[0], cause or ENGINE, reply))

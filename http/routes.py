@@ -71,6 +71,8 @@ def routes(
         Route("POST", "/control/pause", steering_calls.pause, STEERING, steering.PAUSE),
         Route("POST", "/control/resume", steering_calls.resume, STEERING, steering.RESUME),
         Route("PUT", "/control/processors", steering_calls.set_processors, STEERING, steering.SET_PROCESSORS),
+        Route("GET", "/queues", steering_calls.list_queues, OVERVIEW, steering.LIST_QUEUES),
+        Route("PUT", "/queues/{queue}", steering_calls.set_queue, STEERING, steering.SET_QUEUE),
         Route("GET", "/audit", steering_calls.audit, OVERVIEW, steering.READ_AUDIT, may_block=True),
         Route("POST", "/webhooks", webhook_calls.create, STEERING, webhooks.CREATE),
         Route("GET", "/webhooks", webhook_calls.list, OVERVIEW, webhooks.LIST, may_block=True),

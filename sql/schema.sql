@@ -145,6 +145,26 @@ CREATE TABLE first_schedules (
   complete_by INTEGER
 ) STRICT;
 
+-- Orders that are to be completed by a time which has not come; or it has, and they have not been looked at since.
+CREATE TABLE deadlines (
+  sequence    INTEGER PRIMARY KEY               -- the order
+              REFERENCES orders (sequence),
+  complete_by INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX deadlines_next   ON deadlines (complete_by);
+
+-- Orders that were not completed in time: each is an event, told once.
+CREATE TABLE late_orders (
+  id          INTEGER PRIMARY KEY,              -- of the event: a number of its own among the ids of transitions
+  sequence    INTEGER NOT NULL UNIQUE           -- the order
+              REFERENCES orders (sequence),
+  complete_by INTEGER NOT NULL,
+  at          INTEGER NOT NULL,                 -- when it was found to be late
+  status      TEXT    NOT NULL,                 -- where it was then
+  attempt     INTEGER NOT NULL
+) STRICT;
+
 -- What clients call their requests (Idempotency-Key), for a day: the same name for another request is a mistake.
 CREATE TABLE idempotency_keys (
   id          INTEGER PRIMARY KEY,
@@ -297,6 +317,7 @@ INSERT INTO totals (name, value) VALUES
   ('pruned_completed', 0),                      -- what old orders that were removed had added to: Completed,
   ('pruned_timed_orders', 0),                   -- timed_orders,
   ('pruned_processing_microseconds', 0),        -- and processing_microseconds, which both keep counting them
+  ('late_orders', 0),                           -- orders that were not completed in time, whatever became of them
   ('removed_events_through', 0);                -- the highest id of a transition that was removed with its order
 
 -- Where events are sent. A row that was deleted goes when everything that was sent there is gone.

@@ -57,6 +57,28 @@ CREATE TABLE limits (
 
 CREATE INDEX limits_opening   ON limits (opens_at) WHERE opens_at IS NOT NULL;
 
+-- Orders that are to be completed by a time which has not come; or it has, and they have not been looked at since.
+CREATE TABLE deadlines (
+  sequence    INTEGER PRIMARY KEY               -- the order
+              REFERENCES orders (sequence),
+  complete_by INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX deadlines_next   ON deadlines (complete_by);
+
+-- Orders that were not completed in time: each is an event, told once.
+CREATE TABLE late_orders (
+  id          INTEGER PRIMARY KEY,              -- of the event: a number of its own among the ids of transitions
+  sequence    INTEGER NOT NULL UNIQUE           -- the order
+              REFERENCES orders (sequence),
+  complete_by INTEGER NOT NULL,
+  at          INTEGER NOT NULL,                 -- when it was found to be late
+  status      TEXT    NOT NULL,                 -- where it was then
+  attempt     INTEGER NOT NULL
+) STRICT;
+
+INSERT INTO totals (name, value) VALUES ('late_orders', 0);
+
 PRAGMA user_version = 7;
 
 COMMIT;

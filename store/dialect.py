@@ -29,10 +29,14 @@ class Dialect(NamedTuple):
     """`{not_indexed}status = ?`: look up this column and follow no index over it, likewise."""
     skip_locked: str
     """At the end of a subquery: leave out the rows that another transaction has locked, where there can be one."""
+    for_update: str
+    """At the end of a query: lock its rows until the end of the transaction, where there can be another one."""
     last_sequence: str
     """A whole statement: the highest sequence that was ever given to an order, or no row."""
     last_transition: str
     """A whole statement: the highest id of all transitions that can be read, or were removed; or no row."""
+    next_event: str
+    """A whole statement: the next number among the ids of transitions, which no other will get."""
     given_numbers: str
     """A whole statement: names of tables, and the highest number that was ever given in each."""
     damages: str

@@ -12,6 +12,7 @@ from peewee import JOIN, SQL, Database, DataError, IntegrityError, Query, Select
 from . import bulk_actions, queries, schedules, trace_contexts
 from .arrival import latest_us, note_clock_step
 from .audit_log import write_acts
+from .deadlines import Deadlines
 from .domain import lifecycle
 from .domain.act import Act
 from .domain.bulk_action import ActionProgress
@@ -19,17 +20,18 @@ from .domain.claim import Claim
 from .domain.idempotency_key import IdempotencyKey
 from .domain.key_policy import KeyPolicy
 from .domain.lifecycle import Edge, OrderStatus
+from .domain.limit import NO_LIMITS, Limits
 from .domain.metadata import metadata_text
-from .domain.metrics import PROCESSING_MICROSECONDS, TIMED_ORDERS
+from .domain.metrics import LATE_ORDERS, PROCESSING_MICROSECONDS, TIMED_ORDERS
 from .domain.order import Order, is_plain, is_same
 from .domain.outcome import Acceptance, Outcome, Recorded
-from .domain.record import ENGINE, Cause, Move, OrderRecord, keeps_place, microseconds_of, not_before_us
+from .domain.record import ENGINE, Cause, Move, OrderRecord, complete_by_us, keeps_place, new_record, not_before_us
 from .domain.webhook import Tried
 from .failures import Failures
 from .idempotency import remember
 from .outbox import Outbox, clamp_due_times, note_tries
 from .queue import OrderQueue
-from .rows import TRANSITION_COLUMNS, items_text, serial_key
+from .rows import TRANSITION_COLUMNS, items_text, queue_column, serial_key
 from .serial import SerialOrders
 from .statements import ManyRows, given_values, run, run_for_each, to_sql, write_transaction
 from .tables import OrderModel, TransitionModel
@@ -56,17 +58,19 @@ def _insert() -> Query:
 
 
 def _insert_with_more() -> Query:
-    # In a row: likewise, then ready_at, priority, not_before, metadata, serial_key and held; shared: created_at,
-    # updated_at.
-    value = _given(13)
-    values = Select([given_values(13)], [*value[:7], *_NEW, *value[7:]]).where(SQL("given.column1 IS NOT NULL"))
+    # In a row: likewise, then ready_at, priority, not_before, complete_by, metadata, serial_key, held and queue;
+    # shared: created_at, updated_at.
+    value = _given(15)
+    values = Select([given_values(15)], [*value[:7], *_NEW, *value[7:]]).where(SQL("given.column1 IS NOT NULL"))
     columns = (
         *_NEW_COLUMNS,
         OrderModel.priority,
         OrderModel.not_before,
+        OrderModel.complete_by,
         OrderModel.metadata,
         OrderModel.serial_key,
         OrderModel.held,
+        OrderModel.queue,
     )
     return OrderModel.insert_from(values, columns)
 
@@ -151,7 +155,7 @@ def _text(status: OrderStatus | None) -> SQL:
 _NEW = (_text(lifecycle.ACCEPT.target), SQL("0"), SQL("0"), _SHARED, _SHARED)
 _insert_orders = ManyRows(_insert(), 7, "itttiii", _IF_NEW)
 """Of orders that have only what each has, as nearly all: six values less in a row."""
-_insert_orders_with_more = ManyRows(_insert_with_more(), 13, "itttiiiiiitti", _IF_NEW)
+_insert_orders_with_more = ManyRows(_insert_with_more(), 15, "itttiiiiiiittit", _IF_NEW)
 _update_orders = ManyRows(_update(), 10, "tiiiititii")
 _insert_any_steps = ManyRows(_insert_steps(_given(2)[1], _given(5)[2:], 5), 5, "itttt")
 _insert_caused_steps = ManyRows(_insert_steps(_SHARED, (_SHARED, *_given(3)[1:]), 3), 3, "itt")
@@ -185,6 +189,7 @@ class Ledger:
         kept: how many Pending orders are kept in memory at the most, so that a claim need not read them.
         key_policy: what the next order of a key waits for.
         serial_users: whether the user is the key of orders that have none.
+        limits: those on the work that hold where operators have set none.
     """
 
     def __init__(
@@ -194,13 +199,16 @@ class Ledger:
         key_policy: KeyPolicy = KeyPolicy.HOLD,
         *,
         serial_users: bool = False,
+        limits: Limits = NO_LIMITS,
     ) -> None:
         self._database = database
+        self._limits = limits
         self._kept = kept
         self._next_sequence = queries.last_sequence(database) + 1
         # As the database has it; None after a transaction that failed.
-        self._queue: OrderQueue | None = OrderQueue(database, kept)
+        self._queue: OrderQueue | None = self._make_queue()
         self._serial: SerialOrders | None = SerialOrders(database, key_policy)
+        self._deadlines: Deadlines | None = Deadlines(database)
         self._key_policy = key_policy
         self._serial_users = serial_users
         self.outbox = Outbox(database)
@@ -262,7 +270,7 @@ class Ledger:
                 except _GuardFailed:
                     return transaction(step_by_step=True)
         except BaseException:
-            self._queue = self._serial = None
+            self._queue = self._serial = self._deadlines = None
             raise
         finally:
             # After an error too: a transaction may be stored although its commit failed.
@@ -275,6 +283,22 @@ class Ledger:
         None where none waits, and 0 where that is not known.
         """
         return 0 if self._queue is None else self._queue.next_ready_us
+
+    @property
+    def next_deadline_us(self) -> int | None:
+        """When it is to be looked next whether orders are late, in microseconds since 1970-01-01T00:00:00Z.
+
+        None where none is to be completed by a time, and 0 where that is not known.
+        """
+        return 0 if self._deadlines is None else self._deadlines.next_us
+
+    def obey_queues(self) -> None:
+        """Take note of what operators have set about queues."""
+        if self._queue is not None:
+            self._queue.obey()
+
+    def _make_queue(self) -> OrderQueue:
+        return OrderQueue(self._database, self._kept, self._limits)
 
     def clamp_ready_times(self, now_us: int, longest_delay_us: int) -> int:
         """Let those orders wait no longer whose waiting no delay explains, and events on their way likewise.
@@ -314,22 +338,26 @@ class Ledger:
         step_by_step: bool,
     ) -> Recorded:
         with write_transaction(self._database):
-            queue = self._queue = self._queue or OrderQueue(self._database, self._kept)
+            queue = self._queue = self._queue or self._make_queue()
             # First what was asked for: who wants an order cancelled, or hurried, comes before the claim.
             moved, refused = self._update_each(moves) if step_by_step else self._update(moves)
             queue.note_moves(moved)
             serial = self._serial = self._serial or SerialOrders(self._database, self._key_policy)
+            deadlines = self._deadlines = self._deadlines or Deadlines(self._database)
             complete = lifecycle.COMPLETE
             others = [step for step in moved if step.edge is not complete]
             if rescheduled := [step for step in others if step.edge is lifecycle.RESCHEDULE]:
                 schedules.change(self._database, rescheduled)
+                deadlines.change(rescheduled)
+            if begun_anew := [step.after for step in others if step.edge in lifecycle.BEGINS_ANEW]:
+                deadlines.watch(begun_anew)
             if stopped := [step for step in others if self._makes_way(step)]:
                 serial.hold([step.after.sequence for step in stopped])
             if serial.is_any_held:
                 queue.note_waiting(serial.let_go([step.after.sequence for step in moved], ready_us))
             if claim is not None:
                 queue.let_in(claim.now_us, claim.room)
-            acceptances = self._insert(queue, serial, orders, at_us, ready_us, keys) if orders else []
+            acceptances = self._insert(queue, serial, deadlines, orders, at_us, ready_us, keys) if orders else []
             if serial.is_any_held and (held := self._keyed(acceptances)):
                 queue.note_waiting(serial.let_go(held, ready_us))
                 if claim is not None:
@@ -349,8 +377,10 @@ class Ledger:
             if accepted:
                 taken[lifecycle.ACCEPT] = accepted
             changes = _changes(taken, moved)
+            if late := deadlines.find_late(at_us):
+                changes[LATE_ORDERS] = len(late)
             add_to_totals(self._database, changes)
-            has_events = self.outbox.write(acceptances, moved, ready_us)
+            has_events = self.outbox.write(acceptances, moved, ready_us, late, at_us)
             if tries:
                 note_tries(self._database, tries, ready_us)
             self._failures.note(moved)
@@ -398,23 +428,21 @@ class Ledger:
         self,
         queue: OrderQueue,
         serial: SerialOrders,
+        deadlines: Deadlines,
         orders: Sequence[Order],
         at_us: int,
         ready_us: int,
         keys: Sequence[IdempotencyKey | None],
     ) -> list[Acceptance]:
-        first, pending = self._next_sequence, lifecycle.ACCEPT.target
-        records = [
-            OrderRecord(order, sequence, pending, 0, 0, at_us, at_us, _ready_us(order, ready_us))
-            for sequence, order in enumerate(orders, first)
-        ]
+        first = self._next_sequence
+        records = [new_record(order, sequence, at_us, ready_us) for sequence, order in enumerate(orders, first)]
         if all(map(is_plain, orders)) and not self._serial_users:
             ready = records
         else:
             ready = [record for record in records if record.ready_us == ready_us and self._key_of(record.order) is None]
         places = queue.give_places(
             [record.order.user_id for record in ready],
-            None if ready is records else [record.order.priority for record in ready],
+            None if ready is records else [queue.line_of(record.order) for record in ready],
         )
         columns: list[Sequence[object]] = [
             range(first, first + len(orders)),
@@ -428,6 +456,7 @@ class Ledger:
             inserted = _insert_orders.run(self._database, *columns, places, shared=(at_us, at_us, ready_us))
         else:
             inserted = self._insert_with_more(queue, serial, records, columns, ready, places)
+            deadlines.watch(records)
         accepted = Outcome.ACCEPTED
         if inserted == len(records):
             queue.note(records)
@@ -436,7 +465,7 @@ class Ledger:
         queue.note([record for record in records if record.sequence in new])
         queue.take_back_places(
             [
-                (record.order.user_id, record.order.priority, place)
+                (record.order.user_id, queue.line_of(record.order), place)
                 for record, place in zip(ready, places, strict=True)
                 if record.sequence not in new
             ]
@@ -469,9 +498,11 @@ class Ledger:
             [record.ready_us for record in records],
             [record.order.priority for record in records],
             [not_before_us(record.order) for record in records],
+            [complete_by_us(record.order) for record in records],
             [metadata_text(record.order.metadata) for record in records],
             names,
             [None if name is None else 1 for name in names],
+            [queue_column(record.order) for record in records],
             shared=(at_us, at_us),
         )
 
@@ -551,10 +582,6 @@ class Ledger:
         if moved:
             why = [(step.before.status.value, step.reason, *step.cause[:2]) for step in moved]
             self._note_steps([step.after.sequence for step in moved], *zip(*why, strict=True))
-
-
-def _ready_us(order: Order, ready_us: int) -> int:
-    return ready_us if order.not_before is None else max(ready_us, microseconds_of(order.not_before))
 
 
 def _check_guard(changed: int, steps: Sequence[Move]) -> None:

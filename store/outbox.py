@@ -110,13 +110,22 @@ class Outbox:
         )
         self._told = {edge: event for edge, event in EVENT_OF_EDGE.items() if event in self._wanted}
 
-    def write(self, acceptances: Sequence[Acceptance], moved: Sequence[Move], now_us: int) -> bool:
+    def write(
+        self,
+        acceptances: Sequence[Acceptance],
+        moved: Sequence[Move],
+        now_us: int,
+        late: Sequence[OrderRecord] = (),
+        at_us: int = 0,
+    ) -> bool:
         """Write down what has happened, in the transaction that it happens in, after its steps.
 
         Args:
             acceptances: what became of new orders.
             moved: the steps that were taken.
             now_us: when it is to be sent: the queue's time, microseconds since 1970-01-01T00:00:00Z.
+            late: the orders that were found late.
+            at_us: when these were, likewise.
 
         Returns:
             Whether anybody is to be told of any of it.
@@ -129,12 +138,12 @@ class Outbox:
                 record.sequence,
                 record.order_id,
                 event.value,
-                record.updated_us,
+                at_us if event is WebhookEvent.LATE else record.updated_us,
                 _encode(order_fields(record)).decode(),
                 record.status.value,
                 record.attempts,
             )
-            for event, record in self._events(acceptances, moved)
+            for event, record in self._events(acceptances, moved, late)
         ]
         if rows:
             ((last,),) = run(self._database, _LAST_EVENT).fetchall()
@@ -143,7 +152,7 @@ class Outbox:
         return bool(rows)
 
     def _events(
-        self, acceptances: Sequence[Acceptance], moved: Sequence[Move]
+        self, acceptances: Sequence[Acceptance], moved: Sequence[Move], late: Sequence[OrderRecord]
     ) -> Iterator[tuple[WebhookEvent, OrderRecord]]:
         if WebhookEvent.ACCEPTED in self._wanted:
             for outcome, record in acceptances:
@@ -153,6 +162,9 @@ class Outbox:
         for step in moved:
             if (event := told.get(step.edge)) is not None and is_told(step):
                 yield event, step.after
+        if WebhookEvent.LATE in self._wanted:
+            for record in late:
+                yield WebhookEvent.LATE, record
 
 
 def targets(database: Database, now_us: int) -> list[Target]:

@@ -12,6 +12,7 @@ from peewee import SQL, Database, ModelSelect, fn
 from .domain import lifecycle
 from .domain.lifecycle import OrderStatus
 from .domain.metrics import (
+    LATE_ORDERS,
     PROCESSING_MICROSECONDS,
     PRUNED_COMPLETED,
     PRUNED_PROCESSING_MICROSECONDS,
@@ -314,7 +315,10 @@ def recount(database: Database) -> Counter[str]:
     )
     ((count, microseconds),) = durations.tuples().execute(database)
     pruned = totals(database)
-    for name in (PRUNED_COMPLETED, PRUNED_TIMED_ORDERS, PRUNED_PROCESSING_MICROSECONDS, REMOVED_EVENTS_THROUGH):
+    for name in (
+        *(PRUNED_COMPLETED, PRUNED_TIMED_ORDERS, PRUNED_PROCESSING_MICROSECONDS),
+        *(LATE_ORDERS, REMOVED_EVENTS_THROUGH),
+    ):
         counts[name] = pruned[name]  # what is gone cannot be counted again
     counts[TIMED_ORDERS] = count + pruned[PRUNED_TIMED_ORDERS]
     counts[PROCESSING_MICROSECONDS] = int(microseconds or 0) + pruned[PRUNED_PROCESSING_MICROSECONDS]

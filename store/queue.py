@@ -1,23 +1,25 @@
 """The queue: the Pending orders, which the database holds, and which of them are next.
 
-The orders of each priority stand in a line of their own. An order that may be processed has a place in its line, its
-`rank`, and of a line they are taken in that sequence. The places of each line are a range of numbers of their own, so
-that one index holds all lines, and is as small as if there were one. An order that waits for its time has no place: it
-gets one when `ready_at` has come, as if it arrived at that moment. One that was taken and comes back without a failure
-has its own still.
+The orders of each priority of each queue stand in a line of their own. An order that may be processed has a place in
+its line, its `rank`, and of a line they are taken in that sequence. The places of each line are a range of numbers of
+their own, so that one index holds all lines, and is as small as if there were one. An order that waits for its time has
+no place: it gets one when `ready_at` has come, as if it arrived at that moment. One that was taken and comes back
+without a failure has its own still.
 
 Between the lines, the next is the one whose first order has waited longest, where each priority counts as so much
 time: so what is urgent goes first, and nothing starves. Where all have the same priority there is one line, and a claim
-is one statement, which reads as many entries of an index as it takes orders. Otherwise each line is read so far.
+is one statement, which reads as many entries of an index as it takes orders. Otherwise each line is read so far, and
+what is at a limit is passed over.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import partial
 from heapq import merge
 from itertools import islice
 from operator import itemgetter
+from typing import NamedTuple
 
 from msgspec.structs import replace
 from peewee import Database
@@ -26,9 +28,13 @@ from . import queries
 from .domain import lifecycle
 from .domain.claim import Claim
 from .domain.lifecycle import OrderStatus
-from .domain.order import HIGHEST_PRIORITY, LOWEST_PRIORITY, PRIORITY
+from .domain.limit import NO_LIMITS
+from .domain.limit import Limits as ConfiguredLimits
+from .domain.order import DEFAULT_QUEUE, Order
 from .domain.record import Move, OrderRecord, keeps_place
+from .limits import Limits
 from .queries import AMONG, IS_IN_LINE, as_json
+from .queues import Queues, bounds_of, line_number, lines_in_use, priority_of, queue_of
 from .statements import run, run_for_each
 from .turns import PLACES, Turns
 
@@ -46,19 +52,21 @@ _NEXT = f"SELECT sequence {_LINE} ORDER BY rank, sequence LIMIT ?"
 _NEXT_BUT = f"SELECT sequence {_LINE} AND sequence NOT IN {AMONG} ORDER BY rank, sequence LIMIT ?"
 # Since when it waits; not since a client says that it may be begun, who would say long ago.
 _FRONT = f"""
-    SELECT {{greatest}}(created_at, coalesce(not_before, 0)) - ?, sequence {_LINE} AND sequence NOT IN {AMONG}
+    SELECT {{greatest}}(created_at, coalesce(not_before, 0)) - ?, sequence, rank {_LINE}
+      AND (rank > ? OR sequence > ?) AND sequence NOT IN {AMONG}
     ORDER BY rank, sequence LIMIT ?
 """
 _IF_READY = """
     SELECT sequence FROM orders
-    WHERE sequence = ? AND ready_at IS NOT NULL AND held IS NULL AND (rank IS NOT NULL OR ready_at <= ?)
+    WHERE sequence = ? AND ready_at IS NOT NULL AND held IS NULL AND parked IS NULL
+      AND (rank IS NOT NULL OR ready_at <= ?)
 """
 _CLAIM_NEXT, _CLAIM_NEXT_BUT, _CLAIM_ONE = (
     _CLAIM.format(f"({which}{{skip_locked}})") for which in (_NEXT, _NEXT_BUT, _IF_READY)
 )
 _CLAIM_THESE = _CLAIM.format(AMONG)
 _DUE = """
-    SELECT sequence, user_id, priority FROM orders WHERE rank IS NULL AND held IS NULL AND ready_at <= ?
+    SELECT sequence, user_id, priority, queue FROM orders WHERE rank IS NULL AND held IS NULL AND ready_at <= ?
     ORDER BY ready_at, sequence LIMIT ?
 """
 _LET_IN = "UPDATE orders SET rank = ? WHERE sequence = ?"
@@ -66,11 +74,27 @@ _ENDS = f"""
     SELECT (SELECT rank {_LINE} AND attempts = 0 ORDER BY rank LIMIT 1), (SELECT min(rank) {_LINE}),
       (SELECT max(rank) {_LINE})
 """
-_LAST_OF_USER = """
+LAST_OF_USER = """
     SELECT rank FROM orders WHERE user_id = ? AND status = 'Pending' AND rank >= ? AND rank < ?
     ORDER BY sequence DESC LIMIT 1
 """
-_PRIORITIES = range(LOWEST_PRIORITY, HIGHEST_PRIORITY + 1)
+_USUAL = 0
+"""The line that nearly all orders stand in."""
+_MOST_LINES = 100
+_MOST_USERS, _MOST_USERS_OF_OTHERS = 10_000, 1_000
+_READ_AT_ONCE = 256
+_MOST_PARKED = 1_000
+
+
+class _Candidate(NamedTuple):
+    """An order that may be next."""
+
+    since_us: int
+    """Since when it counts as waiting."""
+    sequence: int
+    line: int
+    limits: Sequence[str]
+    """Those by values that it is under."""
 
 
 class OrderQueue:
@@ -82,38 +106,54 @@ class OrderQueue:
     Args:
         database: connected in this thread.
         kept: how many Pending orders are remembered at the most, so that they need not be read.
+        limits: those that hold where operators have set none.
     """
 
-    def __init__(self, database: Database, kept: int) -> None:
+    def __init__(self, database: Database, kept: int, limits: ConfiguredLimits = NO_LIMITS) -> None:
         self._database = database
         self._kept = kept
         self._pending: dict[int, OrderRecord] = {}  # by sequence: those that became Pending last
-        self._in_use: set[int] = set()  # the priorities of which orders may be in line
-        self._lines = {priority: self._line(priority) for priority in _PRIORITIES}
-        self.next_ready_us: int | None = queries.next_ready_us(self._database)
-        """When the next of those is ready that wait for their time, on the queue's clock; None where none waits."""
+        self._queues = Queues(database)
+        self._limits = Limits(database, self._queues, limits)
+        self._in_use = set(lines_in_use(database))  # those that orders may be in
+        self._lines: dict[int, Turns] = {}  # those that were used last
+        self._next_ready_us: int | None = queries.next_ready_us(self._database)
 
-    def give_places(self, user_ids: Sequence[str], priorities: Sequence[int] | None = None) -> list[int]:
+    @property
+    def next_ready_us(self) -> int | None:
+        """When the next of those is ready that wait for their time or for a rate, on the queue's clock; None where
+        none waits."""
+        opens_us, ready_us = self._limits.opens_us, self._next_ready_us
+        return ready_us if opens_us is None else opens_us if ready_us is None else min(opens_us, ready_us)
+
+    def obey(self) -> None:
+        """Take note of what operators have set about queues."""
+        self._queues.read()
+
+    def line_of(self, order: Order) -> int:
+        """The number of the line that an order stands in; in a transaction that writes."""
+        return self._queues.line_of(order)
+
+    def give_places(self, user_ids: Sequence[str], lines: Sequence[int] | None = None) -> list[int]:
         """The places of new orders, each given by its user, in the sequence of their arrival.
 
         Args:
             user_ids: theirs.
-            priorities: theirs; the usual one by default.
+            lines: the numbers of theirs; the usual one by default.
         """
-        lines = self._lines
-        if priorities is None:
+        if lines is None:
             if user_ids:
-                self._in_use.add(PRIORITY)
-            give = lines[PRIORITY].give
+                self._in_use.add(_USUAL)
+            give = self._line(_USUAL).give
             return [give(user_id) for user_id in user_ids]
-        self._in_use.update(priorities)
-        return [lines[priority].give(user_id) for user_id, priority in zip(user_ids, priorities, strict=True)]
+        self._in_use.update(lines)
+        return [self._line(line).give(user_id) for user_id, line in zip(user_ids, lines, strict=True)]
 
     def take_back_places(self, places: Sequence[tuple[str, int, int]]) -> None:
-        """Some of the latest places were not taken, each with its user and priority; in the sequence in which
-        they were given."""
-        for priority in {priority for _, priority, _ in places}:
-            self._lines[priority].give_back([(user_id, place) for user_id, of, place in places if of == priority])
+        """Some of the latest places were not taken, each with its user and line; in the sequence in which they were
+        given."""
+        for line in {line for _, line, _ in places}:
+            self._line(line).give_back([(user_id, place) for user_id, of, place in places if of == line])
 
     def note(self, records: Sequence[OrderRecord]) -> None:
         """These orders are Pending now."""
@@ -126,17 +166,20 @@ class OrderQueue:
 
     def note_moves(self, moves: Iterable[Move]) -> None:
         """Steps of orders were recorded."""
+        if self._limits.have_values:
+            moves = list(moves)
+            self._limits.note_moved([step.after.order for step in moves])
         returned = [step for step in moves if step.edge.target is _PENDING]
         if not returned:
             return
         self.note([step.after for step in returned])
-        self._in_use.update([step.after.order.priority for step in returned if keeps_place(step)])
+        self._in_use.update([self.line_of(step.after.order) for step in returned if keeps_place(step)])
         self.note_waiting([step.after.ready_us or 0 for step in returned if not keeps_place(step)])
 
     def note_waiting(self, ready_us: Sequence[int]) -> None:
         """Orders wait for these times, on the queue's clock."""
         if ready_us:
-            self.next_ready_us = min(ready_us) if self.next_ready_us is None else min(self.next_ready_us, *ready_us)
+            self._next_ready_us = min(ready_us) if self._next_ready_us is None else min(self._next_ready_us, *ready_us)
 
     def let_in(self, now_us: int, room: int) -> None:
         """Give places to orders whose time has come; as many as there is room for, if there are so many.
@@ -145,14 +188,18 @@ class OrderQueue:
             now_us: the queue's time.
             room: how many orders are to be taken next.
         """
-        if self.next_ready_us is None or self.next_ready_us > now_us:
+        if self._next_ready_us is None or self._next_ready_us > now_us:
             return
         limit = max(room, _LET_IN_AT_ONCE)
         due = run(self._database, _DUE, (now_us, limit)).fetchall()
-        places = self.give_places([user_id for _, user_id, _ in due], [priority for _, _, priority in due])
+        lines = [
+            line_number(self._queues.number_of(DEFAULT_QUEUE if queue is None else queue), priority)
+            for _, _, priority, queue in due
+        ]
+        places = self.give_places([user_id for _, user_id, *_ in due], lines)
         run_for_each(self._database, _LET_IN, [(place, row[0]) for place, row in zip(places, due, strict=True)])
         if len(due) < limit:
-            self.next_ready_us = queries.next_ready_us(self._database)
+            self._next_ready_us = queries.next_ready_us(self._database)
 
     def claim(self, claim: Claim, at_us: int) -> list[Move]:
         """Take those that are next: they are Processing now, with one attempt more.
@@ -193,40 +240,104 @@ class OrderQueue:
                 before = replace(after, status=OrderStatus.PENDING, attempts=attempts - 1, ready_us=ready_us)
             steps.append(Move(lifecycle.ASSIGN, before, after, lifecycle.ASSIGN.why))
         if steps and claim.only is None:
-            self._come_to(taken, steps)
+            self._come_to(taken)
         return steps
 
-    def _come_to(self, taken: Sequence[tuple[int, ...]], steps: Sequence[Move]) -> None:
-        if len(self._in_use) == 1:
-            ends = {steps[-1].after.order.priority: taken[-1][0]}
-        else:
-            ends = {step.after.order.priority: row[0] for step, row in zip(steps, taken, strict=True)}
-        for priority, place in ends.items():
-            self._lines[priority].come_to(place)
+    def _come_to(self, taken: Sequence[tuple[int, ...]]) -> None:
+        # The last of each line, which are in the sequence of their places.
+        for place in {row[0] // PLACES: row[0] for row in taken}.values():
+            self._line(place // PLACES).come_to(place)
 
     def _take(self, claim: Claim, at_us: int) -> list[tuple[int, ...]]:
         # Those of one line in the sequence of their places.
         if claim.only is not None:
-            return self._run(_CLAIM_ONE, at_us, claim.only, claim.now_us)
-        if len(self._in_use) > 1:
+            return self._take_only(claim, claim.only, at_us)
+        if len(self._in_use) > 1 or self._limits.are_there:
             return self._take_from_lines(claim, at_us)
         taken: list[tuple[int, ...]] = []
-        for priority in self._in_use:
+        for line in self._in_use:
             if claim.but_not:
-                taken = self._run(_CLAIM_NEXT_BUT, at_us, *bounds_of(priority), as_json(claim.but_not), claim.room)
+                taken = self._run(_CLAIM_NEXT_BUT, at_us, *bounds_of(line), as_json(claim.but_not), claim.room)
             else:
-                taken = self._run(_CLAIM_NEXT, at_us, *bounds_of(priority), claim.room)
+                taken = self._run(_CLAIM_NEXT, at_us, *bounds_of(line), claim.room)
         taken.sort(key=itemgetter(0, 1))
         return taken
 
+    def _take_only(self, claim: Claim, sequence: int, at_us: int) -> list[tuple[int, ...]]:
+        if self._limits.are_there and (found := self._read([sequence])):
+            order = found[sequence].order
+            queue, names = self._queues.number_of(order.queue), self._limits.names_of(order)
+            self._limits.begin(claim.now_us)
+            if self._limits.queue_room(queue) < 1 or self._limits.closed(names) is not None:
+                return []
+            self._limits.count(queue, names)
+            self._limits.end(map(queue_of, self._in_use), is_cut_short=False)
+        return self._run(_CLAIM_ONE, at_us, sequence, claim.now_us)
+
     def _take_from_lines(self, claim: Claim, at_us: int) -> list[tuple[int, ...]]:
-        fronts = {priority: _front(self._database, claim, priority) for priority in self._in_use}
-        if not claim.but_not:
-            self._in_use = {priority for priority, line in fronts.items() if line}
-        following = {sequence: index for index, sequence in enumerate(_merged(fronts.values(), claim.room))}
+        following = {sequence: index for index, sequence in enumerate(self.choose(claim))}
         taken = self._run(_CLAIM_THESE, at_us, as_json(following)) if following else []
         taken.sort(key=lambda row: following[row[1]])
         return taken
+
+    def choose(self, claim: Claim) -> list[int]:
+        """The sequences of the orders that a claim takes, in the sequence of their turns; what is at a limit by its
+        values is parked. In a transaction that writes."""
+        limits = self._limits
+        has_limits = limits.are_there
+        if has_limits:
+            limits.begin(claim.now_us)
+            self._in_use |= limits.let_go()
+        chosen: list[int] = []
+        parked: list[tuple[str, int, Sequence[str]]] = []
+        # By the first of each line at a time: `merge` looks at no other, so that no line has to be sorted by its time.
+        for candidate in merge(*[self._walk(line, claim) for line in list(self._in_use)], key=itemgetter(0, 1)):
+            if has_limits:
+                queue, names = queue_of(candidate.line), candidate.limits
+                if limits.queue_room(queue) < 1:
+                    continue
+                if (closed := limits.closed(names)) is not None:
+                    parked.append((closed, candidate.sequence, names))
+                    if len(parked) == _MOST_PARKED:
+                        break
+                    continue
+                limits.count(queue, names)
+            chosen.append(candidate.sequence)
+            if len(chosen) == claim.room:
+                break
+        if has_limits:
+            limits.park(parked)
+            limits.end({queue_of(line) for line in self._in_use}, is_cut_short=len(parked) == _MOST_PARKED)
+        return chosen
+
+    def _walk(self, line: int, claim: Claim) -> Iterator[_Candidate]:
+        """The orders in a line, as long as its queue has room."""
+        limits, queue = self._limits, queue_of(line)
+        place, end = bounds_of(line)
+        last, is_first = 0, True
+        while (room := limits.queue_room(queue)) >= 1:
+            most = claim.room if not limits.have_values else min(claim.room, _READ_AT_ONCE)
+            most = int(min(most, room))
+            parameters = (claim.aging_us * priority_of(line), place, end, place, last, as_json(claim.but_not), most)
+            rows: list[tuple[int, int, int]] = run(self._database, _FRONT, parameters).fetchall()
+            if is_first and not rows and not claim.but_not:
+                self._in_use.discard(line)
+            names = self._names_of([sequence for _, sequence, _ in rows])
+            for since_us, sequence, rank in rows:
+                yield _Candidate(since_us, sequence, line, names.get(sequence, ()))
+                place, last = rank, sequence
+            if len(rows) < most:
+                return
+            is_first = False
+
+    def _names_of(self, sequences: Sequence[int]) -> dict[int, Sequence[str]]:
+        # The limits by values that these orders are under.
+        if not self._limits.have_values:
+            return {}
+        unknown = [sequence for sequence in sequences if sequence not in self._pending]
+        read = self._read(unknown) if unknown else {}
+        records = (self._pending.get(sequence) or read[sequence] for sequence in sequences)
+        return {record.sequence: self._limits.names_of(record.order) for record in records}
 
     def _run(self, statement: str, *parameters: object) -> list[tuple[int, ...]]:
         rows: list[tuple[int, ...]] = run(self._database, statement, parameters).fetchall()
@@ -235,42 +346,39 @@ class OrderQueue:
     def _read(self, sequences: Collection[int]) -> dict[int, OrderRecord]:
         return {record.sequence: record for record in queries.numbered(self._database, sequences)}
 
-    def _line(self, priority: int) -> Turns:
-        # It has come to the first that was never taken: those before it were, and came back.
-        bounds = bounds_of(priority)
-        untaken, first, last = run(self._database, _ENDS, 3 * bounds).fetchone()
-        begin = first if untaken is None else untaken
-        if begin is None or last is None:
-            begin, last = bounds[0], bounds[0] - 1
-        else:
-            self._in_use.add(priority)
-        return Turns(begin, last, partial(self._last_of, priority))
+    def _line(self, line: int) -> Turns:
+        turns = self._lines.pop(line, None)
+        if turns is None:
+            # It has come to the first that was never taken: those before it were, and came back.
+            bounds = bounds_of(line)
+            untaken, first, last = run(self._database, _ENDS, 3 * bounds).fetchone()
+            begin = first if untaken is None else untaken
+            if begin is None or last is None:
+                begin, last = bounds[0], bounds[0] - 1
+            is_default = queue_of(line) == 0
+            find = partial(self._last_of, line)
+            turns = Turns(begin, last, find, _MOST_USERS if is_default else _MOST_USERS_OF_OTHERS)
+        self._lines[line] = turns
+        if len(self._lines) > _MOST_LINES:
+            del self._lines[next(iter(self._lines))]
+        return turns
 
-    def _last_of(self, priority: int, user_id: str) -> int | None:
-        row = run(self._database, _LAST_OF_USER, (user_id, *bounds_of(priority))).fetchone()
+    def _last_of(self, line: int, user_id: str) -> int | None:
+        row = run(self._database, LAST_OF_USER, (user_id, *bounds_of(line))).fetchone()
         return None if row is None else int(row[0])
 
 
-def bounds_of(priority: int) -> tuple[int, int]:
-    """The lowest place of a line, and the end of its places: those of other lines are before or behind."""
-    number = (priority - PRIORITY) % len(_PRIORITIES)  # the usual line is the first, and its places are short numbers
-    return number * PLACES, (number + 1) * PLACES
+def next_in_line(database: Database, claim: Claim, limits: ConfiguredLimits = NO_LIMITS) -> int | None:
+    """The sequence of the order that a claim takes first; None where it takes none.
 
-
-def next_in_line(database: Database, claim: Claim) -> int | None:
-    """The sequence of the order that a claim takes first; None where it takes none."""
+    Args:
+        database: connected in this thread.
+        claim: it.
+        limits: those that hold where operators have set none.
+    """
     if claim.only is not None:
         return claim.only
-    fronts = [_front(database, claim._replace(room=1), priority) for priority in _PRIORITIES]
-    return next(iter(_merged(fronts, 1)), None)
-
-
-def _front(database: Database, claim: Claim, priority: int) -> list[tuple[int, int]]:
-    parameters = (claim.aging_us * priority, *bounds_of(priority), as_json(claim.but_not), claim.room)
-    front: list[tuple[int, int]] = run(database, _FRONT, parameters).fetchall()
-    return front
-
-
-def _merged(fronts: Iterable[Sequence[tuple[int, int]]], room: int) -> list[int]:
-    # By the first of each line at a time: `merge` looks at no other, so that no line has to be sorted by its time.
-    return [sequence for _, sequence in islice(merge(*fronts, key=itemgetter(0)), room)]
+    with database.atomic() as transaction:
+        chosen = OrderQueue(database, 0, limits).choose(claim._replace(room=1))
+        transaction.rollback()  # nothing is parked or let go
+    return next(iter(chosen), None)

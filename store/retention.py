@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from peewee import Database, DatabaseError
 
-from . import audit_log, bulk_actions, event_log, failures, queries, schedules, trace_contexts
+from . import audit_log, bulk_actions, deadlines, event_log, failures, queries, schedules, trace_contexts
 from .domain import lifecycle
 from .domain.lifecycle import OrderStatus
 from .domain.metrics import PRUNED_COMPLETED, PRUNED_PROCESSING_MICROSECONDS, PRUNED_TIMED_ORDERS
@@ -93,6 +93,7 @@ def _remove(database: Database, records: Sequence[OrderRecord], export: Path | N
         failures.forget(database, [record.sequence for record in records])
         trace_contexts.forget(database, [record.sequence for record in records])
         schedules.forget(database, [record.sequence for record in records])
+        deadlines.forget(database, [record.sequence for record in records])
         run_for_each(database, _DELETE_TRANSITIONS, sequences)
         run_for_each(database, _DELETE_ORDER, sequences)
         changes = _changes(records, histories)

@@ -8,7 +8,7 @@ import msgspec
 
 from .domain.lifecycle import OrderStatus
 from .domain.metadata import metadata_of
-from .domain.order import Order
+from .domain.order import DEFAULT_QUEUE, Order
 from .domain.record import OrderRecord, Transition, utc
 from .tables import OrderModel, TransitionModel
 
@@ -19,7 +19,9 @@ ORDER_COLUMNS = (
     OrderModel.total_cents,
     OrderModel.priority,
     OrderModel.not_before,
+    OrderModel.complete_by,
     OrderModel.serial_key,
+    OrderModel.queue,
     OrderModel.metadata,
     OrderModel.sequence,
     OrderModel.status,
@@ -66,6 +68,11 @@ def serial_key(order: Order, *, by_user: bool) -> str | None:
     return _USER + order.user_id if by_user else None
 
 
+def queue_column(order: Order) -> str | None:
+    """The queue of an order as its column has it: nothing for the default one, as of nearly all."""
+    return None if order.queue == DEFAULT_QUEUE else order.queue
+
+
 def key_of(stored: str | None) -> str | None:
     """The key that the client has given the order; None where it has not."""
     return stored.removeprefix(_KEY) if stored is not None and stored.startswith(_KEY) else None
@@ -73,7 +80,8 @@ def key_of(stored: str | None) -> str | None:
 
 def order_of(row: Any) -> OrderRecord:
     """The order of a row of `ORDER_COLUMNS`."""
-    order_id, user_id, item_ids, total_cents, priority, not_before, serial_key, metadata, sequence, status, *more = row
+    order_id, user_id, item_ids, total_cents, priority, not_before, complete_by, *more = row
+    serial_key, queue, metadata, sequence, status, *state = more
     order = Order.stored(
         order_id,
         user_id,
@@ -81,10 +89,12 @@ def order_of(row: Any) -> OrderRecord:
         total_cents,
         priority,
         None if not_before is None else utc(not_before),
+        None if complete_by is None else utc(complete_by),
         key_of(serial_key),
+        queue,
         metadata_of(metadata),
     )
-    return OrderRecord(order, sequence, STATUSES[status], *more)
+    return OrderRecord(order, sequence, STATUSES[status], *state)
 
 
 def transition_of(row: Any) -> Transition:

@@ -16,6 +16,7 @@ from peewee import SQL, Database, ModelSelect, fn
 from . import queries
 from .arrival import Arrivals
 from .domain.lifecycle import OrderStatus
+from .domain.order import DEFAULT_QUEUE
 from .domain.order_filter import ALL_ORDERS, OrderFilter, OrderPage
 from .domain.record import OrderRecord
 from .failures import error_ids
@@ -165,7 +166,15 @@ class _Plan:
             conditions.append(SQL("{not_indexed}t1.status = ?", (self.wanted.status.value,)))
         if self.wanted.user_id is not None:
             conditions.append(SQL("{not_indexed}t1.user_id = ?", (self.wanted.user_id,)))
-        return conditions
+        return conditions + self._in_queue()
+
+    def _in_queue(self) -> list[Any]:
+        queue = self.wanted.queue
+        if queue is None:
+            return []
+        if queue == DEFAULT_QUEUE:
+            return [SQL("t1.queue IS NULL")]
+        return [SQL("{not_indexed}t1.queue = ?", (queue,))]
 
     def sources(self) -> list[_Source]:
         """The indexes to follow."""
@@ -174,7 +183,9 @@ class _Plan:
         if self.has_failed:
             return [_failed_with(None, self.looked_up())]
         query = queries.listing(self.wanted.status, self.wanted.user_id)
-        return [_Source(query, OrderModel.sequence, self.conditions)]
+        if self.wanted.queue not in (None, DEFAULT_QUEUE) and self.wanted.status is self.wanted.user_id is None:
+            return [_Source(query.where(OrderModel.queue == self.wanted.queue), OrderModel.sequence, self.conditions)]
+        return [_Source(query, OrderModel.sequence, [*self.conditions, *self._in_queue()])]
 
 
 def _walk(database: Database, plan: _Plan, limit: int, scanned: int) -> OrderPage:

@@ -175,6 +175,30 @@ class BulkActionModel(Model):
         table_name = "bulk_actions"
 
 
+class DeadlineModel(Model):
+    """A row of `deadlines`."""
+
+    sequence = IntegerField(primary_key=True)
+    complete_by = IntegerField()
+
+    class Meta:
+        table_name = "deadlines"
+
+
+class LateOrderModel(Model):
+    """A row of `late_orders`."""
+
+    id = IntegerField(primary_key=True)
+    sequence = IntegerField(unique=True)
+    complete_by = IntegerField()
+    at = IntegerField()
+    status = TextField()
+    attempt = IntegerField()
+
+    class Meta:
+        table_name = "late_orders"
+
+
 class ControlModel(Model):
     """The row of `control`."""
 

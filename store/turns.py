@@ -26,9 +26,11 @@ class Turns:
         begin: the first of the places where somebody waits; 0 where nobody does.
         last: the last of them; likewise.
         find: gives the last place of a user where one of his orders waits, or None.
+        most_users: how many users are remembered at the most.
     """
 
-    def __init__(self, begin: int, last: int, find: Callable[[str], int | None]) -> None:
+    def __init__(self, begin: int, last: int, find: Callable[[str], int | None], most_users: int = _MOST_USERS) -> None:
+        self._most_users = most_users
         self._begin = begin
         self._next: dict[str, int] = {}  # the place of a user's next order; who is not there has none of his own...
         self._unknown_to = last  # ... where the queue has come so far: before, it has to be looked up
@@ -42,7 +44,7 @@ class Turns:
         if place is None or place < self._begin:
             place = self._begin
         self._next[user_id] = place + STEP
-        if len(self._next) > _MOST_USERS:
+        if len(self._next) > self._most_users:
             self._forget()
         return place
 
@@ -62,6 +64,6 @@ class Turns:
 
     def _forget(self) -> None:
         self._next = {user_id: place for user_id, place in self._next.items() if place > self._begin}
-        if len(self._next) > _MOST_USERS // 2:  # all have orders that wait: these tell
+        if len(self._next) > self._most_users // 2:  # all have orders that wait: these tell
             self._unknown_to = max(self._unknown_to, *self._next.values())
             self._next.clear()

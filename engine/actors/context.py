@@ -79,6 +79,8 @@ class EngineContext:
     clock: Clock
     make_runner: Callable[[], Runner]
     """Gives each processor a place to run the handler at."""
+    slots: Callable[[], int | None] = lambda: None
+    """How many handlers can run at once, however many processors there are; None for any number."""
     last_step_us: int = 0
     """The stamp of the last step that the database had at the start."""
     is_simulated: bool = False
@@ -143,8 +145,10 @@ class EngineContext:
 
     @property
     def processors(self) -> int:
-        """How many processors there are to be."""
-        return self.config.processors if self.control.processors is None else self.control.processors
+        """How many processors there are to be: no more than handlers can run at once, and one to see when they can."""
+        wanted = self.config.processors if self.control.processors is None else self.control.processors
+        slots = self.slots()
+        return wanted if slots is None else max(1, min(wanted, slots))
 
     def busy(self) -> int:
         """How many processors have an order in hand at this moment."""

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from pykka import ActorRef, Future
 
 from ...store.domain.outlook import Estimate
+from ...store.domain.queue_settings import QueueState
 from ...store.domain.record import Move, OrderRecord
 from ...store.domain.webhook import Tried
 from ..execution.handler import Effect
@@ -70,6 +71,15 @@ class ControlChanged(NamedTuple):
     """What to answer."""
 
 
+class QueueChanged(NamedTuple):
+    """From the recorder to the pool: operators have set something about a queue, which claims mind by now."""
+
+    reply: Future[QueueState]
+    """Set once the pool has returned what is not begun of a paused one."""
+    state: QueueState
+    """What to answer."""
+
+
 class EndPause(NamedTuple):
     """To the recorder, at the start and from the clock: the time of a pause may be over."""
 
@@ -112,6 +122,10 @@ class GetReady(NamedTuple):
 
 class TryProcessors(NamedTuple):
     """From the clock to the pool: a processor that is unfit may try whether that is over."""
+
+
+class SlotsChanged(NamedTuple):
+    """From where the handler runs to the pool: more handlers can run at once, or fewer."""
 
 
 class ClaimsRunLow(NamedTuple):
@@ -226,6 +240,10 @@ class TotalsRead(NamedTuple):
 
     totals: Counter[str]
     """By their names."""
+
+
+class DeadlineCome(NamedTuple):
+    """From the recorder to itself: a time may have come that orders were to be completed by."""
 
 
 class NoteEstimate(NamedTuple):

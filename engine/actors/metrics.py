@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
+from typing import TypeVar
 
 from pykka import Future
 
-from ...store import outlooks, queries
 from ...store.domain import lifecycle
 from ...store.domain.errors import EngineStopped, OrderNotFound, StoreUnavailable
-from ...store.domain.outlook import Evidence, Outlook
-from ...store.domain.record import OrderRecord
 from ...store.reader import Reader
-from ..outlook import outlook
 from ..reply import Reply, answer, fail
-from ..requests import Drain, DrawChart, ListProcessors, TakeExposition, TakeOutlook, TakeSnapshot
+from ..requests import Drain, DrawChart, ListProcessors, TakeExposition, TakeOutlook, TakePromises, TakeSnapshot
 from ..snapshot import Chart, Exposition, MetricsSnapshot
 from ..telemetry.history import Point, Window
 from ..telemetry.telemetry import Telemetry
 from .base import EngineActor
 from .context import EngineContext
-from .messages import LedgerCommitted, NoteEstimate, ReadTotals, TotalsRead
+from .messages import LedgerCommitted, ReadTotals, TotalsRead
+from .outlooks import Outlooks
 
-Inquiry = TakeSnapshot | TakeExposition | DrawChart | ListProcessors | TakeOutlook
+T = TypeVar("T")
 
-_EVIDENCE_LASTS_US = 1_000_000
+Inquiry = TakeSnapshot | TakeExposition | DrawChart | ListProcessors | TakeOutlook | TakePromises
 
 
 class MetricsActor(EngineActor):
@@ -40,8 +39,7 @@ class MetricsActor(EngineActor):
     def __init__(self, context: EngineContext, totals: Counter[str], reader: Reader) -> None:
         super().__init__(context)
         self._totals = totals
-        self._reader = reader
-        self._evidence: tuple[int, Evidence] | None = None  # and when it was read, on the monotonic clock
+        self._outlooks = Outlooks(context, reader)
         self._started_us = context.clock.monotonic_us()
         self._telemetry = Telemetry(context.queue_clock.now_us())
         self._draining: list[Future[MetricsSnapshot]] = []
@@ -75,12 +73,9 @@ class MetricsActor(EngineActor):
             case ListProcessors(reply):
                 answer(reply, self._context.processor_snapshots())
             case TakeOutlook(order_id, reply):
-                try:
-                    told = self._outlook(order_id)
-                except (OrderNotFound, StoreUnavailable) as error:
-                    fail(reply, error)
-                else:
-                    answer(reply, told)
+                _answer_with(reply, partial(self._outlooks.of, order_id))
+            case TakePromises(orders, reply):
+                _answer_with(reply, partial(self._outlooks.promises, orders))
             case Drain(reply):
                 self._draining = [waiting for waiting in self._draining if not _has_left(waiting)]
                 self._draining.append(reply)
@@ -101,33 +96,6 @@ class MetricsActor(EngineActor):
             raise
         for reply in drained:
             answer(reply, snapshot)
-
-    def _outlook(self, order_id: str) -> Outlook:
-        context = self._context
-        now_us = context.clock.now_us()
-        record = self._reader.read(partial(queries.find, order_id=order_id))
-        if record is None:
-            raise OrderNotFound(order_id)
-        aging_us = round(context.config.aging_seconds * 1e6)
-        place = self._reader.read(partial(outlooks.place, record=record, aging_us=aging_us))
-        told, estimate = outlook(
-            record, place, self._read_evidence(now_us), context.control_snapshot(), now_us, self._ready_us(record)
-        )
-        if estimate is not None:
-            context.recorder.tell(NoteEstimate(estimate))
-        return told
-
-    def _ready_us(self, record: OrderRecord) -> int | None:
-        # By the wall clock, from the queue's.
-        if record.ready_us is None:
-            return None
-        return record.ready_us + self._context.clock.now_us() - self._context.queue_clock.now_us()
-
-    def _read_evidence(self, now_us: int) -> Evidence:
-        monotonic_us = self._context.clock.monotonic_us()
-        if self._evidence is None or monotonic_us - self._evidence[0] >= _EVIDENCE_LASTS_US:
-            self._evidence = monotonic_us, self._reader.read(partial(outlooks.evidence, now_us=now_us))
-        return self._evidence[1]
 
     def _backlog(self) -> int:
         return sum(self._totals[status] for status in lifecycle.BACKLOG)
@@ -156,6 +124,15 @@ class MetricsActor(EngineActor):
             outlooks=context.accuracy,
             uptime_seconds=(context.clock.monotonic_us() - self._started_us) / 1e6,
         )
+
+
+def _answer_with(reply: Future[T], of: Callable[[], T]) -> None:
+    try:
+        told = of()
+    except (OrderNotFound, StoreUnavailable) as error:
+        fail(reply, error)
+    else:
+        answer(reply, told)
 
 
 def _has_left(waiting: Future[MetricsSnapshot]) -> bool:

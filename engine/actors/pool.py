@@ -38,7 +38,9 @@ from .messages import (
     OrdersHandled,
     ProcessorIdle,
     ProcessorUnfit,
+    QueueChanged,
     ReleaseOrder,
+    SlotsChanged,
     StopClaims,
     StopWork,
     TryOrder,
@@ -59,6 +61,7 @@ _UNBEGUN_SECONDS = 0.025
 _UNBEGUN = "the engine stopped before it was begun"
 _ABANDONED = "the engine stopped before the handler returned"
 _PAUSED = "the engine was paused before it was begun"
+_QUEUE_PAUSED = "a queue was paused before it was begun"
 _NOBODY_FREE = "no processor was free in time"
 _RELEASED = "it was not begun yet"
 
@@ -67,9 +70,11 @@ Message = (
     | ProcessorIdle
     | ProcessorUnfit
     | TryProcessors
+    | SlotsChanged
     | ClaimsRunLow
     | CheckClaims
     | ControlChanged
+    | QueueChanged
     | TryOrder
     | HandlerLost
     | HandlerNotBegun
@@ -136,6 +141,8 @@ class PoolActor(EngineActor):
                     self._return(self._claims.take_back(), f"it was not begun: {trouble}")
             case TryProcessors():
                 self._roster.try_again()
+            case SlotsChanged():
+                self._roster.note_slots()
             case ClaimsRunLow():
                 pass
             case CheckClaims():
@@ -155,6 +162,9 @@ class PoolActor(EngineActor):
             case ControlChanged():
                 self._trial = None
                 self._roster.replace()
+            case QueueChanged(state=state):
+                if state.paused:  # those of other queues have their places still
+                    self._return(self._claims.take_back(), _QUEUE_PAUSED)
             case TryOrder():
                 if self._context.control.error is not None and not len(self._claims):
                     self._trial = self._given + 1
@@ -183,6 +193,8 @@ class PoolActor(EngineActor):
         self._dispatch()
         if isinstance(message, ControlChanged):
             answer(message.reply, message.control)
+        elif isinstance(message, QueueChanged):
+            answer(message.reply, message.state)
 
     def _take_in(self, claimed: OrdersClaimed) -> None:
         if claimed.given <= self._given:  # before an error that came afterwards

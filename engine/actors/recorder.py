@@ -37,9 +37,11 @@ from ..requests import (
     ChangeWebhooks,
     PauseEngine,
     ReadControl,
+    ReadQueues,
     RescheduleOrder,
     ResumeEngine,
     SetProcessors,
+    SetQueue,
     StartAction,
     StopAction,
     SubmitOrders,
@@ -51,6 +53,7 @@ from .bulk_work import BulkStep, BulkWork
 from .context import EngineContext
 from .dispatcher import Dispatcher
 from .estimates import Estimates
+from .lateness import Lateness
 from .maintenance import Maintenance
 from .messages import (
     AdvanceActions,
@@ -58,6 +61,7 @@ from .messages import (
     CheckFiles,
     ClaimOrders,
     ClaimsStopped,
+    DeadlineCome,
     DeliveriesTried,
     EndBy,
     EndPause,
@@ -104,6 +108,7 @@ Message = (
     | AwaitOrder
     | NoteEstimate
     | JudgeEstimates
+    | DeadlineCome
     | PruneOrders
     | BoundLog
     | CheckFiles
@@ -133,10 +138,11 @@ class RecorderActor(BatchActor):
         self._ledger = self._make_ledger()
         self._dispatcher = Dispatcher(context, self.tell_self_after)
         self._maintenance = Maintenance(context, database, self.tell_self, self.tell_self_after, self._log)
-        self._steering = Steering(context, database, self.tell, self.tell_self_after, self._log)
+        self._steering = Steering(context, database, self.tell, self.tell_self_after, self._log, self._obey_queues)
         self._webhooks = Webhooks(context, database, self.tell_self)
         self._bulk_work = BulkWork(context, database, self.tell_self, self.tell_self_after)
         self._estimates = Estimates(context, database, self.tell_self_after)
+        self._lateness = Lateness(context, self.tell_self_after)
         self._announcements = Announcements(context, self.tell, self.tell_unhurried, self._log)
         self._unsettled: list[Batch] = []  # what is being recorded at this moment, the next one last
         self._unrecorded: list[Move] = []  # results that the database did not take
@@ -199,7 +205,9 @@ class RecorderActor(BatchActor):
         is_asked = any(isinstance(message, CheckFiles) for message in messages)
         has_fault = is_asked and self._maintenance.finds_fault()
         batch.claim = self._plan_claim()
-        is_due = batch.orders or batch.moves or batch.tried or self._context.store_trouble is not None or has_fault
+        is_late = self._lateness.has_come(self._ledger.next_deadline_us)
+        is_due = batch.orders or batch.moves or batch.tried or self._context.store_trouble is not None
+        is_due = is_due or has_fault or is_late
         if is_due or (batch.claim is not None and self._finds_any(batch.claim)):
             self._record_all()
         self._unsettled = []
@@ -257,10 +265,14 @@ class RecorderActor(BatchActor):
                 self._webhooks.note(message)
             case PauseEngine() | ResumeEngine() | SetProcessors() | ReadControl() | EndPause() | TryBreaker():
                 self._steering.note(message)
+            case SetQueue() | ReadQueues():
+                self._steering.note(message)
             case StartAction() | StopAction() | AdvanceActions():
                 self._bulk_work.note(message)
             case NoteEstimate() | JudgeEstimates():
                 self._estimates.note(message)
+            case DeadlineCome():
+                self._lateness.note(message)
             case RecordRest():
                 pass
             case _:
@@ -344,6 +356,7 @@ class RecorderActor(BatchActor):
         if self._planned_anew or (self._may_claim() and self._plan_claim() is not None):
             self.tell_self(OrdersDue())
         self._dispatcher.wake_later(self._ledger.next_ready_us)
+        self._lateness.wake_later(self._ledger.next_deadline_us)
 
     def _find(self, order_id: str) -> OrderRecord | None:
         return self._database.read(lambda database: queries.find(database, order_id))
@@ -391,7 +404,17 @@ class RecorderActor(BatchActor):
 
     def _make_ledger(self) -> Ledger:
         config = self._context.config
-        return Ledger(self._database, config.window, config.key_policy, serial_users=config.serial_users)
+        return Ledger(
+            self._database,
+            config.window,
+            config.key_policy,
+            serial_users=config.serial_users,
+            limits=config.work_limits,
+        )
+
+    def _obey_queues(self) -> None:
+        self._ledger.obey_queues()
+        self._dispatcher.wake_up()
 
     def _reopen(self) -> None:
         try:
@@ -469,7 +492,7 @@ class RecorderActor(BatchActor):
                 self._unsettled.append(Batch(handled=[plain], is_part=True))
 
     def _isolate(self, claim: Claim) -> None:
-        sequence = self._database.read(partial(next_in_line, claim=claim))
+        sequence = self._database.read(partial(next_in_line, claim=claim, limits=self._context.config.work_limits))
         if sequence is None:
             self._dispatcher.pause()
         elif claim.room == 1:

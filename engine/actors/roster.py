@@ -122,6 +122,16 @@ class Roster:
         self.replace()
         self._try_again(1)
 
+    def note_slots(self) -> None:
+        """More handlers can run at once than before, or fewer; where none can, the idle find out why."""
+        if self._context.slots() == 0:
+            for processor, hand in self.idle.items():
+                self._absent[processor] = hand
+                processor.tell(GetReady())
+            self.idle.clear()
+        self.replace()
+        self._try_again(len(self._resting))
+
     def abandon(self, processor: ActorRef[Any]) -> None:
         """Wait no longer for the handler of a busy one, and end it where that is possible."""
         self._abandoned[processor] = self.busy.pop(processor)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from pykka import ActorRef
@@ -11,25 +12,27 @@ from pykka import ActorRef
 from ...store.control import write_control
 from ...store.domain.act import Act, Action
 from ...store.domain.control import Control
-from ...store.domain.errors import StoreUnavailable
+from ...store.domain.errors import OrdermillError, StoreUnavailable, TooManyQueues
+from ...store.domain.queue_settings import MAX_QUEUES, QueueState
 from ...store.domain.record import Move, rfc3339
+from ...store.queues import queue_settings, queue_states, write_queue
 from ...store.writer import Writer
 from ..clock import Timer
 from ..logger import EngineLogger
 from ..reply import Reply, answer, fail
-from ..requests import PauseEngine, ReadControl, ResumeEngine, SetProcessors
+from ..requests import PauseEngine, ReadControl, ReadQueues, ResumeEngine, SetProcessors, SetQueue
 from .base import fail_message
 from .breaker import Breaker, Verdict
 from .context import EngineContext
-from .messages import ControlChanged, EndPause, TryBreaker, TryOrder
+from .messages import ControlChanged, EndPause, QueueChanged, TryBreaker, TryOrder
 
 _AGAIN_SECONDS = 1.0
 
-Command = PauseEngine | ResumeEngine | SetProcessors | ReadControl
+Command = PauseEngine | ResumeEngine | SetProcessors | ReadControl | SetQueue | ReadQueues
 
 
 class Steering:
-    """Has the engine paused, resumed and resized.
+    """Has the engine paused, resumed and resized, and its queues.
 
     Args:
         context: the engine's settings and clock, and what is set by now.
@@ -37,6 +40,7 @@ class Steering:
         tell: tells an actor a message.
         tell_after: tells the recorder a message after some seconds.
         log: for what is done.
+        obey_queues: called when something has been set about a queue.
     """
 
     def __init__(
@@ -46,8 +50,10 @@ class Steering:
         tell: Callable[[ActorRef[Any], object], None],
         tell_after: Callable[[float, object], Timer],
         log: EngineLogger,
+        obey_queues: Callable[[], None],
     ) -> None:
         self._context = context
+        self._obey_queues = obey_queues
         self._tell = tell
         self._tell_after = tell_after
         self._log = log
@@ -91,8 +97,39 @@ class Steering:
                 self._try_breaker()
             case ReadControl(reply):
                 answer(reply, self._context.control_snapshot())
+            case ReadQueues(reply):
+                self._answer_with(reply, self._read_queues)
+            case SetQueue(reply=reply):
+                self._answer_with(reply, partial(self._set_queue, command))
             case _:
                 self._obey(command)
+
+    def _answer_with(self, reply: Any, make: Callable[[], Any]) -> None:
+        try:
+            answer_with = make()
+        except OrdermillError as error:
+            fail(reply, error)
+        else:
+            if answer_with is not None:
+                answer(reply, answer_with)
+
+    def _read_queues(self) -> list[QueueState]:
+        limits, now_us = self._context.config.work_limits, self._context.queue_clock.now_us()
+        return self._database.read(partial(queue_states, configured=limits, now_us=now_us))
+
+    def _set_queue(self, command: SetQueue) -> None:
+        settings = self._database.read(partial(queue_settings, name=command.queue))
+        if settings is None:
+            raise TooManyQueues(command.queue, MAX_QUEUES)
+        at_us = self._context.clock.now_us()
+        settings = command.change.of(settings, command.reason, at_us, command.cause.acted_by)
+        act = Act(Action.SET_QUEUE, f"{command.queue}: {command.change}", command.reason, cause=command.cause)
+        write_queue(self._database, settings, act, at_us)
+        self._obey_queues()
+        self._log.warning("%s", _told(act))
+        state = next(state for state in self._read_queues() if state.queue == command.queue)
+        # The pool answers, once it has nothing of a paused queue that is not begun.
+        self._tell(self._context.pool, QueueChanged(command.reply, state))
 
     def judge(self, moved: Sequence[Move]) -> None:
         """Pause or go on, as what was recorded suggests.

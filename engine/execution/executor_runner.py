@@ -152,7 +152,7 @@ class _Call:
                 return NotBegun()
             self._state = _State.BEGUN
         self._begin(is_observed=True)
-        return _attempt_anywhere(self._handler, self._order, self._trace)
+        return attempt_anywhere(self._handler, self._order, self._trace)
 
     def __reduce__(self) -> tuple[Any, ...]:
         with self._lock:
@@ -161,7 +161,7 @@ class _Call:
             if self._state is _State.WAITING:
                 self._begin(is_observed=False)
                 self._state = _State.SENT
-        return partial, (_attempt_anywhere, self._handler, self._order, self._trace, self._timeout, self._token)
+        return partial, (attempt_anywhere, self._handler, self._order, self._trace, self._timeout, self._token)
 
     def withdraw(self) -> bool:
         """Have it never begin; whether that can be promised."""
@@ -200,7 +200,7 @@ class SentCalls:
             return call in self._lost
 
 
-def _attempt_anywhere(
+def attempt_anywhere(
     handler: Handler | PickledHandler,
     order: Order | None,
     trace: Carrier,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from functools import lru_cache
 
 from ...store.domain.errors import InvalidConfiguration
@@ -15,14 +16,15 @@ class PickledHandler:
 
     Args:
         handler: what is called with each order.
+        dumps: pickles it.
 
     Raises:
         InvalidConfiguration: the handler cannot be sent to another process.
     """
 
-    def __init__(self, handler: Handler) -> None:
+    def __init__(self, handler: Handler, dumps: Callable[[Handler], bytes] = pickle.dumps) -> None:
         try:
-            self._pickle = pickle.dumps(handler)
+            self._pickle = dumps(handler)
         except Exception as error:
             raise InvalidConfiguration(
                 f"The handler cannot be sent to another process ({error}): write it as a function of a module."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar, Protocol
 
 from ...store.domain.order import Order
@@ -54,3 +55,29 @@ class Runner:
 
     def close(self) -> None:
         """Let go of everything, in the processor's thread."""
+
+
+class Runners:
+    """Gives each processor a place to run the handler at."""
+
+    def make(self) -> Runner:
+        """A place for one processor."""
+        raise NotImplementedError
+
+    def open(self) -> str | None:
+        """Get what all of them share.
+
+        Returns:
+            What keeps the engine from starting, in words for people; None where nothing does.
+        """
+        return None
+
+    def slots(self) -> int | None:
+        """How many handlers can run at once, however many processors there are; None for any number."""
+        return None
+
+    def watch(self, tell: Callable[[], object]) -> None:
+        """Have somebody told, in any thread, when that has changed."""
+
+    def close(self) -> None:
+        """Let go of what all of them share; it may be opened again."""

@@ -372,7 +372,7 @@ class _Chunk:
 
 
 def _frame(event: Event) -> bytes:
-    kind = event.to_status.lower().encode()
+    kind = b"late" if event.is_late else event.to_status.lower().encode()
     return b"id: %d\nevent: order.%b\ndata: %b\n\n" % (event.id, kind, encode(event_payload(event)))
 
 

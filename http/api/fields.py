@@ -14,6 +14,7 @@ from msgspec import Meta
 from ...store.domain.lifecycle import SETTLE, OrderStatus
 from ...store.domain.metadata import METADATA_RULE
 from ...store.domain.order import (
+    DEFAULT_QUEUE,
     HIGHEST_PRIORITY,
     IDENTIFIER,
     LOWEST_PRIORITY,
@@ -37,6 +38,7 @@ EVENT_ID = re.compile(r"(0|[1-9][0-9]{0,17})")
 
 Identifier = Annotated[str, Meta(extra_json_schema={"pattern": whole(IDENTIFIER)})]
 Key = Annotated[str, Meta(extra_json_schema={"pattern": whole(USER)})]
+Queue = Annotated[str, Meta(extra_json_schema={"pattern": whole(IDENTIFIER), "default": DEFAULT_QUEUE})]
 UserIdentifier = Annotated[str, Meta(extra_json_schema={"pattern": whole(USER)})]
 ItemIds = Annotated[tuple[Identifier, ...], Meta(extra_json_schema={"minItems": 1, "maxItems": MAX_ITEMS})]
 AmountRequest = Annotated[
@@ -59,13 +61,23 @@ _PRIORITY = {
 }
 Priority = Annotated[int, Meta(extra_json_schema=_PRIORITY)]
 PriorityRequest = Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "integer", **_PRIORITY})]
+_TIME = {"format": "date-time", "pattern": whole(RFC3339)}
 NotBefore = Annotated[
     str,
     Meta(
         extra_json_schema={
             "description": "The order is not begun earlier than this: RFC 3339 with the offset from UTC.",
-            "format": "date-time",
-            "pattern": whole(RFC3339),
+            **_TIME,
+        }
+    ),
+]
+CompleteBy = Annotated[
+    str,
+    Meta(
+        extra_json_schema={
+            "description": "When the order is to be Completed, not before `not_before`: RFC 3339 with the offset from "
+            "UTC.",
+            **_TIME,
         }
     ),
 ]

@@ -220,6 +220,11 @@ class _Exposition(Collector):
                 snapshot.outlooks.of,
             )
         yield CounterMetricFamily(
+            "ordermill_orders_late",
+            "Orders that were not completed by the time that they were to be.",
+            snapshot.late_orders,
+        )
+        yield CounterMetricFamily(
             "ordermill_incidents", "Unexpected errors in actors since the start.", snapshot.incidents
         )
         yield GaugeMetricFamily("ordermill_uptime_seconds", "Time since the start.", snapshot.uptime_seconds)

@@ -19,7 +19,6 @@ from ...engine import (
     IdempotencyKey,
     InvalidOrder,
     Order,
-    OrderConflict,
     OrderNotFound,
     OrderRecord,
     OrderStatus,
@@ -28,7 +27,7 @@ from ...engine import (
     TransitionRefused,
 )
 from ...engine.reply import answer
-from ...store.domain.outcome import Acceptance
+from ...store.domain.outcome import Acceptance, Promise, error_of
 from ..framework.body import B
 from ..framework.deferred import Deferred
 from ..framework.parameters import NoParameters
@@ -59,6 +58,7 @@ from .responses import (
     FailuresPayload,
     PagePayload,
     StatusPayload,
+    confidence_in,
     encode,
     entity_tag,
     failure_group_payload,
@@ -276,24 +276,28 @@ def _idempotency_key(request: Submission[Any]) -> IdempotencyKey | None:
 
 
 def _show(
-    record: OrderRecord, headers: Headers = (), status: HTTPStatus = HTTPStatus.OK, if_none_match: str = ""
+    record: OrderRecord,
+    headers: Headers = (),
+    status: HTTPStatus = HTTPStatus.OK,
+    if_none_match: str = "",
+    promise: Promise | None = None,
 ) -> Response:
     tag = entity_tag(record)
     headers = (*headers, ("ETag", tag))
     if if_none_match and matches(if_none_match, tag):
         return Response(b"", HTTPStatus.NOT_MODIFIED, headers, policy=ASK_AGAIN)
-    return Response(encode(order_payload(record)), status, headers, policy=ASK_AGAIN)
+    return Response(encode(order_payload(record, promise)), status, headers, policy=ASK_AGAIN)
 
 
 def _submitted(acceptances: Sequence[Acceptance], principal: Principal, headers: Headers) -> Response:
-    ((outcome, record),) = acceptances
-    match outcome:
-        case Outcome.ACCEPTED:
-            return _show(record, (*headers, ("Location", f"/orders/{record.order_id}")), HTTPStatus.CREATED)
-        case Outcome.DUPLICATE:
-            return _show(record if principal.may_read else _as_accepted(record), headers)
-        case Outcome.CONFLICT:
-            raise OrderConflict(record.order_id, is_visible=principal.may_see(record.order.user_id))
+    (acceptance,) = acceptances
+    record = acceptance.record
+    if (error := error_of(acceptance, is_visible=principal.may_see(record.order.user_id))) is not None:
+        raise error
+    if acceptance.outcome is Outcome.DUPLICATE:
+        return _show(record if principal.may_read else _as_accepted(record), headers)
+    headers = (*headers, ("Location", f"/orders/{record.order_id}"))
+    return _show(record, headers, HTTPStatus.CREATED, promise=acceptance.promise)
 
 
 def _as_accepted(record: OrderRecord) -> OrderRecord:
@@ -323,13 +327,18 @@ def _submitted_bulk(
         if isinstance(entry, BulkResult):
             results.append(entry)
             continue
-        outcome, record = next(remaining)
+        acceptance = next(remaining)
+        outcome, record = acceptance
         if outcome is Outcome.CONFLICT:
             is_visible = principal.may_see(record.order.user_id)
             detail = "an order of this id exists with other content" if is_visible else "the id is taken"
             results.append(BulkResult(entry.order_id, REJECTED, detail))
+        elif (error := error_of(acceptance)) is not None:
+            results.append(BulkResult(entry.order_id, REJECTED, str(error)))
         else:
-            results.append(BulkResult(entry.order_id, outcome))
+            results.append(
+                BulkResult(entry.order_id, outcome, complete_by_confidence=confidence_in(acceptance.promise))
+            )
     return Response(encode(responses.bulk_payload(results)), headers=headers)
 
 

@@ -37,6 +37,10 @@ Status = Annotated[
         examples=[OrderStatus.COMPLETED],
     ),
 ]
+QueueFilter = Annotated[
+    str, matching(IDENTIFIER, "Only orders of this queue.", f"must be {IDENTIFIER_RULE}", "default")
+]
+QueueName = Annotated[str, matching(IDENTIFIER, "The queue.", f"must be {IDENTIFIER_RULE}", "mail")]
 ActionId = Annotated[str, matching(ACTION_ID, "The action.", "must be the number of an action", "1")]
 FilteredStatus = Annotated[Status, Meta(examples=[OrderStatus.FAILED])]
 OrderIdPrefix = Annotated[
@@ -170,6 +174,12 @@ class ActionPath(msgspec.Struct, frozen=True):
     action_id: ActionId
 
 
+class QueuePath(msgspec.Struct, frozen=True):
+    """What stands for `{queue}` in a path."""
+
+    queue: QueueName
+
+
 class OrderQuery(msgspec.Struct, frozen=True):
     """The parameters of reading an order."""
 
@@ -188,6 +198,7 @@ class FilterQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
 
     status: FilteredStatus | UnsetType = UNSET
     user_id: UserId | UnsetType = UNSET
+    queue: QueueFilter | UnsetType = UNSET
     order_id_prefix: OrderIdPrefix | UnsetType = UNSET
     error: Error | UnsetType = UNSET
     created_from: CreatedFrom | UnsetType = UNSET
@@ -256,6 +267,7 @@ def order_filter(query: FilterQuery) -> OrderFilter:
     return OrderFilter(
         status=OrderStatus(query.status) if query.status else None,
         user_id=query.user_id or None,
+        queue=query.queue or None,
         order_id_prefix=query.order_id_prefix or None,
         error=query.error or None,
         created_from_us=parse_rfc3339(query.created_from or ""),

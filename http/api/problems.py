@@ -7,6 +7,7 @@ from http import HTTPStatus
 from ...engine import (
     ActionNotFound,
     BacklogFull,
+    DeadlineUnlikely,
     EngineStopped,
     IdempotencyKeyReused,
     InvalidOrder,
@@ -15,6 +16,7 @@ from ...engine import (
     OrderNotFound,
     StoreUnavailable,
     SubmissionTooLarge,
+    TooManyQueues,
     TransitionRefused,
     UserBacklogFull,
     UserSubmissionTooLarge,
@@ -30,6 +32,7 @@ PROBLEM_KINDS: ProblemKinds = {
     ActionNotFound: ProblemKind(HTTPStatus.NOT_FOUND, "action-not-found", "There is no such action"),
     OrderConflict: ProblemKind(HTTPStatus.CONFLICT, "order-conflict", "The order id is taken by another order"),
     TransitionRefused: ProblemKind(HTTPStatus.CONFLICT, "transition-refused", "The order's status does not allow this"),
+    TooManyQueues: ProblemKind(HTTPStatus.CONFLICT, "too-many-queues", "There are too many queues"),
     SubmissionTooLarge: ProblemKind(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "submission-too-large", "More orders at once than may be unfinished"
     ),
@@ -46,6 +49,9 @@ PROBLEM_KINDS: ProblemKinds = {
         HTTPStatus.TOO_MANY_REQUESTS, "user-backlog-full", "Too many orders of the user are unfinished"
     ),
     BacklogFull: ProblemKind(HTTPStatus.SERVICE_UNAVAILABLE, "backlog-full", "Too many orders are unfinished"),
+    DeadlineUnlikely: ProblemKind(
+        HTTPStatus.SERVICE_UNAVAILABLE, "deadline-unlikely", "The order is unlikely to be completed in time"
+    ),
     EngineStopped: ProblemKind(HTTPStatus.SERVICE_UNAVAILABLE, "stopping", "The service is stopping"),
     StoreUnavailable: ProblemKind(HTTPStatus.SERVICE_UNAVAILABLE, "store-unavailable", "The database fails"),
 }

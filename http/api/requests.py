@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from decimal import Decimal, InvalidOperation
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -22,6 +22,7 @@ from ..wire.nesting import NestedTooDeeply, check_depth
 from .fields import (
     MONEY_TEXT,
     AmountRequest,
+    CompleteBy,
     Identifier,
     ItemIds,
     Key,
@@ -29,6 +30,7 @@ from .fields import (
     NotBefore,
     Priority,
     PriorityRequest,
+    Queue,
     Reason,
     SettledStatus,
     UserIdentifier,
@@ -44,6 +46,9 @@ MAX_ORDER_BYTES = 64 * 1024
 MAX_EXPLAINED = 100
 """Orders of a bulk whose faults are told one by one: to look for all takes many times as long as to read what is right.
 """
+
+TIMES = ("not_before", "complete_by")
+"""The fields of an order that are times."""
 
 _MAX_FAULTS = 20
 _EXPLAINED_BYTES = 16 * 1024
@@ -67,8 +72,11 @@ class OrderRequest(msgspec.Struct, forbid_unknown_fields=True):
     total_amount: AmountRequest
     priority: PriorityRequest | UnsetType = UNSET
     not_before: NotBefore | UnsetType = UNSET
+    complete_by: CompleteBy | UnsetType = UNSET
     key: Key | UnsetType = UNSET
     """Orders of one key run one after another, in the sequence of their arrival."""
+    queue: Queue | UnsetType = UNSET
+    """The queue that it waits in."""
     metadata: MetadataRequest | UnsetType = UNSET
 
 
@@ -117,17 +125,29 @@ class SettleRequest(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=Tr
 class RescheduleRequest(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """When an order's turn is to come; what is not given stays as it is."""
 
+    changes: ClassVar[tuple[str, ...]] = Schedule._fields
+    """What may be another one; one of these has to be given."""
+
     priority: Priority | UnsetType = UNSET
     not_before: NotBefore | UnsetType | None = UNSET
     """Without a time, as `null`, it may be begun at once."""
+    complete_by: CompleteBy | UnsetType | None = UNSET
+    """Without a time, as `null`, nobody is told that it is late."""
+    queue: Queue | UnsetType = UNSET
+    """The queue that it waits in."""
     reason: Reason | UnsetType = UNSET
     """Why, in words for people; it goes into the history."""
 
     @property
     def schedule(self) -> Schedule:
         """What is to be another one of the order."""
-        not_before: Any = UNSET if self.not_before is UNSET else self.not_before and _time(self.not_before)
-        return Schedule(None if self.priority is UNSET else self.priority, not_before)
+        priority = None if self.priority is UNSET else self.priority
+        not_before: Any
+        complete_by: Any
+        not_before, complete_by = (
+            UNSET if time is UNSET else time and _time(time) for time in (self.not_before, self.complete_by)
+        )
+        return Schedule(priority, not_before, complete_by, None if self.queue is UNSET else self.queue)
 
 
 def decode_order(body: bytes | msgspec.Raw, *, is_explained: bool = True) -> Order:
@@ -199,14 +219,11 @@ def decode_reschedule(body: bytes) -> RescheduleRequest:
         InvalidOrder: a field is wrong, or nothing is to change; the error names every fault.
     """
     fields, _ = decode_object(body)
-    given: dict[str, Any] = {name: whole_number(fields[name]) for name in ("priority", "not_before") if name in fields}
-    if given.get("not_before", UNSET) is None:
-        del given["not_before"]
-    elif "not_before" in given:
-        given["not_before"] = _time(given["not_before"])
+    given: dict[str, Any] = {name: whole_number(fields[name]) for name in ("priority", "queue") if name in fields}
+    given |= {name: _time(fields[name]) for name in TIMES if fields.get(name) is not None}
     faults = field_faults(given)
     if fields.keys() <= {"reason"}:
-        faults = (FieldFault("", "must have priority, not_before, or both"),)
+        faults = (FieldFault("", f"must have {' or '.join(RescheduleRequest.changes)}"),)
     return _decode_operation(body, RescheduleRequest, faults)
 
 
@@ -274,8 +291,12 @@ def _optional(request: OrderRequest) -> dict[str, Any]:
             raise msgspec.ValidationError
     if request.not_before is not UNSET:
         given["not_before"] = _time(request.not_before)
+    if request.complete_by is not UNSET:
+        given["complete_by"] = _time(request.complete_by)
     if request.key is not UNSET:
         given["key"] = request.key
+    if request.queue is not UNSET:
+        given["queue"] = request.queue
     if request.metadata is not UNSET:
         given["metadata"] = _metadata(bytes(request.metadata))
     return given
@@ -283,7 +304,8 @@ def _optional(request: OrderRequest) -> dict[str, Any]:
 
 def _optional_marks(request: OrderRequest) -> int:
     # The quotation marks of these fields.
-    count = 2 * (request.priority is not UNSET) + 4 * ((request.not_before is not UNSET) + (request.key is not UNSET))
+    texts = (request.not_before, request.complete_by, request.key, request.queue)
+    count = 2 * (request.priority is not UNSET) + 4 * sum(text is not UNSET for text in texts)
     return count if request.metadata is UNSET else count + 2 + bytes(request.metadata).count(b'"')
 
 
@@ -336,8 +358,9 @@ def _explain(body: bytes) -> tuple[FieldFault, ...]:
         fields["total_amount"] = _amount(fields["total_amount"])
     if "priority" in fields:
         fields["priority"] = whole_number(fields["priority"])
-    if "not_before" in fields:
-        fields["not_before"] = _time(fields["not_before"])
+    for name in TIMES:
+        if name in fields:
+            fields[name] = _time(fields[name])
     if "metadata" in fields:
         fields["metadata"] = _metadata(bytes(_decode_metadata(body).metadata))
     faults += find_faults(fields)

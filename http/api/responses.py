@@ -25,6 +25,7 @@ from ...engine import (
 )
 from ...store.domain.order import format_cents
 from ...store.domain.order_fields import given_fields
+from ...store.domain.outcome import Promise
 from ...store.domain.record import rfc3339
 from .fields import (
     ActionNumber,
@@ -36,6 +37,7 @@ from .fields import (
     Key,
     Metadata,
     Priority,
+    Queue,
     Share,
     Timestamp,
     UserIdentifier,
@@ -73,8 +75,14 @@ class OrderPayload(msgspec.Struct):
     """Left out where it is the default."""
     not_before: Timestamp | UnsetType = UNSET
     """The order is not begun earlier; left out where nothing was said."""
+    complete_by: Timestamp | UnsetType = UNSET
+    """When the order is to be Completed; left out where nothing was said."""
+    complete_by_confidence: Share | UnsetType | None = UNSET
+    """How likely the order is over by then; null where too little is known. Only where it is accepted."""
     key: Key | UnsetType = UNSET
     """Orders of one key run one after another; left out where there is none."""
+    queue: Queue | UnsetType = UNSET
+    """Left out where it is the default one."""
     metadata: Metadata | UnsetType = UNSET
     """Left out where there is none."""
 
@@ -267,6 +275,38 @@ class ControlPayload(msgspec.Struct):
     """How many processors there are."""
 
 
+class QueuePayload(msgspec.Struct):
+    """How a queue is set, and how it is doing."""
+
+    queue: Queue
+    """Its name."""
+    paused: bool
+    """Whether no order of it is started."""
+    concurrency: Annotated[int, Meta(ge=1)] | None
+    """How many of its orders may be Processing at once; null for any number."""
+    rate: Annotated[float, Meta(gt=0)] | None
+    """How many of its orders may be begun a second; null for any number."""
+    pending: Count
+    """How many of its orders are in line: Pending, and neither waiting for a time nor for others; counted up to
+    10,000."""
+    processing: Count
+    """How many of its orders are Processing."""
+    slowed_until: Timestamp | None
+    """Until when no order of it is begun since a handler was told to come back later; null where none was."""
+    reason: str | None
+    """Why it was set so; null where nobody said."""
+    changed_at: Timestamp | None
+    """When somebody set it last; null where nobody has."""
+    by: str | None
+    """Who: the name of the key; null without one."""
+
+
+class QueuesPayload(msgspec.Struct):
+    """All queues, the default one first."""
+
+    queues: list[QueuePayload]
+
+
 class AuditEntryPayload(msgspec.Struct):
     """Something that somebody has done."""
 
@@ -275,7 +315,7 @@ class AuditEntryPayload(msgspec.Struct):
     at: Timestamp
     """When."""
     action: str
-    """What: pause, resume, set processors, cancel, retry, settle."""
+    """What: pause, resume, set processors, set queue, cancel, retry, settle."""
     target: str | None
     """What to: the order's id, or what was set; null for the engine as a whole."""
     reason: str | None
@@ -309,6 +349,8 @@ class BulkResult(msgspec.Struct, omit_defaults=True):
     outcome: Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(map(str, BULK_OUTCOMES))})]
     detail: str | None = None
     """Why it was rejected."""
+    complete_by_confidence: Share | UnsetType | None = UNSET
+    """How likely an accepted order is over by the time that it is to be; null where too little is known."""
 
 
 class BulkPayload(msgspec.Struct):
@@ -320,8 +362,13 @@ class BulkPayload(msgspec.Struct):
     results: list[BulkResult]
 
 
-def order_payload(record: OrderRecord) -> OrderPayload:
-    """An order as clients see it."""
+def order_payload(record: OrderRecord, promise: Promise | None = None) -> OrderPayload:
+    """An order as clients see it.
+
+    Args:
+        record: the order.
+        promise: what can be said of the time that it is to be completed by, where it is just accepted.
+    """
     order = record.order
     return OrderPayload(
         order.order_id,
@@ -335,8 +382,14 @@ def order_payload(record: OrderRecord) -> OrderPayload:
         None if record.ready_us is None else rfc3339(record.ready_us),
         rfc3339(record.created_us),
         rfc3339(record.updated_us),
+        complete_by_confidence=confidence_in(promise),
         **given_fields(order),  # type: ignore[arg-type]  # by their names
     )
+
+
+def confidence_in(promise: Promise | None) -> float | UnsetType | None:
+    """How likely it is kept, as it is told; nothing where there is none."""
+    return UNSET if promise is None else promise.confidence
 
 
 def failure_group_payload(group: FailureGroup) -> FailureGroupPayload:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any, TypeAlias
 
-from ...engine import ActionNotFound, AuditEntry, BulkAction, ControlSnapshot, Engine, Reply
+from ...engine import ActionNotFound, AuditEntry, BulkAction, ControlSnapshot, Engine, QueueState, Reply
+from ...store.domain.order import IDENTIFIER
 from ...store.domain.record import rfc3339
 from ..framework.body import B
 from ..framework.deferred import Deferred
@@ -13,6 +14,7 @@ from ..framework.parameters import NoParameters
 from ..framework.request import PlainRequest, Request
 from ..framework.request_headers import RequestHeaders
 from ..framework.response import Response
+from ..wire.errors import NoSuchResource
 from .fields import ACTION_ID
 from .parameters import EntryQuery, order_filter
 from .requests import decode_cursor
@@ -22,6 +24,8 @@ from .responses import (
     AuditPagePayload,
     ControlPayload,
     PreviewPayload,
+    QueuePayload,
+    QueuesPayload,
     StartedActionPayload,
     action_payload,
     cut_page,
@@ -32,6 +36,7 @@ from .steering_requests import (
     ActionRequest,
     PauseRequest,
     ProcessorsRequest,
+    QueueRequest,
     ResumeRequest,
     SettleAllRequest,
     StopRequest,
@@ -67,6 +72,19 @@ class SteeringCalls:
         """Have so many processors from now on."""
         wanted = request.body
         return _control(self._engine.begin_set_processors(wanted.processors, wanted.reason or None, request.cause))
+
+    def list_queues(self, _: PlainRequest) -> Deferred[Response]:
+        """How all queues are set and doing."""
+        queues = self._engine.begin_queues()
+        return Deferred(queues, lambda: Response(encode(QueuesPayload([queue_payload(one) for one in queues.get()]))))
+
+    def set_queue(self, request: Act[QueueRequest]) -> Deferred[Response]:
+        """Pause or resume a queue, or give it other limits."""
+        queue, wanted = request.path["queue"], request.body
+        if IDENTIFIER.fullmatch(queue) is None:
+            raise NoSuchResource
+        state = self._engine.begin_set_queue(queue, wanted.change, wanted.reason or None, request.cause)
+        return Deferred(state, lambda: Response(encode(queue_payload(state.get()))))
 
     def start_action(self, request: Act[ActionRequest]) -> Response | Deferred[Response]:
         """Move all orders that a filter means, or tell how many these are."""
@@ -128,6 +146,22 @@ def control_payload(control: ControlSnapshot) -> ControlPayload:
         control.reason,
         control.error,
         control.processors,
+    )
+
+
+def queue_payload(state: QueueState) -> QueuePayload:
+    """A queue, as clients see it."""
+    return QueuePayload(
+        state.queue,
+        state.paused,
+        state.concurrency,
+        state.rate,
+        state.pending,
+        state.processing,
+        None if state.slowed_until_us is None else rfc3339(state.slowed_until_us),
+        state.reason,
+        None if state.changed_us is None else rfc3339(state.changed_us),
+        state.changed_by,
     )
 
 

@@ -8,12 +8,13 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import NODEFAULT, UNSET, Meta, UnsetType
 
-from ...engine import InvalidOrder
+from ...engine import InvalidOrder, QueueChange
 from ...engine.config import MAX_PROCESSORS
 from ...store.domain.act import Action
 from ...store.domain.bulk_action import NAMED_STATUSES
 from ...store.domain.errors import FieldFault, pointer_to
 from ...store.domain.lifecycle import SETTLED_RULE, OrderStatus
+from ...store.domain.limit import MAX_CONCURRENCY, MAX_RATE
 from ...store.domain.reason import REASON, REASON_RULE
 from ..framework.parameters import Parameter, matching, parameters_of, told_rule
 from ..wire.errors import InvalidBody
@@ -38,6 +39,25 @@ Processors = Annotated[
     Meta(
         description="How many there are to be; null for as many as are configured.",
         extra=told_rule(f"must be a whole number from 1 to {MAX_PROCESSORS}, or null"),
+    ),
+]
+
+
+QueuePaused = Annotated[
+    bool, Meta(description="Whether no order of it is started.", extra=told_rule("must be true or false"))
+]
+Concurrency = Annotated[
+    Annotated[int, Meta(ge=1, le=MAX_CONCURRENCY)] | None,
+    Meta(
+        description="How many of its orders may be Processing at once; null for as many as are configured.",
+        extra=told_rule(f"must be a whole number from 1 to {MAX_CONCURRENCY}, or null"),
+    ),
+]
+Rate = Annotated[
+    Annotated[float, Meta(gt=0, le=MAX_RATE)] | None,
+    Meta(
+        description="How many of its orders may be begun a second; null for as many as are configured.",
+        extra=told_rule(f"must be a number above 0 to {MAX_RATE:.0f}, or null"),
     ),
 ]
 
@@ -81,6 +101,20 @@ class ProcessorsRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
 
     processors: Processors
     reason: ActReason | UnsetType = UNSET
+
+
+class QueueRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How a queue is to be set; what is not given stays as it is."""
+
+    paused: QueuePaused | UnsetType = UNSET
+    concurrency: Concurrency | UnsetType = UNSET
+    rate: Rate | UnsetType = UNSET
+    reason: ActReason | UnsetType = UNSET
+
+    @property
+    def change(self) -> QueueChange:
+        """What is to be another one."""
+        return QueueChange(self.paused, self.concurrency, self.rate)
 
 
 CancelledFrom = Annotated[Literal["Pending"], _only(*NAMED_STATUSES[Action.CANCEL])]
@@ -180,6 +214,14 @@ def decode_resume(body: bytes) -> ResumeRequest:
 def decode_processors(body: bytes) -> ProcessorsRequest:
     """How many processors there are to be. Raises as `decode_fields`."""
     return decode_fields(body, ProcessorsRequest)
+
+
+def decode_queue(body: bytes) -> QueueRequest:
+    """How a queue is to be set. Raises as `decode_fields`."""
+    request = decode_fields(body, QueueRequest)
+    if request.change == QueueChange():
+        raise InvalidBody((FieldFault("", "must have paused, concurrency or rate"),))
+    return request
 
 
 def decode_fields(body: bytes, kind: type[T]) -> T:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from ...engine import InvalidConfiguration, OrderStatus
+from ...store.domain.order import IDENTIFIER
 from ...store.domain.order_filter import PREFIX, OrderFilter
 from ...store.domain.record import parse_rfc3339, rfc3339
 from ..api.parameters import ERROR
@@ -31,6 +32,7 @@ def _time_option(name: str, description: str) -> Any:
 _OPTIONS: dict[str, Any] = {
     "status": Annotated[OrderStatus | None, option("--status", OrderStatus, "Only orders that are there.")],
     "user": Annotated[str | None, typer.Option("--user", metavar="<user id>", help="Only this user's.")],
+    "queue": Annotated[str | None, typer.Option("--queue", metavar="<queue>", help="Only orders of this queue.")],
     "prefix": Annotated[
         str | None, typer.Option("--prefix", metavar="<begin of an id>", help="Only orders whose ids begin like this.")
     ],
@@ -77,12 +79,13 @@ def wanted(filters: dict[str, Any]) -> OrderFilter:
         if updated_from is not None:
             raise InvalidConfiguration("Give either --since or --updated-from.")
         updated_from = round((time.time() - since) * 1e6)
-    for name, pattern in (("prefix", PREFIX), ("error", ERROR)):
+    for name, pattern in (("queue", IDENTIFIER), ("prefix", PREFIX), ("error", ERROR)):
         if filters[name] is not None and pattern.fullmatch(filters[name]) is None:
             raise InvalidConfiguration(f"--{name} is none that an order can have: {filters[name]!r}.")
     return OrderFilter(
         status=filters.get("status"),
         user_id=filters["user"],
+        queue=filters["queue"],
         order_id_prefix=filters["prefix"],
         error=filters["error"],
         created_from_us=filters["created_from"],
@@ -100,6 +103,7 @@ def as_parameters(wanted: OrderFilter) -> dict[str, str]:
     given = {
         "status": wanted.status,
         "user_id": wanted.user_id,
+        "queue": wanted.queue,
         "order_id_prefix": wanted.order_id_prefix,
         "error": wanted.error,
         **{name: None if at_us is None else rfc3339(at_us) for name, at_us in times.items()},

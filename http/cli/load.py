@@ -75,7 +75,12 @@ class _Metrics(OrderMetrics, frozen=True, kw_only=True):
 
 
 def run_load(
-    server: Server, orders: int, concurrency: int, console: Console, timeout_seconds: float = 300.0
+    server: Server,
+    orders: int,
+    concurrency: int,
+    console: Console,
+    timeout_seconds: float = 300.0,
+    queue: str | None = None,
 ) -> LoadReport:
     """Send new orders, wait until processing is over for all, and compare the metrics with what was sent.
 
@@ -86,6 +91,7 @@ def run_load(
         concurrency: connections that send at the same time.
         console: where progress is shown.
         timeout_seconds: when to give up.
+        queue: the one that the orders wait in; the default one where none is named.
 
     Raises:
         LoadError: the server goes away, or it takes too long.
@@ -95,7 +101,7 @@ def run_load(
     allow_connections(concurrency)
     with _Bars(console) as bars:
         try:
-            return asyncio.run(asyncio.wait_for(_Load(server, orders, concurrency, bars).run(), timeout_seconds))
+            return asyncio.run(asyncio.wait_for(_Load(server, orders, concurrency, bars, queue).run(), timeout_seconds))
         except TimeoutError:
             raise LoadError(f"Not done within {timeout_seconds:g} s: send fewer orders, or allow more time.") from None
         except aiohttp.ClientError as error:
@@ -132,6 +138,7 @@ class _Load:
     orders: int
     concurrency: int
     bars: _Bars
+    queue: str | None
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
     seconds: list[float] = field(default_factory=list)
     accepted: list[str] = field(default_factory=list)
@@ -193,6 +200,7 @@ class _Load:
             "user_id": f"user-{number % 1000}",
             "item_ids": [f"sku-{number % 97 + item}" for item in range(number % 3 + 1)],
             "total_amount": f"{number % 500}.{number % 100:02d}",
+            **({} if self.queue is None else {"queue": self.queue}),
         }
         while True:
             began = time.perf_counter()

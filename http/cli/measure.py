@@ -71,6 +71,9 @@ def load_command(
     yes: Annotated[
         bool, typer.Option("--yes", help="Send the orders although the server has a handler that works on them.")
     ] = False,
+    queue: Annotated[
+        str | None, typer.Option("--queue", metavar="<queue>", help="The queue that they wait in.")
+    ] = None,
     key: KeyOption = None,
     ca: CaOption = None,
     as_json: JsonOption = False,
@@ -85,7 +88,7 @@ def load_command(
     # A server that does not say so may have a handler.
     if not yes and not server.get("metrics").get("simulated", False):
         _ask_whether_to_send(orders, url)
-    report = run_load(server, orders, concurrency, err if as_json else out, timeout_seconds)
+    report = run_load(server, orders, concurrency, err if as_json else out, timeout_seconds, queue)
     if as_json:
         print_json(report)
     else:

@@ -66,6 +66,11 @@ NotBeforeOption = Annotated[
     str | None,
     typer.Option("--not-before", metavar="<time>", help="It is not begun earlier: 2026-12-24T18:00:00+01:00."),
 ]
+CompleteByOption = Annotated[
+    str | None,
+    typer.Option("--complete-by", metavar="<time>", help="When it is to be done: 2026-12-24T18:00:00+01:00."),
+]
+QueueOption = Annotated[str | None, typer.Option("--queue", metavar="<queue>", help="The queue that it waits in.")]
 
 
 @app.command("submit")
@@ -81,9 +86,11 @@ def submit_command(
     total: Annotated[str | None, typer.Option("--total", metavar="<19.99>", help="The amount.")] = None,
     priority: PriorityOption = None,
     not_before: NotBeforeOption = None,
+    complete_by: CompleteByOption = None,
     serial_key: Annotated[
         str | None, typer.Option("--serial-key", metavar="<key>", help="Orders of one key run one after another.")
     ] = None,
+    queue: QueueOption = None,
     metadata: Annotated[
         str | None, typer.Option("--metadata", metavar="<JSON object>", help="Whatever else is to be kept with it.")
     ] = None,
@@ -102,15 +109,22 @@ def submit_command(
     """Send an order to a running server, or all orders of a file. Sending again is safe: it is stored once."""
     server = Server(url, key, ca)
     given = {"ORDER_ID": order_id, "--user": user, "--item": item, "--total": total}
+    more = {
+        "priority": priority,
+        "not_before": not_before,
+        "complete_by": complete_by,
+        "key": serial_key,
+        "queue": queue,
+        "metadata": _json_or_text(metadata),
+    }
     if file is not None:
-        if any(given.values()) or any(option is not None for option in (priority, not_before, serial_key, metadata)):
+        if any(given.values()) or any(value is not None for value in more.values()):
             raise InvalidConfiguration("Give either --file, or ORDER_ID with the options of one order.")
         _submit_all(server, _orders_in(file), as_json)
         return
     if missing := [name for name, value in given.items() if not value]:
         raise InvalidConfiguration(f"An order needs {', '.join(missing)}. Or name a file of orders with --file.")
     fields: dict[str, object] = {"order_id": order_id, "user_id": user, "item_ids": item, "total_amount": total}
-    more = {"priority": priority, "not_before": not_before, "key": serial_key, "metadata": _json_or_text(metadata)}
     body = msgspec.json.encode(fields | {name: value for name, value in more.items() if value is not None})
     try:
         decode_order(body)
@@ -323,6 +337,9 @@ def reschedule_command(
     priority: PriorityOption = None,
     not_before: NotBeforeOption = None,
     at_once: Annotated[bool, typer.Option("--at-once", help="It may be begun from now on.")] = False,
+    complete_by: CompleteByOption = None,
+    no_deadline: Annotated[bool, typer.Option("--no-deadline", help="It may be done at any time.")] = False,
+    queue: QueueOption = None,
     reason: ReasonOption = None,
     url: UrlOption = DEFAULT_URL,
     key: KeyOption = None,
@@ -332,12 +349,24 @@ def reschedule_command(
     """Have a running server change when an order's turn comes that is not begun."""
     if at_once and not_before is not None:
         raise InvalidConfiguration("Give either --not-before or --at-once.")
-    given: Order = {"priority": priority, "not_before": not_before, "reason": reason}
+    if no_deadline and complete_by is not None:
+        raise InvalidConfiguration("Give either --complete-by or --no-deadline.")
+    given: Order = {
+        "priority": priority,
+        "not_before": not_before,
+        "complete_by": complete_by,
+        "queue": queue,
+        "reason": reason,
+    }
     body = {name: value for name, value in given.items() if value is not None}
     if at_once:
         body["not_before"] = None
+    if no_deadline:
+        body["complete_by"] = None
     if not body.keys() - {"reason"}:
-        raise InvalidConfiguration("Say what is to change: --priority, --not-before or --at-once.")
+        raise InvalidConfiguration(
+            "Say what is to change: --priority, --not-before or --at-once, --complete-by or --no-deadline."
+        )
     _show(Server(url, key, ca).post("orders", order_id, "reschedule", body=msgspec.json.encode(body)), as_json)
 
 

@@ -10,8 +10,10 @@ import typer
 from msgspec import Meta
 from rich.table import Column, Table
 
+from ...engine import InvalidConfiguration
 from ...engine.config import MAX_PROCESSORS
 from ...store import audit_log
+from ...store.domain.limit import MAX_CONCURRENCY, MAX_RATE
 from ..api.steering import audit_entry_payload
 from .bulk import show_action
 from .console import (
@@ -89,6 +91,52 @@ def processors_command(
     _show(Server(url, key, ca).put("control", "processors", body=msgspec.json.encode(body)), as_json)
 
 
+@app.command("queues")
+def queues_command(
+    url: UrlOption = DEFAULT_URL, key: KeyOption = None, ca: CaOption = None, as_json: JsonOption = False
+) -> None:
+    """Show how the queues of a running server are set, and how they are doing."""
+    _show_queues(Server(url, key, ca).get("queues")["queues"], as_json)
+
+
+@app.command("queue")
+def queue_command(
+    queue: Annotated[str, typer.Argument(metavar="QUEUE", help="Its name.")],
+    paused: Annotated[
+        bool | None, typer.Option("--pause/--resume", help="Start no order of it, or start them again.")
+    ] = None,
+    concurrency: Annotated[
+        int | None,
+        option(
+            "--concurrency",
+            Annotated[int, Meta(ge=0, le=MAX_CONCURRENCY)],
+            "How many of its orders may be Processing at once; 0 for as many as are configured.",
+        ),
+    ] = None,
+    rate: Annotated[
+        float | None,
+        option(
+            "--rate",
+            Annotated[float, Meta(ge=0, le=MAX_RATE)],
+            "How many of its orders may be begun a second; 0 for as many as are configured.",
+        ),
+    ] = None,
+    reason: ReasonOption = None,
+    url: UrlOption = DEFAULT_URL,
+    key: KeyOption = None,
+    ca: CaOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Pause or resume a queue of a running server, or give it other limits, after a restart too."""
+    given = {"paused": paused, "concurrency": concurrency, "rate": rate, "reason": reason}
+    body: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    body.update({name: None for name in ("concurrency", "rate") if body.get(name) == 0})
+    if body.keys() <= {"reason"}:
+        raise InvalidConfiguration("Say what is to change: --pause or --resume, --concurrency, or --rate.")
+    state = Server(url, key, ca).put("queues", queue, body=msgspec.json.encode(body))
+    _show_queues([state], as_json, is_one=True)
+
+
 @app.command("action")
 def action_command(
     action_id: Annotated[str, typer.Argument(metavar="ACTION_ID", help="The number of an action on many orders.")],
@@ -159,6 +207,24 @@ def audit_command(
         table.add_row(
             entry["at"], entry["by"] or "", entry["action"], entry["target"] or "", orders, entry["reason"] or ""
         )
+    out.print(table)
+
+
+def _show_queues(queues: list[dict[str, Any]], as_json: bool, *, is_one: bool = False) -> None:
+    if as_json:
+        print_json(queues[0] if is_one else {"queues": queues})
+        return
+    table = Table(Column("Queue", overflow="fold"), "State")
+    for name in ("Pending", "Processing", "At once", "A second"):
+        table.add_column(name, justify="right")
+    table.add_column("Reason", overflow="fold")
+    for queue in queues:
+        state = "Paused" if queue["paused"] else "Running"
+        if not queue["paused"] and queue["slowed_until"]:
+            state = f"Slowed until {queue['slowed_until']}"
+        limits = ("any" if queue[name] is None else f"{queue[name]:g}" for name in ("concurrency", "rate"))
+        counts = (str(queue[name]) for name in ("pending", "processing"))
+        table.add_row(queue["queue"], state, *counts, *limits, queue["reason"] or "")
     out.print(table)
 
 

@@ -1,4 +1,4 @@
-"""Controls: pausing the engine, and how many processors it has."""
+"""Controls: pausing the engine, how many processors it has, and its queues."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 
 import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
 
+from ...engine import QueueChange
 from ..wire.errors import InvalidParameter
 from .section import Section, go_to
 
@@ -13,6 +14,7 @@ _NOTICES = {
     "pause": "The engine is paused: orders are taken, and none is started.",
     "resume": "Orders are started again.",
     "processors": "The number of processors is changed.",
+    "queue": "The queue is set.",
 }
 
 
@@ -30,6 +32,7 @@ class Controls(Section):
             visitor,
             control=self.engine.control(),
             metrics=self.engine.metrics(),
+            queues=self.engine.queues(),
             notice=_NOTICES.get(done),
         )
 
@@ -55,6 +58,26 @@ class Controls(Section):
         wanted = int(_number("processors", processors)) if processors.strip() else None
         self.engine.begin_set_processors(wanted, reason.strip() or None, cause).get()
         go_to("/controls/", done="processors")
+
+    @cherrypy.expose  # type: ignore[untyped-decorator]  # likewise
+    def queue(
+        self,
+        token: str = "",
+        queue: str = "",
+        paused: str = "",
+        concurrency: str = "",
+        rate: str = "",
+        reason: str = "",
+    ) -> bytes:
+        """Set a queue; a limit is as configured where its field is empty."""
+        cause = self.steering(token)
+        change = QueueChange(
+            paused == "on",
+            int(_number("concurrency", concurrency)) if concurrency.strip() else None,
+            _number("rate", rate) if rate.strip() else None,
+        )
+        self.engine.begin_set_queue(queue.strip(), change, reason.strip() or None, cause).get()
+        go_to("/controls/", done="queue")
 
 
 def _number(name: str, text: str) -> float:

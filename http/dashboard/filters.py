@@ -17,6 +17,7 @@ class Filters(NamedTuple):
 
     status: str = ""
     user_id: str = ""
+    queue: str = ""
     order_id_prefix: str = ""
     error: str = ""
     created_from: str = ""
@@ -45,6 +46,7 @@ class Filters(NamedTuple):
         return OrderFilter(
             status=OrderStatus(self.status) if self.status else None,
             user_id=self.user_id or None,
+            queue=self.queue or None,
             order_id_prefix=self.order_id_prefix or None,
             error=self.error or None,
             created_from_us=_time("created_from", self.created_from),

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import NamedTuple, NoReturn
 from urllib.parse import quote
 
 import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
+from msgspec import UNSET, UnsetType
 
-from ...engine import Cause, DeliveryState, OrderNotFound, OrderRecord, Transition
-from ..wire.errors import KeyNotEnough, NoSuchResource
+from ...engine import Cause, DeliveryState, Order, OrderNotFound, OrderRecord, OrderStatus, Transition
+from ...store.domain.order import PRIORITY_RULE
+from ...store.domain.record import complete_by_us, parse_rfc3339, utc
+from ...store.domain.schedule import Schedule
+from ..wire.errors import InvalidParameter, KeyNotEnough, NoSuchResource
 from .filters import Filters
 from .section import PAGE, Place, Section, go_to
 from .sign_in import Visitor
@@ -18,6 +23,7 @@ _NOTICES = {
     "cancel": "The order is cancelled.",
     "retry": "The order will be processed again.",
     "settle": "The order is settled.",
+    "reschedule": "The order is rescheduled.",
 }
 
 
@@ -27,6 +33,41 @@ class Step(NamedTuple):
     transition: Transition
     seconds: float | None
     """How long the order stayed where the step led it; None while it is there."""
+
+
+def shown_time(time: datetime | None) -> str:
+    """A time as a field of a form has it, in UTC; empty for none."""
+    return "" if time is None else time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _schedule(order: Order, priority: str = "", not_before: str = "", complete_by: str = "") -> Schedule:
+    # What the form says; a field that was left as it was changes nothing, to the microsecond.
+    if not (priority.isascii() and priority.isdecimal() and len(priority) == 1):
+        raise InvalidParameter("priority", f"must be {PRIORITY_RULE}")
+    return Schedule(
+        None if int(priority) == order.priority else int(priority),
+        _time("not_before", not_before, order.not_before),
+        _time("complete_by", complete_by, order.complete_by),
+    )
+
+
+def _time(name: str, text: str, before: datetime | None) -> datetime | UnsetType | None:
+    if text == shown_time(before):
+        return UNSET
+    if not text:
+        return None
+    # Browsers leave the seconds out where they are none.
+    at_us = parse_rfc3339(f"{text}:00Z" if text.count(":") == 1 else f"{text}Z")
+    if at_us is None:
+        raise InvalidParameter(name, "must be a time in UTC, such as 2026-12-24T18:00")
+    return utc(at_us)
+
+
+def _is_late(record: OrderRecord) -> bool:
+    by = record.order.complete_by
+    if by is None or record.status in (OrderStatus.FAILED, OrderStatus.CANCELLED):
+        return False
+    return by < (record.updated_at if record.status.is_terminal else datetime.now(UTC))
 
 
 class Orders(Section):
@@ -76,11 +117,21 @@ class Orders(Section):
             has_more_deliveries=len(deliveries) > PAGE,
             is_being_told=any(delivery.state is DeliveryState.WAITING for delivery in deliveries),
             urls={webhook.webhook_id: webhook.url for webhook in self.engine.webhooks()} if deliveries else {},
+            shown_time=shown_time,
+            complete_by_us=complete_by_us(record.order),
+            is_late=_is_late(record),
             notice=_NOTICES.get(given.get("done", "")),
         )
 
     def _act(
-        self, visitor: Visitor, record: OrderRecord, action: str, token: str = "", reason: str = "", status: str = ""
+        self,
+        visitor: Visitor,
+        record: OrderRecord,
+        action: str,
+        token: str = "",
+        reason: str = "",
+        status: str = "",
+        **schedule: str,
     ) -> NoReturn:
         if action not in _NOTICES:
             raise NoSuchResource
@@ -93,6 +144,11 @@ class Orders(Section):
                 self.engine.begin_cancel(order_id, why, cause).get()
             case "retry":
                 self.engine.begin_retry(order_id, why, cause).get()
+            case "reschedule":
+                wanted = _schedule(record.order, **schedule)
+                if wanted == Schedule():
+                    raise InvalidParameter("schedule", "must differ from what the order has")
+                self.engine.begin_reschedule(order_id, wanted, why, cause).get()
             case _:
                 self.engine.begin_settle(order_id, status, why, cause).get()
         go_to(f"/orders/{quote(order_id, safe='')}", done=action)

@@ -50,6 +50,7 @@ class Exchange(Steps[Response, WireResponse]):
         "_route",
         "_verdict",
         "_wire_request",
+        "caller",
         "max_body_bytes",
     )
 
@@ -68,6 +69,8 @@ class Exchange(Steps[Response, WireResponse]):
         self._verdict: Response | None = None
         self.max_body_bytes = 0
         """What is wanted of the body at the most; 0 where the answer is the same whatever is in it."""
+        self.caller: str | None = None
+        """The id of the key that it was sent with; None where none is needed."""
         try:
             protection.check_origin(request.method, request.fields)
             self._route, self._parameters = router.find(request.method, request.path)
@@ -77,6 +80,7 @@ class Exchange(Steps[Response, WireResponse]):
         except Exception as error:
             self._verdict = self._explain(error)
             return
+        self.caller = self._principal.key_id
         self._may_block = self._route.may_block
         self.max_body_bytes = self._route.max_body_bytes
 

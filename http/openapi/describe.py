@@ -155,13 +155,18 @@ def _links(route: AnyRoute, result: Result, described: list[tuple[AnyRoute, AnyO
     """Where a call may make something: all that can be asked about it, by the fields that the answer names it with."""
     if route.method != "POST" or "{" in route.path:
         return {}
-    told = {name for content in result.contents.values() for name in getattr(content.kind, "__struct_fields__", ())}
+    told = {name for content in result.contents.values() for name in _always_told(content.kind)}
     links = {
         target.name: {"operationId": target.name, "parameters": {name: f"$response.body#/{name}" for name in names}}
         for _, target in described
         if (names := target.path.__struct_fields__) and told.issuperset(names)
     }
     return {"links": links} if links else {}
+
+
+def _always_told(kind: Any) -> Iterator[str]:
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        yield from (field.name for field in msgspec.structs.fields(kind) if field.required)
 
 
 def _components(operations: Iterable[AnyOperation]) -> Tree:

@@ -16,11 +16,12 @@ from msgspec.structs import astuple
 
 from ...engine import IdempotencyKey, Order, OrderRecord, OrderStatus, Outcome
 from ...engine.requests import Request, SubmitOrders
-from ...store.domain.outcome import Acceptance
+from ...store.domain.outcome import Acceptance, Promise, PromisedAcceptance
 from ...store.domain.record import Cause
 
-_Acceptance = tuple[Outcome, Order | None, int, OrderStatus, int, int, int, int, int | None, str | None]
-"""The outcome, the order unless it is the very one that was handed in, and the other fields of `OrderRecord`."""
+_Acceptance = tuple[Outcome, Promise | None, Order | None, int, OrderStatus, int, int, int, int, int | None, str | None]
+"""The outcome, what is promised, the order unless it is the very one that was handed in, and the other fields of
+`OrderRecord`."""
 
 
 class _Message(msgspec.Struct, frozen=True, gc=False, tag=True, array_like=True):
@@ -135,9 +136,15 @@ def accepted(number: int, acceptances: Sequence[Acceptance]) -> Accepted:
         number: of the request that handed them in.
         acceptances: an answer for each of them, in the same sequence.
     """
-    new = Outcome.ACCEPTED
+    known = (Outcome.ACCEPTED, Outcome.UNLIKELY)
     told: list[Any] = [
-        (outcome, None if outcome is new else record.order, *astuple(record)[1:]) for outcome, record in acceptances
+        (
+            acceptance.outcome,
+            acceptance.promise,
+            None if acceptance.outcome in known else acceptance.record.order,
+            *astuple(acceptance.record)[1:],
+        )
+        for acceptance in acceptances
     ]
     return Accepted(number, told)
 
@@ -149,7 +156,10 @@ def acceptances_of(message: Accepted, orders: Sequence[Order]) -> list[Acceptanc
         message: what it told.
         orders: that were handed in.
     """
-    return [
-        Acceptance(told[0], OrderRecord(order if told[1] is None else told[1], *told[2:]))
-        for order, told in zip(orders, message.acceptances, strict=True)
-    ]
+    return [_acceptance_of(order, told) for order, told in zip(orders, message.acceptances, strict=True)]
+
+
+def _acceptance_of(order: Order, told: _Acceptance) -> Acceptance:
+    outcome, promise, other = told[:3]
+    record = OrderRecord(other or order, *told[3:])
+    return Acceptance(outcome, record) if promise is None else PromisedAcceptance(outcome, record, promise)

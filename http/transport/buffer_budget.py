@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple, Self
 
@@ -144,34 +145,49 @@ def _wake_nobody() -> None:
 class SharedBudget:
     """What the answers may take that clients read slowly. One that is sent to many, as it is, is there once.
 
+    A caller gets no more than it leaves to the others: one alone gets half of it.
+
     Args:
         max_bytes: in all.
     """
 
     def __init__(self, max_bytes: int) -> None:
         self._budget = BufferBudget(max_bytes)
-        self._held: dict[int, tuple[bytes, int]] = {}
+        self._held: dict[int, tuple[bytes, int, str | None]] = {}
+        self._held_for: Counter[str | None] = Counter()
 
     @property
     def free(self) -> int:
         """How many bytes are left."""
         return self._budget.free
 
-    def take(self, content: bytes) -> bool:
-        """Hold an answer until it is given back; False where there is no memory for it."""
-        _, count = self._held.get(id(content), (content, 0))
-        if not count and not self._budget.take(len(content)):
-            return False
-        self._held[id(content)] = content, count + 1
+    def take(self, content: bytes, caller: str | None) -> bool:
+        """Hold an answer until it is given back; False where there is no memory for it.
+
+        Args:
+            content: the answer.
+            caller: the id of the key that it was asked for with; None where nobody can tell callers apart.
+        """
+        _, count, caller = self._held.get(id(content), (content, 0, caller))
+        if not count:
+            if caller is not None and self._held_for[caller] + len(content) > self.free:
+                return False
+            if not self._budget.take(len(content)):
+                return False
+            self._held_for[caller] += len(content)
+        self._held[id(content)] = content, count + 1, caller
         return True
 
     def give_back(self, content: bytes) -> None:
         """One client has read it, or has gone."""
-        _, count = self._held.pop(id(content))
+        _, count, caller = self._held.pop(id(content))
         if count > 1:
-            self._held[id(content)] = content, count - 1
-        else:
-            self._budget.take(-len(content))
+            self._held[id(content)] = content, count - 1, caller
+            return
+        self._budget.take(-len(content))
+        self._held_for[caller] -= len(content)
+        if not self._held_for[caller]:
+            del self._held_for[caller]
 
 
 class Buffers(NamedTuple):

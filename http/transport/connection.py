@@ -39,12 +39,14 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_answer",
         "_bodies",
+        "_caller",
         "_deadline",
         "_is_advancing",
         "_is_answering",
         "_is_due",
         "_is_ended_by_client",
         "_is_ending",
+        "_is_fast",
         "_is_kept",
         "_is_paused",
         "_is_unread",
@@ -72,6 +74,7 @@ class Connection(asyncio.Protocol):
         self._answer: bytes | None = None
         self._rest: memoryview | None = None
         self._open: OpenRequest | None = None
+        self._caller: str | None = None
         self._pending: PendingAnswer | None = None
         self._stream: WireStream | None = None
         self._deadline = math.inf
@@ -83,6 +86,7 @@ class Connection(asyncio.Protocol):
         self._is_due = False
         self._is_ended_by_client = False
         self._is_ending = False
+        self._is_fast = False
         self._is_paused = False
         self._is_unread = False
         self.last_used = self._loop.time()
@@ -101,6 +105,7 @@ class Connection(asyncio.Protocol):
         self.last_used = self._loop.time()
         if self._is_ending:  # whatever it is: it is not the end yet, at which the client has seen the answer
             return
+        self._is_fast = len(data) > OWN_BYTES
         self._reader.feed(data)
         if not self._is_answering and not self._is_paused:
             self._advance()
@@ -258,7 +263,8 @@ class Connection(asyncio.Protocol):
             self._wait_for_memory()
             return
         self._limit_time()
-        if reader.is_behind:
+        if reader.is_behind or self._is_fast:
+            self._is_fast = False
             self._stop_reading()
             self._go_on_soon()  # others have their turn first
         else:
@@ -315,6 +321,7 @@ class Connection(asyncio.Protocol):
     def _begin(self, content: bytes | None) -> None:
         pending, self._open = self._open, None
         assert pending is not None
+        self._caller = pending.caller
         self._is_answering = True
         self._deadline = math.inf
         self._is_kept = self._is_kept and not self._reader.is_lost
@@ -343,7 +350,7 @@ class Connection(asyncio.Protocol):
             head = self._head(status, response.headers)
             self._transport.write(head + body if body else head)
             self._end_answer()
-        elif self._server.buffers.answers.take(body):
+        elif self._server.buffers.answers.take(body, self._caller):
             self._transport.write(self._head(status, response.headers))
             self._send(body)
         else:
@@ -410,7 +417,7 @@ class Connection(asyncio.Protocol):
             if framed:
                 self._transport.write(framed)
             self._go_on_with_stream()
-        elif self._server.buffers.answers.take(framed):
+        elif self._server.buffers.answers.take(framed, self._caller):
             self._send(framed)
         else:
             self.abort()

@@ -36,6 +36,8 @@ class WsgiCall:
 
     max_body_bytes = 64 * 1024
     """Whoever sends it has not been asked who it is: this is enough for a form."""
+    caller: str | None = None
+    """Not known: the application asks for itself."""
 
     def __init__(
         self, app: WSGIApplication, mounted_at: str, server: tuple[str, int, str], request: WireRequest

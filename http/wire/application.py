@@ -30,6 +30,8 @@ class OpenRequest(PendingAnswer, Protocol):
 
     max_body_bytes: int
     """What is wanted of its body at the most; 0 where the answer is the same whatever is in it."""
+    caller: str | None
+    """The id of the key that it was sent with; None where none is needed, or asked for so far."""
 
     def begin(self, content: bytes | None, respond: Callable[[WireResponse], object], aside: RunAside) -> None:
         """Begin to answer it.

@@ -22,6 +22,8 @@ class Action(StrEnum):
     """Orders are started again."""
     SET_PROCESSORS = "set processors"
     """There are so many from now on."""
+    SET_QUEUE = "set queue"
+    """A queue is paused, resumed, or has other limits from now on."""
     OPEN_BREAKER = "open breaker"
     """The engine has paused itself, since so many attempts have failed in a row."""
     CLOSE_BREAKER = "close breaker"

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from datetime import datetime
 from typing import Any, NamedTuple
+
+_LONGEST_RETRY_SECONDS = 60
 
 
 class OrdermillError(Exception):
@@ -162,6 +166,23 @@ class EventsGone(OrdermillError):
         )
 
 
+class TooManyQueues(OrdermillError):
+    """There are so many queues that a further one cannot be told apart; its orders wait in the default one.
+
+    Args:
+        queue: the further one.
+        most: how many there may be.
+    """
+
+    def __init__(self, queue: str, most: int) -> None:
+        self.queue = queue
+        self.most = most
+        super().__init__(
+            f"There are {most} queues, and {queue!r} is none of them: its orders wait in the default queue. Use the "
+            "name of one that is there."
+        )
+
+
 class TransitionRefused(OrdermillError):
     """The order's status does not allow what was asked.
 
@@ -262,6 +283,31 @@ class UserSubmissionTooLarge(UserBacklogFull):
             self,
             f"{wanted} new orders of user {user_id!r} at once are more than the {limit} that it may have unfinished: "
             f"send {limit} at the most at once.",
+        )
+
+
+class DeadlineUnlikely(OrdermillError):
+    """An order that is to be completed by a time is unlikely to be; it was not stored.
+
+    Args:
+        order_id: the order.
+        complete_by: when it was to be completed.
+        confidence: how likely it is that it would be, 0 to 1.
+        earliest: when it could be promised for, with as much confidence as is asked for; None where nobody knows.
+    """
+
+    def __init__(self, order_id: str, complete_by: datetime, confidence: float, earliest: datetime | None) -> None:
+        self.order_id = order_id
+        self.complete_by = complete_by
+        self.confidence = confidence
+        self.earliest = earliest
+        missing = _LONGEST_RETRY_SECONDS if earliest is None else (earliest - complete_by).total_seconds()
+        self.retry_after_seconds = min(max(math.ceil(missing), 1), _LONGEST_RETRY_SECONDS)
+        """After which as long a time as was asked for may be promised, if as much is worked off as is expected."""
+        then = "" if earliest is None else f"; {earliest.isoformat()} could be promised at present"
+        super().__init__(
+            f"Order {order_id!r} is completed by {complete_by.isoformat()} with a probability of {confidence:.2f}, "
+            f"which is too low{then}: give it more time, or try again later."
         )
 
 

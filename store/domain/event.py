@@ -12,7 +12,7 @@ from .record import utc
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
-    """One step of some order, as the log of all transitions has it.
+    """One step of some order, as the log of all transitions has it; or that the order is late.
 
     Example:
         >>> with OrderEngine("orders.db", handler=lambda order: None) as engine:
@@ -36,6 +36,8 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     """The attempt that the step belongs to, 0 before the first."""
     reason: str
     """Why, in words for people."""
+    is_late: bool = False
+    """Whether it is no step: the order is late, and where it was."""
 
     @property
     def at(self) -> datetime:
@@ -57,7 +59,7 @@ class EventFilter(NamedTuple):
         """Whether it is one of them."""
         return (
             (self.user_id is None or event.user_id == self.user_id)
-            and (self.status is None or event.to_status is self.status)
+            and (self.status is None or (event.to_status is self.status and not event.is_late))
             and (self.order_id is None or event.order_id == self.order_id)
         )
 

@@ -20,6 +20,8 @@ PRUNED_TIMED_ORDERS = "pruned_timed_orders"
 PRUNED_PROCESSING_MICROSECONDS = "pruned_processing_microseconds"
 """The name in `totals` of how much of PROCESSING_MICROSECONDS belongs to removed orders."""
 
+LATE_ORDERS = "late_orders"
+"""The name in `totals` of the number of orders that were not completed in time."""
 REMOVED_EVENTS_THROUGH = "removed_events_through"
 """The name in `totals` of the highest id of a transition that was removed with its order."""
 
@@ -37,6 +39,8 @@ class OrderMetrics(msgspec.Struct, frozen=True, kw_only=True):
     """The sum of the times that the average is made of, in seconds."""
     processing_seconds_count: int
     """How many times it is made of; an order that an operator settled as Completed has none."""
+    late_orders: int = 0
+    """Orders that were not completed by the time that they were to be, whatever became of them."""
 
     @classmethod
     def of(cls, totals: Mapping[str, int], **more: Any) -> Self:
@@ -53,5 +57,6 @@ class OrderMetrics(msgspec.Struct, frozen=True, kw_only=True):
             orders_by_status={status: totals[status] for status in OrderStatus},
             processing_seconds_total=microseconds / 1e6,
             processing_seconds_count=count,
+            late_orders=totals[LATE_ORDERS],
             **more,
         )

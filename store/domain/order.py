@@ -26,6 +26,8 @@ MAX_TOTAL_AMOUNT = Decimal("9999999999.99")
 MONEY_RULE = f"a decimal amount from 0 to {MAX_TOTAL_AMOUNT} with at most two fraction digits"
 LOWEST_PRIORITY, PRIORITY, HIGHEST_PRIORITY = 0, 4, 9
 """As AMQP and JMS count them; in the middle what an order has that says nothing."""
+DEFAULT_QUEUE = "default"
+"""The queue of orders that name none."""
 PRIORITY_RULE = f"a whole number from {LOWEST_PRIORITY} to {HIGHEST_PRIORITY}; {HIGHEST_PRIORITY} is first"
 TIME_RULE = "a time with its offset from UTC, from 1970 to 9998"
 
@@ -66,9 +68,13 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """How early its turn comes, 0 to 9; 9 is first."""
     not_before: datetime | None = None
     """It is not begun earlier than this, a time with its offset from UTC; None where it may be begun at once."""
+    complete_by: datetime | None = None
+    """When it is to be Completed, a time with its offset from UTC, not before `not_before`; None where nobody said."""
     key: str | None = None
     """Orders of one key run one after another, in the sequence of their arrival: 1 to 128 visible characters of ASCII,
     without blanks, double quotes and backslashes. None where it may run beside any other."""
+    queue: str = DEFAULT_QUEUE
+    """The queue that it waits in, written like `order_id`: each has a pause and limits of its own."""
     metadata: dict[str, Any] | None = None
     """Whatever else the client wants to have with the order: as JSON, an object of at most 4 KiB. The order keeps a
     copy of it, which is not to be changed. None where there is nothing."""
@@ -87,14 +93,18 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
                 and _is_money(self.total_amount)
                 and self.priority is PRIORITY
                 and self.not_before is None
+                and self.complete_by is None
                 and self.key is None
+                and self.queue == DEFAULT_QUEUE
                 and self.metadata is None
             )
         except TypeError:
             sound = False
         if not sound:
             given = {name: getattr(self, name) for name in FIELDS}
-            faults = find_faults({name: value for name, value in given.items() if value is not None or name in _NEEDED})
+            faults = find_faults(
+                {name: value for name, value in given.items() if value is not None or name not in _NULLABLE}
+            )
             if faults:
                 raise InvalidOrder(faults)
             # Sound, but with more than most orders have, or of a convenient type: a list of items, a whole number of
@@ -106,8 +116,11 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             force_setattr(self, "priority", int(self.priority))
             if self.not_before is not None:
                 force_setattr(self, "not_before", self.not_before.astimezone(UTC))
+            if self.complete_by is not None:
+                force_setattr(self, "complete_by", self.complete_by.astimezone(UTC))
             if self.key is not None:
                 force_setattr(self, "key", str.__str__(self.key))
+            force_setattr(self, "queue", str.__str__(self.queue))
             if self.metadata is not None:
                 force_setattr(self, "metadata", own_metadata(self.metadata))
 
@@ -119,7 +132,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         total_cents: int,
         priority: int = PRIORITY,
         not_before: datetime | None = None,
+        complete_by: datetime | None = None,
         key: str | None = None,
+        queue: str | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> Order:
         """An order as the database holds it.
@@ -135,8 +150,12 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             force_setattr(order, "priority", priority)
         if not_before is not None:
             force_setattr(order, "not_before", not_before)
+        if complete_by is not None:
+            force_setattr(order, "complete_by", complete_by)
         if key is not None:
             force_setattr(order, "key", key)
+        if queue is not None:
+            force_setattr(order, "queue", queue)
         if metadata is not None:
             force_setattr(order, "metadata", metadata)
         return order
@@ -155,11 +174,19 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 FIELDS: tuple[str, ...] = Order.__struct_fields__
 _OPTIONAL = Order.__struct_defaults__
 _NEEDED = FIELDS[: len(FIELDS) - len(_OPTIONAL)]
+_NULLABLE = {name for name, default in zip(FIELDS[len(_NEEDED) :], _OPTIONAL, strict=True) if default is None}
 
 
 def is_plain(order: Order) -> bool:
     """Whether an order has only what each has, as nearly all."""
-    return order.priority is PRIORITY and order.not_before is None and order.key is None and order.metadata is None
+    return (
+        order.priority is PRIORITY
+        and order.not_before is None
+        and order.complete_by is None
+        and order.key is None
+        and order.queue == DEFAULT_QUEUE
+        and order.metadata is None
+    )
 
 
 def is_same(order: Order, other: Order) -> bool:
@@ -198,8 +225,12 @@ def field_faults(fields: Mapping[str, Any]) -> tuple[FieldFault, ...]:
         faults.append(FieldFault("/priority", f"must be {PRIORITY_RULE}"))
     if "not_before" in fields and not _is_sound_time(fields["not_before"]):
         faults.append(FieldFault("/not_before", f"must be {TIME_RULE}"))
+    if "complete_by" in fields:
+        faults.extend(_deadline_faults(fields["complete_by"], fields.get("not_before")))
     if "key" in fields and not _is_sound_user(fields["key"]):
         faults.append(FieldFault("/key", f"must be a string of {USER_RULE}"))
+    if "queue" in fields and not _is_sound_identifier(fields["queue"]):
+        faults.append(FieldFault("/queue", f"must be a string of {IDENTIFIER_RULE}"))
     if "metadata" in fields and not is_metadata(fields["metadata"]):
         faults.append(FieldFault("/metadata", f"must be {METADATA_RULE}"))
     return tuple(faults)
@@ -245,6 +276,15 @@ def _is_sound_time(value: object) -> bool:
         return isinstance(value, datetime) and value.utcoffset() is not None and _FIRST_TIME <= value < _LAST_TIME
     except OverflowError:
         return False
+
+
+def _deadline_faults(complete_by: object, not_before: object) -> list[FieldFault]:
+    # One that has passed is none of the faults: an order that is sent again stays the same order.
+    if not _is_sound_time(complete_by):
+        return [FieldFault("/complete_by", f"must be {TIME_RULE}")]
+    if _is_sound_time(not_before) and complete_by < not_before:  # type: ignore[operator]  # both are times
+        return [FieldFault("/complete_by", "must not be before not_before")]
+    return []
 
 
 def _item_faults(items: object) -> list[FieldFault]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .order import PRIORITY, Order, format_cents
+from .order import DEFAULT_QUEUE, PRIORITY, Order, format_cents
 from .record import OrderRecord, microseconds_of, rfc3339
 
 
@@ -32,8 +32,12 @@ def given_fields(order: Order) -> dict[str, object]:
         given["priority"] = order.priority
     if order.not_before is not None:
         given["not_before"] = rfc3339(microseconds_of(order.not_before))
+    if order.complete_by is not None:
+        given["complete_by"] = rfc3339(microseconds_of(order.complete_by))
     if order.key is not None:
         given["key"] = order.key
+    if order.queue != DEFAULT_QUEUE:
+        given["queue"] = order.queue
     if order.metadata is not None:
         given["metadata"] = order.metadata
     return given

@@ -22,6 +22,8 @@ class OrderFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Where the order is."""
     user_id: str | None = None
     """Who ordered."""
+    queue: str | None = None
+    """The queue that it waits in, or has waited in."""
     order_id_prefix: str | None = None
     """What the order's id begins with."""
     error: str | None = None

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from .lifecycle import OrderStatus
+from .outcome import Promise
 
 CONFIDENCE = 0.8
 """How many of the expected spans are to hold."""
@@ -105,6 +106,14 @@ class Estimate(NamedTuple):
     from_us: int
     """What was told."""
     to_us: int
+
+
+class Promised(NamedTuple):
+    """What can be said of a new order that is to be completed by a time."""
+
+    promise: Promise
+    estimate: Estimate | None
+    """What of it is to be judged when the order is over, but for its sequence, which it has not got yet."""
 
 
 class Judged(NamedTuple):

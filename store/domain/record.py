@@ -81,6 +81,19 @@ class OrderRecord(msgspec.Struct, frozen=True, gc=False):
         return None if self.ready_us is None else utc(self.ready_us)
 
 
+def new_record(order: Order, sequence: int, at_us: int, now_us: int) -> OrderRecord:
+    """An order that was just accepted.
+
+    Args:
+        order: it.
+        sequence: its number in the order of arrival.
+        at_us: when, microseconds since 1970-01-01T00:00:00Z.
+        now_us: since when it may be begun, on the queue's clock; later where it says so itself.
+    """
+    ready_us = now_us if order.not_before is None else max(now_us, microseconds_of(order.not_before))
+    return OrderRecord(order, sequence, _PENDING, 0, 0, at_us, at_us, ready_us)
+
+
 class Cause(NamedTuple):
     """Who caused a transition, and with what; nobody but the engine itself where nothing is known."""
 
@@ -245,6 +258,11 @@ def microseconds_of(time: datetime) -> int:
 def not_before_us(order: Order) -> int | None:
     """When an order may be begun at the earliest, in microseconds since 1970-01-01T00:00:00Z."""
     return None if order.not_before is None else microseconds_of(order.not_before)
+
+
+def complete_by_us(order: Order) -> int | None:
+    """When an order is to be Completed, in microseconds since 1970-01-01T00:00:00Z."""
+    return None if order.complete_by is None else microseconds_of(order.complete_by)
 
 
 def utc(microseconds: int) -> datetime:

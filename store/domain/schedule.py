@@ -20,6 +20,10 @@ class Schedule(NamedTuple):
     """How early its turn comes; None leaves it as it is."""
     not_before: datetime | UnsetType | None = UNSET
     """When it may be begun at the earliest; None for at once, UNSET leaves it as it is."""
+    complete_by: datetime | UnsetType | None = UNSET
+    """When it is to be Completed; None for no such time, UNSET leaves it as it is."""
+    queue: str | None = None
+    """The queue that it waits in; None leaves it as it is."""
 
     def of(self, order: Order) -> Order:
         """That order, with this schedule.
@@ -29,7 +33,9 @@ class Schedule(NamedTuple):
         """
         priority = order.priority if self.priority is None else self.priority
         not_before = order.not_before if isinstance(self.not_before, UnsetType) else self.not_before
-        return replace(order, priority=priority, not_before=not_before)
+        complete_by = order.complete_by if isinstance(self.complete_by, UnsetType) else self.complete_by
+        queue = order.queue if self.queue is None else self.queue
+        return replace(order, priority=priority, not_before=not_before, complete_by=complete_by, queue=queue)
 
 
 def reschedule(
@@ -62,6 +68,10 @@ def reschedule(
         ready_us = max(ready_us, microseconds_of(order.not_before))
     when = "at once" if order.not_before is None else f"not before {rfc3339(microseconds_of(order.not_before))}"
     why = f"{lifecycle.RESCHEDULE.why}: priority {order.priority}, {when}"
+    if order.complete_by is not None:
+        why += f", to be completed by {rfc3339(microseconds_of(order.complete_by))}"
+    if schedule.queue is not None:
+        why += f", queue {order.queue}"
     step = move(
         record,
         lifecycle.RESCHEDULE,

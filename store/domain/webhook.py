@@ -30,6 +30,8 @@ class WebhookEvent(StrEnum):
     """It waits for an operator, since nobody can tell whether its effect happened."""
     RETRYING = "order.retrying"
     """An attempt has failed, or an operator wants another one: the order will be handled again."""
+    LATE = "order.late"
+    """It is not completed by the time that it was to be: told once, also where it is completed later."""
 
 
 MAX_URL = 2_048

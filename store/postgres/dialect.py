@@ -14,11 +14,14 @@ _DIALECT = Dialect(
     indexed_by=Fragment(""),
     not_indexed="",
     skip_locked=" FOR UPDATE SKIP LOCKED",
+    for_update=" FOR UPDATE",
     last_sequence=f"SELECT {_LAST} FROM orders_sequence_seq",
     # Not the last number of its sequence: that one may belong to a transaction that is not over yet.
     last_transition=(
-        "SELECT greatest((SELECT max(id) FROM transitions), value) FROM totals WHERE name = 'removed_events_through'"
+        "SELECT greatest((SELECT max(id) FROM transitions), (SELECT max(id) FROM late_orders), value) FROM totals "
+        "WHERE name = 'removed_events_through'"
     ),
+    next_event="SELECT nextval('transitions_id_seq')",
     given_numbers=(
         f"SELECT 'orders', {_LAST} FROM orders_sequence_seq UNION ALL "
         f"SELECT 'transitions', {_LAST} FROM transitions_id_seq"

@@ -13,8 +13,10 @@ _DIALECT = Dialect(
     indexed_by=Fragment(" INDEXED BY {}"),
     not_indexed="+",
     skip_locked="",  # one connection writes
+    for_update="",
     last_sequence="SELECT seq FROM sqlite_sequence WHERE name = 'orders'",
     last_transition="SELECT seq FROM sqlite_sequence WHERE name = 'transitions'",  # which a removal does not set back
+    next_event="UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'transitions' RETURNING seq",
     given_numbers="SELECT name, seq FROM sqlite_sequence",
     damages="PRAGMA integrity_check(20)",
 )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ordermill.engine import Order, OrderEngine, OrderNotFound, OrderStatus, WaitReason
-from ordermill.engine.outlook import LEAST_JUDGED, calibrated, outlook
+from ordermill.engine.outlook import LEAST_JUDGED, Forecast, calibrated, outlook
 from ordermill.engine.snapshot import ControlSnapshot
 from ordermill.engine.testing import WatchedClock, make_order
 from ordermill.store.domain.outlook import Accuracy, Estimate, Evidence, Judged, Place
@@ -146,6 +146,30 @@ def live_through(day: str, orders: int) -> tuple[float, float, float]:
                 naive.append(abs(at_us + (len(waiting) + 1) / max(rate, 0.1) * SECOND_US - known.ended_us))
         heapq.heappush(over, (begin_us + took_us, number, known, took_us))
     return sum(kept) / len(kept), sum(errors) / len(errors), sum(naive) / len(naive)
+
+
+def judged_by(*lateness: float) -> tuple[Judged, ...]:
+    """Estimates of ten seconds, and how many times as long it took."""
+    return tuple(
+        Judged(Estimate(number, 0, 0, 10 * SECOND_US, 0, 10 * SECOND_US), round(times * 10 * SECOND_US))
+        for number, times in enumerate(lateness)
+    )
+
+
+def test_how_likely_an_order_is_over_by_a_time_is_what_the_model_says_at_first() -> None:
+    told = Forecast([SECOND_US, 2 * SECOND_US, 3 * SECOND_US, 4 * SECOND_US], ())
+
+    assert [told.confidence_in(seconds * SECOND_US) for seconds in (-1, 0.5, 1, 3.5, 9)] == [0, 0, 0.25, 0.75, 1]
+    assert told.within(0.5) == 3 * SECOND_US
+
+
+def test_how_likely_an_order_is_over_by_a_time_is_how_often_the_latest_ones_were() -> None:
+    told = Forecast([SECOND_US], judged_by(*[0.5] * 20, *[1.0] * 10, *[3.0] * 9))
+
+    assert [told.confidence_in(us) for us in (0.4e6, 0.6e6, 1.1e6, 3.1e6)] == [0, 0.5, 0.75, 0.975]
+    assert told.within(0.7) == pytest.approx(SECOND_US)
+    assert told.within(0.9) == pytest.approx(3 * SECOND_US)
+    assert told.within(0.99) is None
 
 
 def test_a_running_engine_tells_where_an_order_is(start_engine: StartEngine) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from ordermill.engine import (
     OrderEngine,
     OrderNotFound,
     OrderStatus,
+    Outcome,
     Reject,
     TransitionRefused,
 )
@@ -347,6 +348,29 @@ def test_a_rescheduled_order_is_the_same_when_it_is_sent_again(start_engine: Sta
         engine.submit(make_order("a", priority=7))
 
 
+def test_when_an_order_is_to_be_completed_is_changed_and_taken_away(start_engine: StartEngine, held: Held) -> None:
+    engine = start_engine(held, processors=1)
+    by = datetime(2099, 12, 24, 18, tzinfo=timezone(timedelta(hours=1)))
+    sent = make_order("a", complete_by=by)
+    engine.submit_many([make_order("first"), sent])
+    assert held.begun(60) == "first"
+    assert engine.order("a").order == sent
+
+    moved = engine.reschedule("a", complete_by=by + timedelta(days=1), reason="agreed with the customer")
+
+    assert moved.order.complete_by == by + timedelta(days=1)
+    assert engine.order("a") == moved
+    assert engine.history("a")[-1].reason == (
+        "rescheduled: priority 4, at once, to be completed by 2099-12-25T17:00:00.000000Z; agreed with the customer"
+    )
+    assert engine.reschedule("a", complete_by=None).order.complete_by is None
+    assert engine.submit(sent).outcome is Outcome.DUPLICATE
+    with pytest.raises(OrderConflict):
+        engine.submit(make_order("a", complete_by=by + timedelta(days=2)))
+    with pytest.raises(InvalidOrder, match="/complete_by: must not be before not_before"):
+        engine.reschedule("a", not_before=by, complete_by=by - timedelta(days=1))
+
+
 def test_a_schedule_that_is_none_is_refused(start_engine: StartEngine) -> None:
     engine = start_engine()
 
@@ -354,6 +378,8 @@ def test_a_schedule_that_is_none_is_refused(start_engine: StartEngine) -> None:
         engine.reschedule("a", priority=10)
     with pytest.raises(InvalidOrder, match="/not_before"):
         engine.reschedule("a", not_before=datetime(2027, 1, 1))  # that is what is wrong with it
+    with pytest.raises(InvalidOrder, match="/complete_by"):
+        engine.reschedule("a", complete_by=datetime(2027, 1, 1))
     with pytest.raises(InvalidArgument, match="Say what is to change"):
         engine.reschedule("a")
 

@@ -383,6 +383,10 @@ def provoke(start_server: Start, gate: Held, monkeypatch: pytest.MonkeyPatch, tm
             case "too-many-watchers":
                 watching = client.application._router.find("GET", "/events").route.handler.__self__
                 watching._feed._places = WaitingPlaces(0)
+            case "no-such-resource":  # by a name that no queue can have
+                return client.send_json("PUT", "/queues/a%20b", {"paused": True}, {})
+            case "too-many-queues":
+                monkeypatch.setattr("ordermill.store.queues.MAX_QUEUES", 1)
             case "webhook-not-found":
                 pass
             case "invalid-webhook":
@@ -408,6 +412,7 @@ def provoke(start_server: Start, gate: Held, monkeypatch: pytest.MonkeyPatch, tm
                 fail_with(StoreUnavailable(OSError("disk I/O error")), monkeypatch, event_log, "last_id")
                 fail_with(StoreUnavailable(OSError("disk I/O error")), monkeypatch, audit_log, "page")
                 fail_with(StoreUnavailable(OSError("disk full")), monkeypatch, steering, "write_control")
+                fail_with(StoreUnavailable(OSError("disk full")), monkeypatch, steering, "write_queue", "queue_states")
                 fail_with(
                     StoreUnavailable(OSError("disk full")), monkeypatch, bulk_actions, "start", "find", "page", "stop"
                 )
@@ -418,7 +423,7 @@ def provoke(start_server: Start, gate: Held, monkeypatch: pytest.MonkeyPatch, tm
                 assert kind == "blank"
                 calls = ["submit", "wait", "cancel", "retry", "settle", "reschedule", "metrics", "chart"]
                 calls += ["outlook", "action", "stop_action", "control", "pause", "resume", "set_processors"]
-                calls += ["change_webhooks"]
+                calls += ["change_webhooks", "queues", "set_queue"]
                 for engine_type in (Engine, LoopEngine):
                     fail_with(RuntimeError(), monkeypatch, engine_type, *(f"begin_{name}" for name in calls))
                 reads = ["order", "history_page", "order_page", "failures", "audit", "last_event_id", "action"]
@@ -443,6 +448,9 @@ def provoke(start_server: Start, gate: Held, monkeypatch: pytest.MonkeyPatch, tm
                 return full(call, user_backlog=1)
             case "backlog-full":
                 return full(call, max_backlog=1)
+            case "deadline-unlikely":
+                passed = ORDER | {"complete_by": "2001-01-01T00:00:00Z"}
+                return start_server(min_confidence=0.5).post(call.path, passed)
             case "submission-too-large":
                 return start_server(max_backlog=1).post(call.path, [ORDER, ORDER | {"order_id": "o-2"}])
             case "user-submission-too-large":

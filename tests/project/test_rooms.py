@@ -30,7 +30,8 @@ ROOMS: dict[str, dict[str, str]] = {
     "engine": {
         "__init__": "order_engine interface event_stream recovery execution receipt reply snapshot telemetry config",
         "testing": "actors requests clock",
-        "order_engine": "life startup recovery interface requests reply actors execution config clock",
+        "order_engine": "life startup recovery interface requests reply deadlines actors execution config clock",
+        "deadlines": "requests reply actors",
         "startup": "recovery webhooks actors tracing execution reply config clock logger",
         "recovery": "actors execution logger",
         "life": "startup logger",
@@ -62,15 +63,18 @@ ROOMS: dict[str, dict[str, str]] = {
         "bulk_actions": "search audit_log statements translation tables domain",
         "search": "queries arrival failures rows statements tables domain",
         "audit_log": "statements tables domain",
-        "ledger": "schedules trace_contexts bulk_actions queue serial arrival outbox audit_log failures queries "
-        "idempotency totals statements translation rows tables domain",
-        "queue": "turns queries statements domain",
+        "ledger": "deadlines schedules trace_contexts bulk_actions queue serial arrival outbox audit_log failures "
+        "queries idempotency totals statements translation rows tables domain",
+        "queue": "limits queues turns queries statements domain",
+        "limits": "queues turns statements domain",
+        "queues": "turns audit_log queries statements translation domain",
         "serial": "queries statements domain",
-        "schedules": "statements tables domain",
+        "schedules": "rows statements tables domain",
+        "deadlines": "queries statements tables domain",
         "turns": "",
-        "outlooks": "queue queries statements translation domain",
-        "retention": "schedules trace_contexts audit_log bulk_actions failures event_log export queries totals "
-        "statements translation tables domain",
+        "outlooks": "queue queues turns queries rows statements translation domain",
+        "retention": "deadlines schedules trace_contexts audit_log bulk_actions failures event_log export queries "
+        "totals statements translation tables domain",
         "queries": "rows statements tables domain",
         "outbox": "statements domain",
         "webhooks": "outbox audit_log statements translation tables domain",

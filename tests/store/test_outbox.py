@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from ordermill.store.connect import connect
 from ordermill.store.domain import lifecycle
 from ordermill.store.domain.durability import Durability
 from ordermill.store.domain.lifecycle import Edge
-from ordermill.store.domain.record import ENGINE, OrderRecord, move
+from ordermill.store.domain.record import ENGINE, OrderRecord, move, utc
 from ordermill.store.domain.webhook import Attempt, CreateWebhook, Tried, UpdateWebhook, WebhookEvent
 from ordermill.store.ledger import Ledger
 from ordermill.store.outbox import KEPT_US
@@ -75,6 +76,20 @@ def test_each_event_has_its_place_in_the_history_of_its_order(writer: SqliteWrit
     step(ledger, record, lifecycle.COMPLETE)
 
     assert rows(writer) == [("order.accepted", 1), ("order.retrying", 3), ("order.completed", 5)]
+
+
+def test_a_late_order_is_an_event(writer: SqliteWriter) -> None:
+    hook(writer, ("order.late",))
+    ledger = Ledger(writer)
+    ledger.record([make_order(complete_by=utc(START_US + 1))], [], START_US)
+    assert not ledger.record([], [], START_US + 1).has_events
+
+    assert ledger.record([], [], START_US + 2).has_events
+
+    assert rows(writer) == [("order.late", 1)]
+    ((at_us, subject),) = run(writer, "SELECT at, subject FROM outbox").fetchall()
+    told = json.loads(subject)
+    assert (at_us, told["status"], told["complete_by"]) == (START_US + 2, "Pending", "2027-01-15T08:00:00.000001Z")
 
 
 def test_an_order_that_is_only_given_back_is_nobodys_business(writer: SqliteWriter) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -15,7 +17,7 @@ from ordermill.store.domain.durability import Durability
 from ordermill.store.domain.outlook import Accuracy, Estimate
 from ordermill.store.domain.record import OrderRecord, move
 from ordermill.store.ledger import Ledger
-from ordermill.store.outlooks import evidence, note_and_judge, place
+from ordermill.store.outlooks import evidence, note_and_judge, place, places_of_new
 from ordermill.store.sqlite.connection import Writer
 from ordermill.store.sqlite.database import open_writer
 
@@ -52,6 +54,47 @@ def test_the_positions_are_the_sequence_of_the_claims(database: Writer) -> None:
 
     taken = ledger.record((), (), 50 * HOUR_US, ready_us=50 * HOUR_US, claim=Claim(40, 50 * HOUR_US, aging_us=HOUR_US))
     assert [told[step.after.order_id] for step in taken.moved] == list(range(40))
+
+
+@pytest.mark.parametrize("taken", [0, 7])
+def test_a_new_order_will_stand_where_it_is_said_to(database: Writer, taken: int) -> None:
+    random = Random(taken)
+    ledger = Ledger(database, 100)
+    for number in range(60):
+        order = make_order(f"o-{number}", user_id=f"u-{random.choice((1, 1, 1, 2, number))}", priority=number % 3)
+        ledger.record([order], (), 1_000 + number)
+    if taken:
+        ledger.record((), (), 2_000, ready_us=2_000, claim=Claim(taken, 2_000, aging_us=HOUR_US))
+    for number in range(30):
+        new = make_order(
+            f"new-{number}",
+            user_id=f"u-{random.choice((1, 2, 100 + number))}",
+            priority=random.randrange(4),
+            complete_by=datetime(2099, 1, 1, tzinfo=UTC),
+        )
+        (told,) = places_of_new(database, [new], 3_000 + number, HOUR_US, by_user=False)
+        ledger.record([new], (), 3_000 + number)
+
+        assert told == place(database, found(database, new.order_id), HOUR_US)
+
+
+def test_new_orders_stand_behind_those_that_come_with_them(database: Writer) -> None:
+    by = datetime(2099, 1, 1, tzinfo=UTC)
+    new = [make_order("plain", user_id="u-1"), *(make_order(f"o-{n}", user_id=f"u-{n}", complete_by=by) for n in "234")]
+
+    places = places_of_new(database, new, 1_000, HOUR_US, by_user=False)
+
+    assert [of and of.ahead_in_line for of in places] == [None, 1, 2, 3]
+
+
+def test_a_new_order_of_a_key_that_is_in_use_waits_for_the_others(database: Writer) -> None:
+    Ledger(database, 100).record([make_order(name, key="k") for name in ("a", "b", "c")], (), 1_000)
+    by = datetime(2099, 1, 1, tzinfo=UTC)
+    new = [make_order("d", key="k", complete_by=by), make_order("e", key="other", complete_by=by)]
+
+    places = places_of_new(database, new, 1_000, HOUR_US, by_user=False)
+
+    assert [of and of.ahead_in_line for of in places] == [None, 1]
 
 
 def test_an_order_that_is_held_says_how_many_of_its_key_go_first(database: Writer) -> None:

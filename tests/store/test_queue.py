@@ -192,11 +192,11 @@ def test_what_a_failed_transaction_gave_is_given_again(writer: SqliteDatabase, l
     [
         (queues._CLAIM_NEXT, (0, 0, 9, 10), "orders_in_line (rank>? AND rank<?)"),
         (queues._CLAIM_NEXT_BUT, (0, 0, 9, "[1]", 10), "orders_in_line (rank>? AND rank<?)"),
-        (queues._FRONT, (0, 0, 9, "[1]", 10), "orders_in_line (rank>? AND rank<?)"),
+        (queues._FRONT, (0, 0, 9, 0, 0, "[1]", 10), "orders_in_line (rank>? AND rank<?)"),
         (queues._CLAIM_THESE, (0, "[1]"), "PRIMARY KEY (rowid=?)"),
         (queues._CLAIM_ONE, (0, 1, 0), "PRIMARY KEY (rowid=?)"),
         (queues._DUE, (0, 10), "orders_waiting (ready_at<?)"),
-        (queues._LAST_OF_USER, ("u-1", 0, 9), "orders_pending_by_user (user_id=?)"),
+        (queues.LAST_OF_USER, ("u-1", 0, 9), "orders_pending_by_user (user_id=?)"),
     ],
     ids=["next", "next but some", "front of a line", "these", "one", "due", "last of a user"],
 )

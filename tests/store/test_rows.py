@@ -12,7 +12,9 @@ from ordermill.store.rows import ORDER_COLUMNS, TRANSITION_COLUMNS, items_text, 
 MORE: dict[str, Any] = {
     "priority": 9,
     "not_before": datetime(1970, 1, 1, microsecond=6, tzinfo=UTC),
+    "complete_by": datetime(1970, 1, 1, microsecond=8, tzinfo=UTC),
     "key": "k",
+    "queue": "q",
     "metadata": {"a": 1},
 }
 
@@ -26,7 +28,9 @@ def test_an_order_is_what_its_row_says() -> None:
         1999,
         9,
         6,
+        8,
         "key:k",
+        "q",
         '{"a":1}',
         7,
         "Pending",

@@ -8,7 +8,7 @@ from ordermill.engine.testing import START_US, make_order
 from ordermill.store import queries, schedules
 from ordermill.store.audit import audit
 from ordermill.store.domain import lifecycle
-from ordermill.store.domain.record import move
+from ordermill.store.domain.record import move, utc
 from ordermill.store.domain.schedule import Schedule, reschedule
 from ordermill.store.ledger import Ledger
 from ordermill.store.retention import prune
@@ -17,9 +17,9 @@ from ordermill.store.statements import run
 
 def test_what_an_order_said_at_first_is_kept_and_goes_with_it(writer: SqliteDatabase) -> None:
     ledger = Ledger(writer)
-    sent = make_order("o-1", priority=1)
+    sent = make_order("o-1", priority=1, complete_by=utc(START_US + 9))
     records = [record for _, record in ledger.record([sent, make_order("o-2")], [], START_US).acceptances]
-    step = reschedule(records[0], Schedule(priority=9), START_US, START_US)
+    step = reschedule(records[0], Schedule(priority=9, complete_by=None), START_US, START_US)
 
     assert ledger.record([], [step], START_US).refused == []
 
@@ -36,7 +36,7 @@ def test_what_an_order_said_at_first_is_kept_and_goes_with_it(writer: SqliteData
 def test_a_step_that_comes_too_late_changes_nothing(writer: SqliteDatabase) -> None:
     ledger = Ledger(writer)
     ((_, record),) = ledger.record([make_order("o-1")], [], START_US).acceptances
-    step = reschedule(record, Schedule(priority=9), START_US, START_US)
+    step = reschedule(record, Schedule(priority=9, complete_by=None), START_US, START_US)
     cancelled = move(record, lifecycle.CANCEL, START_US)
     ledger.record([], [cancelled], START_US)
 

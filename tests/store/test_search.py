@@ -19,9 +19,11 @@ from ordermill.store.domain.record import OrderRecord, move
 from ordermill.store.ledger import Ledger
 
 ORDERS = 300
+QUEUES = ("default", "default", "mail")
 VALUES: dict[str, tuple[Any, ...]] = {
     "status": (OrderStatus.PENDING, OrderStatus.PROCESSING, OrderStatus.FAILED, OrderStatus.COMPLETED),
     "user_id": ("ann", "nobody"),
+    "queue": ("mail", "default", "none"),
     "order_id_prefix": ("a-", "a-1", "none"),
     "error": ("ProviderDown", "ProviderDown: no answer in # s", "rejected", "None"),
     "created_from_us": (120,),
@@ -40,7 +42,9 @@ def fill(writer: SqliteDatabase, seed: int, *, is_clock_set_back: bool) -> list[
     records: dict[int, OrderRecord] = {}
     for number in range(1, ORDERS + 1):
         at_us = number - (100 if is_clock_set_back and number > 150 else 0)
-        order = make_order(f"{chance.choice('ab')}-{number}", user_id=chance.choice(("ann", "bob")))
+        order = make_order(
+            f"{chance.choice('ab')}-{number}", user_id=chance.choice(("ann", "bob")), queue=chance.choice(QUEUES)
+        )
         ((_, record),) = ledger.record([order], [], at_us).acceptances
         records[record.sequence] = record
     for sequence, record in records.items():
@@ -72,6 +76,7 @@ def means(wanted: OrderFilter, record: OrderRecord) -> bool:
     return (
         (wanted.status is None or record.status is wanted.status)
         and (wanted.user_id is None or record.order.user_id == wanted.user_id)
+        and (wanted.queue is None or record.order.queue == wanted.queue)
         and (wanted.order_id_prefix is None or record.order_id.startswith(wanted.order_id_prefix))
         and (wanted.error is None or (name is not None and wanted.error in (name.kind, name.name)))
         and (wanted.created_from_us is None or record.created_us >= wanted.created_from_us)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ordermill.store import turns
 from ordermill.store.turns import STEP, Turns
 
 USERS = st.sampled_from("abc")
@@ -136,10 +134,9 @@ def test_where_the_last_order_of_a_user_stands_is_looked_up_after_a_start() -> N
     assert looked_up == ["a", "b"], "whatever was there at the start is taken by now"
 
 
-def test_of_too_many_users_the_places_are_looked_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "_MOST_USERS", 10)
+def test_of_too_many_users_the_places_are_looked_up_again() -> None:
     stored: dict[str, int] = {}
-    line = Turns(0, -1, stored.get)
+    line = Turns(0, -1, stored.get, 10)
 
     for _ in range(3):
         for number in range(50):

@@ -48,7 +48,8 @@ FOLLOW = Operation(
         Result(
             HTTPStatus.OK,
             "Events for as long as you listen, each with its `id`: `order.pending`, `order.processing`, and so on by "
-            "the status that the order gets. Once a second `metrics`, without an id, for keys of all users. `gone` "
+            "the status that the order gets; `order.late`, once, for one that is not completed by the time that it was "
+            "to be. Once a second `metrics`, without an id, for keys of all users. `gone` "
             "where events that come next were removed with their orders, for their age.",
             {EVENT_STREAM: Content(EventStream, _STREAM)},
         ),

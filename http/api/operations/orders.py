@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Annotated
 
@@ -11,6 +12,7 @@ from msgspec import Meta
 
 from ....engine import (
     BacklogFull,
+    DeadlineUnlikely,
     FieldFault,
     IdempotencyKeyReused,
     InvalidOrder,
@@ -102,10 +104,12 @@ _RATED = dict.fromkeys(_RATE, False)
 _TAGGED = {"ETag": True}
 _READ = _TAGGED | {"Preference-Applied": False}
 
+_NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 _FAULTY = InvalidOrder(find_faults(_REQUEST | {"item_ids": []}))
 _NO_REASON = InvalidOrder(tuple(reason_faults("")))
 _INCOMPLETE = str(InvalidOrder(find_faults(_BULK[1])))
 _ABOUT_AN_ORDER = (OrderNotFound("o-1"), *ASKING)
+_UNLIKELY = DeadlineUnlikely("o-1", _NOON, 0.12, _NOON + timedelta(minutes=40))
 _SENDING = (
     IdempotencyKeyBusy(),
     IdempotencyKeyReused("8e03978e-40d5-43e8-bc93-6894a57f9324"),
@@ -173,7 +177,7 @@ SUBMIT = Operation(
             _TAGGED | _RATED,
         ),
     ),
-    problems=(_FAULTY, OrderConflict("o-1"), *_SENDING),
+    problems=(_FAULTY, OrderConflict("o-1"), _UNLIKELY, *_SENDING),
     remark=f"A body has {MAX_ORDER_BYTES // 1024} KiB at the most.",
 )
 SUBMIT_BULK = Operation(
@@ -302,7 +306,7 @@ SETTLE = Operation(
 )
 _Rescheduling = Annotated[
     RescheduleRequest,
-    Meta(extra_json_schema={"anyOf": [{"required": ["priority"]}, {"required": ["not_before"]}]}),
+    Meta(extra_json_schema={"anyOf": [{"required": [name]} for name in RescheduleRequest.changes]}),
 ]
 RESCHEDULE = Operation(
     "rescheduleOrder",

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import Annotated
 
-from ....engine import ActionNotFound, ActionState, FieldFault
+from msgspec import Meta
+
+from ....engine import ActionNotFound, ActionState, FieldFault, TooManyQueues
 from ....store.domain.act import Action
+from ....store.domain.queue_settings import MAX_QUEUES
 from ....store.domain.reason import reason_faults
 from ...framework.parameters import NoParameters
 from ...framework.request import NOTHING, Inputs
 from ...framework.request_headers import RequestHeaders
 from ...framework.route import Operation, Result, Tag
-from ...wire.errors import InvalidBody
-from ..parameters import ActionPath, EntryQuery
+from ...wire.errors import InvalidBody, NoSuchResource
+from ..parameters import ActionPath, EntryQuery, QueuePath
 from ..responses import (
     ActionPagePayload,
     ActionPayload,
@@ -20,12 +24,15 @@ from ..responses import (
     AuditPagePayload,
     ControlPayload,
     PreviewPayload,
+    QueuePayload,
+    QueuesPayload,
     StartedActionPayload,
 )
 from ..steering_requests import (
     ActionRequest,
     PauseRequest,
     ProcessorsRequest,
+    QueueRequest,
     ResumeRequest,
     RetryFilter,
     RetryRequest,
@@ -33,6 +40,7 @@ from ..steering_requests import (
     decode_action,
     decode_pause,
     decode_processors,
+    decode_queue,
     decode_resume,
     decode_stop,
 )
@@ -56,6 +64,12 @@ _DONE = ActionPayload(
     _AT,
     _UNTIL,
 )
+_DEFAULT_QUEUE = QueuePayload("default", False, None, None, 0, 0, None, None, None, None)
+_QUEUE = QueuePayload("mail", True, 5, 20.0, 0, 0, None, _WHY, _AT, None)
+_QueueChange = Annotated[
+    QueueRequest,
+    Meta(extra_json_schema={"anyOf": [{"required": [name]} for name in ("paused", "concurrency", "rate")]}),
+]
 _NO_REASON = InvalidBody(tuple(reason_faults("")))
 
 READ_CONTROL = Operation(
@@ -95,6 +109,28 @@ SET_PROCESSORS = Operation(
     results=(ok("There are so many from now on.", ControlPayload, ControlPayload(False, None, None, None, 16)),),
     problems=(InvalidBody((FieldFault("/processors", "missing"),)), *ASKING),
     remark="Processors that are too many end when they have nothing to do.",
+)
+LIST_QUEUES = Operation(
+    "listQueues",
+    Tag.OPERATORS,
+    NOTHING,
+    results=(ok("All queues.", QueuesPayload, QueuesPayload([_DEFAULT_QUEUE])),),
+    problems=ASKING,
+    remark="A queue is there from the first order that names it, or from the first time that it is set.",
+)
+SET_QUEUE = Operation(
+    "setQueue",
+    Tag.OPERATORS,
+    Inputs(NoParameters, RequestHeaders, json_body(_QueueChange, QueueRequest(True, 5, 20.0, _WHY), decode_queue)),
+    results=(ok("It is set so from now on, after a restart too.", QueuePayload, _QUEUE),),
+    problems=(
+        InvalidBody((FieldFault("", "must have paused, concurrency or rate"),)),
+        NoSuchResource(),
+        TooManyQueues("mail", MAX_QUEUES),
+        *ASKING,
+    ),
+    path=QueuePath,
+    remark="What is not given stays as it is. Handlers that run go on.",
 )
 START_ACTION = Operation(
     "startAction",

@@ -2,7 +2,7 @@
 
 // What moves on a page: parts of it ask for themselves anew when the engine has done something, and charts are drawn.
 
-const STEPS = ["pending", "processing", "completed", "failed", "cancelled", "review"].map((status) => `order.${status}`);
+const STEPS = ["pending", "processing", "completed", "failed", "cancelled", "review", "late"].map((status) => `order.${status}`);
 
 // The element that follows the engine says what of it: only steps that fit this query are sent. Whatever shows more than
 // these goes by the metrics, which come once a second, and asks for itself anew where they have changed.

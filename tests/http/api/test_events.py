@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -87,6 +88,20 @@ def submit(client: Client, *order_ids: str, user_id: str = "u-1") -> None:
     """Have orders completed."""
     for order_id in order_ids:
         client.engine.submit(make_order(order_id, user_id=user_id)).wait(timeout=60)
+
+
+def test_a_late_order_is_told_of_among_its_steps(client: Client) -> None:
+    with watch(client.address) as watching:
+        client.engine.submit(make_order("o-1", complete_by=datetime(2001, 1, 1, tzinfo=UTC)))
+        late = watching.next("order.late")
+
+    assert late.data["reason"] == "late: it was to be completed by 2001-01-01T00:00:00.000000Z"
+    assert late.data["from"] == late.data["to"]
+    client.engine.drain(timeout=60)
+    with watch(client.address, "?timeout=0", Last_Event_ID="0") as watching:
+        frames = watching.rest()
+    assert [frame.id for frame in frames] == [1, 2, 3, 4]
+    assert sorted(frame.event or "" for frame in frames) == sorted([*STEPS, "order.late"])
 
 
 def test_what_happens_is_told_with_its_place_in_the_log(client: Client) -> None:

@@ -14,6 +14,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from ordermill.engine import Engine, Order, OrderStatus, Reject, StoreUnavailable
+from ordermill.engine.testing import ManualClock
 from ordermill.store import queries
 from ordermill.store.connect import connect
 from ordermill.store.domain.metrics import PROCESSING_MICROSECONDS, TIMED_ORDERS
@@ -285,3 +286,38 @@ def test_promtool_finds_nothing_to_mend(name: str, request: pytest.FixtureReques
     checked = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, check=False)
 
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
+
+
+def test_late_orders_are_counted(start_server: Callable[..., Client], order: MakeOrder) -> None:
+    client = start_server(lambda _: None)
+    client.post("/orders/bulk", [order("late", complete_by="2001-01-01T00:00:00Z"), order("plain")])
+    client.engine.drain(timeout=60)
+
+    assert client.get("/metrics").json["late_orders"] == 1
+    found = samples(parse_text(client.get("/metrics", Accept="text/plain").body.decode()))
+    assert found["ordermill_orders_late_total"] == 1
+
+
+def test_how_right_it_was_when_orders_would_be_over_is_told(
+    start_server: Callable[..., Client], gate: Held, order: MakeOrder
+) -> None:
+    clock = ManualClock()
+    client = start_server(lambda given: gate(given) if given.order_id == "last" else None, clock=clock, processors=1)
+    client.post("/orders/bulk", [order(str(number)) for number in range(25)])
+    client.engine.drain(timeout=60)
+    assert client.get("/metrics").json["outlooks"] is None
+    assert "ordermill_outlooks" not in client.get("/metrics", Accept="text/plain").body.decode()
+    client.post("/orders", order("last"))
+    assert gate.begun(60) == "last"
+
+    assert client.get("/orders/last/outlook").json["expected"] is not None
+    client.engine.control()  # the recorder has noted what was told
+    gate.release()
+    client.engine.drain(timeout=60)
+    clock.advance(1)
+    client.engine.control()
+    client.engine.control()  # what came with the one before is done
+
+    assert client.get("/metrics").json["outlooks"] == {"kept": 1.0, "of": 1, "days": 7}
+    found = samples(parse_text(client.get("/metrics", Accept="text/plain").body.decode()))
+    assert (found["ordermill_outlooks_kept_ratio"], found["ordermill_outlooks_judged"]) == (1.0, 1.0)

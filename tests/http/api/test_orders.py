@@ -79,6 +79,7 @@ def test_a_new_order_is_created_with_its_location(start_server: Callable[..., Cl
 NEEDS = {
     "priority": 9,
     "not_before": "2026-12-24T18:00:00+01:00",
+    "complete_by": "2026-12-25T17:00:00.000000Z",
     "key": "ann@example.org",
     "metadata": {"shop": "b", "gifts": [1, 2.5, True, None]},
 }
@@ -161,9 +162,42 @@ def test_an_order_that_waits_is_rescheduled(start_server: Callable[..., Client],
     assert reason == "rescheduled: priority 4, not before 2099-12-24T17:00:00.000000Z; on holiday"
     assert client.get("/audit").json["entries"][0]["action"] == "reschedule"
     assert "not_before" not in client.post("/orders/a/reschedule", {"not_before": None}).json
+    by = client.post("/orders/a/reschedule", {"complete_by": "2099-12-24T18:00:00+01:00"}).json["complete_by"]
+    assert by == "2099-12-24T17:00:00.000000Z"
+    assert "complete_by" not in client.post("/orders/a/reschedule", {"complete_by": None}).json
     gate.release()
     assert client.get("/orders/a?wait=30").json["status"] == "Completed"
     assert identity(client.post("/orders/a/reschedule", {"priority": 9})) == (409, "transition-refused")
+
+
+PASSED = "2001-01-01T00:00:00Z"
+
+
+def test_a_new_order_is_answered_with_how_likely_it_is_in_time(client: Client, order: MakeOrder) -> None:
+    late = client.post("/orders", order("late", complete_by=PASSED))
+    unknown = client.post("/orders", order("o-1", complete_by="2099-01-01T00:00:00Z"))
+
+    assert (late.status, late.json["complete_by_confidence"]) == (201, 0.0)
+    assert unknown.json["complete_by_confidence"] is None
+    assert "complete_by_confidence" not in client.get("/orders/late").json
+    assert "complete_by_confidence" not in client.post("/orders", order("plain")).json
+
+
+def test_an_order_that_is_unlikely_to_be_in_time_is_refused(
+    start_server: Callable[..., Client], order: MakeOrder
+) -> None:
+    client = start_server(lambda _: None, min_confidence=0.9)
+
+    refused = client.post("/orders", order("late", complete_by=PASSED))
+    bulk = client.post("/orders/bulk", [order("a"), order("late", complete_by=PASSED)])
+
+    assert identity(refused) == (503, "deadline-unlikely")
+    detail = refused.json["detail"]
+    assert detail.startswith("Order 'late' is completed by 2001-01-01T00:00:00+00:00 with a probability of 0.00")
+    assert refused.headers["Retry-After"] == "60"
+    assert (bulk.status, bulk.json["accepted"], bulk.json["rejected"]) == (200, 1, 1)
+    assert bulk.json["results"][1]["detail"] == refused.json["detail"]
+    assert client.get("/orders/late").status == 404
 
 
 @pytest.mark.parametrize(
@@ -174,6 +208,8 @@ def test_an_order_that_waits_is_rescheduled(start_server: Callable[..., Client],
         ({"priority": None}, "/priority"),
         ({"priority": 10}, "/priority"),
         ({"not_before": "soon"}, "/not_before"),
+        ({"complete_by": "soon"}, "/complete_by"),
+        ({"not_before": "2099-01-02T00:00:00Z", "complete_by": "2099-01-01T00:00:00Z"}, "/complete_by"),
         ({"priority": 1, "key": "k"}, "/key"),
         ({"priority": 1, "reason": ""}, "/reason"),
     ],
@@ -557,7 +593,9 @@ def test_the_filters_hold_on_every_page(many: Client) -> None:
     assert second.json["next_cursor"] is None
 
 
-KNOWN = "status, user_id, order_id_prefix, error, created_from, created_to, updated_from, updated_to, limit, cursor"
+KNOWN = (
+    "status, user_id, queue, order_id_prefix, error, created_from, created_to, updated_from, updated_to, limit, cursor"
+)
 
 
 @pytest.mark.parametrize("status", list(OrderStatus))

@@ -147,6 +147,8 @@ def test_a_number_that_json_does_not_know_is_not_json(client: Client, text: Call
         ("not_before", "9999-12-31T23:59:00-23:00", "/not_before", TIME),
         ("not_before", 5, "/not_before", TIME),
         ("not_before", None, "/not_before", TIME),
+        ("complete_by", "2026-12-24", "/complete_by", TIME),
+        ("complete_by", None, "/complete_by", TIME),
         ("metadata", None, "/metadata", METADATA),
         ("metadata", [1], "/metadata", METADATA),
         ("metadata", {"a": 2**64}, "/metadata", METADATA),
@@ -171,9 +173,10 @@ def test_an_order_may_say_how_early_and_from_when_on_and_have_something_with_it(
     more = {
         "priority": 9,
         "not_before": "2026-01-01T01:00:00.5+01:00",
+        "complete_by": "2026-01-01T01:00:00.5+01:00",
         "metadata": {"b": ['"', 1.5], "a": {"\\": None}},
     }
-    shown = more | {"not_before": "2026-01-01T00:00:00.500000Z"}
+    shown = more | dict.fromkeys(("not_before", "complete_by"), "2026-01-01T00:00:00.500000Z")
 
     reply = client.post("/orders", order(**more))
 
@@ -188,7 +191,7 @@ def test_an_order_may_say_how_early_and_from_when_on_and_have_something_with_it(
 def test_what_an_order_does_not_say_is_left_out(client: Client, order: MakeOrder) -> None:
     reply = client.post("/orders", order(priority=4))
 
-    assert not {"priority", "not_before", "metadata"} & set(reply.json)
+    assert not {"priority", "not_before", "complete_by", "metadata"} & set(reply.json)
 
 
 @pytest.mark.parametrize(
@@ -196,9 +199,11 @@ def test_what_an_order_does_not_say_is_left_out(client: Client, order: MakeOrder
     [
         ({"priority": 8}, 200),
         ({"not_before": "2026-01-01T00:00:00Z"}, 200),
+        ({"complete_by": "2026-01-02T01:00:00+01:00"}, 200),
         ({}, 409),
         ({"priority": 7}, 409),
         ({"not_before": "2026-01-01T00:00:01Z"}, 409),
+        ({"complete_by": "2026-01-02T00:00:01Z"}, 409),
         ({"metadata": {"a": True}}, 409),
     ],
 )
@@ -206,6 +211,7 @@ def test_these_are_a_part_of_what_makes_an_order_the_same(
     client: Client, order: MakeOrder, other: dict[str, Any], status: int
 ) -> None:
     more = {"priority": 8, "not_before": "2026-01-01T01:00:00+01:00", "metadata": {"a": 1}}
+    more["complete_by"] = "2026-01-02T00:00:00Z"
     assert client.post("/orders", order(**more)).status == 201
 
     assert client.post("/orders", order(**(more | other)) if other else order()).status == status

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
     Run = Callable[..., Done]
 
-NAMES = ("status", "user", "prefix", "error", "since", "created_from", "created_to", "updated_from", "updated_to")
+NAMES = (
+    *("status", "user", "queue", "prefix", "error", "since"),
+    *("created_from", "created_to", "updated_from", "updated_to"),
+)
 NOTHING: dict[str, Any] = dict.fromkeys(NAMES)
 SECOND = 1_000_000
 
@@ -37,6 +40,7 @@ def test_rest_reads_the_very_filter_that_was_typed() -> None:
             **NOTHING,
             "status": OrderStatus.FAILED,
             "user": "c+d&e@example.com",
+            "queue": "mail",
             "prefix": "o-1",
             "error": "ProviderDown",
             "created_from": 1,
@@ -61,6 +65,7 @@ def test_since_counts_back_from_now(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"since": 1.0, "updated_from": 5}, "Give either --since or --updated-from."),
         ({"prefix": "o 1"}, "--prefix is none that an order can have: 'o 1'."),
         ({"prefix": ""}, "--prefix is none that an order can have: ''."),
+        ({"queue": "a b"}, "--queue is none that an order can have: 'a b'."),
         ({"error": ""}, "--error is none that an order can have: ''."),
     ],
 )

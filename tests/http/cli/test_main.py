@@ -335,7 +335,7 @@ def test_reading_beside_a_running_engine_is_fine(run: Run, command: list[str]) -
         (["--port=8x"], "--port must be a whole number from 0 to 65535, not '8x'."),
         (["--handler-timeout", "0"], "--handler-timeout must be a number above 0 to 1000000000, not '0'."),
         (["--retry-seconds", "nan"], "--retry-seconds must be a number from 0 to 1000000000, not 'nan'."),
-        (["--executor", "fibres"], "--executor must be threads or processes, not 'fibres'."),
+        (["--executor", "fibres"], "--executor must be threads, processes or dask://HOST:8786, not 'fibres'."),
         (
             ["--db", "mysql://db/orders"],
             "No support for 'mysql' databases: use a path, sqlite:///orders.db or postgresql://host/database.",

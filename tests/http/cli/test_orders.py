@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,6 +20,8 @@ from ordermill.engine.testing import make_order
 
 if TYPE_CHECKING:
     from tests.http.conftest import Client
+
+    from ordermill.engine.testing import Held
 
 Run = Callable[..., Any]
 LONG = "HTTPSConnectionPool(host='payments.internal.example',port=8443):/v2/charges?order=10001 \u2013 later \U0001f641"
@@ -44,7 +47,7 @@ def test_an_order_is_sent_from_arguments(client: Client, run: Run) -> None:
 
 def test_an_order_from_arguments_may_have_what_most_have_not(client: Client, run: Run) -> None:
     more = ("--priority", "9", "--not-before", "2026-01-01T01:00:00+01:00", "--metadata", '{"shop": "b"}')
-    more = (*more, "--serial-key", "k")
+    more = (*more, "--serial-key", "k", "--complete-by", "2099-01-01T01:00:00+01:00")
 
     done = run("submit", "o-1", "--user", "u", "--item", "a", "--total", "1", *more, "--url", client.server.url)
 
@@ -52,6 +55,29 @@ def test_an_order_from_arguments_may_have_what_most_have_not(client: Client, run
     order = client.engine.order("o-1").order
     assert (order.priority, order.metadata, order.key) == (9, {"shop": "b"}, "k")
     assert order.not_before == datetime(2026, 1, 1, tzinfo=UTC)
+    assert order.complete_by == datetime(2099, 1, 1, tzinfo=UTC)
+
+
+def test_the_outlook_of_an_order_is_told(start_server: Callable[..., Client], run: Run, gate: Held) -> None:
+    client = start_server(lambda order: gate(order) if order.order_id == "first" else None, processors=1)
+    client.engine.submit_many([make_order(f"done-{number}") for number in range(25)])
+    client.engine.drain(timeout=60)
+    client.engine.submit(make_order("first"))
+    assert gate.begun(60) == "first"
+    client.engine.submit(make_order("o-1", priority=1))
+
+    told = run("outlook", "o-1", "--url", client.server.url)
+    as_json = run("outlook", "o-1", "--url", client.server.url, "--json")
+    gate.release()
+
+    first, waits, over = told.out.splitlines()
+    assert told.code == 0
+    assert first == "o-1: Pending, number 1 in the queue"
+    assert waits == "waits for processors: 1 orders are in hand of 1 processors, 0 ahead"
+    assert re.fullmatch(r"over from 2\S+Z to 2\S+Z, as 80% of such spans say", over)
+    assert json.loads(as_json.out)["position"] == 1
+    client.engine.drain(timeout=60)
+    assert run("outlook", "o-1", "--url", client.server.url).out.startswith("o-1: Completed\n")
 
 
 def test_an_order_is_rescheduled(client: Client, run: Run) -> None:
@@ -61,6 +87,11 @@ def test_an_order_is_rescheduled(client: Client, run: Run) -> None:
 
     assert done == (0, "o-1 is Pending.\n", "")
     assert client.engine.order("o-1").order.priority == 9
+    by = "2099-02-01T00:00:00Z"
+    assert run("reschedule", "o-1", "--complete-by", by, "--url", client.server.url).code == 0
+    assert client.engine.order("o-1").order.complete_by == datetime(2099, 2, 1, tzinfo=UTC)
+    assert run("reschedule", "o-1", "--no-deadline", "--url", client.server.url).code == 0
+    assert client.engine.order("o-1").order.complete_by is None
     assert run("reschedule", "o-1", "--at-once", "--url", client.server.url).code == 0
     assert client.engine.wait("o-1", timeout=60) is OrderStatus.COMPLETED
 
@@ -68,8 +99,9 @@ def test_an_order_is_rescheduled(client: Client, run: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "refusal"),
     [
-        ([], "Say what is to change: --priority, --not-before or --at-once."),
+        ([], "Say what is to change: --priority, --not-before or --at-once, --complete-by or --no-deadline."),
         (["--at-once", "--not-before", "2099-01-01T00:00:00Z"], "Give either --not-before or --at-once."),
+        (["--no-deadline", "--complete-by", "2099-01-01T00:00:00Z"], "Give either --complete-by or --no-deadline."),
     ],
 )
 def test_a_schedule_that_is_none_is_not_sent(run: Run, arguments: list[str], refusal: str) -> None:

@@ -55,6 +55,21 @@ def test_processors_are_set_and_set_back(client: Client, run: Run) -> None:
     assert "from 1 to 1000" in run("processors", "0", *url).refusal
 
 
+def test_queues_are_set_and_shown(client: Client, run: Run) -> None:
+    url = ("--url", client.server.url)
+
+    state = json.loads(run("queue", "mail", "--pause", "--concurrency", "5", "--rate", "2.5", *url, "--json").out)
+    resumed = json.loads(run("queue", "mail", "--resume", "--rate", "0", *url, "--json").out)
+    shown = run("queues", *url)
+    listed = json.loads(run("queues", *url, "--json").out)["queues"]
+
+    assert (state["paused"], state["concurrency"], state["rate"]) == (True, 5, 2.5)
+    assert (resumed["paused"], resumed["concurrency"], resumed["rate"]) == (False, 5, None)
+    assert "mail" in shown.out
+    assert [queue["queue"] for queue in listed] == ["default", "mail"]
+    assert run("queue", "mail", *url).refusal.startswith("Say what is to change: ")
+
+
 def test_the_audit_log_is_shown_from_the_database_and_from_the_server(client: Client, run: Run) -> None:
     client.engine.pause(reason="an outage")
     client.engine.submit(make_order("o-1"))

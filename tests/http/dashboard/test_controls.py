@@ -49,6 +49,22 @@ def test_an_operator_sets_the_number_of_processors(client: Any, window: Callable
     assert client.get("/control").json["processors"] == 3
 
 
+def test_an_operator_pauses_and_limits_a_queue(client: Any, window: Callable[..., Any]) -> None:
+    page = window(client).open("/controls/")
+    page.get_by_label("Queue").fill("mail")
+    page.get_by_label("Paused").check()
+    page.get_by_label("Orders at once").fill("5")
+    page.get_by_label("Orders a second").fill("2.5")
+    page.get_by_role("button", name="Change queue").click()
+
+    expect(page.get_by_role("status")).to_contain_text("queue is set")
+    row = page.get_by_role("row", name="mail")
+    expect(row).to_contain_text("Paused")
+    expect(row).to_contain_text("2.5")
+    _, mail = client.get("/queues").json["queues"]
+    assert (mail["paused"], mail["concurrency"], mail["rate"]) == (True, 5, 2.5)
+
+
 def test_a_number_that_is_none_changes_nothing_and_is_told(client: Any, window: Callable[..., Any]) -> None:
     look = window(client)
     page = look.open("/controls/")

@@ -119,6 +119,59 @@ def test_what_a_query_cannot_mean_is_told(client: Any, path: str) -> None:
     assert client.get(f"/dashboard{path}").status == 422
 
 
+def test_an_order_that_waits_tells_its_outlook_and_is_rescheduled(
+    start_server: Callable[..., Any], gate: Any, order: Callable[..., dict[str, Any]], window: Callable[..., Any]
+) -> None:
+    client = start_server(lambda given: gate(given) if given.order_id == "first" else None, processors=1)
+    client.post("/orders/bulk", [order(f"done-{number}") for number in range(25)])
+    client.engine.drain(timeout=60)
+    client.post("/orders", order("first"))
+    assert gate.begun(60) == "first"
+    client.post("/orders", order("o-1"))
+    look = window(client)
+    page = look.open("/orders/o-1")
+    facts = page.locator("dl.facts")
+    expect(facts).to_contain_text("Place in the queue")
+    expect(facts).to_contain_text("processors: 1 orders are in hand of 1 processors, 0 ahead")
+    expect(facts).to_contain_text("Likely over")
+    expect(facts).to_contain_text("80 %")
+
+    page.locator("summary").click()
+    page.get_by_label("Priority").fill("9")
+    page.get_by_label("Not before").fill("2099-12-24T18:00:00")
+    page.get_by_label("To be completed by").fill("2099-12-25T18:00:30")
+    page.get_by_label("Reason").fill("the customer is away")
+    assert look.troubles_of_reach() == []
+    page.get_by_role("button", name="Reschedule").click()
+
+    expect(page.get_by_role("status")).to_contain_text("rescheduled")
+    expect(page.get_by_role("listitem").first).to_contain_text("the customer is away")
+    moved = client.get("/orders/o-1").json
+    assert moved["priority"] == 9
+    assert moved["not_before"] == "2099-12-24T18:00:00.000000Z"
+    assert moved["complete_by"] == "2099-12-25T18:00:30.000000Z"
+    page.locator("summary").click()
+    page.get_by_label("Not before").fill("")
+    page.get_by_role("button", name="Reschedule").click()
+    expect(page.get_by_role("listitem").first).to_contain_text("at once")
+    again = client.get("/orders/o-1").json
+    assert ("not_before" in again, again["complete_by"]) == (False, moved["complete_by"])
+    gate.release()
+
+
+def test_a_late_order_is_said_to_be(
+    start_server: Callable[..., Any], order: Callable[..., dict[str, Any]], window: Callable[..., Any]
+) -> None:
+    client = start_server(lambda _: None)
+    client.post("/orders", order("late", complete_by="2001-01-01T00:00:00Z"))
+    client.post("/orders", order("in-time", complete_by="2099-01-01T00:00:00Z"))
+    client.engine.drain(timeout=60)
+    look = window(client)
+
+    expect(look.open("/orders/late").locator("dl.facts")).to_contain_text("Late")
+    expect(look.open("/orders/in-time").locator("dl.facts")).not_to_contain_text("Late")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280, 1920])
 def test_all_people_can_use_the_pages_on_any_screen(

@@ -19,7 +19,7 @@ from ordermill.http.processes.messages import (
     message_of,
     request_of,
 )
-from ordermill.store.domain.outcome import Acceptance
+from ordermill.store.domain.outcome import Acceptance, Promise, PromisedAcceptance
 
 ORDER = Order(order_id="o-1", user_id="u-1", item_ids=("sku-1", "sku-1"), total_amount=Decimal("19.90"))
 OTHER = Order(order_id="o-1", user_id="u-2", item_ids=("sku-2",), total_amount=Decimal(5))
@@ -61,7 +61,7 @@ def test_every_other_request_arrives_as_it_was() -> None:
 
 @pytest.mark.parametrize("outcome", Outcome)
 def test_what_became_of_orders_arrives_with_the_stored_order(outcome: Outcome) -> None:
-    sent = ORDER if outcome is Outcome.ACCEPTED else OTHER
+    sent = ORDER if outcome in (Outcome.ACCEPTED, Outcome.UNLIKELY) else OTHER
 
     message = decode_from_engine(encode(accepted(5, [Acceptance(outcome, RECORD)])))
 
@@ -79,3 +79,14 @@ def test_a_new_order_is_not_sent_back() -> None:
     assert isinstance(message, Accepted)
     (acceptance,) = acceptances_of(message, [ORDER])
     assert acceptance.record.order is ORDER
+
+
+@pytest.mark.parametrize("promise", [Promise(0.93, 1_700_000_000), Promise(None, None)])
+def test_what_is_promised_arrives(promise: Promise) -> None:
+    told = PromisedAcceptance(Outcome.ACCEPTED, RECORD, promise)
+
+    message = decode_from_engine(encode(accepted(5, [told])))
+
+    assert isinstance(message, Accepted)
+    (acceptance,) = acceptances_of(message, [ORDER])
+    assert (acceptance, acceptance.promise) == (told, promise)

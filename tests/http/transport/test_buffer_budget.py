@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 
-from ordermill.http.transport.buffer_budget import OWN_BYTES, BodyBudget, BodyReservation, BufferBudget, Reservation
+from ordermill.http.transport.buffer_budget import (
+    OWN_BYTES,
+    BodyBudget,
+    BodyReservation,
+    BufferBudget,
+    Reservation,
+    SharedBudget,
+)
 
 
 def test_each_holds_a_little_without_asking() -> None:
@@ -84,3 +91,24 @@ def test_who_wants_no_more_waits_no_longer() -> None:
     woken.clear()
     first.let_go()
     assert woken == []
+
+
+def test_no_caller_holds_more_than_it_leaves_to_the_others() -> None:
+    budget = SharedBudget(100)
+    first, second, third, others = (letter * 25 for letter in (b"a", b"b", b"c", b"d"))
+
+    assert budget.take(first, "one")
+    assert budget.take(second, "one")
+    assert not budget.take(third, "one")
+    assert budget.take(others, "two")
+    assert budget.take(third, None)
+    assert budget.free == 0
+    budget.give_back(third)
+    assert budget.take(others, "one")  # it is held already
+    budget.give_back(others)
+    for content in (first, second):
+        budget.give_back(content)
+    assert budget.take(third, "one")
+    budget.give_back(third)
+    budget.give_back(others)
+    assert (budget.free, budget._held, budget._held_for) == (100, {}, {})

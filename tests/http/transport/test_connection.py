@@ -9,11 +9,15 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, suppress
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ordermill.engine.testing import make_order
+from ordermill.http.security.api_keys import Role, create_key
 from ordermill.http.transport.buffer_budget import OWN_BYTES, BodyBudget, SharedBudget
+from ordermill.http.transport.connection import Connection
 from ordermill.http.transport.tuning import allow_connections
 from ordermill.http.wire.chunked import ChunkedBody
 
@@ -140,6 +144,28 @@ def test_an_answer_for_which_there_is_no_memory_is_refused_before_its_first_byte
     assert answers.free == 300_000
 
 
+def test_a_caller_that_reads_nothing_leaves_memory_for_the_answers_of_others(
+    start_server: Callable[..., Client], tmp_path: Path
+) -> None:
+    bad, good = (create_key(tmp_path / "keys", [Role.OPERATE]) for _ in range(2))
+    client = start_server(keys_file=str(tmp_path / "keys"))
+    authorization = f"Bearer {good}"
+    for number in range(1000):
+        client.engine.submit(make_order(f"o-{number}"))
+    client.engine.drain(timeout=60)
+    size = len(client.get("/orders?limit=1000", Authorization=authorization).body)
+    client.server.buffers = client.server.buffers._replace(answers=(answers := SharedBudget(5 * size // 2)))
+    with ExitStack() as stack:
+        for _ in range(4):
+            listen_small(client, stack).sendall(LISTING[:-2] + b"Authorization: Bearer %b\r\n\r\n" % bad.encode())
+        while answers.free > 2 * size:
+            client.get("/healthz")
+
+        for _ in range(10):
+            reply = client.get("/orders?limit=1000", Authorization=authorization)
+            assert (reply.status, len(reply.json["orders"])) == (200, 1000)
+
+
 def test_an_answer_that_many_get_is_in_memory_once(client: Client) -> None:
     whole = client.get("/docs/swagger.js").body
     client.server.buffers = client.server.buffers._replace(answers=(answers := SharedBudget(len(whole))))
@@ -262,6 +288,27 @@ def test_a_body_of_a_chunk_for_each_byte_is_read_in_turns(client: Client, order:
 
     assert max(taken) == 1_000
     assert sum(taken) == (20_000 if status == 200 else 1_000)
+
+
+def test_what_a_fast_client_sends_is_read_in_turns(client: Client) -> None:
+    turns: list[list[int]] = []
+    original = Connection.data_received
+
+    def receive(connection: Connection, data: bytes) -> None:
+        if not turns[-1:] or not turns[-1]:
+            turns.append([])
+            connection._loop.call_soon(turns.append, [])
+        turns[-1].append(len(data))
+        original(connection, data)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Connection, "data_received", receive)
+        with client.raw() as connection:
+            connection.sendall(post(b"[".ljust(8 * 1024 * 1024), b"/orders/bulk"))
+            assert read_answer(connection)[0] == 400
+
+    assert sum(map(sum, turns)) > 8 * 1024 * 1024
+    assert max(sum(part > OWN_BYTES for part in turn) for turn in turns) == 1
 
 
 def test_a_client_that_leaves_in_the_middle_leaves_nothing(client: Client) -> None:

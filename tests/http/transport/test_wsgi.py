@@ -120,6 +120,7 @@ def test_applications_that_take_long_hold_up_nobody_but_those_beyond_the_threads
 
     server = serve({"": client.application, "/slow": slow})
     address = server.address
+    assert ask(address, "GET", "/healthz")[0] == 200  # it has begun
     threads = [threading.Thread(target=ask, args=(address, "GET", "/slow")) for _ in range(3)]
     for thread in threads:
         thread.start()

@@ -1,0 +1,318 @@
+"""Limits: which orders may not be begun although a processor is free, since their queue or a value of theirs is at its
+limit.
+
+What is Processing is counted whenever orders are claimed, so that nothing leaks when something dies. An order that a
+claim meets while a value of it is at its limit is parked: it keeps its place, and is out of its line until there may be
+room for it. So a limited order is in the way of no other, and a claim meets each of them once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from peewee import Database
+
+from .domain.limit import NO_LIMIT, QUEUE, Limit, value_of
+from .domain.limit import Limits as Configured
+from .domain.metadata import metadata_of
+from .domain.order import DEFAULT_QUEUE, Order
+from .queues import Queues, bounds_of
+from .statements import run, run_for_each
+from .turns import PLACES
+
+_MOST_OPENED = 10_000
+_LET_GO_AT_ONCE = 1_000
+_SWEPT_AT_ONCE = 500
+_TIDIED_EVERY = 1_000
+
+_LOCK = "SELECT id FROM queues WHERE id = 0{for_update}"
+_IN_HAND = "SELECT queue, user_id, metadata FROM orders WHERE status = 'Processing'"
+_STATE = "SELECT next_at, closed_until, opens_at FROM limits WHERE name = ?"
+_WRITE = """
+    INSERT INTO limits (name, next_at, closed_until, opens_at) VALUES (?, ?, ?, ?)
+    ON CONFLICT (name) DO UPDATE SET next_at = excluded.next_at, closed_until = excluded.closed_until,
+      opens_at = excluded.opens_at
+"""
+_TIDY = "DELETE FROM limits WHERE next_at < ? AND opens_at IS NULL AND (closed_until IS NULL OR closed_until < ?)"
+_OPENED = "SELECT name FROM limits WHERE opens_at IS NOT NULL AND opens_at <= ? ORDER BY opens_at LIMIT ?"
+_OPENS = "SELECT min(opens_at) FROM limits WHERE opens_at IS NOT NULL"
+_PARK = "UPDATE orders SET parked = ? WHERE sequence = ?"
+_PARKED_FROM = "SELECT min(rank) FROM orders WHERE parked = ? AND rank >= ? AND ready_at IS NOT NULL"
+_LET_GO = """
+    UPDATE orders SET parked = NULL WHERE sequence IN (
+      SELECT sequence FROM orders WHERE parked = ? AND rank >= ? AND rank < ? AND ready_at IS NOT NULL
+      ORDER BY rank, sequence LIMIT ?)
+"""
+_NEXT_NAME = "SELECT min(parked) FROM orders WHERE parked > ? AND ready_at IS NOT NULL"
+
+
+class _State:
+    """What is known of a limit besides what is Processing; see the columns of its table."""
+
+    __slots__ = ("closed_until", "is_changed", "next_at", "opens_at")
+
+    def __init__(self, next_at: int = 0, closed_until: int | None = None, opens_at: int | None = None) -> None:
+        self.next_at, self.closed_until, self.opens_at = next_at, closed_until, opens_at
+        self.is_changed = False
+
+
+class Limits:
+    """Counts what is begun, in the ledger's transactions. Used by one thread.
+
+    Args:
+        database: connected in this thread.
+        queues: which there are.
+        configured: the limits that hold where nobody has set any.
+    """
+
+    def __init__(self, database: Database, queues: Queues, configured: Configured) -> None:
+        self._database = database
+        self._queues = queues
+        self._configured = configured
+        self._kinds = tuple(dict.fromkeys(name.partition(":")[0] for name in configured if not name.startswith(QUEUE)))
+        self._of_queues: dict[int, Limit] = {}
+        self._closed_queues: set[int] = set()
+        self._opened: set[str] = set()  # where orders that are parked may go on
+        self._has_parked = run(database, _NEXT_NAME, ("",)).fetchone()[0] is not None
+        # The names up to there are looked at; None where all are.
+        self._swept_to: str | None = "" if self._has_parked else None
+        self._claims = 0
+        self._now_us = 0
+        self._states: dict[str, _State] = {}
+        self._in_hand: Counter[str] = Counter()
+        self._opens_us: int | None = None
+        self._obeyed = -1  # how often the queues had been read by then
+        self._obey()
+
+    def _obey(self) -> None:
+        # What operators have set, and the queues that there are.
+        if self._obeyed == self._queues.readings:
+            return
+        self._obeyed = self._queues.readings
+        self._of_queues = {}
+        for number, settings in self._queues.settings.items():
+            limit = settings.limit(self._configured.get(QUEUE + settings.name, NO_LIMIT))
+            if not limit.is_none:
+                self._of_queues[number] = limit
+        self._closed_queues = {number for number, settings in self._queues.settings.items() if settings.is_paused}
+
+    @property
+    def are_there(self) -> bool:
+        """Whether there is anything that a claim has to mind."""
+        self._obey()
+        return bool(self._of_queues or self._closed_queues or self._kinds or self._has_parked)
+
+    @property
+    def opens_us(self) -> int | None:
+        """When an order may be begun that a rate keeps waiting, on the queue's clock; None where none does."""
+        return self._opens_us
+
+    def names_of(self, order: Order) -> list[str]:
+        """The limits by values that an order is under."""
+        if not self._kinds:
+            return []
+        values = (value_of(kind, order) for kind in self._kinds)
+        return [name for name in values if name is not None and not self._limit(name).is_none]
+
+    @property
+    def have_values(self) -> bool:
+        """Whether there are limits by values of orders."""
+        return bool(self._kinds)
+
+    def note_moved(self, orders: Iterable[Order]) -> None:
+        """These orders were Processing or could be begun, and have moved: others may have room."""
+        if not self._has_parked:
+            return
+        for order in orders:
+            self._opened.update(self.names_of(order))
+        if len(self._opened) > _MOST_OPENED:
+            self._opened.clear()
+            self._swept_to = ""
+
+    def close(self, order: Order, until_us: int) -> None:
+        """Begin no order under the limits of this one before a time; in a transaction that writes."""
+        self._states = {}
+        self._obey()
+        names = self.names_of(order)
+        if (queue := self._queues.number_of(order.queue)) in self._of_queues:
+            names.append(self._name(queue))
+        for name in names:
+            state = self._state(name)
+            if state.closed_until is None or state.closed_until < until_us:
+                state.closed_until, state.is_changed = until_us, True
+        self._write()
+
+    def begin(self, now_us: int) -> None:
+        """Count what is Processing, for a claim at this time on the queue's clock."""
+        self._now_us, self._states, self._opens_us = now_us, {}, None
+        run(self._database, _LOCK).fetchall()  # of several engines, one at a time
+        self._in_hand = Counter()
+        for queue, user_id, metadata in run(self._database, _IN_HAND).fetchall():
+            number = self._queues.number_of(DEFAULT_QUEUE if queue is None else queue)
+            self._in_hand[self._name(number)] += 1
+            if self._kinds:
+                order = Order.stored("", user_id, (), 0, metadata=metadata_of(metadata))
+                self._in_hand.update(self.names_of(order))
+
+    def let_go(self) -> set[int]:
+        """Put parked orders back into their lines where there may be room for them.
+
+        Returns:
+            The numbers of these lines.
+        """
+        if not self._has_parked:
+            return set()
+        lines: set[int] = set()
+        opened, self._opened = self._opened, set()
+        opened.update(name for (name,) in run(self._database, _OPENED, (self._now_us, _LET_GO_AT_ONCE)).fetchall())
+        opened.update(self._sweep())
+        for name in opened:
+            lines.update(self._let_go(name))
+        return lines
+
+    def queue_room(self, queue: int) -> float:
+        """How many more orders of a queue may be begun now.
+
+        Args:
+            queue: its number.
+        """
+        if queue in self._closed_queues:
+            return 0
+        limit = self._of_queues.get(queue)
+        return math.inf if limit is None else self._room(self._name(queue), limit)
+
+    def closed(self, names: Sequence[str]) -> str | None:
+        """The first of these limits that lets no further order begin now; None where all do."""
+        return next((name for name in names if self._room(name, self._limit(name)) < 1), None)
+
+    def count(self, queue: int, names: Sequence[str]) -> None:
+        """An order is begun.
+
+        Args:
+            queue: the number of its queue.
+            names: the limits by values that it is under.
+        """
+        if (limit := self._of_queues.get(queue)) is not None:
+            self._count(self._name(queue), limit)
+        for name in names:
+            self._count(name, self._limit(name))
+
+    def park(self, orders: Sequence[tuple[str, int, Sequence[str]]]) -> None:
+        """Take orders out of their lines.
+
+        Args:
+            orders: of each the limit that it waits for, its sequence, and all limits by values that it is under.
+        """
+        if not orders:
+            return
+        self._has_parked = True
+        run_for_each(self._database, _PARK, [(closed, sequence) for closed, sequence, _ in orders])
+        for closed, _, names in orders:
+            self._open_in_time(closed, 0)
+            # Others of its values may have been parked before it could be begun.
+            self._opened.update(name for name in names if name != closed)
+
+    def end(self, waiting: Iterable[int], *, is_cut_short: bool) -> None:
+        """The claim is over.
+
+        Args:
+            waiting: the numbers of queues that have orders in line still.
+            is_cut_short: whether it has not looked at all that it may take.
+        """
+        times = [self._now_us] if is_cut_short or self._opened or self._swept_to is not None else []
+        for queue in waiting:
+            limit = self._of_queues.get(queue)
+            if limit is not None and queue not in self._closed_queues:
+                opens_us = self._opening_us(self._name(queue), limit)
+                if opens_us > self._now_us:
+                    times.append(opens_us)
+        self._write()
+        self._claims += 1
+        if self._claims % _TIDIED_EVERY == 0:
+            run(self._database, _TIDY, (self._now_us, self._now_us))
+        if self._has_parked and (opens_us := run(self._database, _OPENS).fetchone()[0]) is not None:
+            times.append(opens_us)
+        self._opens_us = min(times, default=None)
+
+    def _name(self, queue: int) -> str:
+        return QUEUE + self._queues.settings[queue].name
+
+    def _limit(self, name: str) -> Limit:
+        # That of the very value, or that of all values of its kind.
+        return self._configured.get(name) or self._configured.get(name.partition(":")[0], NO_LIMIT)
+
+    def _state(self, name: str) -> _State:
+        state = self._states.get(name)
+        if state is None:
+            row = run(self._database, _STATE, (name,)).fetchone()
+            state = self._states[name] = _State(*(row or ()))
+        return state
+
+    def _room(self, name: str, limit: Limit) -> float:
+        if limit.is_none:
+            return math.inf
+        room = math.inf if limit.concurrency is None else limit.concurrency - self._in_hand[name]
+        if room < 1:
+            return room
+        state = self._state(name)
+        if state.closed_until is not None and state.closed_until > self._now_us:
+            return 0
+        return min(room, limit.admits(state.next_at, self._now_us))
+
+    def _count(self, name: str, limit: Limit) -> None:
+        self._in_hand[name] += 1
+        if limit.rate is not None:
+            state = self._state(name)
+            state.next_at, state.is_changed = limit.after(1, state.next_at, self._now_us), True
+
+    def _opening_us(self, name: str, limit: Limit, begun: int = 0) -> int:
+        # From when on the time is in nobody's way, if so many are begun now.
+        state = self._state(name)
+        opens_us = limit.opens_us(limit.after(begun, state.next_at, self._now_us)) if limit.rate is not None else 0
+        return max(opens_us, state.closed_until or 0)
+
+    def _open_in_time(self, name: str, begun: int) -> None:
+        opens_us = self._opening_us(name, self._limit(name), begun)
+        state = self._state(name)
+        state.opens_at, state.is_changed = (opens_us if opens_us > self._now_us else None), True
+
+    def _let_go(self, name: str) -> Iterator[int]:
+        limit = self._limit(name)
+        room = int(min(_LET_GO_AT_ONCE, max(0, self._room(name, limit))))
+        first = run(self._database, _PARKED_FROM, (name, 0)).fetchone()[0]
+        if first is not None and room:
+            place = first
+            while place is not None:
+                line = place // PLACES
+                begin, end = bounds_of(line)
+                run(self._database, _LET_GO, (name, begin, end, room))
+                yield line
+                place = run(self._database, _PARKED_FROM, (name, end)).fetchone()[0]
+            first = run(self._database, _PARKED_FROM, (name, 0)).fetchone()[0]
+        if first is None:
+            state = self._state(name)
+            if state.opens_at is not None:
+                state.opens_at, state.is_changed = None, True
+        else:
+            self._open_in_time(name, room)
+            if limit.is_none:
+                self._opened.add(name)
+
+    def _sweep(self) -> list[str]:
+        # After a start, all that is parked is looked at: its limits may be others by now.
+        names: list[str] = []
+        while self._swept_to is not None and len(names) < _SWEPT_AT_ONCE:
+            self._swept_to = run(self._database, _NEXT_NAME, (self._swept_to,)).fetchone()[0]
+            if self._swept_to is not None:
+                names.append(self._swept_to)
+        return names
+
+    def _write(self) -> None:
+        changed = [(name, state) for name, state in self._states.items() if state.is_changed]
+        rows = [(name, state.next_at, state.closed_until, state.opens_at) for name, state in changed]
+        if rows:
+            run_for_each(self._database, _WRITE, rows)
+        for _, state in changed:
+            state.is_changed = False
