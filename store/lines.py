@@ -7,13 +7,12 @@ much time. `tests/store/test_lines.py` holds the two against each other.
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from heapq import heappop, heappush, heapreplace
 from typing import NamedTuple
 
-from .domain.order import HIGHEST_PRIORITY, LOWEST_PRIORITY
-from .queue import bounds_of
+from .queues import bounds_of
 from .turns import PLACES, Turns
 
 
@@ -25,8 +24,8 @@ class InLine(NamedTuple):
     since_us: Sequence[int]
     """Since when each of them counts as waiting, less what its priority counts for."""
     users: Sequence[str]
-    untaken: Sequence[int]
-    """For each line, by its number, the lowest place of an order that was never taken; -1 where there is none."""
+    untaken: Mapping[int, int]
+    """For each line, by its number, the lowest place of an order that was never taken, where there is one."""
 
 
 class Lines:
@@ -44,7 +43,7 @@ class Lines:
         begin, count = 0, len(given.ranks)
         while begin < count:
             number = given.ranks[begin] // PLACES
-            end = bisect_right(given.ranks, (number + 1) * PLACES - 1, begin)
+            end = bisect_left(given.ranks, bounds_of(number)[1], begin)
             self._lines[number] = _Line(given, begin, end)
             heappush(self._heads, (given.since_us[begin], number))
             begin = end
@@ -65,17 +64,16 @@ class Lines:
             heapreplace(heads, (head, number))
         return slot
 
-    def join(self, slot: int, sequence: int, priority: int, user: str, since_us: int) -> None:
+    def join(self, slot: int, sequence: int, number: int, user: str, since_us: int) -> None:
         """An order gets a place, as if it arrived at this moment.
 
         Args:
             slot: what it is known by.
             sequence: the number of its arrival.
-            priority: its own.
+            number: the number of its line.
             user: whose it is.
             since_us: since when it counts as waiting, less what its priority counts for.
         """
-        number = line_of(priority)
         line = self._lines.get(number)
         if line is None:
             line = self._lines[number] = _Line(self._given, 0, 0)
@@ -94,9 +92,9 @@ class Lines:
     def _turns(self, number: int, line: _Line) -> Turns:
         ranks = self._given.ranks
         if line.begin == line.end:
-            return Turns(number * PLACES, number * PLACES - 1, lambda _: None)
-        untaken = self._given.untaken[number]
-        begin = ranks[line.begin] if untaken < 0 else untaken
+            place, _ = bounds_of(number)
+            return Turns(place, place - 1, lambda _: None)
+        begin = self._given.untaken.get(number, ranks[line.begin])
         if self._last_of_user is None:  # the last one of each user and line stays
             lines = (rank // PLACES for rank in ranks)
             self._last_of_user = dict(zip(zip(lines, self._given.users, strict=False), ranks, strict=False))
@@ -147,12 +145,3 @@ class _Line:
             self.head_us = joined[0][2]
         else:
             self.head_us = given.since_us[following]
-
-
-def line_of(priority: int) -> int:
-    """The number of the line that orders of a priority stand in."""
-    return bounds_of(priority)[0] // PLACES
-
-
-LINES = range(HIGHEST_PRIORITY - LOWEST_PRIORITY + 1)
-"""The numbers of all lines."""

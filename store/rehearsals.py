@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from peewee import Database
@@ -13,10 +13,11 @@ from . import queries
 from .arrival import Arrivals
 from .domain.key_policy import KeyPolicy
 from .domain.lifecycle import OrderStatus
-from .lines import LINES, InLine
+from .domain.order import DEFAULT_QUEUE
+from .domain.queue_settings import QueueSettings
+from .lines import InLine
 from .queries import IS_IN_LINE
-from .queue import bounds_of
-from .domain.order import HIGHEST_PRIORITY, LOWEST_PRIORITY
+from .queues import Queues, bounds_of, line_number, lines_in_use, priority_of
 from .statements import run
 
 WINDOW_US = 900_000_000
@@ -28,12 +29,13 @@ _LATEST_ATTEMPTS = 2_000
 _LATEST_ARRIVALS = 1_000
 
 _SINCE = "{greatest}(created_at, coalesce(not_before, 0))"
-_COLUMNS = f"sequence, user_id, priority, failures, {_SINCE}, serial_key, complete_by"
+_COLUMNS = f"sequence, user_id, priority, queue, failures, {_SINCE}, serial_key, complete_by"
 _STANDING = f"SELECT {_COLUMNS}, rank FROM orders WHERE {IS_IN_LINE} ORDER BY rank, sequence"
 _WAITING = f"""
     SELECT {_COLUMNS}, ready_at FROM orders WHERE rank IS NULL AND ready_at IS NOT NULL AND held IS NULL
     ORDER BY ready_at, sequence
 """
+_PARKED = f"SELECT {_COLUMNS}, 0 FROM orders WHERE parked IS NOT NULL AND ready_at IS NOT NULL ORDER BY rank, sequence"
 _HELD = f"""
     SELECT {_COLUMNS}, ready_at FROM orders WHERE held = 1 AND ready_at IS NOT NULL ORDER BY serial_key, sequence
 """
@@ -58,7 +60,7 @@ _ATTEMPTS = """
     ORDER BY began.id
 """
 _ARRIVED = """
-    SELECT created_at, user_id, priority, serial_key, not_before - created_at, complete_by - created_at
+    SELECT created_at, user_id, priority, queue, serial_key, not_before - created_at, complete_by - created_at
     FROM orders ORDER BY sequence DESC LIMIT ?
 """
 _FIRST = "SELECT created_at FROM orders ORDER BY sequence LIMIT 1"
@@ -85,7 +87,8 @@ class Arrived(NamedTuple):
 
     at_us: int
     user_id: str
-    priority: int
+    line: int
+    """The number of the line that it stands in."""
     key: str | None
     begins_after_us: int | None
     """How long after its arrival it may be begun; None for at once."""
@@ -98,14 +101,15 @@ class Backlog(NamedTuple):
 
     sequences: Sequence[int]
     users: Sequence[str]
-    priorities: Sequence[int]
+    lines: Sequence[int]
+    """The number of the line that each stands in, or will."""
     since_us: Sequence[int]
     """Since when each counts as waiting, before its priority is counted."""
     in_line: range
     """The slots of those that stand in line, in the sequence of their places."""
     ranks: Sequence[int]
     """Their places."""
-    untaken: Sequence[int]
+    untaken: Mapping[int, int]
     """As `InLine` has it."""
     waiting: Sequence[tuple[int, int]]
     """When each of those is ready that wait for their time, on the queue's clock, and its slot."""
@@ -121,20 +125,23 @@ class Backlog(NamedTuple):
     """By slot, where there is one."""
     blocking: frozenset[str]
     """Keys of which an order is in the way that nobody will move."""
+    queues: Mapping[int, QueueSettings]
+    """What operators have set about each queue, by its number."""
 
-    def lines(self, aging_us: int, paused: str | None) -> tuple[InLine, Sequence[int]]:
+    def standing(self, aging_us: int, is_paused: Callable[[str, int], bool] | None) -> tuple[InLine, Sequence[int]]:
         """Those that stand in line, and the slot of each.
 
         Args:
             aging_us: the time that counts as much as one priority.
-            paused: the user whose orders are left out.
+            is_paused: tells of a user and the number of a line whether such orders are left out; None where none are.
         """
-        users, ranks = self.users, self.ranks
+        users, ranks, lines = self.users, self.ranks, self.lines
         slots: Sequence[int] = self.in_line
-        if paused is not None:
-            slots = array("q", [slot for slot in slots if users[slot] != paused])
-        since_us = array("q", [self.since_us[slot] - aging_us * self.priorities[slot] for slot in slots])
-        if paused is None:
+        if is_paused is not None:
+            slots = array("q", [slot for slot in slots if not is_paused(users[slot], lines[slot])])
+        counts = {line: aging_us * priority_of(line) for line in set(lines)}
+        since_us = array("q", [self.since_us[slot] - counts[lines[slot]] for slot in slots])
+        if is_paused is None:
             return InLine(ranks, self.sequences, since_us, users, self.untaken), slots
         given = InLine(
             array("q", [ranks[slot] for slot in slots]),
@@ -166,22 +173,24 @@ def backlog(database: Database, policy: KeyPolicy) -> Backlog:
         database: connected in this thread.
         policy: what the next order of a key waits for.
     """
-    columns = _Columns()
+    queues = Queues(database)
+    columns = _Columns(queues)
     ranks = columns.read(database, _STANDING)
     waiting = _with_slots(columns, columns.read(database, _WAITING))
+    waiting += _with_slots(columns, columns.read(database, _PARKED))
     held = _with_slots(columns, columns.read(database, _HELD))
     in_hand = _with_slots(columns, columns.read(database, _IN_HAND))
-    untaken = array("q", [-1] * len(LINES))
-    for priority in range(LOWEST_PRIORITY, HIGHEST_PRIORITY + 1):
-        (lowest,) = run(database, _UNTAKEN, bounds_of(priority)).fetchone()
+    untaken = {}
+    for line in lines_in_use(database):
+        (lowest,) = run(database, _UNTAKEN, bounds_of(line)).fetchone()
         if lowest is not None:
-            untaken[bounds_of(priority)[0] // (bounds_of(priority)[1] - bounds_of(priority)[0])] = lowest
+            untaken[line] = int(lowest)
     blocker = OrderStatus.FAILED if policy is KeyPolicy.HALT else OrderStatus.REVIEW
     blocking = () if policy is KeyPolicy.CONTINUE else run(database, _BLOCKING, (blocker,)).fetchall()
     return Backlog(
         columns.sequences,
         columns.users,
-        columns.priorities,
+        columns.lines,
         columns.since_us,
         range(len(ranks)),
         ranks,
@@ -193,6 +202,7 @@ def backlog(database: Database, policy: KeyPolicy) -> Backlog:
         columns.keys,
         columns.deadlines,
         frozenset(key for (key,) in blocking),
+        queues.settings,
     )
 
 
@@ -203,9 +213,17 @@ def measured(database: Database, now_us: int) -> Measured:
         database: connected in this thread.
         now_us: microseconds since 1970-01-01T00:00:00Z.
     """
-    rows = run(database, _ATTEMPTS, (_LATEST_STEPS, _LATEST_ATTEMPTS)).fetchall()
-    attempts = [Attempted(*row[:3], OrderStatus(row[3]), *row[4:]) for row in rows]
-    arrived = [Arrived(*row) for row in run(database, _ARRIVED, (_LATEST_ARRIVALS,)).fetchall()]
+    attempts = [
+        Attempted(number, began_us, ended_us, OrderStatus(status), reason, ready_us)
+        for number, began_us, ended_us, status, reason, ready_us in run(
+            database, _ATTEMPTS, (_LATEST_STEPS, _LATEST_ATTEMPTS)
+        ).fetchall()
+    ]
+    queues = Queues(database)
+    arrived = [
+        Arrived(at_us, user_id, _line(queues, priority, queue), *more)
+        for at_us, user_id, priority, queue, *more in run(database, _ARRIVED, (_LATEST_ARRIVALS,)).fetchall()
+    ]
     first = run(database, _FIRST).fetchone()
     last = queries.last_sequence(database)
     since_us = max(now_us - WINDOW_US, now_us if first is None else first[0])
@@ -214,8 +232,10 @@ def measured(database: Database, now_us: int) -> Measured:
 
 
 class _Columns:
-    def __init__(self) -> None:
-        self.sequences, self.since_us, self.priorities = array("q"), array("q"), array("b")
+    def __init__(self, queues: Queues) -> None:
+        self._queues = queues
+        self._known: dict[tuple[int, str | None], int] = {}
+        self.sequences, self.since_us, self.lines = array("q"), array("q"), array("l")
         self.users: list[str] = []
         self.failures: dict[int, int] = {}
         self.keys: dict[int, str] = {}
@@ -226,10 +246,12 @@ class _Columns:
         last = array("q")
         for rows in _chunks(database, statement):
             begin = len(self.sequences)
-            sequences, users, priorities, failures, since_us, keys, deadlines, more = zip(*rows, strict=True)
+            sequences, users, priorities, queues, failures, since_us, keys, deadlines, more = zip(*rows, strict=True)
             self.sequences.extend(sequences)
             self.since_us.extend(since_us)
-            self.priorities.extend(priorities)
+            pairs = list(zip(priorities, queues, strict=True))
+            self._known |= {pair: _line(self._queues, *pair) for pair in set(pairs) - self._known.keys()}
+            self.lines.extend(map(self._known.__getitem__, pairs))
             self.users.extend(map(self._names.setdefault, users, users))
             last.extend(more)
             if any(failures):
@@ -239,6 +261,10 @@ class _Columns:
             if deadlines.count(None) < len(deadlines):
                 self.deadlines |= {begin + index: due for index, due in enumerate(deadlines) if due is not None}
         return last
+
+
+def _line(queues: Queues, priority: int, queue: str | None) -> int:
+    return line_number(queues.number_if_known(DEFAULT_QUEUE if queue is None else queue), priority)
 
 
 def _chunks(database: Database, statement: str) -> Iterator[list[tuple[int, ...]]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 
 import msgspec
@@ -26,6 +26,7 @@ from ...store.domain.rehearsal import (
     Rehearsal,
     Scenario,
 )
+from ...store.queues import queue_of
 from ...store.rehearsals import Backlog, Measured, backlog, measured
 from ...store.statements import Database
 from ..config import EngineConfig
@@ -55,7 +56,11 @@ class Question(msgspec.Struct, frozen=True):
     queue_us: int
     """The same moment by the queue's."""
     budget_seconds: float
-    """How much processor time the runs may take: no further one begins then."""
+    """How much processor time the process may take: no further run begins then."""
+    limit_seconds: int
+    """After so long the process is ended."""
+    limit_bytes: int
+    """How much address space it may have."""
 
 
 def rehearse(database: Database, question: Question) -> Rehearsal:
@@ -70,7 +75,7 @@ def rehearse(database: Database, question: Question) -> Rehearsal:
         lately = measured(database, question.now_us)
     answer = _rehearsed(found, lately, question)
     if answer.deadlines is not None:
-        answer = answer._replace(deadlines=_named(database, found, answer.deadlines))
+        answer = answer._replace(deadlines=_named(database, answer.deadlines))
     return answer
 
 
@@ -92,7 +97,7 @@ def _rehearsed(found: Backlog, lately: Measured, question: Question) -> Rehearsa
         failed=None,
         deadlines=None,
         curve=(),
-        notes=_notes(question),
+        notes=_notes(question, found),
     )
     if len(services) < LEAST_ATTEMPTS:
         seen = f"only {len(services)} attempts were measured, and fewer than {LEAST_ATTEMPTS} tell nothing"
@@ -103,7 +108,8 @@ def _rehearsed(found: Backlog, lately: Measured, question: Question) -> Rehearsa
 
 def _setup(found: Backlog, lately: Measured, question: Question) -> Setup:
     scenario, config = question.scenario, question.config
-    in_line, slots = found.lines(round(config.aging_seconds * 1e6), scenario.pause)
+    is_paused = _paused(found, scenario.pause)
+    in_line, slots = found.standing(round(config.aging_seconds * 1e6), is_paused)
     begin_us = question.queue_us
     start_us = begin_us
     if question.is_paused and question.paused_until_us is not None:
@@ -115,7 +121,7 @@ def _setup(found: Backlog, lately: Measured, question: Question) -> Setup:
         slots,
         config,
         question.processors if scenario.processors is None else scenario.processors,
-        scenario.pause,
+        is_paused,
         begin_us,
         start_us,
         begin_us + fail_us,
@@ -125,10 +131,24 @@ def _setup(found: Backlog, lately: Measured, question: Question) -> Setup:
     )
 
 
-def _notes(question: Question) -> tuple[str, ...]:
+def _paused(found: Backlog, name: str | None) -> Callable[[str, int], bool] | None:
+    queues = {number for number, settings in found.queues.items() if settings.is_paused or settings.name == name}
+    is_queue = any(settings.name == name for settings in found.queues.values())
+    if is_queue or name is None:
+        return (lambda _, line: queue_of(line) in queues) if queues else None
+    return lambda user, line: user == name or queue_of(line) in queues
+
+
+def _notes(question: Question, found: Backlog) -> tuple[str, ...]:
     notes = []
     if question.is_paused and question.paused_until_us is None:
         notes.append("the engine is paused until somebody resumes: as if that happened now")
+    paused = [settings.name for settings in found.queues.values() if settings.is_paused]
+    if paused:
+        notes.append(f"queues that are paused now stay so: {', '.join(sorted(paused))}")
+    limited = any(settings.concurrency or settings.rate for settings in found.queues.values())
+    if limited or question.config.limits:
+        notes.append("limits of queues and of values are left out")
     return tuple(notes)
 
 
@@ -191,7 +211,7 @@ def _deadlines(found: Backlog, outcomes: Sequence[Outcome]) -> Deadlines | None:
     return Deadlines(len(found.deadlines), _band([len(outcome.broken) for outcome in outcomes]), first)
 
 
-def _named(database: Database, found: Backlog, deadlines: Deadlines) -> Deadlines:
+def _named(database: Database, deadlines: Deadlines) -> Deadlines:
     # By the numbers of their arrival until here.
     records = queries.numbered(database, [int(late.order_id) for late in deadlines.first])
     names = {str(record.sequence): record.order_id for record in records}

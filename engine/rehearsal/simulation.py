@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from heapq import heapify, heappop, heappush, heapreplace
 from itertools import count, pairwise, repeat
 from operator import itemgetter
@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from ...store.domain.key_policy import KeyPolicy
 from ...store.lines import InLine, Lines
+from ...store.queues import priority_of
 from ...store.rehearsals import Arrived, Backlog, keys_in_way
 from ..config import EngineConfig
 from ..execution.retry import next_attempt_seconds
@@ -37,8 +38,8 @@ class Setup(NamedTuple):
     """... and the slot of each."""
     config: EngineConfig
     processors: int
-    paused: str | None
-    """The user whose orders are not begun."""
+    is_paused: Callable[[str, int], bool] | None
+    """Tells of a user and the number of a line whether such orders are not begun; None where all are."""
     begin_us: int
     """When it begins."""
     start_us: int
@@ -114,15 +115,13 @@ class Simulation:
         self._broken: list[int] = []
 
         self._waiting = [
-            (ready_us, found.sequences[slot], slot)
-            for ready_us, slot in found.waiting
-            if found.users[slot] != setup.paused
+            (ready_us, found.sequences[slot], slot) for ready_us, slot in found.waiting if not self._is_paused(slot)
         ]
         heapify(self._waiting)
         self._in_way = keys_in_way(found)
         self._held: dict[str, list[tuple[int, int, int]]] = {}  # by key: arrival, when ready, slot
         for ready_us, slot in found.held:
-            if found.users[slot] != setup.paused:
+            if not self._is_paused(slot):
                 self._held.setdefault(found.keys[slot], []).append((found.sequences[slot], ready_us, slot))
 
         self._arrived: dict[int, tuple[Arrived, int]] = {}  # by slot, with the number of its arrival
@@ -192,8 +191,7 @@ class Simulation:
         # What nearly all of the time is spent on: an attempt ends, and the next one begins.
         busy, waiting, lines, claimed = self._busy, self._waiting, self._lines, self._claimed
         curve, take, following = self._curve, self._lines.take, self._next
-        slots, given = self._setup.slots, len(self._setup.slots)
-        services = self._services
+        slots, joined, services = self._setup.slots, self._joined, self._services
         begin_us = max(self._paused_until, self._setup.fail_until_us)
         is_plain = not (self._found.keys or self._due or self._arrived or self._failures)
         is_plain = is_plain and self._config.breaker_failures is None and self._next_arrival == _NEVER
@@ -220,10 +218,7 @@ class Simulation:
                 if now < begin_us or self._is_open:
                     break
             else:
-                if claimed or self._joined:
-                    slot = following()
-                else:
-                    slot = slots[take()]
+                slot = following() if claimed or joined else slots[take()]
                 took_us, end = next(services)
                 heapreplace(busy, (now + took_us, slot, end))
         self._now, self._events = now, self._setup.most_events - left
@@ -255,6 +250,8 @@ class Simulation:
         self._paused_until = self._now + round(self._config.breaker_seconds * 1e6)
 
     def _try_again(self, slot: int, ready_us: int) -> None:
+        if slot < len(self._found.sequences) and self._is_paused(slot):
+            return
         sequence, key = self._sequence_of(slot), self._key_of(slot)
         if key is not None and self._config.key_policy is KeyPolicy.CONTINUE:
             self._in_way[key] -= 1
@@ -304,20 +301,21 @@ class Simulation:
     def _join(self, slot: int) -> None:
         found = self._found
         if slot < len(found.sequences):
-            priority, user, since_us = found.priorities[slot], found.users[slot], found.since_us[slot]
+            line, user, since_us = found.lines[slot], found.users[slot], found.since_us[slot]
         else:
             order, _ = self._arrived[slot]
-            priority, user, since_us = order.priority, order.user_id, order.at_us + (order.begins_after_us or 0)
+            line, user, since_us = order.line, order.user_id, order.at_us + (order.begins_after_us or 0)
         index = len(self._setup.slots) + len(self._joined)
         self._joined.append(slot)
-        since_us -= self._setup.aging_us * priority
-        self._lines.join(index, self._sequence_of(slot), priority, user, since_us)
+        since_us -= self._setup.aging_us * priority_of(line)
+        self._lines.join(index, self._sequence_of(slot), line, user, since_us)
 
     def _arrive(self) -> None:
         order = self._random.choice(self._setup.arrived)._replace(at_us=self._now)
         self._backlog += 1
         self._events += 1
-        if order.user_id == self._setup.paused:
+        is_paused = self._setup.is_paused
+        if is_paused is not None and is_paused(order.user_id, order.line):
             return
         slot, sequence = next(self._slots), next(self._sequences)
         self._arrived[slot] = (order, sequence)
@@ -330,6 +328,10 @@ class Simulation:
             heappush(self._waiting, (ready_us, sequence, slot))
         else:
             self._join(slot)
+
+    def _is_paused(self, slot: int) -> bool:
+        is_paused, found = self._setup.is_paused, self._found
+        return is_paused is not None and is_paused(found.users[slot], found.lines[slot])
 
     def _sequence_of(self, slot: int) -> int:
         sequences = self._found.sequences

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 import msgspec
@@ -14,6 +15,11 @@ MAX_POINTS = 120
 """Points of a curve."""
 MAX_EXAMPLES = 20
 """Orders that are named whose deadline is likely to break."""
+MAX_OUTAGE_SECONDS = 2_592_000
+"""How long everything may fail: thirty days."""
+ERROR_CLASS = re.compile(r"[^\W\d][\w.]{0,99}")
+"""What a class of errors is called."""
+ERROR_CLASS_RULE = "the name of a class of errors, such as ProviderDown"
 MAX_ARRIVALS = 100.0
 """How many times as many orders as are measured may arrive."""
 
@@ -35,7 +41,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     arrivals: float = 1.0
     """How many orders arrive meanwhile, as a multiple of the measured rate; 0 for none."""
     pause: str | None = None
-    """The user whose orders are not begun; None for nobody."""
+    """The queue whose orders are not begun, or the user where no queue is called that; None for none."""
     fail: Outage | None = None
     """What goes wrong; None for nothing beyond what did lately."""
     action: BulkRequest | None = None
