@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -73,5 +74,5 @@ def test_another_sample_is_as_large_and_has_nothing_else() -> None:
 
     assert len(sample) == len(measured)
     assert set(sample) < set(measured)
-    neighbours = sum(after.took_us == before.took_us + 1 for before, after in zip(sample, sample[1:], strict=False))
+    neighbours = sum(after.took_us == before.took_us + 1 for before, after in pairwise(sample))
     assert neighbours > 800  # drawn in blocks, so that what follows one after another stays so

@@ -56,7 +56,7 @@ def run(
     **settings: Any,
 ) -> Outcome:
     standing, slots = found.standing(SECOND_US, is_paused)
-    config = EngineConfig(**settings)
+    config = EngineConfig.of(settings)
     setup = Setup(
         found, standing, slots, config, processors, is_paused, 0, start_us, fail_until_us, arrived, end_us, 1_000_000
     )
