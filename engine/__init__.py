@@ -45,7 +45,7 @@ from ..store.domain.rehearsal import Outage, Rehearsal, Scenario
 from ..store.domain.webhook import Delivery, DeliveryState, NewSecret, Webhook, WebhookEvent
 from .config import EngineConfig, OnInterrupted, Settings
 from .event_stream import EventStream
-from .execution.handler import Effect, Handler, Probe, Reject
+from .execution.handler import Effect, Handler, Probe, Reject, Retry
 from .interface import Engine
 from .order_engine import OrderEngine
 from .receipt import Receipt
@@ -115,6 +115,7 @@ __all__ = [
     "RehearsalsBusy",
     "Reject",
     "Reply",
+    "Retry",
     "Scenario",
     "Settings",
     "StoreUnavailable",

@@ -17,6 +17,7 @@ from ..store.domain.durability import Durability
 from ..store.domain.errors import InvalidConfiguration
 from ..store.domain.key_policy import KeyPolicy
 from ..store.domain.limit import Limits, parse_limits
+from ..store.domain.weight import Weights, parse_weights
 
 MAX_PROCESSORS = 1000
 _MAX_SECONDS = 1e9  # thirty years: infinity, and what no timeout of the platform can be, are mistakes
@@ -204,6 +205,13 @@ class EngineConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "`queue:mail=10 5/s, user=2, metadata.provider=20/s`; any number by default."
         ),
     ] = None
+    weights: Annotated[
+        str | None,
+        Meta(
+            description="How large a share of the turns users have, by their ids: `big@example.com=3, test=0.5`; "
+            "1 by default."
+        ),
+    ] = None
     max_attempts: Annotated[int, Meta(ge=1, le=1000, description="Failed attempts after which an order is Failed.")] = (
         20
     )
@@ -305,7 +313,7 @@ class EngineConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.work_limits  # noqa: B018  # whatever is wrong with them is told here
+        self.work_limits, self.user_weights  # noqa: B018  # whatever is wrong with them is told here
 
     @property
     def work_limits(self) -> Limits:
@@ -315,3 +323,12 @@ class EngineConfig(Settings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             InvalidConfiguration: `limits` is none.
         """
         return parse_limits(self.limits or "")
+
+    @property
+    def user_weights(self) -> Weights:
+        """The weights of users.
+
+        Raises:
+            InvalidConfiguration: `weights` is none.
+        """
+        return parse_weights(self.weights or "")

@@ -90,6 +90,7 @@ def _waits(
             waits.append(Wait(WaitReason.BACKOFF, again, until_us=ready_us))
         else:
             waits.append(Wait(WaitReason.NOT_BEFORE, "it is not to be begun earlier", until_us=ready_us))
+    waits += place.obstacles
     if place.ahead_of_key is not None:
         waits.append(Wait(WaitReason.KEY, "orders of the same key run one after another", place.ahead_of_key))
     if place.ahead_by_priority:
@@ -175,7 +176,7 @@ def forecast(
         left = [took_us - begun_us for took_us in evidence.orders_us if took_us > begun_us]
         draws: list[float] = [*sorted(left)] or [begun_us]  # longer than any: as long again, as of a heavy tail
     elif record.status is OrderStatus.PENDING:
-        if control.paused and control.paused_until_us is None:
+        if place.obstacles or (control.paused and control.paused_until_us is None):
             return None
         not_before_us = max(now_us, ready_us or 0, control.paused_until_us or 0)
         draws = sorted(

@@ -13,6 +13,7 @@ from ..store.statements import Database
 from .actors.context import EngineContext
 from .actors.transition_log import log_transitions
 from .execution.begun import Begun, Progress
+from .execution.handler import MAX_RETRY_AFTER
 from .execution.retry import put_back
 from .execution.unknown_outcome import settle
 from .logger import EngineLogger
@@ -117,6 +118,7 @@ def _if_of_this_past(begun: Begun, database: Database) -> Begun:
 
 
 def _let_wait_no_longer(ledger: Ledger, context: EngineContext) -> None:
-    clamped = ledger.clamp_ready_times(context.queue_clock.now_us(), round(context.config.retry_max_seconds * 1e6))
+    longest_seconds = max(context.config.retry_max_seconds, MAX_RETRY_AFTER)
+    clamped = ledger.clamp_ready_times(context.queue_clock.now_us(), round(longest_seconds * 1e6))
     if clamped:
         _log.warning("%d orders were to wait for a time that lies too far ahead: they are processed now", clamped)

@@ -27,6 +27,7 @@ from .domain.order import Order, is_plain, is_same
 from .domain.outcome import Acceptance, Outcome, Recorded
 from .domain.record import ENGINE, Cause, Move, OrderRecord, complete_by_us, keeps_place, new_record, not_before_us
 from .domain.webhook import Tried
+from .domain.weight import NO_WEIGHTS, Weights
 from .failures import Failures
 from .idempotency import remember
 from .outbox import Outbox, clamp_due_times, note_tries
@@ -190,6 +191,7 @@ class Ledger:
         key_policy: what the next order of a key waits for.
         serial_users: whether the user is the key of orders that have none.
         limits: those on the work that hold where operators have set none.
+        weights: of users whose share of the turns is another than that of the others.
     """
 
     def __init__(
@@ -200,9 +202,11 @@ class Ledger:
         *,
         serial_users: bool = False,
         limits: Limits = NO_LIMITS,
+        weights: Weights = NO_WEIGHTS,
     ) -> None:
         self._database = database
         self._limits = limits
+        self._weights = weights
         self._kept = kept
         self._next_sequence = queries.last_sequence(database) + 1
         # As the database has it; None after a transaction that failed.
@@ -298,7 +302,7 @@ class Ledger:
             self._queue.obey()
 
     def _make_queue(self) -> OrderQueue:
-        return OrderQueue(self._database, self._kept, self._limits)
+        return OrderQueue(self._database, self._kept, self._limits, self._weights)
 
     def clamp_ready_times(self, now_us: int, longest_delay_us: int) -> int:
         """Let those orders wait no longer whose waiting no delay explains, and events on their way likewise.

@@ -18,6 +18,7 @@ from .domain.limit import NO_LIMIT, QUEUE, Limit, value_of
 from .domain.limit import Limits as Configured
 from .domain.metadata import metadata_of
 from .domain.order import DEFAULT_QUEUE, Order
+from .domain.outlook import Wait, WaitReason
 from .queues import Queues, bounds_of
 from .statements import run, run_for_each
 from .turns import PLACES
@@ -121,6 +122,40 @@ class Limits:
         """Whether there are limits by values of orders."""
         return bool(self._kinds)
 
+    def obstacles(self, order: Order, now_us: int, ahead: int) -> Iterator[Wait]:
+        """What keeps an order from being begun now although a processor be free. Reads only.
+
+        Args:
+            order: it.
+            now_us: the queue's time, microseconds since 1970-01-01T00:00:00Z.
+            ahead: how many orders of its line go first, which take what room there is in its queue.
+        """
+        if not self.are_there:
+            return
+        self._look(now_us)
+        queue = self._queues.number_of(order.queue, may_add=False)
+        limits = {name: self._limit(name) for name in self.names_of(order)}
+        if (limit := self._of_queues.get(queue)) is not None:
+            limits[self._name(queue)] = limit
+        if queue in self._closed_queues:
+            settings = self._queues.settings[queue]
+            why = "" if settings.reason is None else f": {settings.reason}"
+            yield Wait(WaitReason.PAUSE, f"the queue {settings.name} is paused{why}")
+        for name, limit in limits.items():
+            if self._room(name, limit) > (ahead if name.startswith(QUEUE) else 0):
+                continue
+            opens_us = self._opening_us(name, limit)
+            until_us = opens_us if opens_us > now_us else None
+            if (self._state(name).closed_until or 0) > now_us:
+                yield Wait(WaitReason.LIMIT, f"{name} was told to come back later", until_us=until_us)
+            elif limit.rate is None or (limit.concurrency or math.inf) <= self._in_hand[name]:
+                words = f"{limit.concurrency} orders of {name} may be processed at once"
+                yield Wait(WaitReason.LIMIT, words, self._in_hand[name], until_us)
+            else:
+                yield Wait(
+                    WaitReason.LIMIT, f"{limit.rate:g} orders of {name} may be begun a second", until_us=until_us
+                )
+
     def note_moved(self, orders: Iterable[Order]) -> None:
         """These orders were Processing or could be begun, and have moved: others may have room."""
         if not self._has_parked:
@@ -146,11 +181,14 @@ class Limits:
 
     def begin(self, now_us: int) -> None:
         """Count what is Processing, for a claim at this time on the queue's clock."""
-        self._now_us, self._states, self._opens_us = now_us, {}, None
         run(self._database, _LOCK).fetchall()  # of several engines, one at a time
+        self._look(now_us)
+
+    def _look(self, now_us: int) -> None:
+        self._now_us, self._states, self._opens_us = now_us, {}, None
         self._in_hand = Counter()
         for queue, user_id, metadata in run(self._database, _IN_HAND).fetchall():
-            number = self._queues.number_of(DEFAULT_QUEUE if queue is None else queue)
+            number = self._queues.number_of(DEFAULT_QUEUE if queue is None else queue, may_add=False)
             self._in_hand[self._name(number)] += 1
             if self._kinds:
                 order = Order.stored("", user_id, (), 0, metadata=metadata_of(metadata))
@@ -316,3 +354,16 @@ class Limits:
             run_for_each(self._database, _WRITE, rows)
         for _, state in changed:
             state.is_changed = False
+
+
+def obstacles(database: Database, order: Order, configured: Configured, now_us: int, ahead: int) -> Iterator[Wait]:
+    """What keeps an order from being begun now although a processor be free.
+
+    Args:
+        database: connected in this thread.
+        order: it.
+        configured: the limits that hold where operators have set none.
+        now_us: the queue's time, microseconds since 1970-01-01T00:00:00Z.
+        ahead: how many orders of its line go first, which take what room there is in its queue.
+    """
+    return Limits(database, Queues(database), configured).obstacles(order, now_us, ahead)

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from heapq import heappop, heappush, heapreplace
 from typing import NamedTuple
 
+from .domain.weight import NO_WEIGHTS, Weights
 from .queues import bounds_of
 from .turns import PLACES, Turns
 
@@ -33,9 +34,11 @@ class Lines:
 
     Args:
         given: those that stand in line at the beginning.
+        weights: of users whose share of the turns is another than that of the others.
     """
 
-    def __init__(self, given: InLine) -> None:
+    def __init__(self, given: InLine, weights: Weights = NO_WEIGHTS) -> None:
+        self._weights = weights
         self._given = given
         self._heads: list[tuple[int, int]] = []  # how long the first of each line has waited, and the line's number
         self._lines: dict[int, _Line] = {}
@@ -79,9 +82,10 @@ class Lines:
             line = self._lines[number] = _Line(self._given, 0, 0)
         if line.turns is None:
             line.turns = self._turns(number, line)
-        line.turns.come_to(line.taken)
+        if line.taken is not None:
+            line.turns.come_to(*line.taken)
         was_empty = line.head_us is None
-        is_first = line.put(line.turns.give(user), sequence, since_us, slot)
+        is_first = line.put(line.turns.give(user), sequence, since_us, slot, user)
         if was_empty:
             heappush(self._heads, (since_us, number))
         elif is_first:
@@ -93,13 +97,13 @@ class Lines:
         ranks = self._given.ranks
         if line.begin == line.end:
             place, _ = bounds_of(number)
-            return Turns(place, place - 1, lambda _: None)
+            return Turns(place, place - 1, lambda _: None, weights=self._weights)
         begin = self._given.untaken.get(number, ranks[line.begin])
         if self._last_of_user is None:  # the last one of each user and line stays
             lines = (rank // PLACES for rank in ranks)
             self._last_of_user = dict(zip(zip(lines, self._given.users, strict=False), ranks, strict=False))
         last = self._last_of_user
-        return Turns(begin, ranks[line.end - 1], lambda user: last.get((number, user)))
+        return Turns(begin, ranks[line.end - 1], lambda user: last.get((number, user)), weights=self._weights)
 
 
 class _Line:
@@ -111,19 +115,20 @@ class _Line:
         self._given = given
         self.begin = self._next = begin
         self.end = end
-        self._joined: list[tuple[int, int, int, int]] = []
+        self._joined: list[tuple[int, int, int, int, str]] = []
         self.head_us: int | None = given.since_us[begin] if begin < end else None
         """How long the first has waited; None where nobody is there."""
-        self.taken = -PLACES
-        """The place of the last one that was taken."""
+        self.taken: tuple[int, str] | None = None
+        """The place of the last one that was taken, and whose it is; None before the first."""
         self.turns: Turns | None = None
 
     def take(self) -> int:
         given, following, joined = self._given, self._next, self._joined
         if joined and (following == self.end or joined[0] < (given.ranks[following], given.sequences[following])):
-            self.taken, _, _, slot = heappop(joined)
+            rank, _, _, slot, user = heappop(joined)
+            self.taken = rank, user
         else:
-            self.taken, slot = given.ranks[following], following
+            self.taken, slot = (given.ranks[following], given.users[following]), following
             self._next = following = following + 1
         if not joined:
             self.head_us = given.since_us[following] if following < self.end else None
@@ -131,8 +136,8 @@ class _Line:
             self._look()
         return slot
 
-    def put(self, rank: int, sequence: int, since_us: int, slot: int) -> bool:
-        heappush(self._joined, (rank, sequence, since_us, slot))
+    def put(self, rank: int, sequence: int, since_us: int, slot: int, user: str) -> bool:
+        heappush(self._joined, (rank, sequence, since_us, slot, user))
         self._look()
         first = self._joined[0]
         given, following = self._given, self._next

@@ -9,9 +9,11 @@ from typing import TypeVar
 from peewee import Database
 
 from .domain.lifecycle import OrderStatus
+from .domain.limit import NO_LIMITS, Limits
 from .domain.order import Order
 from .domain.outlook import ACCURACY_DAYS, Accuracy, Estimate, Evidence, Judged, Place
 from .domain.record import OrderRecord
+from .limits import obstacles
 from .queries import IS_IN_LINE
 from .queue import LAST_OF_USER
 from .queues import Queues, bounds_of, line_number, lines_in_use, priority_of, queue_of
@@ -98,7 +100,7 @@ _FORGET_MORE = """
 """
 
 
-def place(database: Database, record: OrderRecord, aging_us: int) -> Place:
+def place(database: Database, record: OrderRecord, aging_us: int, limits: Limits = NO_LIMITS, now_us: int = 0) -> Place:
     """Where an order stands in the queue's own sequence.
 
     Its line is counted by its index, up to a million orders. In the lines of other priorities and queues the first is
@@ -109,6 +111,8 @@ def place(database: Database, record: OrderRecord, aging_us: int) -> Place:
         database: connected in this thread.
         record: the order, as it was read.
         aging_us: the time that counts as much as one priority, in microseconds.
+        limits: those on the work that hold where operators have set none.
+        now_us: the queue's time, in microseconds since 1970-01-01T00:00:00Z.
     """
     rank, held, serial_key, since_us = run(database, _PLACE, (record.sequence,)).fetchone() or (None, None, None, 0)
     in_hand = _in_hand(database)
@@ -120,7 +124,7 @@ def place(database: Database, record: OrderRecord, aging_us: int) -> Place:
     own = rank // PLACES
     ahead = _count(database, own, rank, record.sequence)
     others = _count_others(database, Queues(database), own, record.order.priority, since_us, aging_us)
-    return Place(ahead, others, of_key, in_hand)
+    return Place(ahead, others, of_key, in_hand, tuple(obstacles(database, record.order, limits, now_us, ahead)))
 
 
 def places_of_new(
@@ -165,7 +169,7 @@ class _Entrance:
 
     def line_of(self, order: Order) -> int:
         """The line that it will stand in; that of a queue that is new is empty."""
-        return line_number(self._queues.number_if_known(order.queue), order.priority)
+        return line_number(self._queues.number_of(order.queue, may_add=False), order.priority)
 
     def place(self, order: Order, line: int, key: str | None) -> Place | None:
         """Where that order will stand, if it waits for no time of its own.

@@ -32,6 +32,7 @@ from .domain.limit import NO_LIMITS
 from .domain.limit import Limits as ConfiguredLimits
 from .domain.order import DEFAULT_QUEUE, Order
 from .domain.record import Move, OrderRecord, keeps_place
+from .domain.weight import NO_WEIGHTS, Weights
 from .limits import Limits
 from .queries import AMONG, IS_IN_LINE, as_json
 from .queues import Queues, bounds_of, line_number, lines_in_use, priority_of, queue_of
@@ -107,10 +108,14 @@ class OrderQueue:
         database: connected in this thread.
         kept: how many Pending orders are remembered at the most, so that they need not be read.
         limits: those that hold where operators have set none.
+        weights: of users whose share of the turns is another than that of the others.
     """
 
-    def __init__(self, database: Database, kept: int, limits: ConfiguredLimits = NO_LIMITS) -> None:
+    def __init__(
+        self, database: Database, kept: int, limits: ConfiguredLimits = NO_LIMITS, weights: Weights = NO_WEIGHTS
+    ) -> None:
         self._database = database
+        self._weights = weights
         self._kept = kept
         self._pending: dict[int, OrderRecord] = {}  # by sequence: those that became Pending last
         self._queues = Queues(database)
@@ -166,9 +171,12 @@ class OrderQueue:
 
     def note_moves(self, moves: Iterable[Move]) -> None:
         """Steps of orders were recorded."""
+        moves = list(moves)
         if self._limits.have_values:
-            moves = list(moves)
             self._limits.note_moved([step.after.order for step in moves])
+        for step in moves:
+            if step.slowed_until_us is not None:
+                self._limits.close(step.after.order, step.slowed_until_us)
         returned = [step for step in moves if step.edge.target is _PENDING]
         if not returned:
             return
@@ -240,13 +248,16 @@ class OrderQueue:
                 before = replace(after, status=OrderStatus.PENDING, attempts=attempts - 1, ready_us=ready_us)
             steps.append(Move(lifecycle.ASSIGN, before, after, lifecycle.ASSIGN.why))
         if steps and claim.only is None:
-            self._come_to(taken)
+            self._come_to(taken, steps)
         return steps
 
-    def _come_to(self, taken: Sequence[tuple[int, ...]]) -> None:
+    def _come_to(self, taken: Sequence[tuple[int, ...]], steps: Sequence[Move]) -> None:
+        if len(self._in_use) <= 1:
+            taken, steps = taken[-1:], steps[-1:]
         # The last of each line, which are in the sequence of their places.
-        for place in {row[0] // PLACES: row[0] for row in taken}.values():
-            self._line(place // PLACES).come_to(place)
+        last = {row[0] // PLACES: (row[0], step.after.order) for row, step in zip(taken, steps, strict=True)}
+        for line, (place, order) in last.items():
+            self._line(line).come_to(place, order.user_id)
 
     def _take(self, claim: Claim, at_us: int) -> list[tuple[int, ...]]:
         # Those of one line in the sequence of their places.
@@ -357,7 +368,8 @@ class OrderQueue:
                 begin, last = bounds[0], bounds[0] - 1
             is_default = queue_of(line) == 0
             find = partial(self._last_of, line)
-            turns = Turns(begin, last, find, _MOST_USERS if is_default else _MOST_USERS_OF_OTHERS)
+            most_users = _MOST_USERS if is_default else _MOST_USERS_OF_OTHERS
+            turns = Turns(begin, last, find, most_users, self._weights)
         self._lines[line] = turns
         if len(self._lines) > _MOST_LINES:
             del self._lines[next(iter(self._lines))]

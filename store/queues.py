@@ -57,24 +57,22 @@ class Queues:
         self._numbers = {name: number for number, name, *_ in rows}
         self.settings = {number: QueueSettings(name, bool(is_paused), *more) for number, name, is_paused, *more in rows}
 
-    def number_of(self, name: str) -> int:
-        """The number of a queue, which is there from now on; in a transaction that writes.
+    def number_of(self, name: str, *, may_add: bool = True) -> int:
+        """The number of a queue; that of the default one, where there are so many that this one is not told apart.
 
-        That of the default one, where there are so many that this one is not told apart.
+        Args:
+            name: its own.
+            may_add: whether it is there from now on, in a transaction that writes; otherwise a new one has the number
+                that it would get.
         """
         number = self._numbers.get(name)
         if number is None:
+            if not may_add:
+                return len(self._numbers) if len(self._numbers) < MAX_QUEUES else 0
             if len(self._numbers) < MAX_QUEUES:
                 run(self._database, _ADD, (name,))
                 self.read()
             number = self._numbers.get(name, 0)
-        return number
-
-    def number_if_known(self, name: str) -> int:
-        """The number of a queue; of one that is new, the one that it would get."""
-        number = self._numbers.get(name)
-        if number is None:
-            return max(self._numbers.values()) + 1 if len(self._numbers) < MAX_QUEUES else 0
         return number
 
     def line_of(self, order: Order) -> int:

@@ -264,7 +264,7 @@ class _Columns:
 
 
 def _line(queues: Queues, priority: int, queue: str | None) -> int:
-    return line_number(queues.number_if_known(DEFAULT_QUEUE if queue is None else queue), priority)
+    return line_number(queues.number_of(DEFAULT_QUEUE if queue is None else queue, may_add=False), priority)
 
 
 def _chunks(database: Database, statement: str) -> Iterator[list[tuple[int, ...]]]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from .domain.weight import NO_WEIGHTS, Weights
+
 STEP = 1 << 10
-"""How far one order puts off its user's next one. Larger than one, so that a rule may weigh users or orders."""
+"""How far one order puts off its user's next one, at the usual weight."""
 PLACES = 1 << 49
 """How many places a line has: at ten thousand orders of one user a second, enough for a year and a half without a
 moment in which nobody waits and the engine starts anew."""
@@ -20,30 +22,41 @@ class Turns:
     user with one order waits for one order of each other user, not for all that they have sent; orders of one user, and
     those of users who have one each, keep the sequence of their arrival; and a place is never changed for others, so
     none is overtaken for ever. The queue has come to where the last one that was taken ends (J. Golestani, "A
-    Self-Clocked Fair Queueing Scheme", INFOCOM 1994).
+    Self-Clocked Fair Queueing Scheme", INFOCOM 1994). Who has a weight is put off by each order the less, the larger it
+    is: with the weight 3, three orders go while one of another user does.
 
     Args:
         begin: the first of the places where somebody waits; 0 where nobody does.
         last: the last of them; likewise.
         find: gives the last place of a user where one of his orders waits, or None.
         most_users: how many users are remembered at the most.
+        weights: of users whose share of the turns is another than that of the others.
     """
 
-    def __init__(self, begin: int, last: int, find: Callable[[str], int | None], most_users: int = _MOST_USERS) -> None:
-        self._most_users = most_users
+    def __init__(
+        self,
+        begin: int,
+        last: int,
+        find: Callable[[str], int | None],
+        most_users: int = _MOST_USERS,
+        weights: Weights = NO_WEIGHTS,
+    ) -> None:
         self._begin = begin
         self._next: dict[str, int] = {}  # the place of a user's next order; who is not there has none of his own...
         self._unknown_to = last  # ... where the queue has come so far: before, it has to be looked up
         self._find = find
+        self._most_users = most_users
+        self._steps = {user_id: max(1, round(STEP / weight)) for user_id, weight in weights.items()}
 
     def give(self, user_id: str) -> int:
         """The place of a user's next order, which is taken now."""
+        step = self._steps.get(user_id, STEP) if self._steps else STEP
         place = self._next.get(user_id)
         if place is None and self._begin <= self._unknown_to and (last := self._find(user_id)) is not None:
-            place = last + STEP
+            place = last + step
         if place is None or place < self._begin:
             place = self._begin
-        self._next[user_id] = place + STEP
+        self._next[user_id] = place + step
         if len(self._next) > self._most_users:
             self._forget()
         return place
@@ -55,12 +68,12 @@ class Turns:
             places: each with its user, in the sequence in which they were given.
         """
         for user_id, place in reversed([*places]):
-            if self._next.get(user_id) == place + STEP:
+            if self._next.get(user_id) == place + self._steps.get(user_id, STEP):
                 self._next[user_id] = place
 
-    def come_to(self, place: int) -> None:
-        """The queue has come to an order with that place."""
-        self._begin = max(self._begin, place + STEP)
+    def come_to(self, place: int, user_id: str) -> None:
+        """The queue has come to an order with that place, of that user."""
+        self._begin = max(self._begin, place + self._steps.get(user_id, STEP))
 
     def _forget(self) -> None:
         self._next = {user_id: place for user_id, place in self._next.items() if place > self._begin}

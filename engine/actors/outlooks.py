@@ -47,7 +47,15 @@ class Outlooks:
         record = self._reader.read(partial(queries.find, order_id=order_id))
         if record is None:
             raise OrderNotFound(order_id)
-        place = self._reader.read(partial(outlooks.place, record=record, aging_us=self._aging_us))
+        place = self._reader.read(
+            partial(
+                outlooks.place,
+                record=record,
+                aging_us=self._aging_us,
+                limits=self._context.config.work_limits,
+                now_us=self._context.queue_clock.now_us(),
+            )
+        )
         told, estimate = outlook(
             record, place, self._read_evidence(now_us), context.control_snapshot(), now_us, self._ready_us(record)
         )

@@ -112,9 +112,9 @@ class ProcessorActor(EngineActor):
             case Rejected(text):
                 reason = f"rejected: {text}"
                 return move(record, lifecycle.FAIL, now.at_us, reason, error=reason)
-            case Failed(error, traceback):
+            case Failed(error, traceback, retry_after):
                 self._log.debug("order %s, attempt %d: %s", record.order_id, record.attempts, traceback)
-                return after_failure(record, now, error, config)
+                return after_failure(record, now, error, config, retry_after)
             case Overran(seconds):
                 return HandlerLost(self.actor_ref, record, describe_overrun(seconds))
             case Lost(why, has_company):

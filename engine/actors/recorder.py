@@ -410,6 +410,7 @@ class RecorderActor(BatchActor):
             config.key_policy,
             serial_users=config.serial_users,
             limits=config.work_limits,
+            weights=config.user_weights,
         )
 
     def _obey_queues(self) -> None:

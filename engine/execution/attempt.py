@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ...store.domain.order import Order
-from .handler import Handler, Reject, describe, run_handler, shorten
+from .handler import Handler, Reject, describe, retry_after_of, run_handler, shorten
 
 _MAX_TRACEBACK_LENGTH = 10_000
 _MAX_AT_ONCE = 200
@@ -36,6 +36,8 @@ class Failed(NamedTuple):
     """Its type and text."""
     traceback: str
     """Where, as Python prints it; empty where that cannot be had."""
+    retry_after: float | None = None
+    """After how many seconds the next attempt is due; None where the handler has not said so."""
 
 
 class Overran(NamedTuple):
@@ -79,7 +81,7 @@ def attempt(handler: Handler, order: Order) -> Outcome:
     except Reject as rejection:
         return Rejected(shorten(rejection.reason))
     except BaseException as error:  # a handler's SystemExit is a failed attempt like any other
-        return Failed(describe(error), _traceback(error))
+        return Failed(describe(error), _traceback(error), retry_after_of(error))
     return Returned()
 
 

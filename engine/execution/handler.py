@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import time
 from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Future
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 
-from ...store.domain.errors import InvalidConfiguration, OrdermillError
+from ...store.domain.errors import InvalidArgument, InvalidConfiguration, OrdermillError
 from ...store.domain.order import Order
 from ...store.domain.text import in_one_line
 
@@ -40,6 +41,10 @@ class Effect(StrEnum):
     """Nobody can tell: the order waits in Review until an operator settles it."""
 
 
+MAX_RETRY_AFTER = 86_400.0
+"""Seconds after which the next attempt may be wanted at the latest."""
+_DECIMAL = re.compile(r"[0-9]{1,7}(?:\.[0-9]{1,6})?")
+
 Probe = Callable[[Order], Effect]
 """Asked about an order whose handler was cut short, by a crash, a timeout or the end of its worker: did its effect
 happen? Give one to the engine as `probe`, or to the handler as its attribute of that name. Asked before the order runs
@@ -67,6 +72,32 @@ class Reject(OrdermillError):
         super().__init__(reason)
 
 
+class Retry(OrdermillError):
+    """Raise it in a handler: the attempt has failed, and the next one is due after this time.
+
+    Whatever is asked to come back later slows its limits down: while that time is not over, no order is begun of the
+    limits that this one is under. An error of any other class with an attribute `retry_after` does the same.
+
+    Example:
+        >>> def charge(order):
+        ...     raise Retry(after=30, reason="too many requests")
+
+    Args:
+        after: seconds, 0 to 86,400.
+        reason: why, in words for people; it goes into the order's history.
+
+    Raises:
+        InvalidArgument: it is no such number of seconds.
+    """
+
+    def __init__(self, after: float, reason: str = "to be tried again later") -> None:
+        if _seconds_of(after) is None:
+            raise InvalidArgument(f"Retry after a number of seconds from 0 to {MAX_RETRY_AFTER:.0f}, not {after!r}.")
+        self.retry_after = after
+        self.reason = reason
+        super().__init__(reason)
+
+
 class HandlerUnfinished(OrdermillError):
     """The handler returned something that has its work still to do; nobody does it.
 
@@ -79,6 +110,26 @@ class HandlerUnfinished(OrdermillError):
             f"the handler returned an object of type {type(result).__name__}, whose work is not done: "
             "it has to do all of its work before it returns"
         )
+
+
+def retry_after_of(error: BaseException) -> float | None:
+    """After how many seconds the next attempt is due, as the error says; None where it does not.
+
+    Args:
+        error: of a handler. Its attribute `retry_after` is a number, or a text of one as the header of that name has.
+    """
+    try:
+        return _seconds_of(getattr(error, "retry_after", None))
+    except BaseException:  # of a class whose attribute is broken
+        return None
+
+
+def _seconds_of(value: object) -> float | None:
+    if isinstance(value, str) and _DECIMAL.fullmatch(value):
+        value = float(value)
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MAX_RETRY_AFTER:
+        return float(value)
+    return None
 
 
 def check_callable(given: object, role: str) -> None:

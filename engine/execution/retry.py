@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from ...store.domain import lifecycle
 from ...store.domain.record import Move, OrderRecord, move
 from ..clock import Moment
@@ -15,7 +17,9 @@ Draw = Callable[[float, float], float]
 _TRIED_AGAIN, _USED_UP = "; tried again in ", "; failed attempt "
 
 
-def after_failure(record: OrderRecord, now: Moment, error: str, config: EngineConfig) -> Move:
+def after_failure(
+    record: OrderRecord, now: Moment, error: str, config: EngineConfig, retry_after: float | None = None
+) -> Move:
     """The step that follows a failed attempt: tried again later, or Failed when the attempts are used up.
 
     Args:
@@ -23,15 +27,21 @@ def after_failure(record: OrderRecord, now: Moment, error: str, config: EngineCo
         now: when the attempt ended.
         error: what went wrong.
         config: for the number of attempts and the delays.
+        retry_after: after how many seconds the next attempt is due, since the handler has said so: until then the
+            limits that the order is under let none begin. None where it has not.
     """
+    slowed_until_us = None if retry_after is None else now.queue_us + round(retry_after * 1e6)
     failures = record.failures + 1
     delay = next_attempt_seconds(failures, config)
     if delay is None:
         reason = f"{error}{_USED_UP}{failures} of {config.max_attempts}"
-        return move(record, lifecycle.FAIL, now.at_us, reason, error=error)
+        step = move(record, lifecycle.FAIL, now.at_us, reason, error=error)
+        return step if slowed_until_us is None else replace(step, slowed_until_us=slowed_until_us)
+    delay = delay if retry_after is None else retry_after
     reason = f"{error}{_TRIED_AGAIN}{delay:.1f} s"
     ready_us = now.queue_us + round(delay * 1e6)
-    return move(record, lifecycle.RETURN, now.at_us, reason, ready_us=ready_us, error=error)
+    step = move(record, lifecycle.RETURN, now.at_us, reason, ready_us=ready_us, error=error)
+    return step if slowed_until_us is None else replace(step, slowed_until_us=slowed_until_us)
 
 
 def is_failure(reason: str) -> bool:

@@ -103,7 +103,7 @@ class Simulation:
         self._curve = Curve(setup.begin_us)
         self._events = 0
 
-        self._lines = Lines(setup.in_line)
+        self._lines = Lines(setup.in_line, setup.config.user_weights)
         self._joined: list[int] = []  # the slots of those that have joined, in that sequence
         self._busy: list[tuple[int, int, int]] = []  # when each attempt ends, the order's slot, and how
         self._claimed: deque[int] = deque()  # the slots of those that are Processing without a processor

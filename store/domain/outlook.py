@@ -29,6 +29,8 @@ class WaitReason(StrEnum):
     """Other orders of its key go first."""
     PRIORITY = "priority"
     """Orders of other priorities go first."""
+    LIMIT = "limit"
+    """Its queue, or a value of its own, is at a limit."""
     PROCESSORS = "processors"
     """Its turn comes when a processor is free for it."""
 
@@ -92,6 +94,8 @@ class Place(NamedTuple):
     """Unfinished orders of its key that go first; None where it is not held for them."""
     in_hand_since_us: tuple[int, ...]
     """Since when orders are Processing, each; a thousand at the most."""
+    obstacles: tuple[Wait, ...] = ()
+    """What keeps it from being begun although a processor be free: a pause of its queue, and limits."""
 
 
 class Estimate(NamedTuple):

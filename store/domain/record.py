@@ -160,6 +160,9 @@ class Move(msgspec.Struct, frozen=True, gc=False):
     after: OrderRecord
     reason: str
     cause: Cause = ENGINE
+    slowed_until_us: int | None = None
+    """Until when the limits that the order is under let none begin, on the queue's clock; None where this step has
+    nothing to say of that."""
 
 
 def keeps_place(step: Move) -> bool:

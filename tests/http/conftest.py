@@ -308,7 +308,7 @@ def reviewed(
     # As it was before the handler returned.
     sql("UPDATE orders SET status = 'Processing', updated_at = (SELECT at FROM transitions WHERE id = 2)")
     sql("DELETE FROM transitions WHERE id = 3")
-    sql("UPDATE totals SET value = name = 'Processing'")
+    sql("UPDATE totals SET value = CASE name WHEN 'Processing' THEN 1 ELSE 0 END")
     return start_server(on_interrupted="review")
 
 

@@ -73,10 +73,10 @@ ROOMS: dict[str, dict[str, str]] = {
         "serial": "queries statements domain",
         "schedules": "rows statements tables domain",
         "deadlines": "queries statements tables domain",
-        "lines": "queues turns",
+        "lines": "queues turns domain",
         "rehearsals": "lines queues arrival queries statements domain",
-        "turns": "",
-        "outlooks": "queue queues turns queries rows statements translation domain",
+        "turns": "domain",
+        "outlooks": "limits queue queues turns queries rows statements translation domain",
         "retention": "deadlines schedules trace_contexts audit_log bulk_actions failures event_log export queries "
         "totals statements translation tables domain",
         "queries": "rows statements tables domain",

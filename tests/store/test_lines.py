@@ -33,7 +33,7 @@ ORDERS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(before=ORDERS, after=ORDERS)
 def test_the_next_order_is_the_same_as_in_the_database(
     before: list[tuple[str, int, str, int, bool]], after: list[tuple[str, int, str, int, bool]]
@@ -41,7 +41,8 @@ def test_the_next_order_is_the_same_as_in_the_database(
     with tempfile.TemporaryDirectory() as folder:
         writer = open_writer(Path(folder) / "orders.db", Durability.NORMAL)
         try:
-            ledger = Ledger(writer, 100)
+            weights = {"u-2": 3.0}
+            ledger = Ledger(writer, 100, weights=weights)
             now_us = HOUR_US
             for number, (user, priority, queue, taken, fails) in enumerate(before):
                 now_us += 37_000_000  # no two count alike
@@ -56,7 +57,7 @@ def test_the_next_order_is_the_same_as_in_the_database(
             ledger.record((), (), now_us, ready_us=now_us, claim=Claim(1, now_us))  # who is ready is in line
             found = backlog(writer, KeyPolicy.HOLD)
             standing, slots = found.standing(HOUR_US, None)
-            lines = Lines(standing)
+            lines = Lines(standing, weights)
             sequences = list(found.sequences)
             assert [slots[slot] for slot in range(len(slots))] == list(found.in_line)
             joined: list[int] = []

@@ -255,6 +255,20 @@ def test_users_take_turns_within_a_priority(writer: SqliteDatabase, ledger: Ledg
     assert_sound(writer)
 
 
+def test_a_user_with_a_weight_has_more_turns_and_keeps_them_after_a_start(writer: SqliteDatabase) -> None:
+    ledger = Ledger(writer, weights={"a": 2})
+    for number in range(6):
+        for user_id in "ab":
+            accept_at(ledger, 10, f"{user_id}{number}", user_id=user_id)
+    assert ids(claim(ledger, 6)) == ["a0", "b0", "a1", "b1", "a2", "a3"]
+
+    started = Ledger(writer, weights={"a": 2})
+    accept_at(started, 20, "a6", user_id="a")
+
+    assert ids(claim(started, 9)) == ["b2", "a4", "a5", "b3", "a6", "b4", "b5"]
+    assert_sound(writer)
+
+
 def test_orders_of_other_priorities_are_found_again_after_a_start(writer: SqliteDatabase, ledger: Ledger) -> None:
     for priority in (2, 7):
         accept_at(ledger, 10, f"p-{priority}", priority=priority)

@@ -15,10 +15,10 @@ USERS = st.sampled_from("abc")
 class Line:
     """Orders that wait, as the simplest queue would keep them: a list, sorted anew each time."""
 
-    def __init__(self) -> None:
+    def __init__(self, weights: dict[str, float] | None = None) -> None:
         self.waiting: list[tuple[int, int, str]] = []
         self.taken: list[tuple[int, str]] = []
-        self.turns = Turns(0, -1, lambda _: None)
+        self.turns = Turns(0, -1, lambda _: None, weights=weights or {})
         self._arrived = 0
 
     def arrive(self, *user_ids: str) -> None:
@@ -32,7 +32,7 @@ class Line:
         self.waiting.sort()
         taken, self.waiting = self.waiting[:count], self.waiting[count:]
         if taken:
-            self.turns.come_to(taken[-1][0])
+            self.turns.come_to(taken[-1][0], taken[-1][2])
         self.taken += [(arrived, user_id) for _, arrived, user_id in taken]
         return [user_id for _, _, user_id in taken]
 
@@ -54,6 +54,25 @@ def test_users_who_have_many_orders_take_turns() -> None:
     line.arrive(*["b"] * 50)
 
     assert Counter(line.take(40)) == {"a": 20, "b": 20}
+
+
+def test_turns_go_by_the_weights_of_users() -> None:
+    line = Line({"a": 3, "c": 0.5})
+    line.arrive(*["a"] * 300, *["b"] * 300, *["c"] * 300)
+
+    assert Counter(line.take(90)) == {"a": 60, "b": 20, "c": 10}
+
+
+def test_weights_hold_for_orders_that_come_while_the_others_wait() -> None:
+    line = Line({"a": 4})
+    line.arrive(*["a"] * 4, *["b"] * 4)
+    taken: Counter[str] = Counter()
+    for _ in range(200):
+        for user_id in line.take(1):
+            taken[user_id] += 1
+            line.arrive(user_id)
+
+    assert taken == {"a": 160, "b": 40}
 
 
 def test_who_was_alone_for_long_pays_nothing_for_it() -> None:
@@ -129,7 +148,7 @@ def test_where_the_last_order_of_a_user_stands_is_looked_up_after_a_start() -> N
 
     assert [line.give("a"), line.give("b"), line.give("a")] == [8 * STEP, 2 * STEP, 9 * STEP]
     assert looked_up == ["a", "b"]
-    line.come_to(7 * STEP)
+    line.come_to(7 * STEP, "a")
     assert line.give("c") == 8 * STEP
     assert looked_up == ["a", "b"], "whatever was there at the start is taken by now"
 

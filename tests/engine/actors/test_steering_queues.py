@@ -11,14 +11,17 @@ from ordermill.engine import (
     InvalidArgument,
     InvalidConfiguration,
     InvalidOrder,
+    Order,
     OrderEngine,
     OrderStatus,
+    Retry,
     TooManyQueues,
+    WaitReason,
 )
 from ordermill.engine.testing import make_order
 
 if TYPE_CHECKING:
-    from tests.engine.conftest import Held
+    from tests.engine.conftest import Held, WatchedClock
 
 StartEngine = Callable[..., OrderEngine]
 
@@ -100,6 +103,83 @@ def test_a_rate_is_kept_by_the_times_of_the_histories(start_engine: StartEngine)
         (later - earlier, count) for index, earlier in enumerate(begun) for count, later in enumerate(begun[index:])
     ]
     assert all(count + 1 <= 50 * span_us / 1e6 + 5 + 0.2 for span_us, count in spans)
+
+
+def test_a_handler_that_is_told_to_come_back_later_slows_its_limits_down(
+    start_engine: StartEngine, clock: WatchedClock, wait_until: Callable[[Callable[[], object]], None]
+) -> None:
+    tried: list[str] = []
+
+    def busy_once(order: Order) -> None:
+        tried.append(order.order_id)
+        if len(tried) == 1:
+            raise Retry(after=600, reason="too many requests")
+
+    engine = start_engine(busy_once, processors=1, limits="queue:mail=5, user=5", clock=clock)
+    first = engine.submit(make_order("m-1", queue="mail", user_id="ann"))
+    wait_until(lambda: engine.order("m-1").order_id if engine.order("m-1").failures else None)
+    later = [
+        engine.submit(make_order("m-2", queue="mail", user_id="bob")),
+        engine.submit(make_order("d-1", user_id="ann")),
+    ]
+    free = engine.submit(make_order("d-2", user_id="cat"))
+
+    assert free.wait(timeout=60) is OrderStatus.COMPLETED
+    assert tried == ["m-1", "d-2"]
+    _, mail = engine.queues()
+    assert mail.slowed_until is not None
+    assert engine.queues()[0].slowed_until is None
+    assert engine.history("m-1")[-1].reason == "Retry: too many requests; tried again in 600.0 s"
+    (wait, *_) = engine.outlook("m-2").waiting_for
+    assert (wait.reason, wait.detail) == (WaitReason.LIMIT, "queue:mail was told to come back later")
+    assert wait.until_us == mail.slowed_until_us
+
+    clock.advance(600)
+
+    assert {receipt.wait(timeout=60) for receipt in (first, *later)} == {OrderStatus.COMPLETED}
+    assert engine.queues()[1].slowed_until is None
+
+
+def test_an_outlook_tells_of_limits_and_of_a_paused_queue(start_engine: StartEngine, held: Held) -> None:
+    engine = start_engine(held, processors=2, limits="user=1")
+    engine.set_queue("mail", paused=True, reason="night")
+    engine.submit_many([make_order("a-1", user_id="ann"), make_order("a-2", user_id="ann")])
+    engine.submit(make_order("m", queue="mail", user_id="bob"))
+    assert held.begun() == "a-1"
+
+    limited, paused = engine.outlook("a-2"), engine.outlook("m")
+
+    assert [(wait.reason, wait.detail, wait.ahead) for wait in limited.waiting_for][:1] == [
+        (WaitReason.LIMIT, "1 orders of user:ann may be processed at once", 1)
+    ]
+    assert [(wait.reason, wait.detail) for wait in paused.waiting_for][:1] == [
+        (WaitReason.PAUSE, "the queue mail is paused: night")
+    ]
+    assert limited.expected is None
+    held.release()
+
+
+@pytest.mark.parametrize(
+    ("limits", "detail"),
+    [
+        ("queue:mail=0.01/s", "0.01 orders of queue:mail may be begun a second"),
+        ("queue:mail=1", "1 orders of queue:mail may be processed at once"),
+        ("user=0.01/s", "0.01 orders of user:ann may be begun a second"),
+    ],
+)
+def test_whoever_is_far_behind_in_a_limited_queue_waits_for_the_limit(
+    start_engine: StartEngine, held: Held, limits: str, detail: str
+) -> None:
+    engine = start_engine(held, processors=8, limits=limits)
+    engine.submit_many(make_order(f"m-{number}", queue="mail", user_id="ann") for number in range(5))
+    assert held.begun() == "m-0"
+
+    for number in range(1, 5):
+        wait = engine.outlook(f"m-{number}").waiting_for[0]
+        assert (wait.reason, wait.detail) == (WaitReason.LIMIT, detail)
+    for number in range(1, 5):
+        engine.cancel(f"m-{number}")
+    held.release()
 
 
 def test_what_is_set_holds_after_a_restart_and_is_written_down(start_engine: StartEngine) -> None:

@@ -12,8 +12,17 @@ from typing import Any
 
 import pytest
 
-from ordermill.engine import InvalidConfiguration, Order, OrderEngine, OrdermillError, OrderStatus, Reject
-from ordermill.engine.execution.handler import Simulated, check_callable, run_handler
+from ordermill.engine import (
+    InvalidArgument,
+    InvalidConfiguration,
+    Order,
+    OrderEngine,
+    OrdermillError,
+    OrderStatus,
+    Reject,
+    Retry,
+)
+from ordermill.engine.execution.handler import Simulated, check_callable, retry_after_of, run_handler
 from ordermill.engine.testing import make_order
 
 
@@ -166,3 +175,49 @@ def test_a_handler_may_run_what_is_asynchronous_to_its_end() -> None:
     run_handler(lambda order: asyncio.run(charge(order)), make_order())
 
     assert done == ["o-1"]
+
+
+class Told(Exception):
+    """An error that says after which time to try again, in whatever way."""
+
+    def __init__(self, retry_after: object) -> None:
+        super().__init__("too many requests")
+        self.retry_after = retry_after
+
+
+class Broken(Exception):
+    """An error whose attribute cannot be read."""
+
+    @property
+    def retry_after(self) -> float:
+        raise SystemExit(1)
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds"),
+    [
+        (Retry(after=30), 30.0),
+        (Told(0), 0.0),
+        (Told(2.5), 2.5),
+        (Told("120"), 120.0),
+        (Told("1.5"), 1.5),
+        (Told("Fri, 27 Nov 2026 18:00:00 GMT"), None),
+        (Told(-1), None),
+        (Told(1e9), None),
+        (Told(float("nan")), None),
+        (Told(True), None),
+        (Told(None), None),
+        (Told([1]), None),
+        (Broken(), None),
+        (ValueError("no"), None),
+    ],
+    ids=repr,
+)
+def test_an_error_may_say_after_which_time_to_try_again(error: Exception, seconds: float | None) -> None:
+    assert retry_after_of(error) == seconds
+
+
+@pytest.mark.parametrize("after", [-1, 1e9, float("nan"), "soon", None, True])
+def test_a_time_that_none_is_refused(after: Any) -> None:
+    with pytest.raises(InvalidArgument, match="Retry after a number of seconds from 0 to 86400"):
+        Retry(after=after)

@@ -51,6 +51,17 @@ def test_the_step_after_the_last_failure_is_failed() -> None:
     assert step.reason == "boom; failed attempt 2 of 2"
 
 
+def test_a_handler_may_say_after_which_time_to_try_again() -> None:
+    now = Moment(START_US + 7, START_US + 5)
+
+    step = after_failure(in_hand(), now, "too many requests", EngineConfig(), 30.0)
+    last = after_failure(in_hand(failures=1), now, "busy", EngineConfig.of({"max_attempts": 2}), 30.0)
+
+    assert (step.after.ready_us, step.slowed_until_us) == (START_US + 5 + 30_000_000,) * 2
+    assert step.reason == "too many requests; tried again in 30.0 s"
+    assert (last.after.status, last.slowed_until_us) == (OrderStatus.FAILED, START_US + 5 + 30_000_000)
+
+
 def test_an_order_goes_back_to_its_old_place_without_a_failure() -> None:
     step = put_back(in_hand(), Moment(START_US + 7, START_US + 5), "crash")
 

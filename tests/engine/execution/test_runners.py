@@ -389,8 +389,7 @@ def test_a_call_that_was_taken_back_does_nothing_wherever_it_turns_up(wait_until
             return Future()
 
     with Keeper() as keeper, ThreadPoolExecutor(1) as threads:
-        make = runner_factory(lambda order: handled.append(order.order_id), keeper, None)
-        runner = make()
+        runner = runner_factory(lambda order: handled.append(order.order_id), keeper, None).make()
         running = threads.submit(runner.run, make_order(), lambda **_: None)
         wait_until(lambda: calls)
         runner.withdraw()

@@ -241,6 +241,7 @@ def test_metrics_as_json_are_those_of_rest(seeded: Run) -> None:
         },
         "processing_seconds_total": 0.62,
         "processing_seconds_count": 2,
+        "late_orders": 0,
     }
 
 

@@ -26,7 +26,7 @@ MakeOrder = Callable[..., dict[str, Any]]
 SUBMIT, READ, OPERATE = Role.SUBMIT, Role.READ, Role.OPERATE
 SETTLEMENT = {"status": "Completed"}
 
-NAMES = {"order_id": "o-1", "action_id": "1", "webhook_id": "wh_0"}
+NAMES = {"order_id": "o-1", "action_id": "1", "webhook_id": "wh_0", "queue": "eu"}
 ALLOWED = {
     ("POST", "/orders"): {SUBMIT, OPERATE},
     ("GET", "/orders"): {READ, OPERATE},
@@ -57,7 +57,10 @@ ALLOWED = {
     ("POST", "/control/pause"): {OPERATE},
     ("POST", "/control/resume"): {OPERATE},
     ("PUT", "/control/processors"): {OPERATE},
+    ("GET", "/queues"): {READ, OPERATE},
+    ("PUT", "/queues/{queue}"): {OPERATE},
     ("GET", "/audit"): {READ, OPERATE},
+    ("POST", "/rehearsals"): {READ, OPERATE},
     ("GET", "/orders/actions"): {READ, OPERATE},
     ("GET", "/metrics"): {READ, OPERATE},
     ("GET", "/metrics/history"): {READ, OPERATE},
@@ -69,7 +72,7 @@ PUBLIC = [
         *("/docs", "/docs/docs.js", "/docs/docs.css", "/docs/swagger.js", "/docs/swagger.css"),
     )
 ]
-OF_ALL_USERS = ("/control", "/audit", "/failures", "/orders/actions")
+OF_ALL_USERS = ("/rehearsals", "/control", "/queues", "/audit", "/failures", "/orders/actions")
 SETS_OF_ROLES = [set(roles) for size in (1, 2, 3) for roles in itertools.combinations(Role, size)]
 
 
@@ -113,6 +116,7 @@ def body_for(path: str, order: MakeOrder) -> object:
         "/orders/bulk": [order()],
         "/orders/{order_id}/settle": SETTLEMENT,
         "/control/processors": {"processors": 2},
+        "/queues/{queue}": {"paused": True},
         "/orders/actions": {"action": "retry", "where": {}},
         "/webhooks": {"url": "https://shop.example"},
         "/webhooks/{webhook_id}": {"enabled": False},
