@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 _MOST = 512
-_FINEST_US = 100_000
+_FINEST_US = 1_000
 
 
 class Curve:
@@ -29,12 +29,12 @@ class Curve:
                 self._width_us *= 2
             self.next_us = self._begin_us + len(self._values) * self._width_us
 
-    def at(self, seconds: float, after: int) -> int:
+    def at(self, us: int, after: int) -> int:
         """The number at a time.
 
         Args:
-            seconds: from the beginning.
-            after: what it is after the end.
+            us: from the beginning, in microseconds.
+            after: what it is after the last value.
         """
-        index = int(seconds * 1e6 / self._width_us)
+        index = us // self._width_us
         return self._values[index] if index < len(self._values) else after

@@ -180,7 +180,7 @@ def _summed_up(nothing: Rehearsal, found: Backlog, outcomes: Sequence[Outcome]) 
             f"in {share} of {len(outcomes)} runs it is not empty within {longest:.0f} s: "
             "as many orders arrive as are done, or more"
         )
-    took = _band([outcome.took_us / 1e6 for outcome in outcomes])
+    took = [outcome.took_us / 1e6 for outcome in outcomes]
     return nothing._replace(
         runs=len(outcomes),
         empty_seconds=_band(over) if why is None else None,
@@ -188,14 +188,18 @@ def _summed_up(nothing: Rehearsal, found: Backlog, outcomes: Sequence[Outcome]) 
         left=_band([outcome.left for outcome in outcomes]) if why is None else None,
         failed=_band([outcome.failed for outcome in outcomes]),
         deadlines=_deadlines(found, outcomes),
-        curve=_curve(outcomes, took.high if why is None else took.low),
+        curve=_curve(outcomes, max(took) if why is None else min(took)),
     )
 
 
 def _curve(outcomes: Sequence[Outcome], seconds: float) -> tuple[Point, ...]:
     step = seconds / (MAX_POINTS - 1)
     times = [step * index for index in range(MAX_POINTS)] if step else [0.0]
-    return tuple(Point(at, _band([outcome.curve.at(at, after=outcome.left) for outcome in outcomes])) for at in times)
+    return tuple(Point(at, _band([_backlog_at(outcome, round(at * 1e6)) for outcome in outcomes])) for at in times)
+
+
+def _backlog_at(outcome: Outcome, us: int) -> int:
+    return outcome.left if us >= outcome.took_us else outcome.curve.at(us, after=outcome.left)
 
 
 def _deadlines(found: Backlog, outcomes: Sequence[Outcome]) -> Deadlines | None:

@@ -56,7 +56,7 @@ def test_it_is_told_when_the_backlog_is_empty_and_how_it_goes(start_engine: Star
 def test_orders_that_are_paused_are_left(start_engine: StartEngine) -> None:
     engine = start_engine()
     with_backlog(engine)
-    engine.submit(make_order("mail-1", queue="mail"))
+    engine.submit(make_order("mail-1", user_id="u-9", queue="mail"))
 
     by_user, by_queue = (engine.rehearse(arrivals=0, pause=name).left for name in ("u-1", "mail"))
 

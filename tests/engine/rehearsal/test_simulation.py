@@ -73,7 +73,9 @@ def test_the_backlog_is_worked_off_by_all_processors(orders: int, processors: in
 def test_the_curve_tells_how_many_are_unfinished() -> None:
     outcome = run(waiting(10))
 
-    assert [outcome.curve.at(second + 0.5, after=0) for second in range(11)] == [*range(10, -1, -1)]
+    assert [outcome.curve.at(second * SECOND_US + SECOND_US // 2, after=0) for second in range(11)] == [
+        *range(10, -1, -1)
+    ]
 
 
 def test_nothing_begins_while_the_engine_is_paused() -> None:
