@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..store.domain.act import Action, AuditEntry
 from ..store.domain.bulk_action import ActionPreview, ActionState, BulkAction
 from ..store.domain.durability import Durability
+from ..store.domain.engine_state import EngineState
 from ..store.domain.errors import (
     ActionNotFound,
     BacklogFull,
@@ -74,6 +75,7 @@ __all__ = [
     "Effect",
     "Engine",
     "EngineConfig",
+    "EngineState",
     "EngineStopped",
     "Event",
     "EventStream",

@@ -14,10 +14,11 @@ from typing import Any, TypeVar, cast
 from msgspec import UNSET, UnsetType
 from pykka import Timeout
 
-from ..store import audit_log, bulk_actions, event_log, failures, queries, search
+from ..store import audit_log, bulk_actions, engines, event_log, failures, queries, search
 from ..store.domain import lifecycle
 from ..store.domain.act import Action, AuditEntry
 from ..store.domain.bulk_action import ActionPreview, BulkAction, BulkRequest
+from ..store.domain.engine_state import EngineState
 from ..store.domain.errors import ActionNotFound, OrderNotFound
 from ..store.domain.event import EVERYTHING, EventFilter, EventPage
 from ..store.domain.failure import FailureGroup
@@ -867,6 +868,15 @@ class Engine(ABC):
         return self._ask(
             partial(requests.SetProcessors, wanted, reason=checked_reason(reason), cause=checked_cause(cause))
         )
+
+    def engines(self) -> list[EngineState]:
+        """The engines that work over the database, the eldest first: with SQLite it is this one.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+            EngineStopped: the engine is not running.
+        """
+        return self._read(engines.listed)
 
     def queues(self) -> list[QueueState]:
         """How all queues are set and doing: the default one first, the others by their names.

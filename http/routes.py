@@ -73,6 +73,7 @@ def routes(
         Route("POST", "/control/pause", steering_calls.pause, STEERING, steering.PAUSE),
         Route("POST", "/control/resume", steering_calls.resume, STEERING, steering.RESUME),
         Route("PUT", "/control/processors", steering_calls.set_processors, STEERING, steering.SET_PROCESSORS),
+        Route("GET", "/engines", steering_calls.list_engines, OVERVIEW, steering.LIST_ENGINES, may_block=True),
         Route("GET", "/queues", steering_calls.list_queues, OVERVIEW, steering.LIST_QUEUES),
         Route("PUT", "/queues/{queue}", steering_calls.set_queue, STEERING, steering.SET_QUEUE),
         Route("POST", "/rehearsals", rehearsal_calls.rehearse, OVERVIEW, rehearsals.REHEARSE),

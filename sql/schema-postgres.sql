@@ -191,11 +191,9 @@ CREATE TABLE engines (
   state       TEXT                              -- NULL where it has never joined
               CHECK (state = 'running' OR state = 'stopping' OR state = 'stopped' OR state = 'lost'),
   heartbeat_at BIGINT ,                         -- when it was last heard of
-  lease_until BIGINT ,                          -- until when nobody else takes what it has
+  lease_until BIGINT ,                          -- until when nobody else takes what it has; NULL with SQLite
   processors  BIGINT                            -- how many it has
-              CHECK (processors >= 0),
-  processing  BIGINT                            -- how many orders it has in hand
-              CHECK (processing >= 0)
+              CHECK (processors >= 0)
 );
 
 -- What only engines over this database know. Whoever has a key signs in to the pages with it; what their browsers send

@@ -27,8 +27,6 @@ ALTER TABLE engines ADD COLUMN heartbeat_at INTEGER;
 ALTER TABLE engines ADD COLUMN lease_until INTEGER;
 ALTER TABLE engines ADD COLUMN processors INTEGER
               CHECK (processors >= 0);
-ALTER TABLE engines ADD COLUMN processing INTEGER
-              CHECK (processing >= 0);
 
 CREATE TABLE new_totals (
   name        TEXT    NOT NULL,                 -- a status: orders in it; or one of the measures below

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from peewee import Database, fn
 
+from .domain.engine_state import EngineState
 from .statements import run, write_transaction
 from .tables import LIVING, EngineModel
 from .totals import make_parts
@@ -24,42 +25,28 @@ _KEPT = 100
 _IS_ALIVE = "state IN ('running', 'stopping')"
 _JOIN = """
     INSERT INTO engines (
-      host, process_id, process, started_at, processors, processing, state, heartbeat_at, lease_until)
-    VALUES (?, ?, ?, ?, ?, 0, 'running', {now_us}, {now_us} + CAST(? AS {integer})) RETURNING id
+      host, process_id, process, started_at, processors, state, heartbeat_at, lease_until)
+    VALUES (?, ?, ?, ?, ?, 'running', {now_us}, {now_us} + CAST(? AS {integer})) RETURNING id
 """
 _RENEW = f"""
     UPDATE engines SET heartbeat_at = {{now_us}}, lease_until = {{now_us}} + CAST(? AS {{integer}}), state = ?,
-      processors = ?, processing = ?
+      processors = ?
     WHERE id = ? AND {_IS_ALIVE}
 """
-_LEAVE = f"UPDATE engines SET state = 'stopped', processing = 0, heartbeat_at = {{now_us}} WHERE id = ? AND {_IS_ALIVE}"
+_LEAVE = f"UPDATE engines SET state = 'stopped', heartbeat_at = {{now_us}} WHERE id = ? AND {_IS_ALIVE}"
+# With SQLite all orders are those of the one engine, which is alive as long as it has the database.
+_LISTED = f"""
+    SELECT id, host, process_id, started_at, CASE WHEN lease_until IS NULL THEN {{now_us}} ELSE heartbeat_at END, state,
+      processors,
+      (SELECT count(*) FROM orders WHERE status = 'Processing' AND (owner = engines.id OR owner IS NULL))
+    FROM engines WHERE {_IS_ALIVE} ORDER BY id
+"""
 _LIVING = f"SELECT id, process, lease_until < {{now_us}} FROM engines WHERE {_IS_ALIVE} ORDER BY id"
 # While one of its transactions is not over, it is left alone: the server ends one that stands still.
 _DECLARE_LOST = f"""
     UPDATE engines SET state = 'lost' WHERE id IN (
       SELECT id FROM engines WHERE id = ? AND {_IS_ALIVE} AND (lease_until < {{now_us}} OR ? = 1){{skip_locked}})
 """
-
-
-class EngineRow(NamedTuple):
-    """What is known of a run of an engine."""
-
-    id: int
-    """Its number."""
-    host: str
-    """The name of its machine."""
-    process_id: int
-    """On that machine."""
-    started_us: int
-    """Microseconds since 1970-01-01T00:00:00Z, likewise the other times."""
-    heartbeat_us: int
-    """When it was last heard of."""
-    state: str
-    """`running`, `stopping`, `stopped` or `lost`."""
-    processors: int
-    """How many it has."""
-    processing: int
-    """How many of them have an order in hand."""
 
 
 class Living(NamedTuple):
@@ -78,7 +65,7 @@ def last(database: Database) -> int:
     return highest or 0
 
 
-def join(database: Writer, started_us: int, process: str | None, processors: int, lease_us: int) -> int:
+def join(database: Writer, started_us: int, process: str | None, processors: int, lease_us: int | None) -> int:
     """Write down that an engine has started in this process, and forget the oldest of many that are over.
 
     Args:
@@ -86,7 +73,7 @@ def join(database: Writer, started_us: int, process: str | None, processors: int
         started_us: when, microseconds since 1970-01-01T00:00:00Z.
         process: the same for no other process of any machine; None where nobody can tell.
         processors: how many it has.
-        lease_us: how long it may go unheard of, in microseconds.
+        lease_us: how long it may go unheard of, in microseconds; None where no other can have the database.
 
     Returns:
         The number of this run, which no other run over this database has.
@@ -108,7 +95,7 @@ def join(database: Writer, started_us: int, process: str | None, processors: int
     return int(run_id)
 
 
-def renew(database: Writer, run_id: int, lease_us: int, state: str, processors: int, processing: int) -> bool:
+def renew(database: Writer, run_id: int, lease_us: int, state: str, processors: int) -> bool:
     """Say that a run is alive.
 
     Args:
@@ -117,12 +104,11 @@ def renew(database: Writer, run_id: int, lease_us: int, state: str, processors: 
         lease_us: how long it may go unheard of from now on, in microseconds.
         state: `running` or `stopping`.
         processors: how many it has.
-        processing: how many of them have an order in hand.
 
     Returns:
         Whether it is taken for alive; otherwise nothing has changed.
     """
-    return bool(run(database, _RENEW, (lease_us, state, processors, processing, run_id)).rowcount)
+    return bool(run(database, _RENEW, (lease_us, state, processors, run_id)).rowcount)
 
 
 def leave(database: Writer, run_id: int) -> None:
@@ -149,18 +135,6 @@ def declare_lost(database: Writer, run_id: int, *, is_known: bool) -> bool:
     return bool(run(database, _DECLARE_LOST, (run_id, int(is_known))).rowcount)
 
 
-def listed(database: Database) -> list[EngineRow]:
+def listed(database: Database) -> list[EngineState]:
     """The runs that are taken for alive, the eldest first."""
-    model = EngineModel
-    query = model.select(
-        model.id,
-        model.host,
-        model.process_id,
-        model.started_at,
-        model.heartbeat_at,
-        model.state,
-        model.processors,
-        model.processing,
-    )
-    alive = query.where(model.state.in_(LIVING)).order_by(model.id)
-    return [EngineRow(*row) for row in alive.tuples().execute(database)]
+    return [EngineState(*row) for row in run(database, _LISTED).fetchall()]

@@ -87,7 +87,6 @@ class EngineModel(Model):
     heartbeat_at = IntegerField(null=True)
     lease_until = IntegerField(null=True)
     processors = IntegerField(null=True)
-    processing = IntegerField(null=True)
 
     class Meta:
         table_name = "engines"

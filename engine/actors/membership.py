@@ -142,9 +142,7 @@ class Membership:
     def _renew(self) -> bool:
         context = self._context
         state = "stopping" if self._is_leaving else "running"
-        return engines.renew(
-            self._database, context.engine_id, self._lease_us, state, context.processors, context.busy()
-        )
+        return engines.renew(self._database, context.engine_id, self._lease_us, state, context.processors)
 
     def _join_anew(self) -> None:
         context, before = self._context, self._context.engine_id

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -305,6 +305,31 @@ class QueuesPayload(msgspec.Struct):
     """All queues, the default one first."""
 
     queues: list[QueuePayload]
+
+
+class EnginePayload(msgspec.Struct):
+    """An engine that works over the database."""
+
+    engine_id: str
+    """The number of this run of it, which no other one has."""
+    host: str
+    """The name of its machine."""
+    started_at: Timestamp
+    """When it was started, or has joined anew."""
+    heartbeat_at: Timestamp
+    """When it was last heard of."""
+    state: Literal["running", "stopping"]
+    """Whether it takes orders, or stops."""
+    processors: Count
+    """How many orders it may process at the same time."""
+    processing: Count
+    """How many orders it has in hand."""
+
+
+class EnginesPayload(msgspec.Struct):
+    """The engines that work over the database, the eldest first."""
+
+    engines: list[EnginePayload]
 
 
 class AuditEntryPayload(msgspec.Struct):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any, TypeAlias
 
-from ...engine import ActionNotFound, AuditEntry, BulkAction, ControlSnapshot, Engine, QueueState, Reply
+from ...engine import ActionNotFound, AuditEntry, BulkAction, ControlSnapshot, Engine, EngineState, QueueState, Reply
 from ...store.domain.order import IDENTIFIER
 from ...store.domain.record import rfc3339
 from ..framework.body import B
@@ -23,6 +23,8 @@ from .responses import (
     AuditEntryPayload,
     AuditPagePayload,
     ControlPayload,
+    EnginePayload,
+    EnginesPayload,
     PreviewPayload,
     QueuePayload,
     QueuesPayload,
@@ -72,6 +74,10 @@ class SteeringCalls:
         """Have so many processors from now on."""
         wanted = request.body
         return _control(self._engine.begin_set_processors(wanted.processors, wanted.reason or None, request.cause))
+
+    def list_engines(self, _: PlainRequest) -> Response:
+        """The engines that work over the database."""
+        return Response(encode(EnginesPayload([engine_payload(state) for state in self._engine.engines()])))
 
     def list_queues(self, _: PlainRequest) -> Deferred[Response]:
         """How all queues are set and doing."""
@@ -146,6 +152,19 @@ def control_payload(control: ControlSnapshot) -> ControlPayload:
         control.reason,
         control.error,
         control.processors,
+    )
+
+
+def engine_payload(state: EngineState) -> EnginePayload:
+    """An engine, as clients see it."""
+    return EnginePayload(
+        str(state.engine_id),
+        state.host,
+        rfc3339(state.started_us),
+        rfc3339(state.heartbeat_us),
+        "stopping" if state.state == "stopping" else "running",
+        state.processors,
+        state.processing,
     )
 
 

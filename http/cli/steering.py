@@ -95,6 +95,25 @@ def processors_command(
     _show(Server(url, key, ca).put("control", "processors", body=msgspec.json.encode(body)), as_json)
 
 
+@app.command("engines")
+def engines_command(
+    url: UrlOption = DEFAULT_URL, key: KeyOption = None, ca: CaOption = None, as_json: JsonOption = False
+) -> None:
+    """Show the engines that work over the database of a running server."""
+    engines = Server(url, key, ca).get("engines")["engines"]
+    if as_json:
+        print_json({"engines": engines})
+        return
+    table = Table("Engine", Column("Host", overflow="fold"), "State", "Started", "Last heard of")
+    for name in ("Processors", "Processing"):
+        table.add_column(name, justify="right")
+    for engine in engines:
+        counts = (str(engine[name]) for name in ("processors", "processing"))
+        times = (engine[name] for name in ("started_at", "heartbeat_at"))
+        table.add_row(engine["engine_id"], engine["host"], engine["state"], *times, *counts)
+    out.print(table)
+
+
 @app.command("queues")
 def queues_command(
     url: UrlOption = DEFAULT_URL, key: KeyOption = None, ca: CaOption = None, as_json: JsonOption = False

@@ -33,6 +33,7 @@ class Controls(Section):
             control=self.engine.control(),
             metrics=self.engine.metrics(),
             queues=self.engine.queues(),
+            engines=self.engine.engines(),
             notice=_NOTICES.get(done),
         )
 

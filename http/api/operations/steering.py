@@ -23,6 +23,8 @@ from ..responses import (
     AuditEntryPayload,
     AuditPagePayload,
     ControlPayload,
+    EnginePayload,
+    EnginesPayload,
     PreviewPayload,
     QueuePayload,
     QueuesPayload,
@@ -51,6 +53,7 @@ _UNTIL = "2026-11-23T06:49:00.090788Z"
 _WHY = "the provider is down"
 _REQUEST_ID = "5f1d09a3c2b7-1"
 _RUNNING = ControlPayload(False, None, None, None, 8)
+_ENGINE = EnginePayload("7", "shop-1", _AT, _UNTIL, "running", 8, 5)
 _DONE = ActionPayload(
     "1",
     Action.RETRY,
@@ -109,6 +112,15 @@ SET_PROCESSORS = Operation(
     results=(ok("There are so many from now on.", ControlPayload, ControlPayload(False, None, None, None, 16)),),
     problems=(InvalidBody((FieldFault("/processors", "missing"),)), *ASKING),
     remark="Processors that are too many end when they have nothing to do.",
+)
+LIST_ENGINES = Operation(
+    "listEngines",
+    Tag.OPERATORS,
+    NOTHING,
+    results=(ok("All that are taken for alive.", EnginesPayload, EnginesPayload([_ENGINE])),),
+    problems=ASKING,
+    remark="With SQLite it is one. An engine that is not heard of for `lease_seconds` is lost: the others settle its "
+    "orders.",
 )
 LIST_QUEUES = Operation(
     "listQueues",

@@ -57,6 +57,7 @@ ALLOWED = {
     ("POST", "/control/pause"): {OPERATE},
     ("POST", "/control/resume"): {OPERATE},
     ("PUT", "/control/processors"): {OPERATE},
+    ("GET", "/engines"): {READ, OPERATE},
     ("GET", "/queues"): {READ, OPERATE},
     ("PUT", "/queues/{queue}"): {OPERATE},
     ("GET", "/audit"): {READ, OPERATE},
@@ -72,7 +73,7 @@ PUBLIC = [
         *("/docs", "/docs/docs.js", "/docs/docs.css", "/docs/swagger.js", "/docs/swagger.css"),
     )
 ]
-OF_ALL_USERS = ("/rehearsals", "/control", "/queues", "/audit", "/failures", "/orders/actions")
+OF_ALL_USERS = ("/rehearsals", "/control", "/engines", "/queues", "/audit", "/failures", "/orders/actions")
 SETS_OF_ROLES = [set(roles) for size in (1, 2, 3) for roles in itertools.combinations(Role, size)]
 
 
