@@ -24,8 +24,11 @@ from ...engine import (
     UserSubmissionTooLarge,
     WebhookNotFound,
 )
+from ...store.domain.errors import AuthorityLost
 from ..framework.problems import ProblemKinds
 from ..wire.problem_details import ProblemKind
+
+_DATABASE_FAILS = ProblemKind(HTTPStatus.SERVICE_UNAVAILABLE, "store-unavailable", "The database fails")
 
 PROBLEM_KINDS: ProblemKinds = {
     OrderNotFound: ProblemKind(HTTPStatus.NOT_FOUND, "order-not-found", "There is no such order"),
@@ -59,6 +62,7 @@ PROBLEM_KINDS: ProblemKinds = {
     RehearsalFailed: ProblemKind(
         HTTPStatus.SERVICE_UNAVAILABLE, "rehearsal-failed", "The rehearsal has come to no end"
     ),
-    StoreUnavailable: ProblemKind(HTTPStatus.SERVICE_UNAVAILABLE, "store-unavailable", "The database fails"),
+    StoreUnavailable: _DATABASE_FAILS,
+    AuthorityLost: _DATABASE_FAILS,
 }
 """The one table: what each error of the engine is over HTTP."""

@@ -51,7 +51,7 @@ def test_an_operator_sets_the_number_of_processors(client: Any, window: Callable
 
 def test_an_operator_pauses_and_limits_a_queue(client: Any, window: Callable[..., Any]) -> None:
     page = window(client).open("/controls/")
-    page.get_by_label("Queue").fill("mail")
+    page.get_by_role("textbox", name="Queue").fill("mail")
     page.get_by_label("Paused").check()
     page.get_by_label("Orders at once").fill("5")
     page.get_by_label("Orders a second").fill("2.5")
