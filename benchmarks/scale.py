@@ -81,7 +81,7 @@ def measure_load(url: str, orders: int, lot: int) -> Load:
 
 
 def measure_skip(url: str, locked: int) -> float:
-    """What a claim spends on each order that is locked by others, in seconds: the median of some.
+    """What a claim spends on each order that is locked by others, in seconds of processor time.
 
     Args:
         url: of a database with so many orders that wait, and some more.
@@ -91,21 +91,22 @@ def measure_skip(url: str, locked: int) -> float:
 
     claim = f"SELECT sequence {_LINE} FOR UPDATE SKIP LOCKED".encode()
     with psycopg.connect(url) as holder, psycopg.connect(url) as claimer:
-        free = _median_seconds(lambda: claimer.execute(claim).fetchall(), claimer.rollback)
+        claimer.execute("SET enable_bitmapscan = off; SET enable_sort = off")  # as in the engine's session
+        claimer.commit()
+        free = _claim_seconds(claimer, claim)
         holder.execute(claim.replace(b"LIMIT 100", f"LIMIT {locked}".encode())).fetchall()
-        busy = _median_seconds(lambda: claimer.execute(claim).fetchall(), claimer.rollback)
+        busy = _claim_seconds(claimer, claim)
         holder.rollback()
     return max(0.0, busy - free) / locked
 
 
-def _median_seconds(act: Callable[[], object], undo: Callable[[], object], times: int = 21) -> float:
-    taken = []
+def _claim_seconds(connection: Any, claim: bytes, times: int = 200) -> float:
+    process = connection.info.backend_pid
+    before = _seconds(process)
     for _ in range(times):
-        began = time.perf_counter()
-        act()
-        taken.append(time.perf_counter() - began)
-        undo()
-    return sorted(taken)[times // 2]
+        connection.execute(claim).fetchall()
+        connection.rollback()
+    return (_seconds(process) - before) / times
 
 
 def _statistics(connection: Any) -> tuple[float, ...]:

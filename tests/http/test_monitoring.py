@@ -72,6 +72,7 @@ def check(path: Path) -> None:
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
+@pytest.mark.sqlite  # whose log is told of too
 def test_every_alert_reads_what_is_told_and_says_what_to_do(told: dict[str, set[str]]) -> None:
     for rule in alerts():
         assert asked(rule["expr"])
@@ -81,6 +82,7 @@ def test_every_alert_reads_what_is_told_and_says_what_to_do(told: dict[str, set[
         assert rule["annotations"]["description"].endswith(".")
 
 
+@pytest.mark.sqlite  # likewise
 def test_every_panel_reads_what_is_told(dashboard: dict[str, Any], told: dict[str, set[str]]) -> None:
     found = set().union(*map(asked, queries(dashboard)))
 

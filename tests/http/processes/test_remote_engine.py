@@ -43,7 +43,7 @@ def ends(start_engine: Callable[..., OrderEngine], monkeypatch: pytest.MonkeyPat
     far.start()
     ours, theirs = socket.socketpair()
     server = EngineServer(engine, near, ours)
-    remote = RemoteEngine(engine.path)
+    remote = RemoteEngine(engine.address)
     remote.serve(far, theirs)  # type: ignore[arg-type]  # all that it wants of a server is its loop
     yield Ends(engine, server, remote)
     remote.close()
