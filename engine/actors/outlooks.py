@@ -96,22 +96,23 @@ class Outlooks:
                 promised.append(None)
                 continue
             if place is None:
-                promised.append(self._promise(None, by_us, now_us))
+                promised.append(self._promise(None, order, by_us, now_us))
                 continue
             near = place._replace(ahead_in_line=_rounded(place.ahead_in_line or 0))
             alike = (order.priority, order.not_before, near)
             if alike not in known:
                 known[alike] = self._forecast(order, near, evidence, now_us)
-            promised.append(self._promise(known[alike], by_us, now_us))
+            promised.append(self._promise(known[alike], order, by_us, now_us))
         return self._without_stored(orders, promised)
 
     def _forecast(self, order: Order, place: Place, evidence: Evidence, now_us: int) -> Forecast | None:
         record = new_record(order, 0, now_us, now_us)
         return forecast(record, place, evidence, self._context.control_snapshot(), now_us, not_before_us(order))
 
-    def _promise(self, expected: Forecast | None, by_us: int, now_us: int) -> Promised:
+    def _promise(self, expected: Forecast | None, order: Order, by_us: int, now_us: int) -> Promised:
         if expected is None:
-            return Promised(Promise(None if by_us > now_us else 0.0, None), None)
+            begins_us = max(now_us, not_before_us(order) or 0)
+            return Promised(Promise(None if by_us > begins_us else 0.0, None), None)
         within_us = expected.within(self._context.config.min_confidence)
         earliest_us = None if within_us is None else now_us + round(within_us)
         return Promised(Promise(expected.confidence_in(by_us - now_us), earliest_us), expected.estimate(0, now_us))

@@ -75,8 +75,7 @@ CompleteBy = Annotated[
     str,
     Meta(
         extra_json_schema={
-            "description": "When the order is to be Completed, not before `not_before`: RFC 3339 with the offset from "
-            "UTC.",
+            "description": "When the order is to be Completed: RFC 3339 with the offset from UTC.",
             **_TIME,
         }
     ),

@@ -69,7 +69,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     not_before: datetime | None = None
     """It is not begun earlier than this, a time with its offset from UTC; None where it may be begun at once."""
     complete_by: datetime | None = None
-    """When it is to be Completed, a time with its offset from UTC, not before `not_before`; None where nobody said."""
+    """When it is to be Completed, a time with its offset from UTC; None where nobody said."""
     key: str | None = None
     """Orders of one key run one after another, in the sequence of their arrival: 1 to 128 visible characters of ASCII,
     without blanks, double quotes and backslashes. None where it may run beside any other."""
@@ -225,8 +225,8 @@ def field_faults(fields: Mapping[str, Any]) -> tuple[FieldFault, ...]:
         faults.append(FieldFault("/priority", f"must be {PRIORITY_RULE}"))
     if "not_before" in fields and not _is_sound_time(fields["not_before"]):
         faults.append(FieldFault("/not_before", f"must be {TIME_RULE}"))
-    if "complete_by" in fields:
-        faults.extend(_deadline_faults(fields["complete_by"], fields.get("not_before")))
+    if "complete_by" in fields and not _is_sound_time(fields["complete_by"]):
+        faults.append(FieldFault("/complete_by", f"must be {TIME_RULE}"))
     if "key" in fields and not _is_sound_user(fields["key"]):
         faults.append(FieldFault("/key", f"must be a string of {USER_RULE}"))
     if "queue" in fields and not _is_sound_identifier(fields["queue"]):
@@ -276,15 +276,6 @@ def _is_sound_time(value: object) -> bool:
         return isinstance(value, datetime) and value.utcoffset() is not None and _FIRST_TIME <= value < _LAST_TIME
     except OverflowError:
         return False
-
-
-def _deadline_faults(complete_by: object, not_before: object) -> list[FieldFault]:
-    # One that has passed is none of the faults: an order that is sent again stays the same order.
-    if not _is_sound_time(complete_by):
-        return [FieldFault("/complete_by", f"must be {TIME_RULE}")]
-    if _is_sound_time(not_before) and complete_by < not_before:  # type: ignore[operator]  # both are times
-        return [FieldFault("/complete_by", "must not be before not_before")]
-    return []
 
 
 def _item_faults(items: object) -> list[FieldFault]:

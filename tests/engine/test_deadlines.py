@@ -39,6 +39,14 @@ def test_nothing_is_promised_with_too_little_data(start_engine: StartEngine, clo
     assert (receipt.outcome, receipt.confidence) == (Outcome.ACCEPTED, None)
 
 
+def test_an_order_that_may_not_be_begun_in_time_is_never_likely(start_engine: StartEngine, clock: WatchedClock) -> None:
+    engine = start_engine(lambda _: None, clock=clock)
+
+    receipt = engine.submit(make_order("o-1", not_before=in_seconds(60), complete_by=in_seconds(50)))
+
+    assert receipt.confidence == 0.0
+
+
 def test_an_order_without_such_a_time_is_promised_nothing(start_engine: StartEngine) -> None:
     assert start_engine(lambda _: None).submit(make_order()).confidence is None
 
