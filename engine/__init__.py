@@ -21,6 +21,8 @@ from ..store.domain.errors import (
     OrderConflict,
     OrdermillError,
     OrderNotFound,
+    RehearsalFailed,
+    RehearsalsBusy,
     StoreUnavailable,
     SubmissionTooLarge,
     TooManyQueues,
@@ -39,6 +41,7 @@ from ..store.domain.outcome import Outcome
 from ..store.domain.outlook import Accuracy, Expected, Outlook, Wait, WaitReason
 from ..store.domain.queue_settings import QueueChange, QueueState
 from ..store.domain.record import Cause, HistoryPage, OrderRecord, Transition
+from ..store.domain.rehearsal import Outage, Rehearsal, Scenario
 from ..store.domain.webhook import Delivery, DeliveryState, NewSecret, Webhook, WebhookEvent
 from .config import EngineConfig, OnInterrupted, Settings
 from .event_stream import EventStream
@@ -98,6 +101,7 @@ __all__ = [
     "OrderRecord",
     "OrderStatus",
     "OrdermillError",
+    "Outage",
     "Outcome",
     "Outlook",
     "Probe",
@@ -106,9 +110,13 @@ __all__ = [
     "QueueState",
     "Receipt",
     "Recovered",
+    "Rehearsal",
+    "RehearsalFailed",
+    "RehearsalsBusy",
     "Reject",
     "Reply",
     "Retry",
+    "Scenario",
     "Settings",
     "StoreUnavailable",
     "SubmissionTooLarge",

@@ -16,11 +16,19 @@ from ..store.domain.event import EventFilter
 from ..store.domain.idempotency_key import IdempotencyKey
 from ..store.domain.lifecycle import SETTLE, OrderStatus
 from ..store.domain.limit import MAX_CONCURRENCY, MAX_RATE
-from ..store.domain.order import FIELDS, IDENTIFIER, IDENTIFIER_RULE, Order, field_faults
+from ..store.domain.order import FIELDS, IDENTIFIER, IDENTIFIER_RULE, USER, Order, field_faults
 from ..store.domain.order_filter import PREFIX, PREFIX_RULE, OrderFilter
 from ..store.domain.queue_settings import QueueChange
 from ..store.domain.reason import REASON_RULE, reason_faults
 from ..store.domain.record import ENGINE, Cause
+from ..store.domain.rehearsal import (
+    ERROR_CLASS,
+    ERROR_CLASS_RULE,
+    MAX_ARRIVALS,
+    MAX_OUTAGE_SECONDS,
+    Outage,
+    Scenario,
+)
 from ..store.domain.schedule import Schedule
 from ..store.domain.trace_context import sound_traceparent
 from ..store.domain.webhook import URL_RULE, CreateWebhook, UpdateWebhook, WebhookChange, webhook_faults
@@ -126,6 +134,30 @@ def checked_queue_change(change: QueueChange) -> QueueChange:
     if rate is not UNSET and rate is not None and not (_is_number(rate) and 0 < rate <= MAX_RATE):
         raise InvalidArgument(f"The rate must be a number above 0 to {MAX_RATE:.0f}; {_shown(rate)} is not.")
     return change
+
+
+def checked_scenario(scenario: Scenario) -> Scenario:
+    """What is to be rehearsed.
+
+    Raises:
+        InvalidArgument: a part of it breaks its rule.
+    """
+    if scenario.processors is not None:
+        checked_processors(scenario.processors)
+    arrivals, pause, fail = scenario.arrivals, scenario.pause, scenario.fail
+    if not _is_number(arrivals) or not 0 <= arrivals <= MAX_ARRIVALS:
+        raise InvalidArgument(f"The arrivals must be a number from 0 to {MAX_ARRIVALS:g}; {_shown(arrivals)} is not.")
+    if pause is not None and not (isinstance(pause, str) and USER.fullmatch(pause)):
+        raise InvalidArgument(f"What is paused must be the name of a queue or a user; {_shown(pause)} is none.")
+    if fail is not None:
+        if not isinstance(fail, Outage):
+            raise InvalidArgument(f"What fails must be an Outage; {_kind(fail)}.")
+        if not isinstance(fail.error, str) or ERROR_CLASS.fullmatch(fail.error) is None:
+            raise InvalidArgument(f"The error must be {ERROR_CLASS_RULE}; {_shown(fail.error)} is not.")
+        if not _is_number(fail.for_seconds) or not 0 < fail.for_seconds <= MAX_OUTAGE_SECONDS:
+            rule = f"above 0 to {MAX_OUTAGE_SECONDS}"
+            raise InvalidArgument(f"It must fail for a number of seconds {rule}; {_shown(fail.for_seconds)} is not.")
+    return scenario
 
 
 def checked_window(window: object) -> Window:

@@ -29,6 +29,7 @@ from ..store.domain.outcome import Acceptance, error_of
 from ..store.domain.outlook import Outlook
 from ..store.domain.queue_settings import QueueChange, QueueState
 from ..store.domain.record import Cause, HistoryPage, OrderRecord, Transition, utc
+from ..store.domain.rehearsal import Outage, Rehearsal, Scenario
 from ..store.domain.schedule import Schedule
 from ..store.domain.webhook import (
     CreateWebhook,
@@ -65,6 +66,7 @@ from .arguments import (
     checked_queue,
     checked_queue_change,
     checked_reason,
+    checked_scenario,
     checked_schedule,
     checked_seconds,
     checked_sequence,
@@ -736,6 +738,37 @@ class Engine(ABC):
     def begin_outlook(self, order_id: str) -> Reply[Outlook]:
         """As `outlook`."""
         return self._ask(partial(requests.TakeOutlook, checked_order_id(order_id)))
+
+    def rehearse(
+        self,
+        *,
+        processors: int | None = None,
+        arrivals: float = 1.0,
+        pause: str | None = None,
+        fail: Outage | None = None,
+    ) -> Rehearsal:
+        """What is likely to become of the backlog: when it is empty, how it goes, and which deadlines break.
+
+        A snapshot of it is worked off many times under a virtual clock, by the queue's own rule, with the durations and
+        arrivals that were measured lately, in a process of its own. With fewer than twenty measured attempts
+        `empty_seconds` is None, and `why` says so.
+
+        Args:
+            processors: how many there are, 1 to 1000; None for as many as there are now.
+            arrivals: how many orders arrive meanwhile, as a multiple of the rate of the last 15 minutes, 0 to 100.
+            pause: the queue whose orders are not begun, or the user where no queue is called that.
+            fail: an error that all attempts fail with that begin within some seconds from now.
+
+        Raises:
+            RehearsalsBusy: two are under way.
+            RehearsalFailed: it took too long, or its process died.
+            EngineStopped: the engine is not running.
+        """
+        return self.begin_rehearsal(Scenario(processors=processors, arrivals=arrivals, pause=pause, fail=fail)).get()
+
+    def begin_rehearsal(self, scenario: Scenario) -> Reply[Rehearsal]:
+        """As `rehearse`. Whoever sets the reply before it is there ends the rehearsal."""
+        return self._ask(partial(requests.Rehearse, checked_scenario(scenario)))
 
     def oldest(self) -> dict[OrderStatus, datetime | None]:
         """For each status, when the order was accepted that is the oldest in it; None where there is none.

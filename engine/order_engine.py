@@ -24,6 +24,8 @@ from .execution.runner_factory import runner_factory
 from .interface import Engine
 from .life import IS_INHERITED, Life, Phase
 from .recovery import Recovered
+from .rehearsal.rehearsals import BUDGET_SECONDS, LIMIT_BYTES, LIMIT_SECONDS
+from .rehearsal.rehearse import Question
 from .reply import answer
 from .requests import (
     AwaitEvents,
@@ -36,6 +38,7 @@ from .requests import (
     PauseEngine,
     ReadControl,
     ReadQueues,
+    Rehearse,
     Request,
     RescheduleOrder,
     ResumeEngine,
@@ -169,6 +172,7 @@ class OrderEngine(Engine):
         if running is not None:
             running.context.waiters.close()
             running.context.event_waiters.close()
+            running.rehearsals.stop()
 
     def unready_reasons(self) -> tuple[str, ...]:
         """Why the engine is not ready to take orders, in words for people; empty while it is."""
@@ -228,11 +232,14 @@ class OrderEngine(Engine):
             EngineStopped: the engine is not running.
             OrderNotFound, StoreUnavailable: for an AwaitOrder, as `order`.
             StoreUnavailable: for an AwaitEvents, as `event_page`.
+            RehearsalsBusy: for a Rehearse, as `rehearse`.
         """
         if isinstance(request, AwaitOrder):
             self._await(request, self._need().context)
         elif isinstance(request, AwaitEvents):
             self._await_events(request, self._need().context)
+        elif isinstance(request, Rehearse):
+            self._rehearse(request)
         elif isinstance(request, SubmitOrders):
             if (tracing := self._need().context.tracing) is not None:
                 with tracing.sending(request) as followed:
@@ -297,6 +304,25 @@ class OrderEngine(Engine):
             answer(request.reply, None)
         elif not may_wait:
             raise EngineStopped
+
+    def _rehearse(self, request: Rehearse) -> None:
+        running = self._need()
+        context = running.context
+        now = context.now()
+        question = Question(
+            self.address,
+            request.scenario,
+            self.config,
+            context.processors,
+            context.control.is_paused,
+            context.control.paused_until_us,
+            context.clock.now_us(),
+            now.queue_us,
+            BUDGET_SECONDS,
+            LIMIT_SECONDS,
+            LIMIT_BYTES,
+        )
+        running.rehearsals.begin(question, request.reply)
 
     def _read(self, query: Callable[[Database], T]) -> T:
         if (reader := self._life.reader) is None:

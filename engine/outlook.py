@@ -5,12 +5,13 @@ processors, an order's turn comes when the processors have done what is left of 
 ahead. Times of attempts are drawn from the latest measured ones, sums of many by the central limit theorem. Orders of
 higher priority that will arrive meanwhile take their share of the processors.
 
-What the model cannot know is corrected by conformal prediction: each end of the span is moved by as much as it would
-have had to be moved, in a share of the latest estimates, to be right (Romano, Patterson, Candès: Conformalized quantile
-regression, NeurIPS 2019), and that share is adapted to how often each end was right (Gibbs, Candès: Adaptive conformal
-inference under distribution shift, NeurIPS 2021). So the spans hold as often as they say even where the model is off.
-How likely an order is over by a time is told in the same way: by how many of the latest ones were over, that much
-earlier or later than the model says (Vovk, Shen, Manokhin, Xie: Nonparametric predictive distributions based on
+What the model cannot know is corrected by conformal prediction. How long the latest orders took is told by where that
+lies in the span that the model gave for each, by its logarithm (scores that are weighted locally: Lei, G'Sell,
+Rinaldo, Tibshirani, Wasserman: Distribution-free predictive inference for regression, JASA 113, 2018). Of all spans
+that hold as many of these as they say, the shortest is told. How many that have to be is adapted to how often spans
+were right (Gibbs, Candès: Adaptive conformal inference under distribution shift, NeurIPS 2021). So they hold as often
+as they say even where the model is off. How likely an order is over by a time is told in the same way: by how many of
+the latest ones were over as early (Vovk, Shen, Manokhin, Xie: Nonparametric predictive distributions based on
 conformal prediction, Machine Learning 108, 2019).
 """
 
@@ -20,7 +21,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from random import Random
-from statistics import fmean, pstdev
+from statistics import NormalDist, fmean, pstdev
 from typing import NamedTuple
 
 from ..store.domain.lifecycle import OrderStatus
@@ -35,11 +36,14 @@ LEAST_JUDGED = 30
 
 _DRAWS = 400
 _DRAWN_ONE_BY_ONE = 30
-_MISSED = (1 - CONFIDENCE) / 2
+_MISSED = 1 - CONFIDENCE
 _STEP = 0.02  # of the adaptive conformal inference
-_LEAST_MISSED, _MOST_MISSED = 0.002, 0.4
+_LEAST_MISSED, _MOST_MISSED = 0.02, 0.5
 _MOST_OVERTAKEN = 0.95
 _SHORTEST_US = 1_000
+_LONGEST_US = 100 * 365 * 86_400_000_000
+_LEAST_SPREAD = 0.02
+_TAIL = NormalDist().inv_cdf(1 - _MISSED / 2)
 
 
 def outlook(
@@ -110,12 +114,8 @@ class Forecast(NamedTuple):
     """The latest estimates whose orders are over, oldest first."""
 
     @property
-    def _low_us(self) -> float:
-        return _at(self.draws, _MISSED)
-
-    @property
-    def _high_us(self) -> float:
-        return max(_SHORTEST_US, _at(self.draws, 1 - _MISSED))
+    def _span_us(self) -> tuple[float, float]:
+        return _at(self.draws, _MISSED / 2), _at(self.draws, 1 - _MISSED / 2)
 
     def estimate(self, sequence: int, now_us: int) -> Estimate:
         """The span that it is likely to be over within.
@@ -124,8 +124,7 @@ class Forecast(NamedTuple):
             sequence: the order's.
             now_us: microseconds since 1970-01-01T00:00:00Z.
         """
-        low_us, high_us = self._low_us, _at(self.draws, 1 - _MISSED)
-        spans = (low_us, high_us, *calibrated(low_us, high_us, self.judged))
+        spans = (*self._span_us, *calibrated(*self._span_us, self.judged))
         return Estimate(sequence, now_us, *(now_us + round(us) for us in spans))
 
     def confidence_in(self, us: float) -> float:
@@ -134,25 +133,17 @@ class Forecast(NamedTuple):
             return 0.0
         if len(self.judged) < LEAST_JUDGED:
             return bisect_right(self.draws, us) / len(self.draws)
-        lateness = self._lateness()
-        return bisect_right(lateness, math.log(us / self._high_us)) / (len(lateness) + 1)
+        middle, spread = _scale(*self._span_us)
+        scores = _scores(self.judged)
+        return bisect_right(scores, (math.log(us) - middle) / spread) / (len(scores) + 1)
 
     def within(self, confidence: float) -> float | None:
         """After how long it is over with that confidence; None where too little is known for that much."""
         if len(self.judged) < LEAST_JUDGED:
             return _at(self.draws, confidence)
-        lateness = self._lateness()
-        index = math.ceil(confidence * (len(lateness) + 1)) - 1
-        return self._high_us * math.exp(lateness[max(0, index)]) if index < len(lateness) else None
-
-    def _lateness(self) -> list[float]:
-        # How much longer than the end of their spans the orders of the latest estimates took, as a factor's logarithm.
-        return sorted(
-            math.log(
-                max(_SHORTEST_US, ended_us - known.given_us) / max(_SHORTEST_US, known.model_to_us - known.given_us)
-            )
-            for known, ended_us in self.judged
-        )
+        scores = _scores(self.judged)
+        index = max(0, math.ceil(confidence * (len(scores) + 1)) - 1)
+        return _duration(_scale(*self._span_us), scores[index]) if index < len(scores) else None
 
 
 def forecast(
@@ -237,29 +228,38 @@ def calibrated(low_us: float, high_us: float, judged: Sequence[Judged]) -> tuple
     Returns:
         The ends as they are to be told.
     """
-    low, high = max(_SHORTEST_US, low_us), max(_SHORTEST_US, high_us)
     if len(judged) < LEAST_JUDGED:
-        return round(low_us), round(high)
-    too_early, too_late = [], []  # by which factor, as its logarithm, each end would have had to be moved
-    missed_low = missed_high = _MISSED
+        return round(low_us), round(max(_SHORTEST_US, high_us))
+    missed = _MISSED
     for estimate, ended_us in judged:
-        took = max(_SHORTEST_US, ended_us - estimate.given_us)
-        too_early.append(math.log(max(_SHORTEST_US, estimate.model_from_us - estimate.given_us) / took))
-        too_late.append(math.log(took / max(_SHORTEST_US, estimate.model_to_us - estimate.given_us)))
-        missed_low = _adapted(missed_low, is_missed=ended_us < estimate.from_us)
-        missed_high = _adapted(missed_high, is_missed=ended_us > estimate.to_us)
-    low *= math.exp(-_conformal(too_early, missed_low))
-    high *= math.exp(_conformal(too_late, missed_high))
-    return round(min(low, high)), round(max(low, high))
+        is_missed = not estimate.from_us <= ended_us <= estimate.to_us
+        missed = min(_MOST_MISSED, max(_LEAST_MISSED, missed + _STEP * (_MISSED - is_missed)))
+    scores, scale = _scores(judged), _scale(low_us, high_us)
+    held = min(len(scores), math.ceil((len(scores) + 1) * (1 - missed)))
+    durations = [_duration(scale, score) for score in scores]
+    low, high = min(zip(durations, durations[held - 1 :], strict=False), key=lambda span: span[1] - span[0])
+    return round(low), round(high)
 
 
-def _adapted(missed: float, *, is_missed: bool) -> float:
-    return min(_MOST_MISSED, max(_LEAST_MISSED, missed + _STEP * (_MISSED - is_missed)))
+def _scores(judged: Sequence[Judged]) -> list[float]:
+    # Where in its span the end of each order was, in ascending order.
+    scores = []
+    for estimate, ended_us in judged:
+        given_us = estimate.given_us
+        middle, spread = _scale(estimate.model_from_us - given_us, estimate.model_to_us - given_us)
+        scores.append((math.log(max(_SHORTEST_US, ended_us - given_us)) - middle) / spread)
+    return sorted(scores)
 
 
-def _conformal(scores: list[float], missed: float) -> float:
-    scores.sort()
-    return scores[min(len(scores), math.ceil((len(scores) + 1) * (1 - missed))) - 1]
+def _scale(low_us: float, high_us: float) -> tuple[float, float]:
+    # The middle of a span and its standard deviation, as of a normal distribution of the logarithm.
+    low, high = math.log(max(_SHORTEST_US, low_us)), math.log(max(_SHORTEST_US, high_us))
+    return (low + high) / 2, max(_LEAST_SPREAD, (high - low) / 2 / _TAIL)
+
+
+def _duration(scale: tuple[float, float], score: float) -> float:
+    middle, spread = scale
+    return math.exp(min(math.log(_LONGEST_US), max(math.log(_SHORTEST_US), middle + spread * score)))
 
 
 def _at(ordered: Sequence[float], share: float) -> float:

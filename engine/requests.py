@@ -15,6 +15,7 @@ from ..store.domain.outcome import Acceptance
 from ..store.domain.outlook import Outlook, Promised
 from ..store.domain.queue_settings import QueueChange, QueueState
 from ..store.domain.record import ENGINE, Cause, OrderRecord
+from ..store.domain.rehearsal import Rehearsal, Scenario
 from ..store.domain.schedule import Schedule
 from ..store.domain.webhook import WebhookChange
 from .reply import Reply
@@ -111,7 +112,16 @@ class AwaitEvents(NamedTuple):
     """Set when there is more. Who waits no longer sets it before that."""
 
 
-Wait = AwaitOrder | AwaitEvents
+class Rehearse(NamedTuple):
+    """To a process of its own: say what is likely to become of the backlog."""
+
+    scenario: Scenario
+    """What is to be rehearsed."""
+    reply: Reply[Rehearsal]
+    """Set with what came of it. Who wants to know no longer sets it before that."""
+
+
+Wait = AwaitOrder | AwaitEvents | Rehearse
 """A request that may be answered late, or never."""
 
 

@@ -34,6 +34,7 @@ from .execution.handler import Probe
 from .execution.runner import Runners
 from .logger import EngineLogger
 from .recovery import Recovered, recover
+from .rehearsal.rehearsals import Rehearsals
 from .reply import Reply
 from .tracing import Tracing
 from .webhooks.sender import WebhookSender
@@ -58,6 +59,7 @@ class RunningEngine(NamedTuple):
     own_reader: Reader
     """For the actors, who wait for nobody else's reading."""
     sender: WebhookSender
+    rehearsals: Rehearsals
     lock: Lock
     """Keeps other engines from the database."""
     owns_clock: bool
@@ -149,7 +151,8 @@ def start_actors(
     context.recorder.tell(messages.JudgeEstimates())
     if has_webhooks:
         sender.wake()
-    return RunningEngine(context, runners, reader, own_reader, sender, lock, given_clock is None, recovered)
+    rehearsals, owns_clock = Rehearsals(), given_clock is None
+    return RunningEngine(context, runners, reader, own_reader, sender, rehearsals, lock, owns_clock, recovered)
 
 
 def _tell(actor: ActorRef[Any], message: object) -> None:
@@ -191,6 +194,7 @@ def stop_actors(running: RunningEngine) -> None:
         for actor in (context.metrics, context.intake, context.pool, context.recorder):
             last.callback(actor.stop)
         last.callback(running.sender.stop)
+        last.callback(running.rehearsals.stop)
         _finish_work(context, monotonic() + context.config.stop_seconds)
 
 

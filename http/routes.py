@@ -10,9 +10,10 @@ from .api.events import EventCalls
 from .api.health import HealthCalls
 from .api.home import HomeCalls
 from .api.metrics import MetricsCalls
-from .api.operations import events, health, metrics, orders, steering, webhooks
+from .api.operations import events, health, metrics, orders, rehearsals, steering, webhooks
 from .api.orders import OrderCalls
 from .api.problems import PROBLEM_KINDS
+from .api.rehearsals import RehearsalCalls
 from .api.responses import encode
 from .api.steering import SteeringCalls
 from .api.webhooks import WebhookCalls
@@ -46,6 +47,7 @@ def routes(
     event_calls = EventCalls(feed)
     webhook_calls = WebhookCalls(engine)
     steering_calls = SteeringCalls(engine)
+    rehearsal_calls = RehearsalCalls(engine)
     health_calls = HealthCalls(engine, warnings, protection.authenticator.trouble)
     api = (
         Route("POST", "/orders", order_calls.submit, SUBMITTING, orders.SUBMIT),
@@ -73,6 +75,7 @@ def routes(
         Route("PUT", "/control/processors", steering_calls.set_processors, STEERING, steering.SET_PROCESSORS),
         Route("GET", "/queues", steering_calls.list_queues, OVERVIEW, steering.LIST_QUEUES),
         Route("PUT", "/queues/{queue}", steering_calls.set_queue, STEERING, steering.SET_QUEUE),
+        Route("POST", "/rehearsals", rehearsal_calls.rehearse, OVERVIEW, rehearsals.REHEARSE),
         Route("GET", "/audit", steering_calls.audit, OVERVIEW, steering.READ_AUDIT, may_block=True),
         Route("POST", "/webhooks", webhook_calls.create, STEERING, webhooks.CREATE),
         Route("GET", "/webhooks", webhook_calls.list, OVERVIEW, webhooks.LIST, may_block=True),

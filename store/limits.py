@@ -24,12 +24,14 @@ from .statements import run, run_for_each
 from .turns import PLACES
 
 _MOST_OPENED = 10_000
+_MOST_STATES = 256
 _LET_GO_AT_ONCE = 1_000
 _SWEPT_AT_ONCE = 500
 _TIDIED_EVERY = 1_000
 
 _LOCK = "SELECT id FROM queues WHERE id = 0{for_update}"
 _IN_HAND = "SELECT queue, user_id, metadata FROM orders WHERE status = 'Processing'"
+_STATES = "SELECT name, next_at, closed_until, opens_at FROM limits LIMIT ?"
 _STATE = "SELECT next_at, closed_until, opens_at FROM limits WHERE name = ?"
 _WRITE = """
     INSERT INTO limits (name, next_at, closed_until, opens_at) VALUES (?, ?, ?, ?)
@@ -72,7 +74,8 @@ class Limits:
         self._database = database
         self._queues = queues
         self._configured = configured
-        self._kinds = tuple(dict.fromkeys(name.partition(":")[0] for name in configured if not name.startswith(QUEUE)))
+        kinds = dict.fromkeys(name.partition(":")[0] for name in configured if not name.startswith(QUEUE))
+        self._kinds = [(kind, kind in configured) for kind in kinds]  # and whether it holds for all values
         self._of_queues: dict[int, Limit] = {}
         self._closed_queues: set[int] = set()
         self._opened: set[str] = set()  # where orders that are parked may go on
@@ -81,8 +84,11 @@ class Limits:
         self._swept_to: str | None = "" if self._has_parked else None
         self._claims = 0
         self._now_us = 0
-        self._states: dict[str, _State] = {}
+        self._states: dict[str, _State] = {}  # as the database has them, from the begin of a claim to its end
+        self._knows_all_states = False  # so that one that is not among them has none
         self._in_hand: Counter[str] = Counter()
+        self._rooms: dict[str, float] = {}  # of the limits that this claim has met: how many more they let begin
+        self._begun: Counter[str] = Counter()  # by it
         self._opens_us: int | None = None
         self._obeyed = -1  # how often the queues had been read by then
         self._obey()
@@ -112,10 +118,12 @@ class Limits:
 
     def names_of(self, order: Order) -> list[str]:
         """The limits by values that an order is under."""
-        if not self._kinds:
-            return []
-        values = (value_of(kind, order) for kind in self._kinds)
-        return [name for name in values if name is not None and not self._limit(name).is_none]
+        names = []
+        for kind, is_for_all in self._kinds:
+            name = value_of(kind, order)
+            if name is not None and (is_for_all or name in self._configured):
+                names.append(name)
+        return names
 
     @property
     def have_values(self) -> bool:
@@ -168,7 +176,7 @@ class Limits:
 
     def close(self, order: Order, until_us: int) -> None:
         """Begin no order under the limits of this one before a time; in a transaction that writes."""
-        self._states = {}
+        self._states, self._knows_all_states = {}, False
         self._obey()
         names = self.names_of(order)
         if (queue := self._queues.number_of(order.queue)) in self._of_queues:
@@ -185,8 +193,11 @@ class Limits:
         self._look(now_us)
 
     def _look(self, now_us: int) -> None:
-        self._now_us, self._states, self._opens_us = now_us, {}, None
-        self._in_hand = Counter()
+        self._now_us, self._opens_us = now_us, None
+        rows = run(self._database, _STATES, (_MOST_STATES + 1,)).fetchall()
+        self._knows_all_states = len(rows) <= _MOST_STATES
+        self._states = {name: _State(*state) for name, *state in rows} if self._knows_all_states else {}
+        self._in_hand, self._rooms, self._begun = Counter(), {}, Counter()
         for queue, user_id, metadata in run(self._database, _IN_HAND).fetchall():
             number = self._queues.number_of(DEFAULT_QUEUE if queue is None else queue, may_add=False)
             self._in_hand[self._name(number)] += 1
@@ -219,11 +230,24 @@ class Limits:
         if queue in self._closed_queues:
             return 0
         limit = self._of_queues.get(queue)
-        return math.inf if limit is None else self._room(self._name(queue), limit)
+        if limit is None:
+            return math.inf
+        name = self._name(queue)
+        room = self._rooms.get(name)
+        if room is None:
+            room = self._rooms[name] = self._room(name, limit)
+        return room
 
     def closed(self, names: Sequence[str]) -> str | None:
         """The first of these limits that lets no further order begin now; None where all do."""
-        return next((name for name in names if self._room(name, self._limit(name)) < 1), None)
+        rooms = self._rooms
+        for name in names:
+            room = rooms.get(name)
+            if room is None:
+                room = rooms[name] = self._room(name, self._limit(name))
+            if room < 1:
+                return name
+        return None
 
     def count(self, queue: int, names: Sequence[str]) -> None:
         """An order is begun.
@@ -232,10 +256,11 @@ class Limits:
             queue: the number of its queue.
             names: the limits by values that it is under.
         """
-        if (limit := self._of_queues.get(queue)) is not None:
-            self._count(self._name(queue), limit)
+        if queue in self._of_queues:
+            names = [*names, self._name(queue)]
         for name in names:
-            self._count(name, self._limit(name))
+            self._rooms[name] -= 1
+            self._begun[name] += 1
 
     def park(self, orders: Sequence[tuple[str, int, Sequence[str]]]) -> None:
         """Take orders out of their lines.
@@ -245,6 +270,7 @@ class Limits:
         """
         if not orders:
             return
+        self._note_begun()
         self._has_parked = True
         run_for_each(self._database, _PARK, [(closed, sequence) for closed, sequence, _ in orders])
         for closed, _, names in orders:
@@ -259,6 +285,7 @@ class Limits:
             waiting: the numbers of queues that have orders in line still.
             is_cut_short: whether it has not looked at all that it may take.
         """
+        self._note_begun()
         times = [self._now_us] if is_cut_short or self._opened or self._swept_to is not None else []
         for queue in waiting:
             limit = self._of_queues.get(queue)
@@ -281,10 +308,15 @@ class Limits:
         # That of the very value, or that of all values of its kind.
         return self._configured.get(name) or self._configured.get(name.partition(":")[0], NO_LIMIT)
 
+    def _of_name(self, name: str) -> Limit:
+        if name.startswith(QUEUE):
+            return self._of_queues[self._queues.number_of(name.removeprefix(QUEUE))]
+        return self._limit(name)
+
     def _state(self, name: str) -> _State:
         state = self._states.get(name)
         if state is None:
-            row = run(self._database, _STATE, (name,)).fetchone()
+            row = None if self._knows_all_states else run(self._database, _STATE, (name,)).fetchone()
             state = self._states[name] = _State(*(row or ()))
         return state
 
@@ -299,11 +331,13 @@ class Limits:
             return 0
         return min(room, limit.admits(state.next_at, self._now_us))
 
-    def _count(self, name: str, limit: Limit) -> None:
-        self._in_hand[name] += 1
-        if limit.rate is not None:
-            state = self._state(name)
-            state.next_at, state.is_changed = limit.after(1, state.next_at, self._now_us), True
+    def _note_begun(self) -> None:
+        begun, self._begun = self._begun, Counter()
+        for name, count in begun.items():
+            limit = self._of_name(name)
+            if limit.rate is not None:
+                state = self._state(name)
+                state.next_at, state.is_changed = limit.after(count, state.next_at, self._now_us), True
 
     def _opening_us(self, name: str, limit: Limit, begun: int = 0) -> int:
         # From when on the time is in nobody's way, if so many are begun now.

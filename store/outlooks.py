@@ -9,18 +9,20 @@ from typing import TypeVar
 from peewee import Database
 
 from .domain.lifecycle import OrderStatus
-from .domain.limit import NO_LIMITS, Limits
+from .domain.limit import NO_LIMITS
+from .domain.limit import Limits as Configured
 from .domain.order import Order
 from .domain.outlook import ACCURACY_DAYS, Accuracy, Estimate, Evidence, Judged, Place
 from .domain.record import OrderRecord
-from .limits import obstacles
+from .domain.weight import NO_WEIGHTS, Weights
+from .limits import Limits, obstacles
 from .queries import IS_IN_LINE
 from .queue import LAST_OF_USER
 from .queues import Queues, bounds_of, line_number, lines_in_use, priority_of, queue_of
 from .rows import serial_key
 from .statements import run, run_for_each, write_transaction
 from .translation import translated_errors
-from .turns import PLACES, STEP
+from .turns import PLACES, step_for
 
 K = TypeVar("K", bound=Hashable)
 
@@ -56,9 +58,8 @@ _AT_PLACE_FROM = f"""
 _LAST_AT_PLACE = f"SELECT max(sequence) FROM orders WHERE rank = ? AND {IS_IN_LINE}"
 _IN_HAND = "SELECT updated_at FROM orders WHERE status = 'Processing' ORDER BY sequence LIMIT ?"
 # Where the queue has come to: behind the last that was taken, or where nobody has one, to the first that waits.
-_FRONT = f"""
-    SELECT (SELECT max(rank) FROM orders WHERE status = 'Processing' AND rank >= ? AND rank < ?),
-      (SELECT min(rank) FROM orders WHERE rank >= ? AND rank < ? AND {IS_IN_LINE})
+_LAST_TAKEN = """
+    SELECT rank, user_id FROM orders WHERE status = 'Processing' AND rank >= ? AND rank < ? ORDER BY rank DESC LIMIT 1
 """
 _AHEAD_OF_KEY = """
     SELECT (SELECT count(*) FROM orders WHERE serial_key = ? AND held = 1 AND ready_at IS NOT NULL AND sequence < ?)
@@ -100,7 +101,9 @@ _FORGET_MORE = """
 """
 
 
-def place(database: Database, record: OrderRecord, aging_us: int, limits: Limits = NO_LIMITS, now_us: int = 0) -> Place:
+def place(
+    database: Database, record: OrderRecord, aging_us: int, limits: Configured = NO_LIMITS, now_us: int = 0
+) -> Place:
     """Where an order stands in the queue's own sequence.
 
     Its line is counted by its index, up to a million orders. In the lines of other priorities and queues the first is
@@ -128,21 +131,30 @@ def place(database: Database, record: OrderRecord, aging_us: int, limits: Limits
 
 
 def places_of_new(
-    database: Database, orders: Sequence[Order], now_us: int, aging_us: int, *, by_user: bool
+    database: Database,
+    orders: Sequence[Order],
+    now_us: int,
+    aging_us: int,
+    limits: Configured = NO_LIMITS,
+    weights: Weights = NO_WEIGHTS,
+    *,
+    by_user: bool = False,
 ) -> list[Place | None]:
     """Where new orders will stand in the queue, if nothing else comes before them.
 
     Args:
         database: connected in this thread.
         orders: in the sequence that they are handed in.
-        now_us: when, in microseconds since 1970-01-01T00:00:00Z.
+        now_us: when, on the queue's clock, in microseconds since 1970-01-01T00:00:00Z.
         aging_us: the time that counts as much as one priority, in microseconds.
+        limits: those on the work that hold where operators have set none.
+        weights: of users whose share of the turns is another than that of the others.
         by_user: whether the user is the key of orders that have none.
 
     Returns:
         For each that is to be completed by a time, its place; None for all others, and where nothing can be said.
     """
-    entrance = _Entrance(database, now_us, aging_us)
+    entrance = _Entrance(database, now_us, aging_us, limits, weights)
     places: list[Place | None] = []
     for order in orders:
         line = entrance.line_of(order)
@@ -155,11 +167,13 @@ def places_of_new(
 class _Entrance:
     """Where orders will stand that come now: behind their user's last one, and not before where the queue has come."""
 
-    def __init__(self, database: Database, now_us: int, aging_us: int) -> None:
+    def __init__(self, database: Database, now_us: int, aging_us: int, limits: Configured, weights: Weights) -> None:
         self._database = database
         self._now_us = now_us
         self._aging_us = aging_us
+        self._weights = weights
         self._queues = Queues(database)
+        self._limits = Limits(database, self._queues, limits)
         self._in_hand = _in_hand(database)
         self._fronts: dict[int, int] = {}
         self._others: dict[int, int] = {}
@@ -174,24 +188,26 @@ class _Entrance:
     def place(self, order: Order, line: int, key: str | None) -> Place | None:
         """Where that order will stand, if it waits for no time of its own.
 
-        None where it waits for others of its key, or for somebody who resumes its queue.
+        None where it waits for others of its key, for a limit, or for somebody who resumes its queue.
         """
-        settings = self._queues.settings.get(queue_of(line))
-        if settings is not None and settings.is_paused:
-            return None
         if key is not None and run(self._database, _AHEAD_OF_KEY, (key, _END, key)).fetchone()[0]:
             return None
         front = _once(self._fronts, line, self._front)
         last = run(self._database, LAST_OF_USER, (order.user_id, *bounds_of(line))).fetchone()
-        rank = front if last is None else max(front, last[0] + STEP)
-        ahead = _once(self._ahead, (line, rank), self._count_ahead)
-        others = _once(self._others, line, self._count_others)
-        return Place(ahead + self.passed[line], others, None, self._in_hand)
+        rank = front if last is None else max(front, last[0] + self._step(order.user_id))
+        ahead = _once(self._ahead, (line, rank), self._count_ahead) + self.passed[line]
+        if any(self._limits.obstacles(order, self._now_us, ahead)):
+            return None
+        return Place(ahead, _once(self._others, line, self._count_others), None, self._in_hand)
+
+    def _step(self, user_id: str) -> int:
+        return step_for(self._weights.get(user_id, 1.0))
 
     def _front(self, line: int) -> int:
-        taken, first = run(self._database, _FRONT, 2 * bounds_of(line)).fetchone()
+        taken = run(self._database, _LAST_TAKEN, bounds_of(line)).fetchone()
         if taken is not None:
-            return int(taken) + STEP
+            return int(taken[0]) + self._step(taken[1])
+        first, _ = run(self._database, _ENDS, bounds_of(line)).fetchone()
         return bounds_of(line)[0] if first is None else int(first)
 
     def _count_ahead(self, place: tuple[int, int]) -> int:

@@ -19,7 +19,6 @@ from functools import partial
 from heapq import merge
 from itertools import islice
 from operator import itemgetter
-from typing import NamedTuple
 
 from msgspec.structs import replace
 from peewee import Database
@@ -83,19 +82,12 @@ _USUAL = 0
 """The line that nearly all orders stand in."""
 _MOST_LINES = 100
 _MOST_USERS, _MOST_USERS_OF_OTHERS = 10_000, 1_000
-_READ_AT_ONCE = 256
+_LEAST_READ, _MOST_READ = 8, 512
 _MOST_PARKED = 1_000
 
 
-class _Candidate(NamedTuple):
-    """An order that may be next."""
-
-    since_us: int
-    """Since when it counts as waiting."""
-    sequence: int
-    line: int
-    limits: Sequence[str]
-    """Those by values that it is under."""
+_Candidate = tuple[int, int, int]
+"""An order that may be next: since when it counts as waiting, its sequence, and the number of its line."""
 
 
 class OrderQueue:
@@ -118,6 +110,7 @@ class OrderQueue:
         self._weights = weights
         self._kept = kept
         self._pending: dict[int, OrderRecord] = {}  # by sequence: those that became Pending last
+        self._seen: dict[int, OrderRecord] = {}  # likewise: those that a claim has had to read
         self._queues = Queues(database)
         self._limits = Limits(database, self._queues, limits)
         self._in_use = set(lines_in_use(database))  # those that orders may be in
@@ -220,7 +213,10 @@ class OrderQueue:
             Their steps, in the sequence of their places.
         """
         taken = self._take(claim, at_us)
-        known = [self._pending.pop(sequence, None) for _, sequence, *_ in taken]
+        known = [self._pending.pop(sequence, None) or self._seen.pop(sequence, None) for _, sequence, *_ in taken]
+        if self._seen:
+            self.note([*self._seen.values()])
+            self._seen.clear()
         unknown = [
             row[1]
             for row, before in zip(taken, known, strict=True)
@@ -301,19 +297,22 @@ class OrderQueue:
             self._in_use |= limits.let_go()
         chosen: list[int] = []
         parked: list[tuple[str, int, Sequence[str]]] = []
+        names: Sequence[str] = ()
         # By the first of each line at a time: `merge` looks at no other, so that no line has to be sorted by its time.
-        for candidate in merge(*[self._walk(line, claim) for line in list(self._in_use)], key=itemgetter(0, 1)):
+        for _, sequence, line in merge(*[self._walk(line, claim) for line in list(self._in_use)]):
             if has_limits:
-                queue, names = queue_of(candidate.line), candidate.limits
+                queue = queue_of(line)
                 if limits.queue_room(queue) < 1:
                     continue
-                if (closed := limits.closed(names)) is not None:
-                    parked.append((closed, candidate.sequence, names))
-                    if len(parked) == _MOST_PARKED:
-                        break
-                    continue
+                if limits.have_values:
+                    names = limits.names_of((self._pending.get(sequence) or self._seen[sequence]).order)
+                    if (closed := limits.closed(names)) is not None:
+                        parked.append((closed, sequence, names))
+                        if len(parked) == _MOST_PARKED:
+                            break
+                        continue
                 limits.count(queue, names)
-            chosen.append(candidate.sequence)
+            chosen.append(sequence)
             if len(chosen) == claim.room:
                 break
         if has_limits:
@@ -325,30 +324,25 @@ class OrderQueue:
         """The orders in a line, as long as its queue has room."""
         limits, queue = self._limits, queue_of(line)
         place, end = bounds_of(line)
+        since_us = claim.aging_us * priority_of(line)
         last, is_first = 0, True
+        # As many as it has, if all lines give alike; then more, since it is this one that does.
+        most = min(claim.room, _LEAST_READ + claim.room // len(self._in_use))
         while (room := limits.queue_room(queue)) >= 1:
-            most = claim.room if not limits.have_values else min(claim.room, _READ_AT_ONCE)
             most = int(min(most, room))
-            parameters = (claim.aging_us * priority_of(line), place, end, place, last, as_json(claim.but_not), most)
+            parameters = (since_us, place, end, place, last, as_json(claim.but_not), most)
             rows: list[tuple[int, int, int]] = run(self._database, _FRONT, parameters).fetchall()
             if is_first and not rows and not claim.but_not:
                 self._in_use.discard(line)
-            names = self._names_of([sequence for _, sequence, _ in rows])
-            for since_us, sequence, rank in rows:
-                yield _Candidate(since_us, sequence, line, names.get(sequence, ()))
+            if limits.have_values:
+                unknown = [sequence for _, sequence, _ in rows if sequence not in self._pending]
+                self._seen.update(self._read(unknown) if unknown else {})
+            for at_us, sequence, rank in rows:
+                yield at_us, sequence, line
                 place, last = rank, sequence
             if len(rows) < most:
                 return
-            is_first = False
-
-    def _names_of(self, sequences: Sequence[int]) -> dict[int, Sequence[str]]:
-        # The limits by values that these orders are under.
-        if not self._limits.have_values:
-            return {}
-        unknown = [sequence for sequence in sequences if sequence not in self._pending]
-        read = self._read(unknown) if unknown else {}
-        records = (self._pending.get(sequence) or read[sequence] for sequence in sequences)
-        return {record.sequence: self._limits.names_of(record.order) for record in records}
+            is_first, most = False, min(2 * most, _MOST_READ)
 
     def _run(self, statement: str, *parameters: object) -> list[tuple[int, ...]]:
         rows: list[tuple[int, ...]] = run(self._database, statement, parameters).fetchall()

@@ -14,6 +14,11 @@ moment in which nobody waits and the engine starts anew."""
 _MOST_USERS = 10_000
 
 
+def step_for(weight: float) -> int:
+    """How far an order puts off the next one of its user, who has so many times the others' share of the turns."""
+    return max(1, round(STEP / weight))
+
+
 class Turns:
     """Start-time fair queueing (P. Goyal, H. M. Vin, H. Cheng, "Start-time Fair Queuing", SIGCOMM 1996).
 
@@ -46,7 +51,7 @@ class Turns:
         self._unknown_to = last  # ... where the queue has come so far: before, it has to be looked up
         self._find = find
         self._most_users = most_users
-        self._steps = {user_id: max(1, round(STEP / weight)) for user_id, weight in weights.items()}
+        self._steps = {user_id: step_for(weight) for user_id, weight in weights.items()}
 
     def give(self, user_id: str) -> int:
         """The place of a user's next order, which is taken now."""

@@ -150,6 +150,8 @@ class Dispatcher:
         claimed = [step.after for step in recorded.moved if step.edge is assign] if recorded.taken[assign] else []
         if claim is not None:
             self._may_be_more = len(claimed) == claim.room
+            if claim.only is not None and not claimed:  # it is at a limit, or its queue is paused
+                self.leave_out(claim.only)
         if (claim is None or has_suspects) and any(edge.target is _PENDING for edge in recorded.taken):
             self._may_be_more = True  # who has to run alone is passed over in the transaction that it is Pending with
         if has_suspects and len(self._in_hand) < in_hand:

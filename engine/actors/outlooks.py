@@ -77,9 +77,17 @@ class Outlooks:
         """
         now_us = self._context.clock.now_us()
         evidence = self._read_evidence(now_us)
-        by_user = self._context.config.serial_users
+        config = self._context.config
         places = self._reader.read(
-            partial(outlooks.places_of_new, orders=orders, now_us=now_us, aging_us=self._aging_us, by_user=by_user)
+            partial(
+                outlooks.places_of_new,
+                orders=orders,
+                now_us=self._context.queue_clock.now_us(),
+                aging_us=self._aging_us,
+                limits=config.work_limits,
+                weights=config.user_weights,
+                by_user=config.serial_users,
+            )
         )
         known: dict[tuple[object, ...], Forecast | None] = {}
         promised: list[Promised | None] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 from msgspec.structs import replace
 
@@ -10,6 +11,10 @@ from ...store.domain import lifecycle
 from ...store.domain.record import Move, OrderRecord, move
 from ..clock import Moment
 from ..config import EngineConfig
+
+Draw = Callable[[float, float], float]
+
+_TRIED_AGAIN, _USED_UP = "; tried again in ", "; failed attempt "
 
 
 def after_failure(
@@ -27,15 +32,21 @@ def after_failure(
     """
     slowed_until_us = None if retry_after is None else now.queue_us + round(retry_after * 1e6)
     failures = record.failures + 1
-    if failures >= config.max_attempts:
-        reason = f"{error}; failed attempt {failures} of {config.max_attempts}"
+    delay = next_attempt_seconds(failures, config)
+    if delay is None:
+        reason = f"{error}{_USED_UP}{failures} of {config.max_attempts}"
         step = move(record, lifecycle.FAIL, now.at_us, reason, error=error)
         return step if slowed_until_us is None else replace(step, slowed_until_us=slowed_until_us)
-    delay = retry_delay_seconds(failures, config) if retry_after is None else retry_after
-    reason = f"{error}; tried again in {delay:.1f} s"
+    delay = delay if retry_after is None else retry_after
+    reason = f"{error}{_TRIED_AGAIN}{delay:.1f} s"
     ready_us = now.queue_us + round(delay * 1e6)
     step = move(record, lifecycle.RETURN, now.at_us, reason, ready_us=ready_us, error=error)
     return step if slowed_until_us is None else replace(step, slowed_until_us=slowed_until_us)
+
+
+def is_failure(reason: str) -> bool:
+    """Whether a step was that of `after_failure`, by its reason."""
+    return _TRIED_AGAIN in reason or _USED_UP in reason
 
 
 def put_back(record: OrderRecord, now: Moment, reason: str) -> Move:
@@ -49,7 +60,18 @@ def put_back(record: OrderRecord, now: Moment, reason: str) -> Move:
     return move(record, lifecycle.RETURN, now.at_us, reason, ready_us=now.queue_us)
 
 
-def retry_delay_seconds(failures: int, config: EngineConfig) -> float:
+def next_attempt_seconds(failures: int, config: EngineConfig, draw: Draw = random.uniform) -> float | None:
+    """How long to wait before the next attempt, in seconds; None where there is none.
+
+    Args:
+        failures: failed attempts so far, 1 or more.
+        config: for the number of attempts and the delays.
+        draw: gives a number between two at random.
+    """
+    return None if failures >= config.max_attempts else retry_delay_seconds(failures, config, draw)
+
+
+def retry_delay_seconds(failures: int, config: EngineConfig, draw: Draw = random.uniform) -> float:
     """How long to wait before the next attempt, in seconds.
 
     Exponential backoff with "equal jitter": half of the delay is fixed, half is random, so that orders that failed
@@ -58,6 +80,7 @@ def retry_delay_seconds(failures: int, config: EngineConfig) -> float:
     Args:
         failures: failed attempts so far, 1 or more.
         config: for the first and the longest delay.
+        draw: gives a number between two at random.
     """
     delay = min(config.retry_max_seconds, config.retry_seconds * 2.0 ** (failures - 1))
-    return delay * random.uniform(0.5, 1.0)  # spreads load, keeps no secret
+    return delay * draw(0.5, 1.0)  # spreads load, keeps no secret

@@ -14,6 +14,8 @@ from ...engine import (
     InvalidWebhook,
     OrderConflict,
     OrderNotFound,
+    RehearsalFailed,
+    RehearsalsBusy,
     StoreUnavailable,
     SubmissionTooLarge,
     TooManyQueues,
@@ -53,6 +55,10 @@ PROBLEM_KINDS: ProblemKinds = {
         HTTPStatus.SERVICE_UNAVAILABLE, "deadline-unlikely", "The order is unlikely to be completed in time"
     ),
     EngineStopped: ProblemKind(HTTPStatus.SERVICE_UNAVAILABLE, "stopping", "The service is stopping"),
+    RehearsalsBusy: ProblemKind(HTTPStatus.SERVICE_UNAVAILABLE, "rehearsals-busy", "Too many rehearsals are under way"),
+    RehearsalFailed: ProblemKind(
+        HTTPStatus.SERVICE_UNAVAILABLE, "rehearsal-failed", "The rehearsal has come to no end"
+    ),
     StoreUnavailable: ProblemKind(HTTPStatus.SERVICE_UNAVAILABLE, "store-unavailable", "The database fails"),
 }
 """The one table: what each error of the engine is over HTTP."""

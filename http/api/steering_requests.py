@@ -262,8 +262,10 @@ def _converted_fields(
                 faults.append(FieldFault(pointer, "missing"))
         elif isinstance(parameter.type, type) and issubclass(parameter.type, msgspec.Struct):
             if isinstance(fields[name], dict):
+                before = len(faults)
                 inner = _converted_fields(fields[name], parameter.type, pointer, faults)
-                found[name] = parameter.type(**inner)
+                if len(faults) == before:  # otherwise it may lack a field that it needs
+                    found[name] = parameter.type(**inner)
             else:
                 faults.append(FieldFault(pointer, "must be a JSON object"))
         else:

@@ -14,6 +14,7 @@ from ...engine import InvalidConfiguration
 from ...engine.config import MAX_PROCESSORS
 from ...store import audit_log
 from ...store.domain.limit import MAX_CONCURRENCY, MAX_RATE
+from ...store.domain.rehearsal import MAX_ARRIVALS
 from ..api.steering import audit_entry_payload
 from .bulk import show_action
 from .console import (
@@ -33,6 +34,9 @@ from .database import open_reader
 from .duration import duration_option
 from .options import argument, option
 from .remote import Server
+
+_OUTAGE_SECONDS = 600
+_SHOWN_POINTS = 12
 
 app = typer.Typer()
 
@@ -135,6 +139,45 @@ def queue_command(
         raise InvalidConfiguration("Say what is to change: --pause or --resume, --concurrency, or --rate.")
     state = Server(url, key, ca).put("queues", queue, body=msgspec.json.encode(body))
     _show_queues([state], as_json, is_one=True)
+
+
+@app.command("rehearse")
+def rehearse_command(
+    processors: Annotated[
+        int | None,
+        option("--processors", Annotated[int, Meta(ge=1, le=MAX_PROCESSORS)], "How many; as many as now without it."),
+    ] = None,
+    arrivals: Annotated[
+        float | None,
+        option(
+            "--arrivals",
+            Annotated[float, Meta(ge=0, le=MAX_ARRIVALS)],
+            "How many orders arrive, as a multiple of the rate of the last 15 minutes.",
+        ),
+    ] = None,
+    pause: Annotated[
+        str | None, typer.Option("--pause", help="A queue, or a user, whose orders are not begun.")
+    ] = None,
+    fail: Annotated[
+        str | None, typer.Option("--fail", help="A class of errors that every attempt fails with at first.")
+    ] = None,
+    fail_for: Annotated[float | None, duration_option("--fail-for", "How long; 10m without it.")] = None,
+    url: UrlOption = DEFAULT_URL,
+    key: KeyOption = None,
+    ca: CaOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell what is likely to become of the backlog of a running server: when it is empty, and which deadlines break."""
+    if fail is None and fail_for is not None:
+        raise InvalidConfiguration("--fail-for says how long --fail goes on: give that as well.")
+    outage = None if fail is None else {"error": fail, "for_seconds": fail_for or _OUTAGE_SECONDS}
+    given = {"processors": processors, "arrivals": arrivals, "pause": pause, "fail": outage}
+    body = msgspec.json.encode({name: value for name, value in given.items() if value is not None})
+    told = Server(url, key, ca).post("rehearsals", body=body)
+    if as_json:
+        print_json(told)
+    else:
+        _show_rehearsal(told)
 
 
 @app.command("action")
@@ -242,3 +285,34 @@ def _show(control: dict[str, Any], as_json: bool) -> None:
     why = f": {control['reason']}" if control["reason"] else ""
     state = f"Paused{until}{why}" if control["paused"] else "Running"
     print_line(f"{state}, {control['processors']} processors.")
+
+
+def _show_rehearsal(told: Any) -> None:
+    print_line(
+        f"{told['backlog']} orders are unfinished; {told['processors']} processors, "
+        f"{told['arrivals_per_second']:.3g} orders a second arrive; {told['runs']} runs of {told['attempts']} attempts"
+    )
+    if (empty := told["empty"]) is not None:
+        print_line(f"empty at {empty['expected']}, {told['confidence']:.0%} from {empty['low']} to {empty['high']}")
+    else:
+        print_line(f"nobody can tell when it is empty: {told['why']}")
+    for name, what in (("left", "orders are left then"), ("failed", "orders fail for good")):
+        if (band := told[name]) is not None and band["high"]:
+            print_line(f"{_band(band)} {what}")
+    if (deadlines := told["deadlines"]) is not None:
+        print_line(f"{_band(deadlines['broken'])} of {deadlines['orders']} deadlines break")
+        for late in deadlines["first"]:
+            print_line(f"  {late['order_id']}, by {late['complete_by']}: in {late['broken']:.0%} of the runs")
+    for note in told["notes"]:
+        print_line(note)
+    if told["points"]:
+        table = Table(Column("At", no_wrap=True))
+        for name in ("Backlog", "Low", "High"):
+            table.add_column(name, justify="right")
+        for point in told["points"][:: max(1, len(told["points"]) // _SHOWN_POINTS)]:
+            table.add_row(point["at"], *(f"{point[name]:.0f}" for name in ("expected", "low", "high")))
+        out.print(table)
+
+
+def _band(band: Any) -> str:
+    return f"{band['expected']:.0f} ({band['low']:.0f} to {band['high']:.0f})"

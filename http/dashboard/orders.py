@@ -40,7 +40,9 @@ def shown_time(time: datetime | None) -> str:
     return "" if time is None else time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def _schedule(order: Order, priority: str = "", not_before: str = "", complete_by: str = "") -> Schedule:
+def _schedule(
+    order: Order, priority: str = "", not_before: str = "", complete_by: str = "", queue: str = ""
+) -> Schedule:
     # What the form says; a field that was left as it was changes nothing, to the microsecond.
     if not (priority.isascii() and priority.isdecimal() and len(priority) == 1):
         raise InvalidParameter("priority", f"must be {PRIORITY_RULE}")
@@ -48,6 +50,7 @@ def _schedule(order: Order, priority: str = "", not_before: str = "", complete_b
         None if int(priority) == order.priority else int(priority),
         _time("not_before", not_before, order.not_before),
         _time("complete_by", complete_by, order.complete_by),
+        None if queue == order.queue else queue,
     )
 
 

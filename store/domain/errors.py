@@ -328,6 +328,24 @@ class EngineStopped(OrdermillError):
         super().__init__(detail)
 
 
+class RehearsalsBusy(OrdermillError):
+    """As many rehearsals are under way as may be at once."""
+
+    retry_after_seconds = 5
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"{most} rehearsals are under way, and no more may be at once: try again in some seconds.")
+
+
+class RehearsalFailed(OrdermillError):
+    """A rehearsal has come to no end: it took too long, or its process died."""
+
+    retry_after_seconds = 5
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"The rehearsal has come to no end ({why}): try again.")
+
+
 class DatabaseRefused(OrdermillError):
     """The database cannot be used: not ours, from a newer version, or in use by another engine.
 

@@ -151,7 +151,7 @@ def live_through(day: str, orders: int) -> tuple[float, float, float]:
 def judged_by(*lateness: float) -> tuple[Judged, ...]:
     """Estimates of ten seconds, and how many times as long it took."""
     return tuple(
-        Judged(Estimate(number, 0, 0, 10 * SECOND_US, 0, 10 * SECOND_US), round(times * 10 * SECOND_US))
+        Judged(Estimate(number, 0, *[10 * SECOND_US] * 2, 0, 20 * SECOND_US), round(times * 10 * SECOND_US))
         for number, times in enumerate(lateness)
     )
 
@@ -170,6 +170,18 @@ def test_how_likely_an_order_is_over_by_a_time_is_how_often_the_latest_ones_were
     assert told.within(0.7) == pytest.approx(SECOND_US)
     assert told.within(0.9) == pytest.approx(3 * SECOND_US)
     assert told.within(0.99) is None
+
+
+def test_a_span_is_the_shortest_that_holds_as_often_as_it_says() -> None:
+    judged = judged_by(*[1 + 0.001 * number for number in range(90)], *[3.0] * 10)
+
+    low_us, high_us = calibrated(SECOND_US, SECOND_US, judged)
+
+    assert SECOND_US <= low_us < high_us < 2 * SECOND_US
+
+
+def test_a_span_ends_however_far_off_the_model_was() -> None:
+    assert calibrated(1, 1e12, judged_by(*[1e-9] * 50, *[1e9] * 50))[1] <= 101 * 365 * 86_400 * SECOND_US
 
 
 def test_a_running_engine_tells_where_an_order_is(start_engine: StartEngine) -> None:

@@ -13,9 +13,19 @@ from urllib.parse import urlencode
 import pytest
 from jsonschema import Draft202012Validator
 
-from ordermill.engine import ActionState, Engine, Order, OrderEngine, Reject, StoreUnavailable, interface
+from ordermill.engine import (
+    ActionState,
+    Engine,
+    Order,
+    OrderEngine,
+    RehearsalFailed,
+    Reject,
+    StoreUnavailable,
+    interface,
+)
 from ordermill.engine.actors import steering
 from ordermill.engine.actors import webhooks as webhook_changes
+from ordermill.engine.rehearsal import rehearsals
 from ordermill.http.api.event_feed import EventFeed
 from ordermill.http.api.problems import PROBLEM_KINDS
 from ordermill.http.api.responses import encode
@@ -205,7 +215,7 @@ def test_the_example_of_a_call_is_answered_as_described(begin: Callable[[str], C
     ]
     answer = reply.json if media_type == "application/json" else METRICS.sub("", reply.body.decode())
     example = content["example"]
-    if name in {"readMetrics", "readMetricsHistory", "readOutlook"}:  # whose numbers are of the moment
+    if name in {"readMetrics", "readMetricsHistory", "readOutlook", "rehearse"}:  # whose numbers are of the moment
         assert answer.keys() == example.keys()
     else:
         assert VARIES.sub("…", json.dumps(answer)) == VARIES.sub("…", json.dumps(example))
@@ -387,6 +397,10 @@ def provoke(start_server: Start, gate: Held, monkeypatch: pytest.MonkeyPatch, tm
                 return client.send_json("PUT", "/queues/a%20b", {"paused": True}, {})
             case "too-many-queues":
                 monkeypatch.setattr("ordermill.store.queues.MAX_QUEUES", 1)
+            case "rehearsals-busy":
+                monkeypatch.setattr(rehearsals, "MOST_AT_ONCE", 0)
+            case "rehearsal-failed":
+                fail_with(RehearsalFailed("it was too long"), monkeypatch, rehearsals, "_rehearse")
             case "webhook-not-found":
                 pass
             case "invalid-webhook":
@@ -423,7 +437,7 @@ def provoke(start_server: Start, gate: Held, monkeypatch: pytest.MonkeyPatch, tm
                 assert kind == "blank"
                 calls = ["submit", "wait", "cancel", "retry", "settle", "reschedule", "metrics", "chart"]
                 calls += ["outlook", "action", "stop_action", "control", "pause", "resume", "set_processors"]
-                calls += ["change_webhooks", "queues", "set_queue"]
+                calls += ["rehearsal", "change_webhooks", "queues", "set_queue"]
                 for engine_type in (Engine, LoopEngine):
                     fail_with(RuntimeError(), monkeypatch, engine_type, *(f"begin_{name}" for name in calls))
                 reads = ["order", "history_page", "order_page", "failures", "audit", "last_event_id", "action"]
@@ -441,7 +455,9 @@ def provoke(start_server: Start, gate: Held, monkeypatch: pytest.MonkeyPatch, tm
                 monkeypatch.setattr(Keyring, "_has_been_unreadable_for_long", lambda _: True)
                 return with_key(call, Role.OPERATE)
             case "key-not-enough":
-                return with_key(call, Role.READ if call.method == "POST" else Role.SUBMIT)
+                return with_key(
+                    call, Role.READ if call.method == "POST" and call.path != "/rehearsals" else Role.SUBMIT
+                )
             case "too-many-orders":
                 return full(call, user_rate=0.001, user_burst=1)
             case "user-backlog-full":

@@ -30,9 +30,10 @@ ROOMS: dict[str, dict[str, str]] = {
     "engine": {
         "__init__": "order_engine interface event_stream recovery execution receipt reply snapshot telemetry config",
         "testing": "actors requests clock",
-        "order_engine": "life startup recovery interface requests reply deadlines actors execution config clock",
+        "order_engine": "rehearsal life startup recovery interface requests reply deadlines actors execution config "
+        "clock",
         "deadlines": "requests reply actors",
-        "startup": "recovery webhooks actors tracing execution reply config clock logger",
+        "startup": "rehearsal recovery webhooks actors tracing execution reply config clock logger",
         "recovery": "actors execution logger",
         "life": "startup logger",
         "actors": "outlook tracing execution requests reply snapshot telemetry config clock logger",
@@ -42,6 +43,7 @@ ROOMS: dict[str, dict[str, str]] = {
         "tracing": "execution requests reply logger",
         "requests": "reply snapshot telemetry",
         "execution": "reply config clock output",
+        "rehearsal": "execution reply config logger",
         "receipt": "",
         "reply": "logger",
         "snapshot": "telemetry",
@@ -71,6 +73,8 @@ ROOMS: dict[str, dict[str, str]] = {
         "serial": "queries statements domain",
         "schedules": "rows statements tables domain",
         "deadlines": "queries statements tables domain",
+        "lines": "queues turns domain",
+        "rehearsals": "lines queues arrival queries statements domain",
         "turns": "domain",
         "outlooks": "limits queue queues turns queries rows statements translation domain",
         "retention": "deadlines schedules trace_contexts audit_log bulk_actions failures event_log export queries "

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, settings
+import pytest
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from peewee import SqliteDatabase
@@ -29,6 +30,8 @@ from ordermill.store.domain.schedule import Schedule, reschedule
 from ordermill.store.ledger import Ledger
 from ordermill.store.queues import write_queue
 from ordermill.store.sqlite.database import open_writer
+
+pytestmark = pytest.mark.slow
 
 SECOND = 1_000_000
 AGING_US = 10 * SECOND
@@ -104,12 +107,12 @@ class Dispatch(RuleBasedStateMachine):
             next_us = max(next_us, at_us) + interval_us
         return next_us - (burst - 1) * interval_us <= self.now_us - slack_us
 
-    def obstacles(self, record: OrderRecord, slack_us: int = 0) -> list[str]:
+    def obstacles(self, record: OrderRecord, slack_us: int = -1) -> list[str]:
         """What keeps a Pending order from being begun, besides its turn.
 
         Args:
             record: the order.
-            slack_us: by how much a rate may be late, since its times are rounded up to whole microseconds.
+            slack_us: by how much a rate may be late, since its times are whole microseconds; or early, if less than 0.
         """
         found = []
         if (record.ready_us or 0) > self.now_us:
@@ -246,3 +249,30 @@ DispatchTest.settings = settings(
     derandomize=True,
     suppress_health_check=list(HealthCheck),
 )
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    arrivals=st.lists(
+        st.tuples(st.sampled_from(QUEUES), st.integers(0, 9), st.integers(0, 4 * AGING_US)), min_size=1, max_size=25
+    ),
+    room=st.integers(1, 4),
+)
+def test_priority_and_waiting_count_alike_in_all_queues_and_equals_go_in_the_sequence_of_their_arrival(
+    arrivals: list[tuple[str, int, int]], room: int
+) -> None:
+    now_us, since = SECOND, {}
+    with new_database() as database:
+        ledger = Ledger(database, 3)
+        for number, (queue, priority, wait_us) in enumerate(arrivals):
+            now_us += wait_us
+            order = make_order(f"o-{number}", queue=queue, priority=priority)
+            ledger.record([order], [], now_us)
+            since[number] = (now_us, priority)
+        taken: list[int] = []
+        while claimed := ledger.record([], [], now_us, claim=Claim(room, now_us, aging_us=AGING_US)).moved:
+            taken += [int(step.after.order_id.removeprefix("o-")) for step in claimed]
+
+    assert taken == sorted(since, key=lambda number: (since[number][0] - AGING_US * since[number][1], number))
+    for place, number in enumerate(taken):  # nothing is overtaken by what came later than all steps of aging after it
+        assert all(since[other][0] <= since[number][0] + 9 * AGING_US for other in taken[:place] if other > number)

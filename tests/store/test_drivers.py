@@ -37,10 +37,12 @@ from ordermill.store.domain.durability import Durability
 from ordermill.store.domain.event import EventFilter
 from ordermill.store.domain.idempotency_key import LIFETIME_US, IdempotencyKey
 from ordermill.store.domain.lifecycle import OrderStatus
+from ordermill.store.domain.limit import parse_limits
 from ordermill.store.domain.order import Order
 from ordermill.store.domain.order_filter import ALL_ORDERS, OrderFilter
 from ordermill.store.domain.outcome import Outcome, Recorded
 from ordermill.store.domain.outlook import Accuracy, Estimate
+from ordermill.store.domain.queue_settings import QueueSettings
 from ordermill.store.domain.record import ENGINE, Cause, OrderRecord, move
 from ordermill.store.domain.webhook import (
     Attempt,
@@ -54,6 +56,7 @@ from ordermill.store.domain.webhook import (
 )
 from ordermill.store.ledger import Ledger
 from ordermill.store.outlooks import evidence, note_and_judge, place
+from ordermill.store.queues import queue_states, write_queue
 from ordermill.store.sqlite.database import open_writer
 
 
@@ -183,6 +186,29 @@ def test_users_take_turns(writer: Database, ledger: Ledger) -> None:
     record(ledger, [make_order("b", user_id="b")])
 
     assert [found.order_id for found in claim(Ledger(writer), 4)] == ["a-0", "b", "a-1", "a-2"]
+
+
+def test_what_is_at_a_limit_or_in_a_paused_queue_is_passed_over_until_there_is_room(writer: Database) -> None:
+    ledger = Ledger(writer, limits=parse_limits("user=1, queue:mail=20/s"))
+    write_queue(writer, QueueSettings("sms", is_paused=True), Act(Action.SET_QUEUE, "sms", None), 10)
+    ledger.obey_queues()
+    orders = [make_order(f"m-{number}", user_id=f"u-{number}", queue="mail") for number in range(3)]
+    orders += [make_order("a-1", user_id="ann"), make_order("a-2", user_id="ann"), make_order("s", queue="sms")]
+    record(ledger, orders)
+
+    first = claim(ledger, 9)
+    assert sorted(found.order_id for found in first) == ["a-1", "m-0", "m-1"]
+    assert ledger.next_ready_us == 10 + 50_000
+    record(ledger, moves=[move(found, lifecycle.COMPLETE, 20) for found in first if found.order_id == "a-1"])
+    assert [found.order_id for found in claim(ledger, 9)] == ["a-2"]
+
+    states = {state.queue: state for state in queue_states(writer, parse_limits("queue:mail=20/s"), 10)}
+    assert (states["mail"].pending, states["mail"].processing, states["mail"].rate) == (1, 2, 20.0)
+    assert (states["sms"].paused, states["sms"].pending) == (True, 1)
+    started = Ledger(writer, limits=parse_limits("user=1, queue:mail=20/s"))
+    (later,) = [step.after for step in record(started, claim=Claim(9, 10 + 50_000)).moved]
+    assert (later.order_id, later.order.queue) == ("m-2", "mail")
+    assert audit(writer).faults == []
 
 
 def test_a_claim_passes_orders_over_or_takes_one_alone(ledger: Ledger) -> None:

@@ -14,6 +14,7 @@ from ordermill.store import queries
 from ordermill.store.domain import lifecycle
 from ordermill.store.domain.claim import Claim
 from ordermill.store.domain.durability import Durability
+from ordermill.store.domain.limit import parse_limits
 from ordermill.store.domain.outlook import Accuracy, Estimate
 from ordermill.store.domain.record import OrderRecord, move
 from ordermill.store.ledger import Ledger
@@ -72,17 +73,45 @@ def test_a_new_order_will_stand_where_it_is_said_to(database: Writer, taken: int
             priority=random.randrange(4),
             complete_by=datetime(2099, 1, 1, tzinfo=UTC),
         )
-        (told,) = places_of_new(database, [new], 3_000 + number, HOUR_US, by_user=False)
+        (told,) = places_of_new(database, [new], 3_000 + number, HOUR_US)
         ledger.record([new], (), 3_000 + number)
 
         assert told == place(database, found(database, new.order_id), HOUR_US)
+
+
+def test_a_new_order_of_a_user_with_another_weight_will_stand_where_it_is_said_to(database: Writer) -> None:
+    weights = {"u-1": 4.0, "u-2": 0.5}
+    random = Random(5)
+    ledger = Ledger(database, 100, weights=weights)
+    for number in range(40):
+        ledger.record([make_order(f"o-{number}", user_id=f"u-{random.randrange(4)}")], (), 1_000 + number)
+    ledger.record((), (), 2_000, ready_us=2_000, claim=Claim(9, 2_000, aging_us=HOUR_US))
+    for number in range(20):
+        by = datetime(2099, 1, 1, tzinfo=UTC)
+        new = make_order(f"new-{number}", user_id=f"u-{random.randrange(6)}", complete_by=by)
+        (told,) = places_of_new(database, [new], 3_000 + number, HOUR_US, weights=weights)
+        ledger.record([new], (), 3_000 + number)
+
+        assert told == place(database, found(database, new.order_id), HOUR_US)
+
+
+def test_nothing_is_said_of_a_new_order_that_a_limit_keeps_waiting(database: Writer) -> None:
+    ledger = Ledger(database, 100)
+    ledger.record([make_order("a"), make_order("b", queue="narrow")], (), 1_000)
+    ledger.record((), (), 2_000, ready_us=2_000, claim=Claim(2, 2_000, aging_us=HOUR_US))
+    by = datetime(2099, 1, 1, tzinfo=UTC)
+    new = [make_order("c", complete_by=by), make_order("d", queue="narrow", complete_by=by)]
+
+    places = places_of_new(database, new, 3_000, HOUR_US, parse_limits("queue:narrow=1"))
+
+    assert [of and of.ahead_in_line for of in places] == [0, None]
 
 
 def test_new_orders_stand_behind_those_that_come_with_them(database: Writer) -> None:
     by = datetime(2099, 1, 1, tzinfo=UTC)
     new = [make_order("plain", user_id="u-1"), *(make_order(f"o-{n}", user_id=f"u-{n}", complete_by=by) for n in "234")]
 
-    places = places_of_new(database, new, 1_000, HOUR_US, by_user=False)
+    places = places_of_new(database, new, 1_000, HOUR_US)
 
     assert [of and of.ahead_in_line for of in places] == [None, 1, 2, 3]
 
@@ -92,7 +121,7 @@ def test_a_new_order_of_a_key_that_is_in_use_waits_for_the_others(database: Writ
     by = datetime(2099, 1, 1, tzinfo=UTC)
     new = [make_order("d", key="k", complete_by=by), make_order("e", key="other", complete_by=by)]
 
-    places = places_of_new(database, new, 1_000, HOUR_US, by_user=False)
+    places = places_of_new(database, new, 1_000, HOUR_US)
 
     assert [of and of.ahead_in_line for of in places] == [None, 1]
 

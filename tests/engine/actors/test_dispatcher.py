@@ -145,3 +145,17 @@ def test_orders_that_an_unexpected_error_hid_are_handled_all_the_same(
     assert engine.submit(make_order()).wait(timeout=60) is OrderStatus.COMPLETED
     assert engine.metrics().incidents == 1
     assert engine.dead_actors() == ()
+
+
+def test_an_order_that_has_to_run_alone_and_may_not_be_begun_keeps_no_other_waiting(start_engine: StartEngine) -> None:
+    engine = start_engine()
+    engine.set_queue("mail", paused=True)
+    engine.submit(make_order("suspect", queue="mail"))
+    engine._need().context.suspects.add(1)  # as after a crash
+
+    receipts = engine.submit_many(make_order(f"o-{number}") for number in range(3))
+
+    assert {receipt.wait(timeout=60) for receipt in receipts} == {OrderStatus.COMPLETED}
+    assert engine.status("suspect") is OrderStatus.PENDING
+    engine.set_queue("mail", paused=False)
+    assert engine.wait("suspect", timeout=60) is OrderStatus.COMPLETED

@@ -101,3 +101,18 @@ def test_what_was_done_to_many_orders_is_listed(client: Client, run: Run) -> Non
     shown = run("actions", "--url", client.server.url, "--limit", "1").out
     assert "cancel" in shown
     assert "o-1" not in shown
+
+
+def test_a_rehearsal_is_told_from_the_command_line(client: Client, run: Run) -> None:
+    url = ("--url", client.server.url)
+
+    told = run(
+        "rehearse", "--processors", "16", "--arrivals", "1.3", "--fail", "ProviderDown", "--fail-for", "10m", *url
+    )
+    as_json = json.loads(run("rehearse", *url, "--json").out)
+
+    assert told.code == 0
+    assert told.out.startswith("0 orders are unfinished; 16 processors")
+    assert "nobody can tell when it is empty: only 0 attempts were measured" in told.out
+    assert (as_json["processors"], as_json["empty"]) == (8, None)
+    assert "--fail-for says how long --fail goes on" in run("rehearse", "--fail-for", "10m", *url).refusal

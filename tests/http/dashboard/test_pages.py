@@ -140,6 +140,7 @@ def test_an_order_that_waits_tells_its_outlook_and_is_rescheduled(
     page.get_by_label("Priority").fill("9")
     page.get_by_label("Not before").fill("2099-12-24T18:00:00")
     page.get_by_label("To be completed by").fill("2099-12-25T18:00:30")
+    page.get_by_label("Queue").fill("parcels")
     page.get_by_label("Reason").fill("the customer is away")
     assert look.troubles_of_reach() == []
     page.get_by_role("button", name="Reschedule").click()
@@ -147,7 +148,7 @@ def test_an_order_that_waits_tells_its_outlook_and_is_rescheduled(
     expect(page.get_by_role("status")).to_contain_text("rescheduled")
     expect(page.get_by_role("listitem").first).to_contain_text("the customer is away")
     moved = client.get("/orders/o-1").json
-    assert moved["priority"] == 9
+    assert (moved["priority"], moved["queue"]) == (9, "parcels")
     assert moved["not_before"] == "2099-12-24T18:00:00.000000Z"
     assert moved["complete_by"] == "2099-12-25T18:00:30.000000Z"
     page.locator("summary").click()

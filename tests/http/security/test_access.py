@@ -60,6 +60,7 @@ ALLOWED = {
     ("GET", "/queues"): {READ, OPERATE},
     ("PUT", "/queues/{queue}"): {OPERATE},
     ("GET", "/audit"): {READ, OPERATE},
+    ("POST", "/rehearsals"): {READ, OPERATE},
     ("GET", "/orders/actions"): {READ, OPERATE},
     ("GET", "/metrics"): {READ, OPERATE},
     ("GET", "/metrics/history"): {READ, OPERATE},
@@ -71,7 +72,7 @@ PUBLIC = [
         *("/docs", "/docs/docs.js", "/docs/docs.css", "/docs/swagger.js", "/docs/swagger.css"),
     )
 ]
-OF_ALL_USERS = ("/control", "/queues", "/audit", "/failures", "/orders/actions")
+OF_ALL_USERS = ("/rehearsals", "/control", "/queues", "/audit", "/failures", "/orders/actions")
 SETS_OF_ROLES = [set(roles) for size in (1, 2, 3) for roles in itertools.combinations(Role, size)]
 
 
