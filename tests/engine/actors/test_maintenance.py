@@ -137,6 +137,7 @@ def test_a_removal_that_fails_is_planned_again_and_only_once(
     assert len(queries.page(writer, limit=10)) == 1
 
 
+@pytest.mark.sqlite  # a server sees to its files itself
 def test_the_files_are_looked_at_again_after_each_look(
     writer: SqliteWriter, clock: ManualClock, database: Path
 ) -> None:
@@ -150,6 +151,7 @@ def test_the_files_are_looked_at_again_after_each_look(
     assert planned.maintenance.finds_fault()
 
 
+@pytest.mark.sqlite  # a server sees to its log itself
 def test_a_log_that_cannot_be_looked_at_is_tried_again_and_told(
     writer: SqliteWriter, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -356,7 +356,7 @@ def test_what_cannot_be_recorded_does_not_keep_the_rest_of_its_transaction_out(
     ledger.release()
 
     assert [replies[name].get(timeout=60)[0].outcome for name in ("a", "b")] == ["accepted", "accepted"]
-    with pytest.raises(Exception, match="total_cents BETWEEN"):
+    with pytest.raises(Exception, match="total_cents"):
         replies["bad"].get(timeout=60)
     assert engine.metrics().incidents == 1
 
@@ -406,7 +406,7 @@ def test_a_command_that_makes_no_sense_keeps_nothing_of_its_batch_out(
 
     assert submitted.get(timeout=60)[0].outcome == "accepted"
     for reply in commanded:
-        with pytest.raises(Exception, match=r"surrogates|int|binding|supported|There is no order"):
+        with pytest.raises(Exception, match=r"surrogates|int|binding|supported|does not exist|There is no order"):
             reply.get(timeout=60)
     assert engine.drain(timeout=60).total_orders_processed == 8
     engine.stop()
@@ -646,6 +646,7 @@ def test_an_acknowledged_order_is_in_the_metrics(start_engine: StartEngine, held
         assert engine.metrics().backlog == number
 
 
+@pytest.mark.sqlite  # looks at its files
 def test_orders_are_on_disk_when_they_are_acknowledged(database: Path, held: Held) -> None:
     with OrderEngine(database, handler=held, durability="full", stop_seconds=0) as engine:
         engine.submit(make_order())

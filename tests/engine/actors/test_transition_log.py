@@ -76,6 +76,7 @@ def test_a_rejection_is_a_warning(start_engine: Callable[..., OrderEngine], capl
     assert (line.levelname, line.getMessage()) == ("WARNING", "order o-1 is Failed: rejected: no such card")
 
 
+@pytest.mark.sqlite  # writes into its file
 def test_what_a_crash_left_is_told_like_any_other_failure(
     start_engine: Callable[..., OrderEngine], database: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
