@@ -24,7 +24,7 @@ WINDOW_US = 900_000_000
 """How far back arrivals are counted."""
 
 _ROWS = 10_000
-_LATEST_STEPS = 20_000
+_LATEST_STEPS = 3_000_000
 _LATEST_ATTEMPTS = 2_000
 _LATEST_ARRIVALS = 1_000
 
@@ -51,9 +51,9 @@ _ATTEMPTS = """
       CASE WHEN began.attempt = 1 AND orders.serial_key IS NULL
         THEN {greatest}(orders.created_at, coalesce(orders.not_before, 0)) END
     FROM
-      (SELECT * FROM
-        (SELECT id, sequence, attempt, at, from_status, to_status, reason FROM transitions ORDER BY id DESC LIMIT ?)
-        AS latest WHERE from_status = 'Processing' ORDER BY id DESC LIMIT ?) AS ended
+      (SELECT sequence, attempt, at, to_status, reason FROM transitions
+       WHERE id > (SELECT max(id) FROM transitions) - ? AND from_status = 'Processing'
+       ORDER BY id DESC LIMIT ?) AS ended
     JOIN transitions AS began ON began.sequence = ended.sequence AND began.attempt = ended.attempt
       AND began.from_status = 'Pending' AND began.to_status = 'Processing'
     JOIN orders ON orders.sequence = ended.sequence

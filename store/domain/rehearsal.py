@@ -7,8 +7,6 @@ from typing import NamedTuple
 
 import msgspec
 
-from .bulk_action import BulkRequest
-
 CONFIDENCE = 0.8
 """How many of the runs lie within a band."""
 MAX_POINTS = 120
@@ -44,8 +42,6 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """The queue whose orders are not begun, or the user where no queue is called that; None for none."""
     fail: Outage | None = None
     """What goes wrong; None for nothing beyond what did lately."""
-    action: BulkRequest | None = None
-    """What is done to many orders first; None for nothing."""
 
 
 class Band(NamedTuple):
@@ -94,7 +90,7 @@ class Rehearsal(NamedTuple):
     at_us: int
     """When the backlog was read."""
     backlog: int
-    """Orders that were unfinished then, after the action."""
+    """Orders that were unfinished then."""
     processors: int
     runs: int
     """How often it was rehearsed; 0 where too little is known."""
