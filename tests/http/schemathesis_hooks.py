@@ -9,7 +9,6 @@ import schemathesis
 
 from ordermill.http.api.parameters import MAX_WAIT_SECONDS
 from ordermill.http.wire.idempotency_key import FORM
-from ordermill.store.domain.record import parse_rfc3339
 
 # NDJSON is a string to it, which goes over the wire as it is.
 schemathesis.serializer.alias("application/x-ndjson", "text/plain")
@@ -22,13 +21,10 @@ _numbers = itertools.count(1)
 def before_call(_: schemathesis.HookContext, case: schemathesis.Case, __: dict[str, Any]) -> None:
     """Have what happens end with what has happened, and wait a moment only: orders may not be begun before a time that
     nobody lives to see. Give each request a key of its own: the same key with another body is refused, as it must be.
-    Whole numbers of metadata fit into 64 bits, and nothing is to be completed before it may be begun, which JSON Schema
-    cannot say.
+    Whole numbers of metadata fit into 64 bits, which JSON Schema cannot say.
     """
     if isinstance(case.body, dict) and isinstance(case.body.get("metadata"), dict):
         case.body = {**case.body, "metadata": _fitting(case.body["metadata"])}
-    if isinstance(case.body, dict) and _is_late_from_the_start(case.body):
-        case.body = {name: value for name, value in case.body.items() if name != "not_before"}
     if case.path == "/events":
         case.query = {**(case.query or {}), "timeout": 0}
     wait = (case.query or {}).get("wait")
@@ -38,11 +34,6 @@ def before_call(_: schemathesis.HookContext, case: schemathesis.Case, __: dict[s
     if key and FORM.fullmatch(key):
         fresh = f"{key[0]}{next(_numbers):x}.{key[1:]}"
         case.headers[_HEADER] = fresh if FORM.fullmatch(fresh) else f'"{next(_numbers):x}"'
-
-
-def _is_late_from_the_start(body: dict[str, Any]) -> bool:
-    times = [parse_rfc3339(body[name]) for name in ("complete_by", "not_before") if isinstance(body.get(name), str)]
-    return len(times) == 2 and None not in times and times[0] < times[1]
 
 
 def _fitting(value: Any) -> Any:
