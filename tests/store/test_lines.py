@@ -55,6 +55,7 @@ def test_the_next_order_is_the_same_as_in_the_database(
                     back = move(claimed[0].after, lifecycle.RETURN, now_us, ready_us=now_us, error="boom")
                     ledger.record((), [back], now_us)
             ledger.record((), (), now_us, ready_us=now_us, claim=Claim(1, now_us))  # who is ready is in line
+            ledger = Ledger(writer, 100, weights=weights)  # how far the lines had come, neither is told
             found = backlog(writer, KeyPolicy.HOLD)
             standing, slots = found.standing(HOUR_US, None)
             lines = Lines(standing, weights)
