@@ -29,6 +29,8 @@ from .remote import Server, authorization
 
 _WAIT_SECONDS = 30
 _WAITING_AT_ONCE = 32
+_TOLD_SECONDS = 2.0
+_LOOK_SECONDS = 0.05
 _IDLE_SECONDS = 0.5
 _TIMED_ORDERS = 1_000
 _SETTLED = frozenset({status for status in OrderStatus if status.is_terminal} | {OrderStatus.REVIEW})
@@ -163,7 +165,7 @@ class _Load:
             accepted_after = time.perf_counter() - began
             await self._follow_all(session)
             finished_after = time.perf_counter() - began
-            after = await _metrics(session)
+            after = await self._metrics_after(session, before)
             mismatches = self._compare(before, after) + await self._compare_times(session, before, after)
         return LoadReport(
             sent=self.orders,
@@ -178,6 +180,15 @@ class _Load:
             times_compared=len(self.accepted) <= _TIMED_ORDERS,
             mismatches=mismatches,
         )
+
+    async def _metrics_after(self, session: aiohttp.ClientSession, before: _Metrics) -> _Metrics:
+        # Where an order is the database tells at once, and the metrics are told of it a moment later.
+        give_up_at = time.perf_counter() + _TOLD_SECONDS
+        after = await _metrics(session)
+        while self._compare(before, after) and time.perf_counter() < give_up_at:
+            await asyncio.sleep(_LOOK_SECONDS)
+            after = await _metrics(session)
+        return after
 
     async def _send_all(self, session: aiohttp.ClientSession) -> None:
         numbers = iter(range(self.orders))

@@ -16,6 +16,7 @@ import pytest
 from aiohttp import web
 from rich.console import Console
 
+from ordermill.http.cli import load as load_file
 from ordermill.http.cli.load import LoadError, LoadReport, render, run_load
 from ordermill.http.cli.remote import Server, ServerRefused
 from ordermill.http.security.api_keys import Role, create_key
@@ -127,8 +128,9 @@ class FakeFacade:
 
 
 @pytest.fixture
-def facade() -> Iterator[FakeFacade]:
-    """A fake server that listens."""
+def facade(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeFacade]:
+    """A fake server that listens, and whose metrics are what they are."""
+    monkeypatch.setattr(load_file, "_TOLD_SECONDS", 0)
     fake = FakeFacade()
     with fake.listening():
         yield fake
@@ -342,6 +344,23 @@ def test_at_a_terminal_it_is_asked(
 
     assert "Send them? [y/N]" in done.out
     assert (done.code, len(client.engine.orders())) == (code, sent)
+
+
+def test_metrics_that_are_told_a_moment_later_agree(
+    start_server: Any, run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = start_server(None, simulate_seconds=0)
+    original, seen = load_file._metrics, []
+
+    async def ask(session: Any) -> Any:
+        seen.append(await original(session))
+        return seen[0] if len(seen) == 2 else seen[-1]
+
+    monkeypatch.setattr(load_file, "_metrics", ask)
+    monkeypatch.setattr(load_file, "_TOLD_SECONDS", 60)
+
+    assert run("load", "--orders", "5", "--concurrency", "5", "--url", client.server.url).code == 0
+    assert len(seen) >= 3
 
 
 def test_a_server_that_simulates_is_not_asked_about(
