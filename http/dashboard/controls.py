@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
 
 from ...engine import QueueChange
-from ..wire.errors import InvalidParameter
-from .section import Section, go_to
+from .section import Section, go_to, number
 
 _NOTICES = {
     "pause": "The engine is paused: orders are taken, and none is started.",
@@ -41,7 +38,7 @@ class Controls(Section):
     def pause(self, token: str = "", minutes: str = "", reason: str = "") -> bytes:
         """Start no orders."""
         cause = self.steering(token)
-        seconds = None if not minutes.strip() else 60 * _number("minutes", minutes)
+        seconds = None if not minutes.strip() else 60 * number("minutes", minutes)
         self.engine.begin_pause(seconds, reason.strip() or None, cause).get()
         go_to("/controls/", done="pause")
 
@@ -56,7 +53,7 @@ class Controls(Section):
     def processors(self, token: str = "", processors: str = "", reason: str = "") -> bytes:
         """Have so many processors; as many as are configured where the field is empty."""
         cause = self.steering(token)
-        wanted = int(_number("processors", processors)) if processors.strip() else None
+        wanted = int(number("processors", processors)) if processors.strip() else None
         self.engine.begin_set_processors(wanted, reason.strip() or None, cause).get()
         go_to("/controls/", done="processors")
 
@@ -74,18 +71,8 @@ class Controls(Section):
         cause = self.steering(token)
         change = QueueChange(
             paused == "on",
-            int(_number("concurrency", concurrency)) if concurrency.strip() else None,
-            _number("rate", rate) if rate.strip() else None,
+            int(number("concurrency", concurrency)) if concurrency.strip() else None,
+            number("rate", rate) if rate.strip() else None,
         )
         self.engine.begin_set_queue(queue.strip(), change, reason.strip() or None, cause).get()
         go_to("/controls/", done="queue")
-
-
-def _number(name: str, text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise InvalidParameter(name, "must be a number")
-    return number

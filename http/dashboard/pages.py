@@ -17,6 +17,7 @@ from .controls import Controls
 from .failures import Failures
 from .orders import Orders
 from .overview import Overview
+from .rehearsal import Rehearsals
 from .section import go_to
 from .sign_in import SignIn
 from .webhooks import Webhooks
@@ -41,6 +42,7 @@ class Pages(Overview):
         self.webhooks = Webhooks(engine, sign_in)
         self.failures = Failures(engine, sign_in)
         self.controls = Controls(engine, sign_in)
+        self.rehearsal = Rehearsals(engine, sign_in)
         self.audit = Audit(engine, sign_in)
 
     @cherrypy.expose  # type: ignore[untyped-decorator]  # CherryPy has no types

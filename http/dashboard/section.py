@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -26,6 +27,7 @@ SECTIONS = (
     ("actions/", "Actions"),
     ("webhooks/", "Webhooks"),
     ("controls/", "Controls"),
+    ("rehearsal/", "Rehearsal"),
     ("audit/", "Audit"),
 )
 """The pages that the bar leads to, by their paths."""
@@ -110,6 +112,21 @@ class Section:
             version=_VERSION,
             **{"notice": None, **values},
         )
+
+
+def number(name: str, text: str) -> float:
+    """What a field of a form says.
+
+    Raises:
+        InvalidParameter: that is no number.
+    """
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not math.isfinite(found):
+        raise InvalidParameter(name, "must be a number")
+    return found
 
 
 def show(template: str, **values: object) -> bytes:

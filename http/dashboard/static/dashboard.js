@@ -51,6 +51,10 @@ function seconds(value) {
   return value < 120 ? `${Number(value.toPrecision(3))} s` : `${Math.round(value / 60)} min`;
 }
 
+function orders(value) {
+  return value === null || value === undefined ? "–" : String(Math.round(value));
+}
+
 function perSecond(value) {
   return value === null || value === undefined ? "–" : `${Number(value.toPrecision(3))}/s`;
 }
@@ -71,6 +75,11 @@ const CHARTS = {
     lines: [["Half under", "--accent"], ["95 % under", "--warn"]],
     text: seconds,
     columns: (points) => [5, 6].map((place) => points.map((point) => point[place])),
+  },
+  backlog: {
+    lines: [["Expected", "--accent"], ["Low", "--muted"], ["High", "--muted"]],
+    text: orders,
+    columns: (points) => [1, 2, 3].map((place) => points.map((point) => point[place])),
   },
 };
 
@@ -118,7 +127,7 @@ class Chart {
 }
 
 async function drawCharts() {
-  const elements = [...document.querySelectorAll("[data-chart]")];
+  const elements = [...document.querySelectorAll("[data-chart]:not([data-points])")];
   if (!elements.length) return;
   const charts = elements.map((element) => new Chart(element));
   let shown = "15m";
@@ -154,5 +163,13 @@ async function drawCharts() {
   await refresh();
 }
 
+// A chart of what does not change: the page brings its points along.
+function drawPoints() {
+  for (const element of document.querySelectorAll("[data-points]")) {
+    new Chart(element).show(JSON.parse(element.dataset.points));
+  }
+}
+
 followEngine();
 drawCharts();
+drawPoints();

@@ -22,6 +22,7 @@ PAGES = [
     "/audit/",
     "/actions/",
     "/actions/new",
+    "/rehearsal/",
 ]
 
 
