@@ -1,4 +1,4 @@
-"""An engine over PostgreSQL: the whole way of an order, one engine a database, and a server that comes and goes."""
+"""An engine over PostgreSQL: the whole way of an order, several engines, and a server that comes and goes."""
 
 from __future__ import annotations
 
@@ -78,6 +78,61 @@ def test_two_engines_share_the_work(start: StartEngine, postgres_url: str) -> No
     first.stop()
     second.stop()
     assert_sound(postgres_url)
+
+
+def test_an_engine_that_is_taken_for_lost_joins_anew_and_another_one_settles_what_it_had(
+    start: StartEngine, postgres_url: str, wait_until: Callable[..., None]
+) -> None:
+    held = Held()
+    first = start(held, processors=1)
+    lost = first.submit(make_order("o-1"))
+    held.begun(60)
+    second = start(retry_seconds=0.1)
+    (before, beside) = first.engines()
+    with closing(connect(postgres_url).open_writer(Durability.FULL)) as writer:  # as if it had not been heard of
+        run(writer, "UPDATE engines SET state = 'lost' WHERE id = ?", (before.engine_id,))
+
+    assert second.wait("o-1", timeout=60) is OrderStatus.COMPLETED
+    assert lost.wait(timeout=60) is OrderStatus.COMPLETED
+    wait_until(lambda: len(second.engines()) == 2)
+    assert [engine.engine_id for engine in second.engines()] == [beside.engine_id, beside.engine_id + 1]
+    held.release()
+    assert first.submit(make_order("o-2")).wait(timeout=60) is OrderStatus.COMPLETED
+    steps = second.history("o-1")
+    assert [step.attempt for step in steps if step.to_status == "Completed"] == [2]
+    assert any((step.reason or "").startswith("the engine that had it in hand was lost") for step in steps)
+    first.stop()
+    assert [engine.engine_id for engine in second.engines()] == [beside.engine_id]
+    second.stop()
+    assert_sound(postgres_url)
+
+
+def test_what_is_set_at_one_engine_holds_at_all_of_them(start: StartEngine, wait_until: Callable[..., None]) -> None:
+    first, second = (start(processors=1) for _ in range(2))
+
+    first.pause(reason="an outage")
+    wait_until(lambda: second.control().paused)
+    waiting = second.submit(make_order("o-1"))
+    assert second.control().reason == "an outage"
+    with pytest.raises(TimeoutError):
+        waiting.wait(timeout=0)
+    second.resume()
+    assert first.wait("o-1", timeout=60) is OrderStatus.COMPLETED
+
+
+def test_the_events_of_all_engines_come_in_one_sequence(start: StartEngine) -> None:
+    engines = [start() for _ in range(2)]
+    for number in range(200):
+        engines[number % 2].submit(make_order(f"o-{number}"))
+    engines[0].drain(timeout=60)
+
+    told = [
+        [event.id for _, event in zip(range(600), engine.events(after=0, timeout=60), strict=False)]
+        for engine in engines
+    ]
+
+    assert told[0] == told[1] == sorted(told[0])
+    assert len(set(told[0])) == 600
 
 
 def test_what_a_dead_engine_had_in_hand_is_settled(start: StartEngine, postgres_url: str) -> None:

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import dask
 import distributed
 import pytest
 
@@ -27,6 +28,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:Couldn't detect a suitable IP ad
 
 StartEngine = Callable[..., OrderEngine]
 WaitUntil = Callable[[Callable[[], object]], None]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _without_a_profiler() -> Iterator[None]:
+    """Dask's profiler asks for the frames of all threads, and Python 3.11 then waits for itself for ever where its
+    collector begins meanwhile. Here that would be the process of the tests."""
+    with dask.config.set({"distributed.worker.profile.enabled": False}):
+        yield
 
 
 @pytest.fixture(scope="module", autouse=True)
