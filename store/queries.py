@@ -247,8 +247,8 @@ def left_behind(database: Database, limit: int) -> list[OrderRecord]:
 
 
 def _is_left() -> Any:
-    living = EngineModel.select(EngineModel.id).where(EngineModel.state.in_(LIVING))
-    return _IS_PROCESSING & (OrderModel.owner.is_null() | OrderModel.owner.not_in(living))
+    owner = EngineModel.select(SQL("1")).where((EngineModel.id == OrderModel.owner) & EngineModel.state.in_(LIVING))
+    return _IS_PROCESSING & ~fn.EXISTS(owner)
 
 
 def over_among(database: Database, order_ids: Sequence[str]) -> list[str]:

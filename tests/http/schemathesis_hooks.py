@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from typing import Any
 
 import schemathesis
@@ -14,6 +15,7 @@ from ordermill.http.wire.idempotency_key import FORM
 schemathesis.serializer.alias("application/x-ndjson", "text/plain")
 
 _HEADER = "Idempotency-Key"
+_LONG_WAIT = re.compile(r"wait=[0-9]+", re.IGNORECASE)
 _numbers = itertools.count(1)
 
 
@@ -30,6 +32,8 @@ def before_call(_: schemathesis.HookContext, case: schemathesis.Case, __: dict[s
     wait = (case.query or {}).get("wait")
     if isinstance(wait, int | float) and 1 < wait <= MAX_WAIT_SECONDS:
         case.query["wait"] = 1
+    for name in [name for name in case.headers or () if name.lower() == "prefer"]:
+        case.headers[name] = _LONG_WAIT.sub("wait=1", case.headers[name])
     key = (case.headers or {}).get(_HEADER)
     if key and FORM.fullmatch(key):
         fresh = f"{key[0]}{next(_numbers):x}.{key[1:]}"

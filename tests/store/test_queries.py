@@ -320,8 +320,7 @@ def test_a_query_searches_an_index(spy: Spy, query: Callable[[Spy], object], ind
 
     plan = plan_of(spy)
 
-    scans = [line for line in plan if line.startswith("SCAN") and "json_each" not in line]
-    assert set(scans) <= {"SCAN t2"}, plan  # the engines, of which there are few
+    assert [line for line in plan if line.startswith("SCAN") and "json_each" not in line] == []
     assert any(index in line for line in plan), plan
 
 
