@@ -83,8 +83,14 @@ def test_two_engines_share_the_work(start: StartEngine, postgres_url: str) -> No
 def test_an_engine_that_is_taken_for_lost_joins_anew_and_another_one_settles_what_it_had(
     start: StartEngine, postgres_url: str, wait_until: Callable[..., None]
 ) -> None:
-    held = Held()
-    first = start(held, processors=1)
+    held, attempts = Held(), []
+
+    def hold_the_first(order: Order) -> None:
+        attempts.append(order.order_id)
+        if len(attempts) == 1:
+            held(order)
+
+    first = start(hold_the_first, processors=1)
     lost = first.submit(make_order("o-1"))
     held.begun(60)
     second = start(retry_seconds=0.1)

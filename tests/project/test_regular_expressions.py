@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import math
 import re
 import time
 from collections import defaultdict
@@ -21,6 +22,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 BYTES = 64 * 1024
 """More than any field of a header has; of a body, all is looked at by one of them only."""
+_TIMES = 4
 SECONDS = 0.5
 """Of processor time; what is linear takes a twentieth of that, what is quadratic minutes."""
 FUNCTIONS = {"compile", "fullmatch", "match", "search", "sub", "subn", "split", "findall", "finditer"}
@@ -77,9 +79,15 @@ def attacks(pattern: re.Pattern[Any]) -> Iterator[Any]:
 
 
 def seconds(method: Any, call: Any, text: Any) -> float:
-    began = time.thread_time()
-    call(method, text)
-    return time.thread_time() - began
+    # The least of some, where it is much: a machine that stands still for a moment counts that as well.
+    least = math.inf
+    for _ in range(_TIMES):
+        began = time.thread_time()
+        call(method, text)
+        least = min(least, time.thread_time() - began)
+        if least < SECONDS:
+            break
+    return least
 
 
 def seconds_at_the_worst(pattern: re.Pattern[Any], name: str) -> float:

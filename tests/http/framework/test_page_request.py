@@ -78,7 +78,7 @@ def test_no_header_takes_long_or_is_an_error(
         took.append(time.process_time() - before)
         assert reply.status < 500
 
-    assert max(took) < 0.5, took
+    assert max(took) < 2, took  # what is quadratic takes more than four times that
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 

@@ -152,4 +152,4 @@ def test_no_cookie_holds_up_the_server(start_server: Callable[..., Any], file: P
         client.get(path, Cookie=f'{start}{worst}"')
         took.append(time.process_time() - before)
 
-    assert max(took) < 0.5, took
+    assert max(took) < 2, took  # what is quadratic takes more than four times that

@@ -67,4 +67,4 @@ def test_whatever_is_sent_is_read_at_once(run: str) -> None:
     preferred_wait(field)
     compress(b"", field)
 
-    assert time.thread_time() - began < 0.25  # what is quadratic takes minutes
+    assert time.thread_time() - began < 2  # what is quadratic takes minutes
