@@ -14,15 +14,15 @@ from typing import NamedTuple
 
 from peewee import Database, fn
 
-from .domain.engine_state import EngineState
+from .domain.engine_state import LIVING, EngineState
 from .statements import run, write_transaction
-from .tables import LIVING, EngineModel
+from .tables import EngineModel
 from .totals import make_parts
 from .writer import Turn, Writer
 
 _KEPT = 100
 
-_IS_ALIVE = "state IN ('running', 'stopping')"
+_IS_ALIVE = f"state IN {LIVING}"
 _JOIN = """
     INSERT INTO engines (
       host, process_id, process, started_at, processors, state, heartbeat_at, lease_until)

@@ -10,6 +10,7 @@ import msgspec
 from peewee import SQL, Database, ModelSelect, fn
 
 from .domain import lifecycle
+from .domain.engine_state import LIVING
 from .domain.lifecycle import OrderStatus
 from .domain.metrics import (
     LATE_ORDERS,
@@ -23,7 +24,7 @@ from .domain.metrics import (
 from .domain.record import Attempt, HistoryPage, OrderRecord, Transition
 from .rows import ORDER_COLUMNS, TRANSITION_COLUMNS, order_of, transition_of
 from .statements import run, to_sql
-from .tables import LIVING, EngineModel, OrderModel, SecretModel, TotalModel, TransitionModel
+from .tables import EngineModel, OrderModel, SecretModel, TotalModel, TransitionModel
 
 _FIND = to_sql(OrderModel.select(*ORDER_COLUMNS).where(OrderModel.order_id == ""))
 _STORED = to_sql(OrderModel.select(OrderModel.order_id).where(OrderModel.order_id.in_(SQL("{texts:?}"))))

@@ -71,10 +71,6 @@ class IdempotencyKeyModel(Model):
         table_name = "idempotency_keys"
 
 
-LIVING = ("running", "stopping")
-"""The states of engines that may have orders in hand."""
-
-
 class EngineModel(Model):
     """A row of `engines`."""
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+LIVING = ("running", "stopping")
+"""The states of engines that may have orders in hand."""
+
 
 class EngineState(NamedTuple):
     """An engine, from its start to its stop, or until it was lost."""

@@ -16,6 +16,7 @@ from peewee import (  # type: ignore[attr-defined]  # Peewee's types leave out i
 )
 from playhouse.pool import PooledPostgresqlDatabase  # type: ignore[import-untyped]  # has no types
 
+from ..domain.engine_state import LIVING
 from ..domain.errors import AuthorityLost, NotLeading
 from ..statements import run
 from ..translation import translated_errors
@@ -33,14 +34,14 @@ _PATIENCE = {
     "tcp_user_timeout": "10000",
     "fallback_application_name": "ordermill",
 }
-_LOCKS = 1330793804  # 'ORML' in ASCII; such locks are of one database
+LOCKS = 1330793804  # 'ORML' in ASCII; such locks are of one database
 # What a transaction of an engine begins with. Nobody can take the engine for dead while its row is locked; and whoever
 # reads the log of all transitions goes no further than to the last id that was given by now.
 _FENCE = f"""
 SELECT pg_advisory_xact_lock_shared(
     {EVENT_LOCKS} + (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM transitions_id_seq)),
-  id = (SELECT min(id) FROM engines WHERE state IN ('running', 'stopping'))
-FROM engines WHERE id = ? AND state IN ('running', 'stopping') FOR SHARE
+  id = (SELECT min(id) FROM engines WHERE state IN {LIVING})
+FROM engines WHERE id = ? AND state IN {LIVING} FOR SHARE
 """
 _SERVERS_PATIENCE = """
 SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3; SET tcp_user_timeout = 10000
@@ -188,7 +189,7 @@ class PostgresWriter(_Server, Writer):
 
     def wait_for_turn(self, turn: Turn, *, with_others: bool = False) -> None:
         """See `Writer`."""
-        run(self, f"SELECT pg_advisory_xact_lock{'_shared' if with_others else ''}({_LOCKS}, {turn.value})")
+        run(self, f"SELECT pg_advisory_xact_lock{'_shared' if with_others else ''}({LOCKS}, {turn.value})")
 
     def begin(self, _lock_type: str | None = None) -> None:
         """Begin a transaction; all of them may write, where the engine is taken for alive."""

@@ -9,12 +9,10 @@ from ... import sql
 from ..domain.durability import Durability
 from ..domain.errors import DatabaseRefused
 from ..statements import run, run_script
-from .connection import PostgresWriter, Readers, ServerAway
+from .connection import LOCKS, PostgresWriter, Readers, ServerAway
 
 SCHEMA_VERSION = 7
 """The version that this code works with, which sql/schema-postgres.sql notes."""
-
-_LOCK = 1330793804  # 'ORML' in ASCII; such locks are of one database
 
 
 def open_writer(url: str, durability: Durability) -> PostgresWriter:
@@ -83,12 +81,12 @@ def name_of(url: str) -> str:
 
 def _make_schema(database: PostgresWriter) -> None:
     # Engines that are started together over an empty database: one of them makes it, the others wait.
-    run(database, "SELECT pg_advisory_lock(?)", (_LOCK,)).fetchall()
+    run(database, "SELECT pg_advisory_lock(?)", (LOCKS,)).fetchall()
     try:
         if not _has_schema(database):
             run_script(database, sql.read("schema-postgres.sql"))
     finally:
-        run(database, "SELECT pg_advisory_unlock(?)", (_LOCK,)).fetchall()
+        run(database, "SELECT pg_advisory_unlock(?)", (LOCKS,)).fetchall()
 
 
 def _has_schema(database: Database) -> bool:
