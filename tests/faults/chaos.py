@@ -21,17 +21,17 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 from ordermill.store.audit import audit
 from ordermill.store.sqlite import database as store
+from report import tell
 
 _SECONDS = 60  # nothing takes longer, or it hangs
 _READY = re.compile(r"Ordermill serves http://[^:]+:(\d+) with database .+, (\d+) orders recovered\.")
@@ -243,17 +243,7 @@ def main(
     """Kill a server again and again; exit code 1 if any order is lost, doubled or stuck."""
     with tempfile.TemporaryDirectory() as folder:
         verdict = run_chaos(Path(folder), rounds, seed, clients, kill_during_recovery, Console(stderr=True))
-    if as_json:
-        print(json.dumps(asdict(verdict), indent=2))
-    else:
-        table = Table("", "Count", title="Chaos")
-        for name, value in asdict(verdict).items():
-            table.add_row(name.replace("_", " "), str(len(value) if isinstance(value, list) else value))
-        Console().print(table)
-        for fault in verdict.faults[:20]:
-            print(fault)
-    if not verdict.is_clean:
-        raise typer.Exit(1)
+    tell(verdict, as_json=as_json)
 
 
 if __name__ == "__main__":

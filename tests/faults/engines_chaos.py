@@ -25,7 +25,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,11 +35,11 @@ import psycopg
 import typer
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 from ordermill.store.audit import audit
 from ordermill.store.connect import connect
 from ordermill.store.reader import Reader
+from report import tell
 
 ENGINES = 3
 LEASE_SECONDS = 2.0
@@ -482,17 +482,7 @@ def main(
     """Harm engines and their server again and again; exit code 1 if any order is lost, doubled or stuck."""
     with chaos_folder() as folder:
         verdict = run_chaos(folder, rounds, seed, clients, Console(stderr=True))
-    if as_json:
-        print(json.dumps(asdict(verdict), indent=2))
-    else:
-        table = Table("", "Count", title="Chaos")
-        for name, value in asdict(verdict).items():
-            table.add_row(name.replace("_", " "), str(len(value) if isinstance(value, list) else value))
-        Console().print(table)
-        for fault in verdict.faults[:20]:
-            print(fault)
-    if not verdict.is_clean:
-        raise typer.Exit(1)
+    tell(verdict, as_json=as_json)
 
 
 if __name__ == "__main__":
