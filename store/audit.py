@@ -65,6 +65,7 @@ def audit(database: Database, progress: Callable[[int, int], None] = lambda _don
 
 def _histories(database: Database) -> Iterator[tuple[list[str], int]]:
     after = created_us = 0
+    disorder = disorder_us(database)
     while True:
         orders = list(
             OrderModel.select(
@@ -108,7 +109,7 @@ def _histories(database: Database) -> Iterator[tuple[list[str], int]]:
             for fault in (*_path_faults(order, by_order.get(order[0], [])), *_failure_faults(order, noted))
         ]
         for order in orders:
-            if order[5] < created_us - disorder_us(database) and order[0] not in stepped:
+            if order[5] < created_us - disorder and order[0] not in stepped:
                 faults.append(
                     f"order {order[1]!r}: was accepted before the order that came before it, which is not noted"
                 )

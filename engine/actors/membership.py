@@ -57,11 +57,9 @@ class Membership:
         self._renewed_us = self._looked_us = self._clock.monotonic_us()
         self._settling: set[Attempt] = set()
         self._is_leaving = False
-        self._database = database
+        self.use(database)
         if database.is_shared:
-            with translated_errors():
-                database.act_as(context.engine_id, context.config.lease_seconds)
-            self._expire_later(self._renewed_us)
+            self._note_renewal(self._renewed_us)
             self.look_later()
 
     def use(self, database: Writer) -> None:
@@ -104,8 +102,7 @@ class Membership:
             return False
         with translated_errors():
             if self._context.has_authority and self._renew():
-                self._renewed_us = now_us
-                self._expire_later(now_us)
+                self._note_renewal(now_us)
                 return False
             self._join_anew()
         return True
@@ -152,15 +149,15 @@ class Membership:
         number = engines.join(
             self._database, context.clock.now_us(), process_identity(), context.processors, self._lease_us
         )
-        self._database.act_as(number, context.config.lease_seconds)
         context.engine_id = number
+        self.use(self._database)
         context.has_authority = True
-        self._renewed_us = began_us
         self._settling.clear()
-        self._expire_later(began_us)
+        self._note_renewal(began_us)
         _log.warning("engine %d had lost its lease, and has joined anew as engine %d", before, number)
 
-    def _expire_later(self, renewed_us: int) -> None:
+    def _note_renewal(self, renewed_us: int) -> None:
+        self._renewed_us = renewed_us
         if self._expiry is not None:
             self._clock.cancel(self._expiry)
         left_us = renewed_us + self._lease_us - self._clock.monotonic_us()

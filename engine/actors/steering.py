@@ -191,23 +191,26 @@ class Steering:
             self._end_later()
             return
         try:
-            if self._database.read(read_control) != self._context.control:  # another engine has said so by now
-                self.look_around()
-            else:
+            if not self.look_around():  # no other engine has said so by now
                 self._set(Control.resume, Act(Action.RESUME, None, "the time of the pause is over"), Reply())
         except StoreUnavailable as error:
             self._log.log_seldom(logging.ERROR, "the pause is over, which could not be recorded: %s", error)
             self._tell_after(_AGAIN_SECONDS, EndPause())
 
-    def look_around(self) -> None:
+    def look_around(self) -> bool:
         """Obey what was set by way of another engine.
+
+        Returns:
+            Whether anything was.
 
         Raises:
             StoreUnavailable: the database did not answer.
         """
         control = self._database.read(read_control)
-        if control != self._context.control:
-            self._adopt(control, Reply())
+        if control == self._context.control:
+            return False
+        self._adopt(control, Reply())
+        return True
 
     def _set(self, change: Callable[[Control], Control], act: Act, reply: Any) -> None:
         control = write_control(self._database, change, act, self._context.clock.now_us())
