@@ -224,7 +224,7 @@ class OrderQueue:
         Returns:
             Their steps, in the sequence of their places.
         """
-        taken = self._take(claim, at_us)
+        taken = self._take(claim, at_us) if claim.room > 0 else []
         known = [self._pending.pop(sequence, None) or self._seen.pop(sequence, None) for _, sequence, *_ in taken]
         if self._seen:
             self.note([*self._seen.values()])

@@ -65,6 +65,15 @@ def test_those_that_are_next_are_processing_with_one_attempt_more(writer: Sqlite
     assert_sound(writer)
 
 
+@pytest.mark.parametrize("priorities", [(4,), (4, 9)])
+def test_where_there_is_no_room_none_is_claimed(ledger: Ledger, priorities: tuple[int, ...]) -> None:
+    for priority in priorities:
+        accept_at(ledger, 10, f"o-{priority}", priority=priority)
+
+    assert claim(ledger, 0) == []
+    assert len(claim(ledger, 9)) == len(priorities)
+
+
 def test_new_orders_may_be_claimed_in_the_transaction_that_takes_them_in(
     writer: SqliteDatabase, ledger: Ledger
 ) -> None:
