@@ -19,8 +19,10 @@ from functools import partial
 from heapq import merge
 from itertools import islice
 from operator import itemgetter
+from typing import NamedTuple
 
 from msgspec.structs import replace
+from peewee import SQL, Query
 
 from . import queries
 from .domain import lifecycle
@@ -34,7 +36,8 @@ from .domain.weight import NO_WEIGHTS, Weights
 from .limits import Limits
 from .queries import AMONG, IS_IN_LINE, as_json
 from .queues import Queues, bounds_of, line_number, lines_in_use, priority_of, queue_of
-from .statements import run, run_for_each
+from .statements import ManyRows, given_values, run, run_for_each
+from .tables import OrderModel
 from .turns import PLACES, Turns
 from .writer import Writer
 
@@ -66,11 +69,22 @@ _CLAIM_NEXT, _CLAIM_NEXT_BUT, _CLAIM_ONE = (
 )
 _CLAIM_THESE = _CLAIM.format(f"(SELECT sequence FROM orders WHERE sequence IN {AMONG} AND {IS_IN_LINE}{{skip_locked}})")
 _DUE = """
-    SELECT sequence, user_id, priority, queue FROM orders WHERE rank IS NULL AND held IS NULL AND ready_at <= ?
+    SELECT ready_at, sequence, user_id, priority, queue FROM orders
+    WHERE rank IS NULL AND held IS NULL AND ready_at <= ?
     ORDER BY ready_at, sequence LIMIT ?{skip_locked}
 """
 _FIRST = f"SELECT rank {_LINE} ORDER BY rank LIMIT 1"
 _LET_IN = "UPDATE orders SET rank = ? WHERE sequence = ?"
+
+
+def _let_go() -> Query:
+    # In a row: sequence, rank.
+    sequence, rank = SQL("given.column1"), SQL("given.column2")
+    changes = {OrderModel.held: SQL("NULL"), OrderModel.rank: rank}
+    return OrderModel.update(changes).from_(given_values(2)).where((OrderModel.sequence == sequence) & SQL("held = 1"))
+
+
+_LET_GO = ManyRows(_let_go(), 2, "ii")
 _ENDS = f"""
     SELECT (SELECT rank {_LINE} AND attempts = 0 ORDER BY rank LIMIT 1), (SELECT min(rank) {_LINE}),
       (SELECT max(rank) {_LINE})
@@ -89,6 +103,18 @@ _MOST_PARKED = 1_000
 
 _Candidate = tuple[int, int, int]
 """An order that may be next: since when it counts as waiting, its sequence, and the number of its line."""
+
+
+class Standing(NamedTuple):
+    """An order without a place, and what its place depends on."""
+
+    ready_us: int
+    """When its time comes, or has come, on the queue's clock."""
+    sequence: int
+    user_id: str
+    priority: int
+    queue: str | None
+    """As its column has it."""
 
 
 class OrderQueue:
@@ -194,6 +220,20 @@ class OrderQueue:
         if ready_us:
             self._next_ready_us = min(ready_us) if self._next_ready_us is None else min(self._next_ready_us, *ready_us)
 
+    def let_go(self, held: Iterable[Standing], now_us: int) -> None:
+        """Orders are held no longer: those whose time has come get places, as if they arrived at this moment.
+
+        Args:
+            held: the orders.
+            now_us: the queue's time, microseconds since 1970-01-01T00:00:00Z.
+        """
+        released = sorted(held)
+        due = [order for order in released if order.ready_us <= now_us]
+        waiting = released[len(due) :]
+        places = [*self._places_of(due), *[None] * len(waiting)]
+        _LET_GO.run(self._database, [order.sequence for order in released], places)
+        self.note_waiting([order.ready_us for order in waiting])
+
     def let_in(self, now_us: int, room: int) -> None:
         """Give places to orders whose time has come; as many as there is room for, if there are so many.
 
@@ -204,15 +244,21 @@ class OrderQueue:
         if self._next_ready_us is None or self._next_ready_us > now_us:
             return
         limit = max(room, _LET_IN_AT_ONCE)
-        due = run(self._database, _DUE, (now_us, limit)).fetchall()
-        lines = [
-            line_number(self._queues.number_of(DEFAULT_QUEUE if queue is None else queue), priority)
-            for _, _, priority, queue in due
-        ]
-        places = self.give_places([user_id for _, user_id, *_ in due], lines)
-        run_for_each(self._database, _LET_IN, [(place, row[0]) for place, row in zip(places, due, strict=True)])
+        due = [Standing(*row) for row in run(self._database, _DUE, (now_us, limit)).fetchall()]
+        places = self._places_of(due)
+        run_for_each(
+            self._database, _LET_IN, [(place, order.sequence) for place, order in zip(places, due, strict=True)]
+        )
         if len(due) < limit:
             self._next_ready_us = queries.next_ready_us(self._database)
+
+    def _places_of(self, orders: Sequence[Standing]) -> list[int]:
+        number_of = self._queues.number_of
+        lines = [
+            line_number(number_of(DEFAULT_QUEUE if order.queue is None else order.queue), order.priority)
+            for order in orders
+        ]
+        return self.give_places([order.user_id for order in orders], lines)
 
     def claim(self, claim: Claim, at_us: int) -> list[Move]:
         """Take those that are next: they are Processing now, with one attempt more.
