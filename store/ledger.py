@@ -466,6 +466,7 @@ class Ledger:
             ready = [record for record in unheld if record.ready_us == ready_us]
             queue.note_waiting([record.ready_us or 0 for record in unheld if record.ready_us != ready_us])
         places = queue.give_places(
+            [record.sequence for record in ready],
             [record.order.user_id for record in ready],
             None if admission is None else [queue.line_of(record.order) for record in ready],
         )

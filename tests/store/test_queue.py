@@ -201,7 +201,7 @@ def test_what_a_failed_transaction_gave_is_given_again(writer: SqliteDatabase, l
     [
         (queues._CLAIM_NEXT, (0, None, 0, 9, 10), "orders_in_line (rank>? AND rank<?)"),
         (queues._CLAIM_NEXT_BUT, (0, None, 0, 9, "[1]", 10), "orders_in_line (rank>? AND rank<?)"),
-        (queues._FRONT, (0, 0, 9, 0, 0, "[1]", 10), "orders_in_line (rank>? AND rank<?)"),
+        (queues._FRONT, (0, 9, 0, 0, 10), "orders_in_line (rank>? AND rank<?)"),
         (queues._CLAIM_THESE, (0, None, "[1]"), "PRIMARY KEY (rowid=?)"),
         (queues._CLAIM_ONE, (0, None, 1, 0), "PRIMARY KEY (rowid=?)"),
         (queues._DUE, (0, 10), "orders_waiting (ready_at<?)"),
