@@ -248,6 +248,7 @@ class Connection(asyncio.Protocol):
         self._version = head.version
         self._is_kept = head.is_kept
         self._open = self._server.open(WireRequest(head.method, head.path, head.query, head.fields))
+        self._bodies.caller = self._open.caller
         self._reader.expect_body(min(self._open.max_body_bytes, self._server.max_body_bytes))
         return True
 
