@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from time import monotonic
@@ -349,6 +350,13 @@ class RecorderActor(BatchActor):
             self._answer_with(Batch(submissions=[message]), error)
         return False
 
+    def _without_reused(self, batch: Batch) -> Batch:
+        left = replace(batch, submissions=[])
+        for message in batch.submissions:
+            if message.idempotency is None or self._is_first_use(message.idempotency, message, left):
+                left.submissions.append(message)
+        return left
+
     def _plan(self, command: Command) -> Move | None:
         at_us, queue_us = self._context.now()
         try:
@@ -419,6 +427,8 @@ class RecorderActor(BatchActor):
                 stored = self._store(batch)
             except StoreUnavailable as error:
                 self._put_off(batch, error)
+            except IdempotencyKeyReused:  # since it was looked at, by another engine
+                self._unsettled.append(self._without_reused(batch))
             except BaseException as error:
                 self._is_in_doubt = True
                 if batch.is_part:  # this is the one
