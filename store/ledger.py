@@ -251,7 +251,8 @@ class Ledger:
             acts: which of the steps people take, and what the audit log has of them where they are recorded.
             claim: how many of the orders that are next are to be Processing then, the new ones among them; none by
                 default.
-            progress: how far a bulk action is, whose steps these are; None where it is not about one.
+            progress: how far a bulk action is, whose steps these are; None where it is not about one. Where that was
+                stopped meanwhile, none of them is taken.
             tries: how attempts to send events went.
 
         Raises:
@@ -374,6 +375,8 @@ class Ledger:
             if is_keyed := self._database.is_shared and self._is_any_keyed(orders, moves):
                 self._database.wait_for_turn(Turn.KEYS)
             queue = self._queue = self._queue or self._make_queue()
+            if progress is not None and not bulk_actions.is_running(self._database, progress.action_id):
+                moves, progress = (), None  # somebody has stopped it meanwhile, by way of another engine
             # First what was asked for: who wants an order cancelled, or hurried, comes before the claim.
             moved, refused = self._update_each(moves) if step_by_step else self._update(moves)
             queue.note_moves(moved)

@@ -28,7 +28,9 @@ class Turn(Enum):
     CONTROL = 4
     """Change what operators have set."""
     DELIVERIES = 3
-    """Begin deliveries to webhooks, or end them."""
+    """Change webhooks; begin deliveries to them, or end them."""
+    ESTIMATES = 5
+    """Judge what was told of when orders will be over."""
 
 
 class Writer(Database):
