@@ -304,15 +304,18 @@ class Ledger:
         """
         return 0 if self._queue is None else self._queue.next_ready_us
 
-    def look_around(self) -> None:
+    def look_around(self, *, is_alone: bool = False) -> None:
         """Find out what other engines over the database have done. Between two transactions.
+
+        Args:
+            is_alone: whether there is no other one at present.
 
         Raises:
             StoreUnavailable: the database did not answer.
         """
         with translated_errors():
             if self._queue is not None:
-                self._queue.look_around()
+                self._queue.look_around(is_alone=is_alone)
             if self._deadlines is not None:
                 self._deadlines.look_around()
             self.outbox.load()

@@ -310,7 +310,7 @@ class RecorderActor(BatchActor):
         try:
             self._membership.look()
             self._steering.look_around()
-            self._ledger.look_around()
+            self._ledger.look_around(is_alone=self._context.is_alone)
             awaited = self._context.waiters.order_ids()
             over = self._database.read(partial(queries.over_among, order_ids=awaited)) if awaited else []
             last_event_id = self._database.read(event_log.last_id)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -176,3 +178,18 @@ def test_who_slows_a_limit_down_keeps_what_a_claim_has_counted(
     slowed.result(60)
 
     assert run(writer, "SELECT name, next_at, closed_until FROM limits").fetchall() == [("user:u-1", 7, 9)]
+
+
+def test_users_take_turns_whichever_engine_they_send_to(writer: Writer, postgres_url: str) -> None:
+    with closing(connect(postgres_url).open_writer(Durability.NORMAL)) as other:
+        one, another = Ledger(writer), Ledger(other)
+        another.record([make_order("first", user_id="third")], [], START_US)
+        one.record([make_order(f"a-{number}", user_id="much") for number in range(20)], [], START_US)
+        one.record([make_order(f"b-{number}", user_id="little") for number in range(20)], [], START_US)
+        another.look_around()
+        another.record([make_order(f"c-{number}", user_id="much") for number in range(20)], [], START_US)
+
+        claimed = another.record([], [], START_US, claim=Claim(41, START_US)).moved
+
+    users = [step.after.order.user_id for step in claimed if step.after.order_id != "first"]
+    assert Counter(users[:20]) == Counter(users[20:]) == {"much": 10, "little": 10}
