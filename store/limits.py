@@ -176,6 +176,7 @@ class Limits:
 
     def close(self, order: Order, until_us: int) -> None:
         """Begin no order under the limits of this one before a time; in a transaction that writes."""
+        run(self._database, _LOCK).fetchall()  # what another engine's claim has changed stays
         self._states, self._knows_all_states = {}, False
         self._obey()
         names = self.names_of(order)
