@@ -191,7 +191,10 @@ class Limits:
     def look_around(self) -> None:
         """Find out whether other engines have parked orders, or may have made room for some."""
         self._has_parked = run(self._database, _NEXT_NAME, ("",)).fetchone()[0] is not None
-        if self._has_parked and self._swept_to is None:
+        if not self._has_parked:  # another engine has let go of all that this one has parked
+            self._opened.clear()
+            self._swept_to = None
+        elif self._swept_to is None:
             self._swept_to = ""
 
     def begin(self, now_us: int) -> None:

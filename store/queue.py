@@ -50,7 +50,7 @@ _CLAIM = """
     UPDATE orders SET status = 'Processing', attempts = attempts + 1, updated_at = {{greatest}}(updated_at, ?),
       ready_at = NULL, owner = CAST(? AS {{integer}})
     WHERE sequence IN {}
-    RETURNING rank, sequence, attempts, failures, updated_at
+    RETURNING rank, sequence, attempts, failures, updated_at{{is_rescheduled}}
 """
 _LINE = f"FROM orders WHERE rank >= ? AND rank < ? AND {IS_IN_LINE}"
 _NEXT = f"SELECT sequence {_LINE} ORDER BY rank, sequence LIMIT ?"
@@ -318,11 +318,11 @@ class OrderQueue:
         unknown = [
             row[1]
             for row, before in zip(taken, known, strict=True)
-            if before is None or (before.attempts + 1, before.failures) != row[2:4]
+            if before is None or (before.attempts + 1, before.failures) != row[2:4] or row[5:] == (True,)
         ]
         read = self._read(unknown) if unknown else {}
         steps = []
-        for (_, sequence, attempts, failures, updated_us), before in zip(taken, known, strict=True):
+        for (_, sequence, attempts, failures, updated_us, *_), before in zip(taken, known, strict=True):
             after = read.get(sequence)
             if after is None:
                 assert before is not None
