@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from itertools import chain
+from operator import itemgetter
 
 from peewee import JOIN, SQL, Database, DataError, IntegrityError, Query, Select
 
@@ -39,7 +40,7 @@ from .statements import ManyRows, given_values, run, run_for_each, to_sql, write
 from .tables import OrderModel, TransitionModel
 from .totals import add_to_totals
 from .translation import translated_errors
-from .writer import Turn, Writer
+from .writer import TransactionConflict, Turn, Writer
 
 _STEP_COLUMNS = (TransitionModel.sequence, TransitionModel.order_id, *TRANSITION_COLUMNS)
 _NULL, _SHARED = SQL("NULL"), SQL("?")
@@ -177,6 +178,7 @@ _CLAMP_READY = to_sql(
         & ((OrderModel.failures == 0) | (OrderModel.updated_at > 0) | (OrderModel.ready_at > 0))
     )
 )
+_MOST_CONFLICTS = 5
 _SEQUENCES_FROM = to_sql(OrderModel.select(OrderModel.sequence).where(OrderModel.sequence >= 0))
 
 
@@ -249,11 +251,14 @@ class Ledger:
             acts: which of the steps people take, and what the audit log has of them where they are recorded.
             claim: how many of the orders that are next are to be Processing then, the new ones among them; none by
                 default.
-            progress: how far a bulk action is, whose steps these are; None where it is not about one.
+            progress: how far a bulk action is, whose steps these are; None where it is not about one. Where that was
+                stopped meanwhile, none of them is taken.
             tries: how attempts to send events went.
 
         Raises:
             StoreUnavailable: the database did not take the transaction; nothing was stored.
+            IdempotencyKeyReused: another engine has given one of the keys to another request meanwhile; nothing was
+                stored.
             peewee.IntegrityError, peewee.DataError, sqlite3.IntegrityError: the schema or the server refuses
                 a row of it; nothing was stored.
         """
@@ -273,15 +278,23 @@ class Ledger:
         try:
             with translated_errors(but=(IntegrityError, DataError, sqlite3.IntegrityError)):
                 try:
-                    return transaction(step_by_step=False)
+                    return self._repeated(partial(transaction, step_by_step=False))
                 except _GuardFailed:
-                    return transaction(step_by_step=True)
+                    return self._repeated(partial(transaction, step_by_step=True))
         except BaseException:
             self._queue = self._serial = self._deadlines = None
             raise
         finally:
             # After an error too: a transaction may be stored although its commit failed.
             self._next_sequence += len(orders)
+
+    def _repeated(self, transaction: Callable[[], Recorded]) -> Recorded:
+        for _ in range(_MOST_CONFLICTS):
+            try:
+                return transaction()
+            except TransactionConflict:
+                self._queue = self._serial = self._deadlines = None
+        return transaction()
 
     @property
     def next_ready_us(self) -> int | None:
@@ -291,15 +304,18 @@ class Ledger:
         """
         return 0 if self._queue is None else self._queue.next_ready_us
 
-    def look_around(self) -> None:
+    def look_around(self, *, is_alone: bool = False) -> None:
         """Find out what other engines over the database have done. Between two transactions.
+
+        Args:
+            is_alone: whether there is no other one at present.
 
         Raises:
             StoreUnavailable: the database did not answer.
         """
         with translated_errors():
             if self._queue is not None:
-                self._queue.look_around()
+                self._queue.look_around(is_alone=is_alone)
             if self._deadlines is not None:
                 self._deadlines.look_around()
             self.outbox.load()
@@ -362,6 +378,8 @@ class Ledger:
             if is_keyed := self._database.is_shared and self._is_any_keyed(orders, moves):
                 self._database.wait_for_turn(Turn.KEYS)
             queue = self._queue = self._queue or self._make_queue()
+            if progress is not None and not bulk_actions.is_running(self._database, progress.action_id):
+                moves, progress = (), None  # somebody has stopped it meanwhile, by way of another engine
             # First what was asked for: who wants an order cancelled, or hurried, comes before the claim.
             moved, refused = self._update_each(moves) if step_by_step else self._update(moves)
             queue.note_moves(moved)
@@ -479,7 +497,9 @@ class Ledger:
             [None if key is None else at_us for key in keys] or [None] * len(orders),
         ]
         if admission is None:
-            inserted = _insert_orders.run(self._database, *columns, places, shared=(at_us, at_us, ready_us))
+            inserted = _insert_orders.run(
+                self._database, *self._in_order([*columns, places]), shared=(at_us, at_us, ready_us)
+            )
         else:
             place_of = {record.sequence: place for record, place in zip(ready, places, strict=True)}
             inserted = self._insert_with_more(records, columns, place_of, admission)
@@ -526,8 +546,7 @@ class Ledger:
         admission: Admission,
     ) -> int:
         at_us = records[0].created_us
-        return _insert_orders_with_more.run(
-            self._database,
+        columns = [
             *columns,
             [place_of.get(record.sequence) for record in records],
             [record.ready_us for record in records],
@@ -538,8 +557,15 @@ class Ledger:
             admission.names,
             [1 if record.sequence in admission.held else None for record in records],
             [queue_column(record.order) for record in records],
-            shared=(at_us, at_us),
-        )
+        ]
+        return _insert_orders_with_more.run(self._database, *self._in_order(columns), shared=(at_us, at_us))
+
+    def _in_order(self, columns: Sequence[Sequence[object]]) -> Sequence[Sequence[object]]:
+        """The same rows, by the ids of their orders where another engine may insert these at the same moment: so one of
+        two waits for the other, and never each of them for the other."""
+        if not self._database.is_shared:
+            return columns
+        return [*zip(*sorted(zip(*columns, strict=True), key=itemgetter(1)), strict=True)]
 
     def _is_any_keyed(self, orders: Sequence[Order], moves: Sequence[Move]) -> bool:
         if self._serial_users:

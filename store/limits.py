@@ -176,6 +176,7 @@ class Limits:
 
     def close(self, order: Order, until_us: int) -> None:
         """Begin no order under the limits of this one before a time; in a transaction that writes."""
+        run(self._database, _LOCK).fetchall()  # what another engine's claim has changed stays
         self._states, self._knows_all_states = {}, False
         self._obey()
         names = self.names_of(order)
@@ -190,7 +191,10 @@ class Limits:
     def look_around(self) -> None:
         """Find out whether other engines have parked orders, or may have made room for some."""
         self._has_parked = run(self._database, _NEXT_NAME, ("",)).fetchone()[0] is not None
-        if self._has_parked and self._swept_to is None:
+        if not self._has_parked:  # another engine has let go of all that this one has parked
+            self._opened.clear()
+            self._swept_to = None
+        elif self._swept_to is None:
             self._swept_to = ""
 
     def begin(self, now_us: int) -> None:

@@ -43,25 +43,31 @@ _IS_TERMINAL = SQL("t1.status <> 'Pending' AND t1.status <> 'Processing' AND t1.
 # A Failed order may be what others of its key wait for.
 _IS_NOT_WAITED_FOR = SQL("""NOT (t1.status = 'Failed' AND t1.serial_key IS NOT NULL AND EXISTS (
     SELECT 1 FROM orders AS t2 WHERE t2.serial_key = t1.serial_key AND t2.held = 1 AND t2.ready_at IS NOT NULL))""")
-_OVER = to_sql(
-    OrderModel.select(*ORDER_COLUMNS)
-    .from_(SQL("orders AS t1{indexed_by:orders_over}"))
-    .where(_IS_TERMINAL & _IS_NOT_WAITED_FOR & OrderModel.keyed_at.is_null() & (OrderModel.updated_at < 0))
-    .order_by(OrderModel.updated_at)
-    .limit(1)
-)
-_OVER_WITH_KEY = to_sql(
-    OrderModel.select(*ORDER_COLUMNS)
-    .from_(SQL("orders AS t1{indexed_by:orders_over_with_key}"))
-    .where(
-        _IS_TERMINAL
-        & _IS_NOT_WAITED_FOR
-        & OrderModel.keyed_at.is_null(False)
-        & (OrderModel.updated_at < 0)
-        & (OrderModel.keyed_at < 0)
+_OVER = (
+    to_sql(
+        OrderModel.select(*ORDER_COLUMNS)
+        .from_(SQL("orders AS t1{indexed_by:orders_over}"))
+        .where(_IS_TERMINAL & _IS_NOT_WAITED_FOR & OrderModel.keyed_at.is_null() & (OrderModel.updated_at < 0))
+        .order_by(OrderModel.updated_at)
+        .limit(1)
     )
-    .order_by(OrderModel.updated_at)
-    .limit(1)
+    + "{skip_locked}"
+)
+_OVER_WITH_KEY = (
+    to_sql(
+        OrderModel.select(*ORDER_COLUMNS)
+        .from_(SQL("orders AS t1{indexed_by:orders_over_with_key}"))
+        .where(
+            _IS_TERMINAL
+            & _IS_NOT_WAITED_FOR
+            & OrderModel.keyed_at.is_null(False)
+            & (OrderModel.updated_at < 0)
+            & (OrderModel.keyed_at < 0)
+        )
+        .order_by(OrderModel.updated_at)
+        .limit(1)
+    )
+    + "{skip_locked}"
 )
 _OLDEST = "SELECT " + ", ".join(
     len(OrderStatus) * ["(SELECT created_at FROM orders WHERE status = ? ORDER BY sequence LIMIT 1)"]
@@ -259,10 +265,10 @@ def over_among(database: Database, order_ids: Sequence[str]) -> list[str]:
 
 
 def over(database: Database, before_us: int, keyed_before_us: int, limit: int) -> list[OrderRecord]:
-    """Terminal orders that changed last before a time, the oldest first.
+    """Terminal orders that changed last before a time, the oldest first; until the end of the transaction they stay so.
 
     Args:
-        database: connected in this thread.
+        database: in a transaction that writes.
         before_us: that time, microseconds since 1970-01-01T00:00:00Z.
         keyed_before_us: a further one for orders that an idempotency key came with, which neither changed nor came with
             one since.

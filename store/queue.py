@@ -51,7 +51,7 @@ _CLAIM = """
     UPDATE orders SET status = 'Processing', attempts = attempts + 1, updated_at = {{greatest}}(updated_at, ?),
       ready_at = NULL, owner = CAST(? AS {{integer}})
     WHERE sequence IN {}
-    RETURNING rank, sequence, attempts, failures, updated_at
+    RETURNING rank, sequence, attempts, failures, updated_at{{is_rescheduled}}
 """
 _LINE = f"FROM orders WHERE rank >= ? AND rank < ? AND {IS_IN_LINE}"
 _NEXT = f"SELECT sequence {_LINE} ORDER BY rank, sequence LIMIT ?"
@@ -96,12 +96,18 @@ LAST_OF_USER = """
     SELECT rank FROM orders WHERE user_id = ? AND status = 'Pending' AND rank >= ? AND rank < ?
     ORDER BY sequence DESC LIMIT 1
 """
+_PLACES_GIVEN = f"""
+    SELECT user_id, max(rank) FROM (
+      SELECT sequence, user_id, rank FROM orders WHERE sequence > ? ORDER BY sequence DESC LIMIT ?) AS latest
+    WHERE rank IS NOT NULL GROUP BY user_id, rank / {PLACES}
+"""
 _USUAL = 0
 """The line that nearly all orders stand in."""
 _MOST_LINES = 100
 _MOST_USERS, _MOST_USERS_OF_OTHERS = 10_000, 1_000
 _LEAST_READ, _MOST_READ = 8, 512
 _MOST_PARKED = 1_000
+_MOST_HEARD_OF = 20_000
 _MOST_AHEAD = 5_000
 
 
@@ -148,6 +154,8 @@ class OrderQueue:
         self._fronts: dict[int, Front] = {}  # of some of these
         self._lines: dict[int, Turns] = {}  # those that were used last
         self._next_ready_us: int | None = queries.next_ready_us(self._database)
+        last = queries.last_sequence(self._database)
+        self._heard_of = (last, last)  # how far the sequences went when it was looked at them last, and before
 
     @property
     def next_ready_us(self) -> int | None:
@@ -222,8 +230,12 @@ class OrderQueue:
         self._in_use.update([self.line_of(step.after.order) for step in returned if keeps_place(step)])
         self.note_waiting([step.after.ready_us or 0 for step in returned if not keeps_place(step)])
 
-    def look_around(self) -> None:
-        """Find out what other engines have put in line, and how far they have come."""
+    def look_around(self, *, is_alone: bool = False) -> None:
+        """Find out what other engines have put in line, and how far they have come.
+
+        Args:
+            is_alone: whether there is no other one that gives places.
+        """
         self._fronts.clear()
         self._queues.read()
         self._limits.look_around()
@@ -233,6 +245,16 @@ class OrderQueue:
             first = run(self._database, _FIRST, bounds_of(line)).fetchone()
             if first is not None:
                 self._lines[line].begin_at(first[0])
+        if not is_alone:
+            self._hear_of_places()
+
+    def _hear_of_places(self) -> None:
+        # From where it was looked the last time but one: sequences are seen in another order than they were given.
+        since, last = self._heard_of
+        self._heard_of = last, queries.last_sequence(self._database)
+        for user_id, place in run(self._database, _PLACES_GIVEN, (since, _MOST_HEARD_OF)).fetchall():
+            if (turns := self._lines.get(place // PLACES)) is not None:
+                turns.note(user_id, place)
 
     def note_waiting(self, ready_us: Sequence[int]) -> None:
         """Orders wait for these times, on the queue's clock."""
@@ -297,11 +319,11 @@ class OrderQueue:
         unknown = [
             row[1]
             for row, before in zip(taken, known, strict=True)
-            if before is None or (before.attempts + 1, before.failures) != row[2:4]
+            if before is None or (before.attempts + 1, before.failures) != row[2:4] or row[5:] == (True,)
         ]
         read = self._read(unknown) if unknown else {}
         steps = []
-        for (_, sequence, attempts, failures, updated_us), before in zip(taken, known, strict=True):
+        for (_, sequence, attempts, failures, updated_us, *_), before in zip(taken, known, strict=True):
             after = read.get(sequence)
             if after is None:
                 assert before is not None
