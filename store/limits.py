@@ -194,8 +194,10 @@ class Limits:
         if not self._has_parked:  # another engine has let go of all that this one has parked
             self._opened.clear()
             self._swept_to = None
-        elif self._swept_to is None:
+            return
+        if self._swept_to is None:
             self._swept_to = ""
+        self._opens_us = 0  # nothing is in line, perhaps: only a claim finds out whether there is room
 
     def begin(self, now_us: int) -> None:
         """Count what is Processing, for a claim at this time on the queue's clock."""

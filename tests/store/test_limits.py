@@ -338,3 +338,21 @@ def test_no_table_is_read_whole(
 
     assert any(index in line for line in plan), plan
     assert not [line for line in plan if "TEMP B-TREE" in line or line.startswith("SCAN orders")]
+
+
+def test_where_another_engine_has_made_room_a_claim_is_worth_it_after_a_look_around(writer: SqliteDatabase) -> None:
+    one, other = (ledger_with(writer, "user=1") for _ in range(2))
+    accept(one, "a", "b")
+    (first,) = claim(one, 1)
+    other.look_around()
+    assert claim(other) == []  # and so "b" is parked, of which the one does not know
+    complete(one, first)
+    assert claim(one) == []
+
+    other.look_around()
+
+    assert other.next_ready_us is not None
+    assert other.next_ready_us <= 20
+    assert ids(claim(other, now_us=20)) == ["b"]
+    assert other.next_ready_us is None
+    assert_sound(writer)
