@@ -147,7 +147,7 @@ class OrderQueue:
         self._weights = weights
         self._kept = kept
         self._pending: dict[int, OrderRecord] = {}  # by sequence: those that became Pending last
-        self._seen: dict[int, OrderRecord] = {}  # likewise: those that a claim is taking
+        self._seen: dict[int, OrderRecord] = {}  # likewise: those that a claim has chosen
         self._queues = Queues(database)
         self._limits = Limits(database, self._queues, limits)
         self._in_use = set(lines_in_use(database))  # those that orders may be in
@@ -312,10 +312,10 @@ class OrderQueue:
             Their steps, in the sequence of their places.
         """
         taken = self._take(claim, at_us) if claim.room > 0 else []
-        known = [self._pending.pop(sequence, None) or self._seen.pop(sequence, None) for _, sequence, *_ in taken]
-        if self._seen:
-            self.note([*self._seen.values()])
-            self._seen.clear()
+        known = [self._seen.get(sequence) or self._pending.get(sequence) for _, sequence, *_ in taken]
+        self._seen.clear()
+        for _, sequence, *_ in taken:
+            self._pending.pop(sequence, None)
         unknown = [
             row[1]
             for row, before in zip(taken, known, strict=True)
