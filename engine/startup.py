@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from pykka import ActorDeadError, ActorRef, Timeout
 
 from ..store import engines, outbox, queries, trace_contexts
-from ..store.backend import Backend, Lock
+from ..store.backend import Backend, Listener, Lock
 from ..store.control import read_control
 from ..store.domain import lifecycle
 from ..store.domain.errors import InvalidConfiguration
@@ -62,6 +62,8 @@ class RunningEngine(NamedTuple):
     """For the actors, who wait for nobody else's reading."""
     sender: WebhookSender
     rehearsals: Rehearsals
+    listener: Listener
+    """Hears from other engines."""
     lock: Lock
     """Keeps other engines from the database."""
     owns_clock: bool
@@ -147,6 +149,8 @@ def start_actors(
         context.intake = IntakeActor.start(context, backlog, own_reader)
         undo.callback(context.intake.stop)
         context.pool = PoolActor.start(context)
+        undo.callback(context.pool.stop)
+        listener = backend.listen(lambda: context.engine_id, partial(_tell, context.recorder, messages.LookAround()))
         undo.pop_all()
     runners.watch(partial(_tell, context.pool, messages.SlotsChanged()))
     context.pool.tell(messages.WakeUp())
@@ -158,7 +162,9 @@ def start_actors(
     if has_webhooks:
         sender.wake()
     rehearsals, owns_clock = Rehearsals(), given_clock is None
-    return RunningEngine(context, runners, reader, own_reader, sender, rehearsals, lock, owns_clock, recovered)
+    return RunningEngine(
+        context, runners, reader, own_reader, sender, rehearsals, listener, lock, owns_clock, recovered
+    )
 
 
 def _tell(actor: ActorRef[Any], message: object) -> None:
@@ -199,6 +205,7 @@ def stop_actors(running: RunningEngine) -> None:
         # The recorder first, which tells the others what it records at the last.
         for actor in (context.metrics, context.intake, context.pool, context.recorder):
             last.callback(actor.stop)
+        last.callback(running.listener.close)
         last.callback(running.sender.stop)
         last.callback(running.rehearsals.stop)
         _finish_work(context, monotonic() + context.config.stop_seconds)
