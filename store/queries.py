@@ -88,7 +88,7 @@ _NEXT_READY = "SELECT min(ready_at) FROM orders WHERE rank IS NULL AND ready_at 
 
 def stored(database: Database, order_ids: Sequence[str]) -> set[str]:
     """Which of these ids are taken."""
-    rows = run(database, _STORED, (msgspec.json.encode(order_ids).decode(),)).fetchall()
+    rows = run(database, _STORED, (as_json(order_ids),)).fetchall()
     return {order_id for (order_id,) in rows}
 
 
@@ -227,9 +227,9 @@ def next_ready_us(database: Database) -> int | None:
     return None if earliest is None else int(earliest)
 
 
-def as_json(sequences: Collection[int]) -> str:
-    """Sequences as a parameter of `AMONG`."""
-    return msgspec.json.encode(list(sequences)).decode()
+def as_json(values: Collection[int] | Collection[str]) -> str:
+    """Sequences as a parameter of `AMONG`, or texts as one of `{texts:?}`."""
+    return msgspec.json.encode(list(values)).decode()
 
 
 def attempts_in_hand(database: Database, owner: int | None = None) -> list[Attempt]:
@@ -260,7 +260,7 @@ def _is_left() -> Any:
 
 def over_among(database: Database, order_ids: Sequence[str]) -> list[str]:
     """Which of these orders are neither Pending nor Processing."""
-    rows = run(database, _OVER_AMONG, (msgspec.json.encode(order_ids).decode(),)).fetchall()
+    rows = run(database, _OVER_AMONG, (as_json(order_ids),)).fetchall()
     return [order_id for (order_id,) in rows]
 
 

@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -92,15 +92,26 @@ def postgres_server() -> Iterator[str]:
 
 
 @pytest.fixture
-def postgres_url(postgres_server: str) -> Iterator[str]:
-    """A new database of that server."""
+def new_postgres(postgres_server: str) -> Callable[[], AbstractContextManager[str]]:
+    """Makes databases of that server: each is there, and empty, as long as its block."""
     import psycopg
 
-    name = f"test_{uuid4().hex}"
-    with psycopg.connect(postgres_server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE template0".encode())
-        yield urlsplit(postgres_server)._replace(path=f"/{name}").geturl()
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+    @contextmanager
+    def new() -> Iterator[str]:
+        name = f"test_{uuid4().hex}"
+        with psycopg.connect(postgres_server, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE template0".encode())
+            yield urlsplit(postgres_server)._replace(path=f"/{name}").geturl()
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+    return new
+
+
+@pytest.fixture
+def postgres_url(new_postgres: Callable[[], AbstractContextManager[str]]) -> Iterator[str]:
+    """A new database of that server."""
+    with new_postgres() as url:
+        yield url
 
 
 IS_POSTGRES = os.environ.get("ORDERMILL_TEST_DB") == "postgres"
