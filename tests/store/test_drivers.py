@@ -423,3 +423,16 @@ def test_an_engine_whose_limited_orders_another_one_has_begun_waits_for_none_of_
 
     assert claim(one, 2) == []
     assert one.next_ready_us is None
+
+
+def test_who_sends_to_an_engine_that_claims_nothing_overtakes_nobody_for_ever(two_writers: list[Writer]) -> None:
+    claims, takes = map(Ledger, two_writers)
+    record(claims, [make_order(f"a-{number}", user_id="ann") for number in range(4)])
+
+    taken: list[str] = []
+    for number in range(16):  # as fast as they are claimed
+        takes.look_around()
+        record(takes, [make_order(f"b-{number}", user_id=f"bob-{number}")])
+        taken += [found.order_id for found in claim(claims, 1)]
+
+    assert [order_id for order_id in taken if order_id.startswith("a")] == ["a-0", "a-1", "a-2", "a-3"]
