@@ -12,14 +12,13 @@ from .audit_log import write_acts
 from .domain.act import Act
 from .domain.limit import NO_LIMIT, QUEUE, Limits
 from .domain.order import DEFAULT_QUEUE, HIGHEST_PRIORITY, LOWEST_PRIORITY, PRIORITY, Order
-from .domain.queue_settings import MAX_QUEUES, QueueCounts, QueueSettings, QueueState
+from .domain.queue_settings import MAX_COUNTED, MAX_QUEUES, QueueCounts, QueueSettings, QueueState
 from .queries import IS_IN_LINE
 from .statements import run, write_transaction
 from .translation import translated_errors
 from .turns import PLACES
 
 PRIORITIES = HIGHEST_PRIORITY - LOWEST_PRIORITY + 1
-MAX_COUNTED = 10_000
 
 _ALL = "SELECT id, name, is_paused, concurrency, rate, reason, changed_at, changed_by FROM queues ORDER BY id"
 _ADD = """

@@ -25,8 +25,7 @@ from prometheus_client.registry import Collector
 from ...engine import Engine, MetricsSnapshot, OrderStatus, StoreUnavailable
 from ...engine.snapshot import Exposition
 from ...engine.telemetry.durations import BOUNDS, Histogram
-from ...store.domain.queue_settings import QueueCounts
-from ...store.queues import MAX_COUNTED
+from ...store.domain.queue_settings import MAX_COUNTED, QueueCounts
 from ..framework.deferred import Deferred
 from ..framework.request import PlainRequest, Request
 from ..framework.request_headers import RequestHeaders

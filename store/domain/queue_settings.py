@@ -14,6 +14,9 @@ from .record import utc
 MAX_QUEUES = 1_000
 """How many are told apart; orders that name any further one wait in the default one."""
 
+MAX_COUNTED = 10_000
+"""Orders in line that are counted of each."""
+
 
 class QueueSettings(msgspec.Struct, frozen=True):
     """What operators have set about a queue."""

@@ -28,6 +28,8 @@ from ordermill.engine.testing import make_order
 if TYPE_CHECKING:
     from ordermill.engine.testing import Held
 
+pytestmark = pytest.mark.usefixtures("short_rehearsals")
+
 StartEngine = Callable[..., OrderEngine]
 
 

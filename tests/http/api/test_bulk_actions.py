@@ -78,6 +78,7 @@ def test_a_dry_run_tells_and_does_nothing(shop: Client) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("short_rehearsals")
 def test_a_dry_run_may_be_rehearsed(shop: Client) -> None:
     body = {"action": "retry", "where": {"error": "rejected"}, "dry_run": True, "rehearse": True}
 

@@ -67,6 +67,7 @@ def test_an_outage_is_found_and_mended(shop: Client, run: Run, provider: Provide
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("short_rehearsals")
 def test_a_dry_run_tells_what_becomes_of_the_backlog(shop: Client, run: Run) -> None:
     done = run("retry", "--error", "ProviderDown", "--dry-run", "--rehearse", "--url", shop.server.url)
 

@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 from ordermill.engine import Order, Reject
 from ordermill.engine.rehearsal import rehearsals
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("short_rehearsals")]
 
 
 class Provider:
