@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -45,6 +46,27 @@ def nothing_is_left_running() -> Iterator[None]:
     assert not left, f"threads left running: {left}"
     actors = pykka.ActorRegistry.get_all()
     assert not actors, f"actors left running: {actors}"
+
+
+@pytest.fixture
+def collect() -> Callable[[], None]:
+    """Collects what is in cycles, for certain: `gc.collect` returns at once while another thread is at it."""
+
+    def collect_once() -> None:
+        collected: list[int] = []
+
+        def note(phase: str, _: dict[str, int]) -> None:
+            if phase == "stop":
+                collected.append(threading.get_ident())
+
+        gc.callbacks.append(note)
+        try:
+            while threading.get_ident() not in collected:
+                gc.collect()
+        finally:
+            gc.callbacks.remove(note)
+
+    return collect_once
 
 
 @pytest.fixture(scope="session")
