@@ -524,7 +524,8 @@ class Ledger:
                 for record in records
             ]
         if admission is not None and admission.held:
-            self._let_go(queue, serial, serial.overlooked(admission, sequences, new or set(sequences)), ready_us)
+            stored = set(sequences) if new is None else new
+            self._let_go(queue, serial, serial.overlooked(admission, sequences, stored), ready_us)
         return acceptances
 
     def _let_go(self, queue: OrderQueue, serial: SerialOrders, moved: Collection[int], now_us: int) -> None:

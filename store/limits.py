@@ -242,6 +242,14 @@ class Limits:
             lines.update(self._let_go(name))
         return lines
 
+    def has_limit(self, queue: int) -> bool:
+        """Whether it has to be asked for each order of a queue how many more of them may be begun.
+
+        Args:
+            queue: its number.
+        """
+        return queue in self._of_queues or queue in self._closed_queues
+
     def queue_room(self, queue: int) -> float:
         """How many more orders of a queue may be begun now.
 

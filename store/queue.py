@@ -14,6 +14,7 @@ what is at a limit is passed over.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from heapq import merge
@@ -404,7 +405,7 @@ class OrderQueue:
         for _, sequence, line, record in merge(*[self._walk(line, claim) for line in list(self._in_use)]):
             if has_limits:
                 queue = queue_of(line)
-                if limits.queue_room(queue) < 1:
+                if limits.has_limit(queue) and limits.queue_room(queue) < 1:
                     continue
                 if limits.have_values:
                     names = limits.names_of(record.order)
@@ -432,8 +433,8 @@ class OrderQueue:
         limits, queue, offset_us = self._limits, queue_of(line), claim.aging_us * priority_of(line)
         # As many as it has, if all lines give alike; then more, since it is this one that does.
         most = _LEAST_READ + claim.room // len(self._in_use)
-        position = 0
-        while (room := limits.queue_room(queue)) >= 1:
+        position, room, is_limited = 0, math.inf, limits.has_limit(queue)
+        while not is_limited or (room := limits.queue_room(queue)) >= 1:
             if position < len(front.orders):
                 _, sequence, since_us, record = front.orders[position]
                 position += 1
