@@ -179,6 +179,13 @@ def sql(database: Path) -> Callable[[str], list[Any]]:
     return run
 
 
+@pytest.fixture
+def short_rehearsals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rehearsals of few runs, which may take their time on a machine that is busy."""
+    monkeypatch.setattr("ordermill.engine.order_engine.BUDGET_SECONDS", 0.5)
+    monkeypatch.setattr("ordermill.engine.order_engine.LIMIT_SECONDS", 600)
+
+
 class Stranger:
     """Somebody else's session of the test's PostgreSQL database, in a transaction that ours have to wait for.
 

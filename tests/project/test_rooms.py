@@ -76,7 +76,8 @@ ROOMS: dict[str, dict[str, str]] = {
         "schedules": "rows statements tables domain",
         "deadlines": "queries statements tables domain",
         "lines": "queues turns domain",
-        "rehearsals": "lines queues arrival queries statements domain",
+        "limited_lines": "lines queues domain",
+        "rehearsals": "limited_lines lines limits queues bulk_actions arrival queries statements domain",
         "turns": "domain",
         "outlooks": "limits queue queues turns queries writer rows statements translation domain",
         "retention": "deadlines schedules trace_contexts audit_log bulk_actions failures event_log export queries "
