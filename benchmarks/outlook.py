@@ -22,16 +22,17 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from ordermill.engine import ControlSnapshot, Order
-from ordermill.engine.outlook import forecast, outlook
+from ordermill.engine.outlook import Basis, forecast, outlook
 from ordermill.engine.testing import make_order
 from ordermill.store import queries
+from ordermill.store.attempts import LatestAttempts
 from ordermill.store.domain import lifecycle
 from ordermill.store.domain.claim import AGING_SECONDS, Claim
 from ordermill.store.domain.durability import Durability
-from ordermill.store.domain.outlook import Estimate, Evidence
+from ordermill.store.domain.outlook import Estimate
 from ordermill.store.domain.record import OrderRecord, complete_by_us, move, new_record, utc
 from ordermill.store.ledger import Ledger
-from ordermill.store.outlooks import evidence, note_and_judge, place, places_of_new
+from ordermill.store.outlooks import LATEST_ATTEMPTS, evidence, note_and_judge, place, places_of_new
 from ordermill.store.sqlite.database import open_writer
 
 SECOND_US = 1_000_000
@@ -81,7 +82,8 @@ class Day:
         self._ledger = Ledger(self._database, 10_000)
         self._running: list[tuple[int, int, OrderRecord]] = []
         self._noted: list[Estimate] = []
-        self._evidence: tuple[int, Evidence] | None = None
+        self._latest = LatestAttempts(LATEST_ATTEMPTS)
+        self._basis: tuple[int, Basis] | None = None
         self._ends: deque[int] = deque()
         self._told: dict[str, tuple[int, int, float]] = {}
         self._deadlines: dict[str, tuple[int, float | None]] = {}
@@ -149,13 +151,13 @@ class Day:
                 ends_us = self._now_us + round(took * SECOND_US)
                 heapq.heappush(self._running, (ends_us, step.after.sequence, step.after))
 
-    def _measured(self) -> Evidence:
+    def _measured(self) -> Basis:
         now_us = self._now_us
-        if self._evidence is None or now_us - self._evidence[0] >= SECOND_US:
+        if self._basis is None or now_us - self._basis[0] >= SECOND_US:
             note_and_judge(self._database, self._noted, now_us)
             self._noted = []
-            self._evidence = now_us, evidence(self._database, now_us)
-        return self._evidence[1]
+            self._basis = now_us, Basis(evidence(self._database, self._latest, now_us), now_us)
+        return self._basis[1]
 
     def _ask(self, order_id: str) -> None:
         now_us = self._now_us
