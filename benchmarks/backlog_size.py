@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import threading
 import time
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
+import dispatch
 import embedded
 import servers
 from command import run
@@ -18,16 +20,20 @@ from tables import Table
 
 _MANY = 1_000_000
 _FEW = 10_000
+_KEYS = 10_000
 _PENDING = Table(_MANY, OrderStatus.PENDING)
 _HANDLER_SECONDS = 1.0  # slow enough to leave the backlog as it is
 
 
-def measure_memory(conditions: Conditions, orders: int) -> Figures:
+def measure_memory(
+    conditions: Conditions, orders: int, make: Callable[[int], Iterable[Order]] = embedded.make_orders
+) -> Figures:
     """The most memory that this process has had while so many orders were taken in and none was completed.
 
     Args:
         conditions: where.
         orders: how many at full size.
+        make: gives so many.
     """
     count = conditions.count(orders)
     may_go_on = threading.Event()
@@ -38,7 +44,7 @@ def measure_memory(conditions: Conditions, orders: int) -> Figures:
     database = conditions.folder / "orders.db"
     with embedded.start_engine(database, handler=block) as engine:
         try:
-            embedded.submit_in_lots(engine, embedded.make_orders(count))
+            embedded.submit_in_lots(engine, make(count))
             backlog = engine.metrics().backlog
             peak = _peak_mebibytes()
         finally:
@@ -46,6 +52,11 @@ def measure_memory(conditions: Conditions, orders: int) -> Figures:
     if backlog != count:
         raise MeasurementFailed(f"{backlog} of {count} orders are in the backlog")
     return {"peak_mebibytes": peak}
+
+
+def measure_memory_with_keys(conditions: Conditions, orders: int) -> Figures:
+    """The same with orders of 10,000 keys and 100,000 users, which say all that an order may say."""
+    return measure_memory(conditions, orders, partial(dispatch.make_orders, keys=_KEYS))
 
 
 def start_over_backlog(conditions: Conditions) -> Figures:
@@ -80,6 +91,14 @@ BENCHMARKS = (
         ours=partial(measure_memory, orders=_MANY),
         theirs=partial(measure_memory, orders=_FEW),
         rows=(Row("9", "peak_mebibytes", Rule.AT_MOST, 1.3),),
+    ),
+    Benchmark(
+        name="memory_by_backlog_with_keys",
+        work="the same with orders of 10,000 keys and 100,000 users that say all that they may",
+        against="the same with 10 thousand orders",
+        ours=partial(measure_memory_with_keys, orders=_MANY),
+        theirs=partial(measure_memory_with_keys, orders=_FEW),
+        rows=(Row("9 keys", "peak_mebibytes", Rule.AT_MOST, 1.3),),
     ),
     Benchmark(
         name="start_by_backlog",

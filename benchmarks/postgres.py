@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 from importlib.util import find_spec
 
 import embedded
 import postgres_server
+import servers
 from command import run
 from measure import Benchmark, Conditions, Figures, MeasurementFailed, Row, Rule
 from ordermill.engine import OrderEngine
@@ -21,6 +23,10 @@ _JOBS = 2_000  # of the peers, which take as long for them
 _WAITING = 1_000_000
 _CLAIMED = 30_000
 _LOT = 5_000
+_HANDLER_SECONDS = 0.05
+_HANDLED = 4_800
+_PROCESSORS = 8
+"""Of each engine: 160 orders a second with that handler, so that no machine is in their way."""
 
 
 def measure_single(conditions: Conditions) -> Figures:
@@ -67,6 +73,26 @@ def measure_claims(conditions: Conditions, waiting: int) -> Figures:
     return {"completed_per_second": completed / seconds}
 
 
+def measure_engines(conditions: Conditions, engines: int) -> Figures:
+    """Orders whose handler waits, through so many servers of ours, each of which is sent its share of them."""
+    orders = [
+        {"order_id": f"o-{number}", "user_id": f"u-{number % 997}", "item_ids": ["sku-1"], "total_amount": "19.99"}
+        for number in range(conditions.count(_HANDLED))
+    ]
+    with postgres_server.server() as url, ExitStack() as running:
+        database = postgres_server.new_database(url)
+        options = ("--processors", str(_PROCESSORS))
+        ours = [
+            running.enter_context(servers.ordermill(database, *options, simulate_seconds=_HANDLER_SECONDS))
+            for _ in range(engines)
+        ]
+        with Stopwatch() as watch:
+            for number, server in enumerate(ours):
+                server.post_lot(orders[number::engines])
+            completed = ours[0].wait_until_completed(at_least=len(orders))
+    return {"completed_per_second": completed / watch.seconds}
+
+
 def _missing_peer(package: str) -> str:
     return postgres_server.missing() or ("" if find_spec(package) else f"{package} is not installed")
 
@@ -99,6 +125,15 @@ BENCHMARKS = (
         ours=partial(measure_claims, waiting=_WAITING),
         theirs=partial(measure_claims, waiting=0),
         rows=(Row("P backlog", "completed_per_second", Rule.AT_LEAST, 0.8),),
+        missing=postgres_server.missing,
+    ),
+    Benchmark(
+        name="postgres_engines",
+        work="4,800 orders with a handler of 50 ms through two `ordermill serve` of 8 processors over one PostgreSQL",
+        against="the same through one",
+        ours=partial(measure_engines, engines=2),
+        theirs=partial(measure_engines, engines=1),
+        rows=(Row("P engines", "completed_per_second", Rule.AT_LEAST, 1.9),),
         missing=postgres_server.missing,
     ),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import backlog_size
+import dispatch
 import embedded
 import executors
 import http_bulk
@@ -17,6 +18,7 @@ if __name__ == "__main__":
     run(
         (
             *embedded.BENCHMARKS,
+            *dispatch.BENCHMARKS,
             *http_orders.BENCHMARKS,
             *http_bulk.BENCHMARKS,
             *table_size.BENCHMARKS,

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -67,6 +67,24 @@ class Server:
         """A connection to it, to be closed."""
         return http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=_READY_SECONDS)
 
+    def post_lot(self, orders: Iterable[dict[str, Any]]) -> None:
+        """Have it accept orders, in one request.
+
+        Raises:
+            MeasurementFailed: it does not take all of them.
+            OSError: it does not answer.
+        """
+        lines = [json.dumps(order) for order in orders]
+        with closing(self.connect()) as client:
+            body = "\n".join(lines).encode()
+            client.request("POST", "/orders/bulk", body, {"Content-Type": "application/x-ndjson"})
+            answer = client.getresponse()
+            told = answer.read()
+        if answer.status != http.HTTPStatus.OK or json.loads(told)["accepted"] != len(lines):
+            raise MeasurementFailed(
+                f"POST /orders/bulk answers {answer.status}: {told[:1000].decode(errors='replace')}"
+            )
+
     def completed(self) -> int:
         """How many orders are Completed."""
         return self._read_statuses(self).get("Completed", 0)
@@ -110,18 +128,18 @@ class Server:
 
 
 @contextmanager
-def ordermill(database: Path, *options: str, simulate_seconds: float = 0) -> Iterator[Server]:
+def ordermill(database: Path | str, *options: str, simulate_seconds: float = 0) -> Iterator[Server]:
     """`ordermill serve`, once it takes requests.
 
     Args:
-        database: its file.
+        database: its file, or its URL.
         options: further ones.
         simulate_seconds: how long the handler takes.
     """
     command = [sys.executable, "-m", "ordermill.http", "serve", "--db", str(database), "--port", "0"]
     command += ["--simulate-seconds", str(simulate_seconds), "--max-backlog", "10000000", *options]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ORDERMILL_")}
-    with _process(command, database.parent, environment) as process:
+    with _process(command, database.parent if isinstance(database, Path) else None, environment) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         ready = _READY.match(line)
@@ -170,7 +188,9 @@ def has_option(name: str) -> bool:
 
 
 @contextmanager
-def _process(command: Sequence[str], folder: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+def _process(
+    command: Sequence[str], folder: Path | None, environment: dict[str, str]
+) -> Iterator[subprocess.Popen[str]]:
     options: dict[str, Any] = {"stdout": subprocess.PIPE, "text": True, "start_new_session": True}
     with (
         tempfile.TemporaryFile("w+") as errors,

@@ -59,7 +59,10 @@ def recover(database: Writer, context: EngineContext, begun: Begun) -> Recovered
     Raises:
         StoreUnavailable: the database did not take a write; what was recorded before stays.
     """
-    ledger = Ledger(database, key_policy=context.config.key_policy)
+    config = context.config
+    ledger = Ledger(
+        database, key_policy=config.key_policy, serial_users=config.serial_users, weights=config.user_weights
+    )
     _let_wait_no_longer(ledger, context)
     crash = _Crash.of(_if_of_this_past(begun, database), queries.attempts_in_hand(database))
     count: Counter[OrderStatus] = Counter()

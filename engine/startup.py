@@ -128,6 +128,7 @@ def start_actors(
             # What the last run has left behind is settled: only now may the notes of this one take its place.
             lease_us = round(config.lease_seconds * 1e6) if database.is_shared else None
             context.engine_id = engines.join(database, clock.now_us(), process_identity(), context.processors, lease_us)
+            context.leads = not database.is_shared or engines.living(database)[0].id == context.engine_id
             context.begun = _note_begun(backend.path, context.engine_id, context.processors)
             totals = queries.totals(database)
             users = Counter() if config.user_backlog is None else queries.backlog_by_user(database)

@@ -47,6 +47,8 @@ _ADVANCE = to_sql(
     ).where(BulkActionModel.id == 0)
 )
 
+_STATE = "SELECT state FROM bulk_actions WHERE id = ?{for_update}"
+
 
 def next_orders(
     database: Database, request: BulkRequest, *, before: int | None, limit: int, scanned: int = search.SCANNED
@@ -178,6 +180,12 @@ def start(
     return BulkAction(action_id, request, reason, cause, ActionState.RUNNING, matched, 0, 0, before, at_us, None)
 
 
+def is_running(database: Database, action_id: int) -> bool:
+    """Whether a bulk action is to be carried on; that stays so until the end of the transaction."""
+    found = run(database, _STATE, (action_id,)).fetchone()
+    return found is not None and found[0] == ActionState.RUNNING
+
+
 def advance(database: Database, progress: ActionProgress, moved: int, refused: int, at_us: int) -> None:
     """Note how far a bulk action is, in the transaction that moves its orders.
 
@@ -214,8 +222,7 @@ def stop(database: Database, action_id: int, reason: str | None, cause: Cause, a
 def _end(
     database: Database, action_id: int, state: ActionState, reason: str | None, cause: Cause | None, at_us: int
 ) -> None:
-    action = find(database, action_id)
-    if action is None or action.state is not ActionState.RUNNING:
+    if not is_running(database, action_id) or (action := find(database, action_id)) is None:
         return
     change = {BulkActionModel.state: state.value, BulkActionModel.ended_at: at_us}
     BulkActionModel.update(change).where(BulkActionModel.id == action_id).execute(database)

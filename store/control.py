@@ -29,12 +29,12 @@ def read_control(database: Database) -> Control:
     return Control(bool(is_paused), *more)
 
 
-def write_control(database: Writer, change: Callable[[Control], Control], act: Act, at_us: int) -> Control:
+def write_control(database: Writer, change: Callable[[Control], Control | None], act: Act, at_us: int) -> Control:
     """Change it, and write down who did.
 
     Args:
         database: a connection that may write.
-        change: gives what holds from now on, of what has been set.
+        change: gives what holds from now on, of what has been set; None where that is not to be changed, after all.
         act: what was done, for the audit log.
         at_us: when, microseconds since 1970-01-01T00:00:00Z.
 
@@ -46,7 +46,10 @@ def write_control(database: Writer, change: Callable[[Control], Control], act: A
     """
     with translated_errors(), write_transaction(database):
         database.wait_for_turn(Turn.CONTROL)
-        control = change(read_control(database))
+        before = read_control(database)
+        control = change(before)
+        if control is None:
+            return before
         values = (int(control.is_paused), control.paused_until_us, control.reason, control.processors, control.error)
         ControlModel.update(dict(zip(_COLUMNS, values, strict=True))).execute(database)
         write_acts(database, (act,), at_us)

@@ -31,6 +31,9 @@ class Dialect(NamedTuple):
     """At the end of a subquery: leave out the rows that another transaction has locked, where there can be one."""
     for_update: str
     """At the end of a query: lock its rows until the end of the transaction, where there can be another one."""
+    is_rescheduled: str
+    """At the end of a RETURNING of `orders`: whether anybody has changed the order's schedule, where another connection
+    may have done so."""
     integer: str
     """`CAST(? AS {integer})`: the type of whole numbers, where a parameter has to be told its own."""
     now_us: str

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from peewee import Database
 
+from .domain.errors import IdempotencyKeyReused
 from .domain.idempotency_key import LIFETIME_US, IdempotencyKey
 from .statements import run, run_for_each, to_sql
 from .tables import IdempotencyKeyModel
@@ -36,7 +37,7 @@ _OLDEST = (
     .order_by(IdempotencyKeyModel.created_at)
     .limit(1)
 )
-_FORGET_OLD = to_sql(IdempotencyKeyModel.delete().where(IdempotencyKeyModel.id.in_(_OLDEST)))
+_FORGET_OLD = f"DELETE FROM idempotency_keys WHERE id IN ({to_sql(_OLDEST)}{{skip_locked}})"
 
 
 def is_reused(database: Database, given: IdempotencyKey, now_us: int) -> bool:
@@ -56,10 +57,17 @@ def remember(database: Database, keys: Sequence[IdempotencyKey], now_us: int) ->
 
     Args:
         database: in a transaction that writes.
-        keys: none of them reused.
+        keys: none of them reused, as far as is known.
         now_us: microseconds since 1970-01-01T00:00:00Z.
+
+    Raises:
+        IdempotencyKeyReused: another engine has given one of them to another request meanwhile.
     """
     before_us = now_us - LIFETIME_US
+    keys = sorted(keys)  # whoever keeps the same ones at this moment waits, and is not waited for
     run_for_each(database, _FORGET_ONE, [(key, user_id, before_us) for key, user_id, _ in keys])
-    run_for_each(database, _REMEMBER, [(*given, now_us) for given in keys])
+    if run_for_each(database, _REMEMBER, [(*given, now_us) for given in keys]) < len(keys):
+        for given in keys:
+            if is_reused(database, given, now_us):
+                raise IdempotencyKeyReused(given.key)
     run(database, _FORGET_OLD, (before_us, _FORGOTTEN_AT_ONCE + len(keys)))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from itertools import chain
+from operator import itemgetter
 
 from peewee import JOIN, SQL, Database, DataError, IntegrityError, Query, Select
 
@@ -34,12 +35,12 @@ from .idempotency import remember
 from .outbox import Outbox, clamp_due_times, note_tries
 from .queue import OrderQueue
 from .rows import TRANSITION_COLUMNS, items_text, queue_column, serial_key
-from .serial import SerialOrders
+from .serial import Admission, SerialOrders
 from .statements import ManyRows, given_values, run, run_for_each, to_sql, write_transaction
 from .tables import OrderModel, TransitionModel
 from .totals import add_to_totals
 from .translation import translated_errors
-from .writer import Turn, Writer
+from .writer import TransactionConflict, Turn, Writer
 
 _STEP_COLUMNS = (TransitionModel.sequence, TransitionModel.order_id, *TRANSITION_COLUMNS)
 _NULL, _SHARED = SQL("NULL"), SQL("?")
@@ -177,6 +178,7 @@ _CLAMP_READY = to_sql(
         & ((OrderModel.failures == 0) | (OrderModel.updated_at > 0) | (OrderModel.ready_at > 0))
     )
 )
+_MOST_CONFLICTS = 5
 _SEQUENCES_FROM = to_sql(OrderModel.select(OrderModel.sequence).where(OrderModel.sequence >= 0))
 
 
@@ -249,11 +251,14 @@ class Ledger:
             acts: which of the steps people take, and what the audit log has of them where they are recorded.
             claim: how many of the orders that are next are to be Processing then, the new ones among them; none by
                 default.
-            progress: how far a bulk action is, whose steps these are; None where it is not about one.
+            progress: how far a bulk action is, whose steps these are; None where it is not about one. Where that was
+                stopped meanwhile, none of them is taken.
             tries: how attempts to send events went.
 
         Raises:
             StoreUnavailable: the database did not take the transaction; nothing was stored.
+            IdempotencyKeyReused: another engine has given one of the keys to another request meanwhile; nothing was
+                stored.
             peewee.IntegrityError, peewee.DataError, sqlite3.IntegrityError: the schema or the server refuses
                 a row of it; nothing was stored.
         """
@@ -273,15 +278,23 @@ class Ledger:
         try:
             with translated_errors(but=(IntegrityError, DataError, sqlite3.IntegrityError)):
                 try:
-                    return transaction(step_by_step=False)
+                    return self._repeated(partial(transaction, step_by_step=False))
                 except _GuardFailed:
-                    return transaction(step_by_step=True)
+                    return self._repeated(partial(transaction, step_by_step=True))
         except BaseException:
             self._queue = self._serial = self._deadlines = None
             raise
         finally:
             # After an error too: a transaction may be stored although its commit failed.
             self._next_sequence += len(orders)
+
+    def _repeated(self, transaction: Callable[[], Recorded]) -> Recorded:
+        for _ in range(_MOST_CONFLICTS):
+            try:
+                return transaction()
+            except TransactionConflict:
+                self._queue = self._serial = self._deadlines = None
+        return transaction()
 
     @property
     def next_ready_us(self) -> int | None:
@@ -291,15 +304,18 @@ class Ledger:
         """
         return 0 if self._queue is None else self._queue.next_ready_us
 
-    def look_around(self) -> None:
+    def look_around(self, *, is_alone: bool = False) -> None:
         """Find out what other engines over the database have done. Between two transactions.
+
+        Args:
+            is_alone: whether there is no other one at present.
 
         Raises:
             StoreUnavailable: the database did not answer.
         """
         with translated_errors():
             if self._queue is not None:
-                self._queue.look_around()
+                self._queue.look_around(is_alone=is_alone)
             if self._deadlines is not None:
                 self._deadlines.look_around()
             self.outbox.load()
@@ -362,6 +378,8 @@ class Ledger:
             if is_keyed := self._database.is_shared and self._is_any_keyed(orders, moves):
                 self._database.wait_for_turn(Turn.KEYS)
             queue = self._queue = self._queue or self._make_queue()
+            if progress is not None and not bulk_actions.is_running(self._database, progress.action_id):
+                moves, progress = (), None  # somebody has stopped it meanwhile, by way of another engine
             # First what was asked for: who wants an order cancelled, or hurried, comes before the claim.
             moved, refused = self._update_each(moves) if step_by_step else self._update(moves)
             queue.note_moves(moved)
@@ -378,15 +396,10 @@ class Ledger:
                 deadlines.watch(begun_anew)
             if stopped := [step for step in others if self._makes_way(step)]:
                 serial.hold([step.after.sequence for step in stopped])
-            if serial.is_any_held:
-                queue.note_waiting(serial.let_go([step.after.sequence for step in moved], ready_us))
+            self._let_go(queue, serial, [step.after.sequence for step in moved], ready_us)
             if claim is not None:
                 queue.let_in(claim.now_us, claim.room)
             acceptances = self._insert(queue, serial, deadlines, orders, at_us, ready_us, keys) if orders else []
-            if serial.is_any_held and (held := self._keyed(acceptances)):
-                queue.note_waiting(serial.let_go(held, ready_us))
-                if claim is not None:
-                    queue.let_in(claim.now_us, claim.room)
             accepted = self._note_accepted(acceptances, causes)
             if claim is not None and (claimed := queue.claim(claim, at_us)):
                 self._note_equal_steps(lifecycle.ASSIGN, [step.after.sequence for step in claimed])
@@ -463,13 +476,17 @@ class Ledger:
         records = [
             new_record(order, sequence, at_us, ready_us) for sequence, order in zip(sequences, orders, strict=True)
         ]
-        if all(map(is_plain, orders)) and not self._serial_users:
-            ready = records
-        else:
-            ready = [record for record in records if record.ready_us == ready_us and self._key_of(record.order) is None]
+        admission = None
+        ready: Sequence[OrderRecord] = records
+        if self._serial_users or not all(map(is_plain, orders)):
+            admission = serial.admit(records, [self._key_of(order) for order in orders], ready_us)
+            unheld = [record for record in records if record.sequence not in admission.held]
+            ready = [record for record in unheld if record.ready_us == ready_us]
+            queue.note_waiting([record.ready_us or 0 for record in unheld if record.ready_us != ready_us])
         places = queue.give_places(
+            [record.sequence for record in ready],
             [record.order.user_id for record in ready],
-            None if ready is records else [queue.line_of(record.order) for record in ready],
+            None if admission is None else [queue.line_of(record.order) for record in ready],
         )
         columns: list[Sequence[object]] = [
             sequences,
@@ -479,28 +496,42 @@ class Ledger:
             [order.total_cents for order in orders],
             [None if key is None else at_us for key in keys] or [None] * len(orders),
         ]
-        if ready is records:
-            inserted = _insert_orders.run(self._database, *columns, places, shared=(at_us, at_us, ready_us))
+        if admission is None:
+            inserted = _insert_orders.run(
+                self._database, *self._in_order([*columns, places]), shared=(at_us, at_us, ready_us)
+            )
         else:
-            inserted = self._insert_with_more(queue, serial, records, columns, ready, places)
+            place_of = {record.sequence: place for record, place in zip(ready, places, strict=True)}
+            inserted = self._insert_with_more(records, columns, place_of, admission)
             deadlines.watch(records)
         accepted = Outcome.ACCEPTED
         if inserted == len(records):
             queue.note(records)
-            return [Acceptance(accepted, record) for record in records]
-        new = {sequence for (sequence,) in run(self._database, _SEQUENCES_FROM, (sequences[0],)).fetchall()}
-        queue.note([record for record in records if record.sequence in new])
-        queue.take_back_places(
-            [
-                (record.order.user_id, queue.line_of(record.order), place)
-                for record, place in zip(ready, places, strict=True)
-                if record.sequence not in new
+            acceptances = [Acceptance(accepted, record) for record in records]
+            new = None
+        else:
+            new = {sequence for (sequence,) in run(self._database, _SEQUENCES_FROM, (sequences[0],)).fetchall()}
+            queue.note([record for record in records if record.sequence in new])
+            queue.take_back_places(
+                [
+                    (record.order.user_id, queue.line_of(record.order), place)
+                    for record, place in zip(ready, places, strict=True)
+                    if record.sequence not in new
+                ]
+            )
+            acceptances = [
+                Acceptance(accepted, record) if record.sequence in new else self._compare(record.order)
+                for record in records
             ]
-        )
-        return [
-            Acceptance(accepted, record) if record.sequence in new else self._compare(record.order)
-            for record in records
-        ]
+        if admission is not None and admission.held:
+            stored = set(sequences) if new is None else new
+            self._let_go(queue, serial, serial.overlooked(admission, sequences, stored), ready_us)
+        return acceptances
+
+    def _let_go(self, queue: OrderQueue, serial: SerialOrders, moved: Collection[int], now_us: int) -> None:
+        if found := serial.next_ones(moved, now_us):
+            queue.let_go(found, now_us)
+            serial.note_let_go()
 
     def _new_sequences(self, count: int) -> Sequence[int]:
         if not self._database.is_shared:
@@ -509,22 +540,13 @@ class Ledger:
 
     def _insert_with_more(
         self,
-        queue: OrderQueue,
-        serial: SerialOrders,
         records: Sequence[OrderRecord],
         columns: Sequence[Sequence[object]],
-        ready: Sequence[OrderRecord],
-        places: Sequence[int],
+        place_of: Mapping[int, int],
+        admission: Admission,
     ) -> int:
-        place_of = {record.sequence: place for record, place in zip(ready, places, strict=True)}
-        names = [self._key_of(record.order) for record in records]
-        if any(names):
-            serial.is_any_held = True  # all of them, until it is known who may be let go
-        waiting = [record for record, name in zip(records, names, strict=True) if name is None]
-        queue.note_waiting([record.ready_us or 0 for record in waiting if record.sequence not in place_of])
         at_us = records[0].created_us
-        return _insert_orders_with_more.run(
-            self._database,
+        columns = [
             *columns,
             [place_of.get(record.sequence) for record in records],
             [record.ready_us for record in records],
@@ -532,11 +554,18 @@ class Ledger:
             [not_before_us(record.order) for record in records],
             [complete_by_us(record.order) for record in records],
             [metadata_text(record.order.metadata) for record in records],
-            names,
-            [None if name is None else 1 for name in names],
+            admission.names,
+            [1 if record.sequence in admission.held else None for record in records],
             [queue_column(record.order) for record in records],
-            shared=(at_us, at_us),
-        )
+        ]
+        return _insert_orders_with_more.run(self._database, *self._in_order(columns), shared=(at_us, at_us))
+
+    def _in_order(self, columns: Sequence[Sequence[object]]) -> Sequence[Sequence[object]]:
+        """The same rows, by the ids of their orders where another engine may insert these at the same moment: so one of
+        two waits for the other, and never each of them for the other."""
+        if not self._database.is_shared:
+            return columns
+        return [*zip(*sorted(zip(*columns, strict=True), key=itemgetter(1)), strict=True)]
 
     def _is_any_keyed(self, orders: Sequence[Order], moves: Sequence[Move]) -> bool:
         if self._serial_users:
@@ -545,9 +574,6 @@ class Ledger:
 
     def _key_of(self, order: Order) -> str | None:
         return serial_key(order, by_user=self._serial_users)
-
-    def _keyed(self, acceptances: Sequence[Acceptance]) -> list[int]:
-        return [record.sequence for _, record in acceptances if self._key_of(record.order) is not None]
 
     def _makes_way(self, step: Move) -> bool:
         # Whether others of its key may come before the next attempt.
@@ -568,8 +594,7 @@ class Ledger:
         """
         with translated_errors(), write_transaction(self._database):
             self._database.wait_for_turn(Turn.KEYS)
-            serial = SerialOrders(self._database, self._key_policy)
-            serial.let_go(serial.heads(), now_us)
+            SerialOrders(self._database, self._key_policy).let_all_go(now_us)
 
     def _compare(self, order: Order) -> Acceptance:
         stored = queries.find(self._database, order.order_id)

@@ -88,7 +88,7 @@ class Limits:
         self._knows_all_states = False  # so that one that is not among them has none
         self._in_hand: Counter[str] = Counter()
         self._rooms: dict[str, float] = {}  # of the limits that this claim has met: how many more they let begin
-        self._begun: Counter[str] = Counter()  # by it
+        self._begun: dict[str, int] = {}  # by it, of those of them that have a rate
         self._opens_us: int | None = None
         self._obeyed = -1  # how often the queues had been read by then
         self._obey()
@@ -176,6 +176,7 @@ class Limits:
 
     def close(self, order: Order, until_us: int) -> None:
         """Begin no order under the limits of this one before a time; in a transaction that writes."""
+        run(self._database, _LOCK).fetchall()  # what another engine's claim has changed stays
         self._states, self._knows_all_states = {}, False
         self._obey()
         names = self.names_of(order)
@@ -190,7 +191,10 @@ class Limits:
     def look_around(self) -> None:
         """Find out whether other engines have parked orders, or may have made room for some."""
         self._has_parked = run(self._database, _NEXT_NAME, ("",)).fetchone()[0] is not None
-        if self._has_parked and self._swept_to is None:
+        if not self._has_parked:  # another engine has let go of all that this one has parked
+            self._opened.clear()
+            self._swept_to = None
+        elif self._swept_to is None:
             self._swept_to = ""
 
     def begin(self, now_us: int) -> None:
@@ -203,7 +207,7 @@ class Limits:
         rows = run(self._database, _STATES, (_MOST_STATES + 1,)).fetchall()
         self._knows_all_states = len(rows) <= _MOST_STATES
         self._states = {name: _State(*state) for name, *state in rows} if self._knows_all_states else {}
-        self._in_hand, self._rooms, self._begun = Counter(), {}, Counter()
+        self._in_hand, self._rooms, self._begun = Counter(), {}, {}
         for queue, user_id, metadata in run(self._database, _IN_HAND).fetchall():
             number = self._queues.number_of(DEFAULT_QUEUE if queue is None else queue, may_add=False)
             self._in_hand[self._name(number)] += 1
@@ -227,6 +231,14 @@ class Limits:
             lines.update(self._let_go(name))
         return lines
 
+    def has_limit(self, queue: int) -> bool:
+        """Whether it has to be asked for each order of a queue how many more of them may be begun.
+
+        Args:
+            queue: its number.
+        """
+        return queue in self._of_queues or queue in self._closed_queues
+
     def queue_room(self, queue: int) -> float:
         """How many more orders of a queue may be begun now.
 
@@ -241,7 +253,7 @@ class Limits:
         name = self._name(queue)
         room = self._rooms.get(name)
         if room is None:
-            room = self._rooms[name] = self._room(name, limit)
+            room = self._enter(name, limit)
         return room
 
     def closed(self, names: Sequence[str]) -> str | None:
@@ -250,7 +262,7 @@ class Limits:
         for name in names:
             room = rooms.get(name)
             if room is None:
-                room = rooms[name] = self._room(name, self._limit(name))
+                room = self._enter(name, self._limit(name))
             if room < 1:
                 return name
         return None
@@ -266,7 +278,8 @@ class Limits:
             names = [*names, self._name(queue)]
         for name in names:
             self._rooms[name] -= 1
-            self._begun[name] += 1
+            if name in self._begun:
+                self._begun[name] += 1
 
     def park(self, orders: Sequence[tuple[str, int, Sequence[str]]]) -> None:
         """Take orders out of their lines.
@@ -329,21 +342,27 @@ class Limits:
     def _room(self, name: str, limit: Limit) -> float:
         if limit.is_none:
             return math.inf
-        room = math.inf if limit.concurrency is None else limit.concurrency - self._in_hand[name]
-        if room < 1:
+        room = math.inf if limit.concurrency is None else limit.concurrency - self._in_hand.get(name, 0)
+        if room < 1 or (limit.rate is None and self._knows_all_states and name not in self._states):
             return room
         state = self._state(name)
         if state.closed_until is not None and state.closed_until > self._now_us:
             return 0
         return min(room, limit.admits(state.next_at, self._now_us))
 
+    def _enter(self, name: str, limit: Limit) -> float:
+        # From now on, what is begun under this limit is counted.
+        if limit.rate is not None:
+            self._begun.setdefault(name, 0)
+        room = self._rooms[name] = self._room(name, limit)
+        return room
+
     def _note_begun(self) -> None:
-        begun, self._begun = self._begun, Counter()
-        for name, count in begun.items():
-            limit = self._of_name(name)
-            if limit.rate is not None:
+        for name, count in self._begun.items():
+            if count:
                 state = self._state(name)
-                state.next_at, state.is_changed = limit.after(count, state.next_at, self._now_us), True
+                state.next_at, state.is_changed = self._of_name(name).after(count, state.next_at, self._now_us), True
+                self._begun[name] = 0
 
     def _opening_us(self, name: str, limit: Limit, begun: int = 0) -> int:
         # From when on the time is in nobody's way, if so many are begun now.

@@ -24,6 +24,7 @@ from .rows import serial_key
 from .statements import run, run_for_each, write_transaction
 from .translation import translated_errors
 from .turns import PLACES, step_for
+from .writer import Turn, Writer
 
 K = TypeVar("K", bound=Hashable)
 
@@ -268,7 +269,7 @@ def accuracy(database: Database, now_us: int) -> Accuracy | None:
     return Accuracy(int(kept) / of, of) if of else None
 
 
-def note_and_judge(database: Database, estimates: Sequence[Estimate], now_us: int) -> int:
+def note_and_judge(database: Writer, estimates: Sequence[Estimate], now_us: int) -> int:
     """Write down what was told, the first time for each order; judge what was told of orders that are over by now.
 
     What was told of an order that was cancelled, or that a person has to look at, is forgotten.
@@ -289,6 +290,7 @@ def note_and_judge(database: Database, estimates: Sequence[Estimate], now_us: in
     if not waiting and not estimates:
         return 0
     with translated_errors(), write_transaction(database):
+        database.wait_for_turn(Turn.ESTIMATES)
         run_for_each(database, _NOTE, estimates[: max(0, MAX_OPEN - waiting)])
         run(database, _FORGET_STRAYED)
         run(database, _JUDGE)

@@ -43,25 +43,31 @@ _IS_TERMINAL = SQL("t1.status <> 'Pending' AND t1.status <> 'Processing' AND t1.
 # A Failed order may be what others of its key wait for.
 _IS_NOT_WAITED_FOR = SQL("""NOT (t1.status = 'Failed' AND t1.serial_key IS NOT NULL AND EXISTS (
     SELECT 1 FROM orders AS t2 WHERE t2.serial_key = t1.serial_key AND t2.held = 1 AND t2.ready_at IS NOT NULL))""")
-_OVER = to_sql(
-    OrderModel.select(*ORDER_COLUMNS)
-    .from_(SQL("orders AS t1{indexed_by:orders_over}"))
-    .where(_IS_TERMINAL & _IS_NOT_WAITED_FOR & OrderModel.keyed_at.is_null() & (OrderModel.updated_at < 0))
-    .order_by(OrderModel.updated_at)
-    .limit(1)
-)
-_OVER_WITH_KEY = to_sql(
-    OrderModel.select(*ORDER_COLUMNS)
-    .from_(SQL("orders AS t1{indexed_by:orders_over_with_key}"))
-    .where(
-        _IS_TERMINAL
-        & _IS_NOT_WAITED_FOR
-        & OrderModel.keyed_at.is_null(False)
-        & (OrderModel.updated_at < 0)
-        & (OrderModel.keyed_at < 0)
+_OVER = (
+    to_sql(
+        OrderModel.select(*ORDER_COLUMNS)
+        .from_(SQL("orders AS t1{indexed_by:orders_over}"))
+        .where(_IS_TERMINAL & _IS_NOT_WAITED_FOR & OrderModel.keyed_at.is_null() & (OrderModel.updated_at < 0))
+        .order_by(OrderModel.updated_at)
+        .limit(1)
     )
-    .order_by(OrderModel.updated_at)
-    .limit(1)
+    + "{skip_locked}"
+)
+_OVER_WITH_KEY = (
+    to_sql(
+        OrderModel.select(*ORDER_COLUMNS)
+        .from_(SQL("orders AS t1{indexed_by:orders_over_with_key}"))
+        .where(
+            _IS_TERMINAL
+            & _IS_NOT_WAITED_FOR
+            & OrderModel.keyed_at.is_null(False)
+            & (OrderModel.updated_at < 0)
+            & (OrderModel.keyed_at < 0)
+        )
+        .order_by(OrderModel.updated_at)
+        .limit(1)
+    )
+    + "{skip_locked}"
 )
 _OLDEST = "SELECT " + ", ".join(
     len(OrderStatus) * ["(SELECT created_at FROM orders WHERE status = ? ORDER BY sequence LIMIT 1)"]
@@ -82,7 +88,7 @@ _NEXT_READY = "SELECT min(ready_at) FROM orders WHERE rank IS NULL AND ready_at 
 
 def stored(database: Database, order_ids: Sequence[str]) -> set[str]:
     """Which of these ids are taken."""
-    rows = run(database, _STORED, (msgspec.json.encode(order_ids).decode(),)).fetchall()
+    rows = run(database, _STORED, (as_json(order_ids),)).fetchall()
     return {order_id for (order_id,) in rows}
 
 
@@ -221,9 +227,9 @@ def next_ready_us(database: Database) -> int | None:
     return None if earliest is None else int(earliest)
 
 
-def as_json(sequences: Collection[int]) -> str:
-    """Sequences as a parameter of `AMONG`."""
-    return msgspec.json.encode(list(sequences)).decode()
+def as_json(values: Collection[int] | Collection[str]) -> str:
+    """Sequences as a parameter of `AMONG`, or texts as one of `{texts:?}`."""
+    return msgspec.json.encode(list(values)).decode()
 
 
 def attempts_in_hand(database: Database, owner: int | None = None) -> list[Attempt]:
@@ -254,15 +260,15 @@ def _is_left() -> Any:
 
 def over_among(database: Database, order_ids: Sequence[str]) -> list[str]:
     """Which of these orders are neither Pending nor Processing."""
-    rows = run(database, _OVER_AMONG, (msgspec.json.encode(order_ids).decode(),)).fetchall()
+    rows = run(database, _OVER_AMONG, (as_json(order_ids),)).fetchall()
     return [order_id for (order_id,) in rows]
 
 
 def over(database: Database, before_us: int, keyed_before_us: int, limit: int) -> list[OrderRecord]:
-    """Terminal orders that changed last before a time, the oldest first.
+    """Terminal orders that changed last before a time, the oldest first; until the end of the transaction they stay so.
 
     Args:
-        database: connected in this thread.
+        database: in a transaction that writes.
         before_us: that time, microseconds since 1970-01-01T00:00:00Z.
         keyed_before_us: a further one for orders that an idempotency key came with, which neither changed nor came with
             one since.

@@ -14,13 +14,16 @@ what is at a limit is passed over.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+import math
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from heapq import merge
-from itertools import islice
+from itertools import islice, repeat
 from operator import itemgetter
+from typing import NamedTuple
 
 from msgspec.structs import replace
+from peewee import SQL, Query
 
 from . import queries
 from .domain import lifecycle
@@ -31,10 +34,13 @@ from .domain.limit import Limits as ConfiguredLimits
 from .domain.order import DEFAULT_QUEUE, Order
 from .domain.record import Move, OrderRecord, keeps_place
 from .domain.weight import NO_WEIGHTS, Weights
+from .front import Front, InLine
 from .limits import Limits
 from .queries import AMONG, IS_IN_LINE, as_json
 from .queues import Queues, bounds_of, line_number, lines_in_use, priority_of, queue_of
-from .statements import run, run_for_each
+from .rows import ORDER_COLUMN_NAMES, order_of
+from .statements import ManyRows, given_values, run, run_for_each
+from .tables import OrderModel
 from .turns import PLACES, Turns
 from .writer import Writer
 
@@ -45,15 +51,15 @@ _CLAIM = """
     UPDATE orders SET status = 'Processing', attempts = attempts + 1, updated_at = {{greatest}}(updated_at, ?),
       ready_at = NULL, owner = CAST(? AS {{integer}})
     WHERE sequence IN {}
-    RETURNING rank, sequence, attempts, failures, updated_at
+    RETURNING rank, sequence, attempts, failures, updated_at{{is_rescheduled}}
 """
 _LINE = f"FROM orders WHERE rank >= ? AND rank < ? AND {IS_IN_LINE}"
 _NEXT = f"SELECT sequence {_LINE} ORDER BY rank, sequence LIMIT ?"
 _NEXT_BUT = f"SELECT sequence {_LINE} AND sequence NOT IN {AMONG} ORDER BY rank, sequence LIMIT ?"
 # Since when it waits; not since a client says that it may be begun, who would say long ago.
 _FRONT = f"""
-    SELECT {{greatest}}(created_at, coalesce(not_before, 0)) - ?, sequence, rank {_LINE}
-      AND (rank > ? OR sequence > ?) AND sequence NOT IN {AMONG}
+    SELECT rank, sequence, {{greatest}}(created_at, coalesce(not_before, 0)), {ORDER_COLUMN_NAMES} {_LINE}
+      AND (rank > ? OR sequence > ?)
     ORDER BY rank, sequence LIMIT ?
 """
 _IF_READY = """
@@ -66,11 +72,22 @@ _CLAIM_NEXT, _CLAIM_NEXT_BUT, _CLAIM_ONE = (
 )
 _CLAIM_THESE = _CLAIM.format(f"(SELECT sequence FROM orders WHERE sequence IN {AMONG} AND {IS_IN_LINE}{{skip_locked}})")
 _DUE = """
-    SELECT sequence, user_id, priority, queue FROM orders WHERE rank IS NULL AND held IS NULL AND ready_at <= ?
+    SELECT ready_at, sequence, user_id, priority, queue FROM orders
+    WHERE rank IS NULL AND held IS NULL AND ready_at <= ?
     ORDER BY ready_at, sequence LIMIT ?{skip_locked}
 """
 _FIRST = f"SELECT rank {_LINE} ORDER BY rank LIMIT 1"
 _LET_IN = "UPDATE orders SET rank = ? WHERE sequence = ?"
+
+
+def _let_go() -> Query:
+    # In a row: sequence, rank.
+    sequence, rank = SQL("given.column1"), SQL("given.column2")
+    changes = {OrderModel.held: SQL("NULL"), OrderModel.rank: rank}
+    return OrderModel.update(changes).from_(given_values(2)).where((OrderModel.sequence == sequence) & SQL("held = 1"))
+
+
+_LET_GO = ManyRows(_let_go(), 2, "ii")
 _ENDS = f"""
     SELECT (SELECT rank {_LINE} AND attempts = 0 ORDER BY rank LIMIT 1), (SELECT min(rank) {_LINE}),
       (SELECT max(rank) {_LINE})
@@ -79,16 +96,35 @@ LAST_OF_USER = """
     SELECT rank FROM orders WHERE user_id = ? AND status = 'Pending' AND rank >= ? AND rank < ?
     ORDER BY sequence DESC LIMIT 1
 """
+_PLACES_GIVEN = f"""
+    SELECT user_id, max(rank) FROM (
+      SELECT sequence, user_id, rank FROM orders WHERE sequence > ? ORDER BY sequence DESC LIMIT ?) AS latest
+    WHERE rank IS NOT NULL GROUP BY user_id, rank / {PLACES}
+"""
 _USUAL = 0
 """The line that nearly all orders stand in."""
 _MOST_LINES = 100
 _MOST_USERS, _MOST_USERS_OF_OTHERS = 10_000, 1_000
 _LEAST_READ, _MOST_READ = 8, 512
 _MOST_PARKED = 1_000
+_MOST_HEARD_OF = 20_000
+_MOST_AHEAD = 5_000
 
 
-_Candidate = tuple[int, int, int]
-"""An order that may be next: since when it counts as waiting, its sequence, and the number of its line."""
+_Candidate = tuple[int, int, int, OrderRecord]
+"""An order that may be next: since when it counts as waiting, its sequence, the number of its line, and it."""
+
+
+class Standing(NamedTuple):
+    """An order without a place, and what its place depends on."""
+
+    ready_us: int
+    """When its time comes, or has come, on the queue's clock."""
+    sequence: int
+    user_id: str
+    priority: int
+    queue: str | None
+    """As its column has it."""
 
 
 class OrderQueue:
@@ -111,12 +147,15 @@ class OrderQueue:
         self._weights = weights
         self._kept = kept
         self._pending: dict[int, OrderRecord] = {}  # by sequence: those that became Pending last
-        self._seen: dict[int, OrderRecord] = {}  # likewise: those that a claim has had to read
+        self._seen: dict[int, OrderRecord] = {}  # likewise: those that a claim is taking
         self._queues = Queues(database)
         self._limits = Limits(database, self._queues, limits)
         self._in_use = set(lines_in_use(database))  # those that orders may be in
+        self._fronts: dict[int, Front] = {}  # of some of these
         self._lines: dict[int, Turns] = {}  # those that were used last
         self._next_ready_us: int | None = queries.next_ready_us(self._database)
+        last = queries.last_sequence(self._database)
+        self._heard_of = (last, last)  # how far the sequences went when it was looked at them last, and before
 
     @property
     def next_ready_us(self) -> int | None:
@@ -133,20 +172,29 @@ class OrderQueue:
         """The number of the line that an order stands in; in a transaction that writes."""
         return self._queues.line_of(order)
 
-    def give_places(self, user_ids: Sequence[str], lines: Sequence[int] | None = None) -> list[int]:
-        """The places of new orders, each given by its user, in the sequence of their arrival.
+    def give_places(
+        self, sequences: Sequence[int], user_ids: Sequence[str], lines: Sequence[int] | None = None
+    ) -> list[int]:
+        """The places of orders that get in line, in the sequence in which they do.
 
         Args:
-            user_ids: theirs.
-            lines: the numbers of theirs; the usual one by default.
+            sequences: theirs.
+            user_ids: whose each is.
+            lines: the numbers of their lines; the usual one by default.
         """
         if lines is None:
             if user_ids:
                 self._in_use.add(_USUAL)
             give = self._line(_USUAL).give
-            return [give(user_id) for user_id in user_ids]
-        self._in_use.update(lines)
-        return [self._line(line).give(user_id) for user_id, line in zip(user_ids, lines, strict=True)]
+            places = [give(user_id) for user_id in user_ids]
+        else:
+            self._in_use.update(lines)
+            places = [self._line(line).give(user_id) for user_id, line in zip(user_ids, lines, strict=True)]
+        if self._fronts:
+            for line, place, sequence in zip(lines or repeat(_USUAL), places, sequences, strict=False):
+                if (front := self._fronts.get(line)) is not None:
+                    front.note(place, sequence)
+        return places
 
     def take_back_places(self, places: Sequence[tuple[str, int, int]]) -> None:
         """Some of the latest places were not taken, each with its user and line; in the sequence in which they were
@@ -172,14 +220,23 @@ class OrderQueue:
             if step.slowed_until_us is not None:
                 self._limits.close(step.after.order, step.slowed_until_us)
         returned = [step for step in moves if step.edge.target is _PENDING]
+        if self._fronts:
+            for step in moves:  # where one leaves a line, or comes back into it, that has to be read again
+                if step.before.status is _PENDING or step.edge.target is _PENDING:
+                    self._fronts.pop(self.line_of(step.before.order), None)
         if not returned:
             return
         self.note([step.after for step in returned])
         self._in_use.update([self.line_of(step.after.order) for step in returned if keeps_place(step)])
         self.note_waiting([step.after.ready_us or 0 for step in returned if not keeps_place(step)])
 
-    def look_around(self) -> None:
-        """Find out what other engines have put in line, and how far they have come."""
+    def look_around(self, *, is_alone: bool = False) -> None:
+        """Find out what other engines have put in line, and how far they have come.
+
+        Args:
+            is_alone: whether there is no other one that gives places.
+        """
+        self._fronts.clear()
         self._queues.read()
         self._limits.look_around()
         self._next_ready_us = queries.next_ready_us(self._database)
@@ -188,11 +245,35 @@ class OrderQueue:
             first = run(self._database, _FIRST, bounds_of(line)).fetchone()
             if first is not None:
                 self._lines[line].begin_at(first[0])
+        if not is_alone:
+            self._hear_of_places()
+
+    def _hear_of_places(self) -> None:
+        # From where it was looked the last time but one: sequences are seen in another order than they were given.
+        since, last = self._heard_of
+        self._heard_of = last, queries.last_sequence(self._database)
+        for user_id, place in run(self._database, _PLACES_GIVEN, (since, _MOST_HEARD_OF)).fetchall():
+            if (turns := self._lines.get(place // PLACES)) is not None:
+                turns.note(user_id, place)
 
     def note_waiting(self, ready_us: Sequence[int]) -> None:
         """Orders wait for these times, on the queue's clock."""
         if ready_us:
             self._next_ready_us = min(ready_us) if self._next_ready_us is None else min(self._next_ready_us, *ready_us)
+
+    def let_go(self, held: Iterable[Standing], now_us: int) -> None:
+        """Orders are held no longer: those whose time has come get places, as if they arrived at this moment.
+
+        Args:
+            held: the orders.
+            now_us: the queue's time, microseconds since 1970-01-01T00:00:00Z.
+        """
+        released = sorted(held)
+        due = [order for order in released if order.ready_us <= now_us]
+        waiting = released[len(due) :]
+        places = [*self._places_of(due), *[None] * len(waiting)]
+        _LET_GO.run(self._database, [order.sequence for order in released], places)
+        self.note_waiting([order.ready_us for order in waiting])
 
     def let_in(self, now_us: int, room: int) -> None:
         """Give places to orders whose time has come; as many as there is room for, if there are so many.
@@ -204,15 +285,21 @@ class OrderQueue:
         if self._next_ready_us is None or self._next_ready_us > now_us:
             return
         limit = max(room, _LET_IN_AT_ONCE)
-        due = run(self._database, _DUE, (now_us, limit)).fetchall()
-        lines = [
-            line_number(self._queues.number_of(DEFAULT_QUEUE if queue is None else queue), priority)
-            for _, _, priority, queue in due
-        ]
-        places = self.give_places([user_id for _, user_id, *_ in due], lines)
-        run_for_each(self._database, _LET_IN, [(place, row[0]) for place, row in zip(places, due, strict=True)])
+        due = [Standing(*row) for row in run(self._database, _DUE, (now_us, limit)).fetchall()]
+        places = self._places_of(due)
+        run_for_each(
+            self._database, _LET_IN, [(place, order.sequence) for place, order in zip(places, due, strict=True)]
+        )
         if len(due) < limit:
             self._next_ready_us = queries.next_ready_us(self._database)
+
+    def _places_of(self, orders: Sequence[Standing]) -> list[int]:
+        number_of = self._queues.number_of
+        lines = [
+            line_number(number_of(DEFAULT_QUEUE if order.queue is None else order.queue), order.priority)
+            for order in orders
+        ]
+        return self.give_places([order.sequence for order in orders], [order.user_id for order in orders], lines)
 
     def claim(self, claim: Claim, at_us: int) -> list[Move]:
         """Take those that are next: they are Processing now, with one attempt more.
@@ -224,7 +311,7 @@ class OrderQueue:
         Returns:
             Their steps, in the sequence of their places.
         """
-        taken = self._take(claim, at_us)
+        taken = self._take(claim, at_us) if claim.room > 0 else []
         known = [self._pending.pop(sequence, None) or self._seen.pop(sequence, None) for _, sequence, *_ in taken]
         if self._seen:
             self.note([*self._seen.values()])
@@ -232,11 +319,11 @@ class OrderQueue:
         unknown = [
             row[1]
             for row, before in zip(taken, known, strict=True)
-            if before is None or (before.attempts + 1, before.failures) != row[2:4]
+            if before is None or (before.attempts + 1, before.failures) != row[2:4] or row[5:] == (True,)
         ]
         read = self._read(unknown) if unknown else {}
         steps = []
-        for (_, sequence, attempts, failures, updated_us), before in zip(taken, known, strict=True):
+        for (_, sequence, attempts, failures, updated_us, *_), before in zip(taken, known, strict=True):
             after = read.get(sequence)
             if after is None:
                 assert before is not None
@@ -269,10 +356,11 @@ class OrderQueue:
 
     def _take(self, claim: Claim, at_us: int) -> list[tuple[int, ...]]:
         # Those of one line in the sequence of their places.
+        if claim.only is None and (len(self._in_use) > 1 or self._limits.are_there):
+            return self._take_from_lines(claim, at_us)
+        self._fronts.clear()  # it is not known which orders are taken
         if claim.only is not None:
             return self._take_only(claim, claim.only, at_us)
-        if len(self._in_use) > 1 or self._limits.are_there:
-            return self._take_from_lines(claim, at_us)
         taken: list[tuple[int, ...]] = []
         for line in self._in_use:
             if claim.but_not:
@@ -306,27 +394,34 @@ class OrderQueue:
         has_limits = limits.are_there
         if has_limits:
             limits.begin(claim.now_us)
-            self._in_use |= limits.let_go()
+            for line in limits.let_go():
+                self._in_use.add(line)
+                self._fronts.pop(line, None)
         chosen: list[int] = []
         parked: list[tuple[str, int, Sequence[str]]] = []
         names: Sequence[str] = ()
+        left: dict[int, set[int]] = {}  # by line: those that are not in it any more
         # By the first of each line at a time: `merge` looks at no other, so that no line has to be sorted by its time.
-        for _, sequence, line in merge(*[self._walk(line, claim) for line in list(self._in_use)]):
+        for _, sequence, line, record in merge(*[self._walk(line, claim) for line in list(self._in_use)]):
             if has_limits:
                 queue = queue_of(line)
-                if limits.queue_room(queue) < 1:
+                if limits.has_limit(queue) and limits.queue_room(queue) < 1:
                     continue
                 if limits.have_values:
-                    names = limits.names_of((self._pending.get(sequence) or self._seen[sequence]).order)
+                    names = limits.names_of(record.order)
                     if (closed := limits.closed(names)) is not None:
                         parked.append((closed, sequence, names))
+                        left.setdefault(line, set()).add(sequence)
                         if len(parked) == _MOST_PARKED:
                             break
                         continue
                 limits.count(queue, names)
             chosen.append(sequence)
+            left.setdefault(line, set()).add(sequence)
+            self._seen[sequence] = record
             if len(chosen) == claim.room:
                 break
+        self._leave(left)
         if has_limits:
             limits.park(parked)
             limits.end({queue_of(line) for line in self._in_use}, is_cut_short=len(parked) == _MOST_PARKED)
@@ -334,27 +429,44 @@ class OrderQueue:
 
     def _walk(self, line: int, claim: Claim) -> Iterator[_Candidate]:
         """The orders in a line, as long as its queue has room."""
-        limits, queue = self._limits, queue_of(line)
-        place, end = bounds_of(line)
-        since_us = claim.aging_us * priority_of(line)
-        last, is_first = 0, True
+        front = self._fronts.setdefault(line, Front())
+        limits, queue, offset_us = self._limits, queue_of(line), claim.aging_us * priority_of(line)
         # As many as it has, if all lines give alike; then more, since it is this one that does.
-        most = min(claim.room, _LEAST_READ + claim.room // len(self._in_use))
-        while (room := limits.queue_room(queue)) >= 1:
-            most = int(min(most, room))
-            parameters = (since_us, place, end, place, last, as_json(claim.but_not), most)
-            rows: list[tuple[int, int, int]] = run(self._database, _FRONT, parameters).fetchall()
-            if is_first and not rows and not claim.but_not:
-                self._in_use.discard(line)
-            if limits.have_values:
-                unknown = [sequence for _, sequence, _ in rows if sequence not in self._pending]
-                self._seen.update(self._read(unknown) if unknown else {})
-            for at_us, sequence, rank in rows:
-                yield at_us, sequence, line
-                place, last = rank, sequence
-            if len(rows) < most:
-                return
-            is_first, most = False, min(2 * most, _MOST_READ)
+        most = _LEAST_READ + claim.room // len(self._in_use)
+        position, room, is_limited = 0, math.inf, limits.has_limit(queue)
+        while not is_limited or (room := limits.queue_room(queue)) >= 1:
+            if position < len(front.orders):
+                _, sequence, since_us, record = front.orders[position]
+                position += 1
+                if sequence not in claim.but_not:
+                    yield since_us - offset_us, sequence, line, record
+            elif front.is_whole:
+                break
+            else:
+                self._read_on(line, front, int(min(most, claim.room, room)) if self._database.is_shared else most)
+                most = min(2 * most, _MOST_READ)
+        if front.is_whole and not front.orders:
+            self._in_use.discard(line)
+
+    def _read_on(self, line: int, front: Front, most: int) -> None:
+        place, end = bounds_of(line)
+        last = 0
+        if front.orders:
+            place, last, *_ = front.orders[-1]
+        rows = run(self._database, _FRONT, (place, end, place, last, most)).fetchall()
+        remembered = self._pending.get
+        front.orders += [
+            InLine(rank, sequence, since_us, remembered(sequence) or order_of(row))
+            for rank, sequence, since_us, *row in rows
+        ]
+        front.is_whole = len(rows) < most
+
+    def _leave(self, left: Mapping[int, Container[int]]) -> None:
+        for line, sequences in left.items():
+            self._fronts[line].remove(sequences)
+        # Of what other engines do to a line, nobody tells.
+        if self._database.is_shared or sum(len(front.orders) for front in self._fronts.values()) > _MOST_AHEAD:
+            self._fronts.clear()
 
     def _run(self, statement: str, *parameters: object) -> list[tuple[int, ...]]:
         at_us, *which = parameters

@@ -69,7 +69,8 @@ class Queues:
         if number is None:
             if not may_add:
                 return len(self._numbers) if len(self._numbers) < MAX_QUEUES else 0
-            if len(self._numbers) < MAX_QUEUES:
+            # Another engine may add another one at the same moment, which takes the number.
+            while name not in self._numbers and len(self._numbers) < MAX_QUEUES:
                 run(self._database, _ADD, (name,))
                 self.read()
             number = self._numbers.get(name, 0)

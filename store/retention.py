@@ -16,6 +16,7 @@ from peewee import Database, DatabaseError
 
 from . import audit_log, bulk_actions, deadlines, event_log, failures, queries, schedules, trace_contexts
 from .domain import lifecycle
+from .domain.errors import OrdermillError
 from .domain.lifecycle import OrderStatus
 from .domain.metrics import PRUNED_COMPLETED, PRUNED_PROCESSING_MICROSECONDS, PRUNED_TIMED_ORDERS
 from .domain.record import OrderRecord, Transition, rfc3339
@@ -24,6 +25,7 @@ from .statements import run_for_each, to_sql, write_transaction
 from .tables import OrderModel, TransitionModel
 from .totals import add_to_totals
 from .translation import translated_errors
+from .writer import Turn, Writer
 
 _DELETE_TRANSITIONS = to_sql(TransitionModel.delete().where(TransitionModel.sequence == 0))
 _DELETE_ORDER = to_sql(OrderModel.delete().where(OrderModel.sequence == 0))
@@ -39,7 +41,7 @@ class Pruned(NamedTuple):
 
 
 def prune(
-    database: Database, before_us: int, limit: int, export: Path | None, keyed_before_us: int | None = None
+    database: Writer, before_us: int, limit: int, export: Path | None, keyed_before_us: int | None = None
 ) -> Pruned:
     """Remove terminal orders whose status last changed before a time, with their histories, in one transaction.
 
@@ -55,14 +57,14 @@ def prune(
         StoreUnavailable: the database or the export did not take it; nothing was removed.
     """
     with translated_errors(also=(OSError,)):
-        records = queries.over(database, before_us, before_us if keyed_before_us is None else keyed_before_us, limit)
-        if not records:
-            return Pruned(0, Counter())
-        _mend(database, export, limit)
         try:
-            return _remove(database, records, export)
+            keyed_us = before_us if keyed_before_us is None else keyed_before_us
+            return _remove(database, before_us, keyed_us, limit, export)
+        except OrdermillError:
+            raise  # it was never begun
         except BaseException:
-            with suppress(DatabaseError, sqlite3.Error, OSError):  # then it is done before the next removal
+            # Otherwise it is done before the next removal. In a transaction: the file may be another engine's by now.
+            with suppress(DatabaseError, sqlite3.Error, OSError, OrdermillError), write_transaction(database):
                 _mend(database, export, limit)
             raise
 
@@ -85,8 +87,13 @@ def prune_acts(database: Database, before_us: int, limit: int) -> int:
         return audit_log.forget(database, before_us, limit) + bulk_actions.forget(database, before_us, limit)
 
 
-def _remove(database: Database, records: Sequence[OrderRecord], export: Path | None) -> Pruned:
+def _remove(database: Writer, before_us: int, keyed_us: int, limit: int, export: Path | None) -> Pruned:
     with write_transaction(database):
+        database.wait_for_turn(Turn.KEYS)  # no other order begins to wait for one of these
+        records = queries.over(database, before_us, keyed_us, limit)
+        if not records:
+            return Pruned(0, Counter())
+        _mend(database, export, limit)
         histories = [queries.history(database, record.order_id) for record in records]
         sequences = [(record.sequence,) for record in records]
         event_log.note_removal(database, [record.sequence for record in records])

@@ -33,6 +33,7 @@ ORDER_COLUMNS = (
     OrderModel.last_error,
 )
 """What an `OrderRecord` is made of, in the sequence of its rows."""
+ORDER_COLUMN_NAMES = ", ".join(column.column_name for column in ORDER_COLUMNS)
 TRANSITION_COLUMNS = (
     TransitionModel.from_status,
     TransitionModel.to_status,

@@ -1,17 +1,21 @@
 """Orders of one key run one after another: those that are held, and which of them may stand in line next.
 
-A held order has no place in the queue, so that a claim never meets one. Whenever an order of a key has moved, the next
-one of the key is let go, in the same transaction, if nothing of the key is in its way.
+A held order has no place in the queue, so that a claim never meets one. A new order is held unless it is the first of
+its key. Whenever an order of a key has moved, the next one of the key gets in line, in the same transaction, if nothing
+of the key is in its way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Container, Mapping, Sequence
+from typing import NamedTuple
 
 from peewee import Database
 
 from .domain.key_policy import KeyPolicy
+from .domain.record import OrderRecord
 from .queries import AMONG, as_json
+from .queue import Standing
 from .statements import run
 
 _IS_HELD = "held = 1 AND ready_at IS NOT NULL"
@@ -27,11 +31,17 @@ _FIRST_DUE = f"""coalesce(
     (SELECT sequence FROM orders WHERE serial_key = name AND {_IS_HELD} AND ready_at <= ? ORDER BY sequence LIMIT 1),
     (SELECT sequence FROM orders WHERE serial_key = name AND {_IS_HELD} ORDER BY ready_at, sequence LIMIT 1))"""
 _NAMES = f"SELECT DISTINCT serial_key AS name FROM orders WHERE sequence IN {AMONG} AND serial_key IS NOT NULL"
-_LET_GO = """
-    UPDATE orders SET held = NULL WHERE sequence IN (
-      SELECT {first} FROM ({names}) AS names WHERE NOT EXISTS (
-        SELECT 1 FROM orders WHERE serial_key = name AND {is_free} AND status IN {in_the_way}))
-    RETURNING ready_at
+# The first held order of each key of which nothing is in its way.
+_NEXT = """
+    SELECT {first} FROM ({names}) AS names WHERE NOT EXISTS (
+      SELECT 1 FROM orders WHERE serial_key = name AND {is_free} AND status IN {in_the_way})
+"""
+_READ = "SELECT ready_at, sequence, user_id, priority, queue FROM orders WHERE sequence IN ({next})"
+_LET_GO = "UPDATE orders SET held = NULL WHERE sequence IN ({next})"
+_UNUSED = f"""
+    SELECT value FROM {{texts:?}} AS names WHERE NOT EXISTS (
+      SELECT 1 FROM orders WHERE serial_key = value AND {_IS_FREE} AND status IN {{in_the_way}})
+    AND NOT EXISTS (SELECT 1 FROM orders WHERE serial_key = value AND {_IS_HELD})
 """
 _HOLD = f"UPDATE orders SET held = 1 WHERE sequence IN {AMONG} AND serial_key IS NOT NULL AND status = 'Pending'"
 _HOLD_WAITING = f"""
@@ -41,6 +51,17 @@ _HOLD_WAITING = f"""
 """
 _IS_ANY_HELD = f"SELECT EXISTS (SELECT 1 FROM orders WHERE serial_key >= '' AND {_IS_HELD})"
 _HEADS = f"SELECT min(sequence) FROM orders WHERE {_IS_HELD} GROUP BY serial_key"
+
+
+class Admission(NamedTuple):
+    """What becomes of new orders as far as their keys are concerned."""
+
+    names: Sequence[str | None]
+    """The key of each."""
+    first: Mapping[str, int]
+    """The sequences of those that need not wait for others, by their keys."""
+    held: Collection[int]
+    """The sequences of those that do."""
 
 
 class SerialOrders:
@@ -54,40 +75,96 @@ class SerialOrders:
     def __init__(self, database: Database, policy: KeyPolicy) -> None:
         self._database = database
         self._policy = policy
-        first = _FIRST_DUE if policy is KeyPolicy.CONTINUE else _FIRST
-        self._let_go = _LET_GO.format(first=first, names=_NAMES, is_free=_IS_FREE, in_the_way=_IN_THE_WAY[policy])
+        first, in_the_way = _FIRST_DUE if policy is KeyPolicy.CONTINUE else _FIRST, _IN_THE_WAY[policy]
+        following = _NEXT.format(first=first, names=_NAMES, is_free=_IS_FREE, in_the_way=in_the_way)
+        self._read, self._let_go = _READ.replace("{next}", following), _LET_GO.replace("{next}", following)
+        self._unused = _UNUSED.replace("{in_the_way}", in_the_way)
         self.is_any_held = self._is_any_held()
         """Whether any order is held. Where none is, nothing has to be looked up for those that move."""
+
+    def admit(self, records: Sequence[OrderRecord], names: Sequence[str | None], now_us: int) -> Admission:
+        """Which of new orders are held: all but the first of each key that no other order is of.
+
+        Args:
+            records: the orders, in the sequence of their arrival.
+            names: the key of each.
+            now_us: the queue's time, microseconds since 1970-01-01T00:00:00Z.
+        """
+        keys = {name for name in names if name is not None}
+        if not keys:
+            return Admission(names, {}, frozenset())
+        unused = {name for (name,) in run(self._database, self._unused, (as_json(keys),)).fetchall()}
+        first: dict[str, int] = {}
+        held = set()
+        for record, name in zip(records, names, strict=True):
+            if name is None:
+                continue
+            if name in unused and name not in first and self._may_be_first(record, now_us):
+                first[name] = record.sequence
+            else:
+                held.add(record.sequence)
+        self.is_any_held = self.is_any_held or bool(held)
+        return Admission(names, first, held)
+
+    def overlooked(self, admission: Admission, sequences: Sequence[int], new: Container[int]) -> list[int]:
+        """Those of orders that were held whose keys have to be looked at again, now that they are stored.
+
+        Args:
+            admission: of these and others.
+            sequences: of all for which it is, likewise.
+            new: those that are stored now; the others were there already.
+        """
+        first = admission.first
+        passed = {name for name, sequence in first.items() if sequence not in new}
+        # What came before and waits for its time lets a new one pass.
+        others = self._policy is KeyPolicy.CONTINUE
+        return [
+            sequence
+            for sequence, name in zip(sequences, admission.names, strict=True)
+            if sequence in new and name is not None and (name in passed or (others and name not in first))
+        ]
 
     def hold(self, sequences: Collection[int]) -> None:
         """These are Pending now, and must not be begun while another of their key is in their way."""
         if run(self._database, _HOLD, (as_json(sequences),)).rowcount:
             self.is_any_held = True
 
-    def let_go(self, moved: Collection[int], now_us: int) -> list[int]:
-        """Let the next ones go of the keys of these orders.
+    def next_ones(self, moved: Collection[int], now_us: int) -> list[Standing]:
+        """The held orders that go next, of the keys of orders that have moved: nothing is in their way any more.
 
         Args:
             moved: the sequences of the orders.
             now_us: the queue's time, microseconds since 1970-01-01T00:00:00Z.
-
-        Returns:
-            When each of those that were let go is ready, on the queue's clock.
         """
         if not self.is_any_held or not moved:
             return []
         sequences = as_json(moved)
         if self._policy is KeyPolicy.CONTINUE:
             run(self._database, _HOLD_WAITING, (sequences, now_us))
-            rows = run(self._database, self._let_go, (now_us, sequences)).fetchall()
-        else:
-            rows = run(self._database, self._let_go, (sequences,)).fetchall()
-        self.is_any_held = self._is_any_held()
-        return [ready_us for (ready_us,) in rows]
+        rows = run(self._database, self._read, self._about(sequences, now_us)).fetchall()
+        return [Standing(*row) for row in rows]
 
-    def heads(self) -> list[int]:
-        """The first held order of each key, for when the policy may have changed. Reads all that are held."""
-        return [sequence for (sequence,) in run(self._database, _HEADS).fetchall()]
+    def note_let_go(self) -> None:
+        """Some are held no longer."""
+        self.is_any_held = self._is_any_held()
+
+    def let_all_go(self, now_us: int) -> None:
+        """Hold none of those any longer that have nothing in their way, for when the policy may have changed. Reads all
+        that are held.
+
+        Args:
+            now_us: the queue's time, microseconds since 1970-01-01T00:00:00Z.
+        """
+        heads = [sequence for (sequence,) in run(self._database, _HEADS).fetchall()]
+        run(self._database, self._let_go, self._about(as_json(heads), now_us))
+        self.note_let_go()
+
+    def _about(self, sequences: str, now_us: int) -> tuple[object, ...]:
+        # What a statement about the keys of these orders is given.
+        return (now_us, sequences) if self._policy is KeyPolicy.CONTINUE else (sequences,)
+
+    def _may_be_first(self, record: OrderRecord, now_us: int) -> bool:
+        return self._policy is not KeyPolicy.CONTINUE or record.ready_us == now_us
 
     def _is_any_held(self) -> bool:
         return bool(run(self._database, _IS_ANY_HELD).fetchone()[0])

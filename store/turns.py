@@ -76,6 +76,14 @@ class Turns:
             if self._next.get(user_id) == place + self._steps.get(user_id, STEP):
                 self._next[user_id] = place
 
+    def note(self, user_id: str, place: int) -> None:
+        """An order of a user has that place, which another engine gave it."""
+        after = place + self._steps.get(user_id, STEP)
+        if after > self._next.get(user_id, self._begin):
+            self._next[user_id] = after
+            if len(self._next) > self._most_users:
+                self._forget()
+
     def come_to(self, place: int, user_id: str) -> None:
         """The queue has come to an order with that place, of that user."""
         self.begin_at(place + self._steps.get(user_id, STEP))

@@ -33,6 +33,7 @@ from .outbox import new_event_id
 from .statements import insert_one, run, write_transaction
 from .tables import DeliveryAttemptModel, DeliveryModel, OrderModel, OutboxModel, WebhookModel
 from .translation import translated_errors
+from .writer import Turn, Writer
 
 MAX_WEBHOOKS = 100
 """Webhooks of one database; each has a queue of its own."""
@@ -155,7 +156,7 @@ def deliveries_of_order(database: Database, order_id: str, *, before: int | None
     return [_delivery(row) for row in query.tuples().execute(database)]
 
 
-def change_webhooks(database: Database, change: WebhookChange, cause: Cause, at_us: int, now_us: int) -> Any:
+def change_webhooks(database: Writer, change: WebhookChange, cause: Cause, at_us: int, now_us: int) -> Any:
     """Do what somebody wants, in one transaction, and write down who did.
 
     Args:
@@ -175,6 +176,7 @@ def change_webhooks(database: Database, change: WebhookChange, cause: Cause, at_
         StoreUnavailable: the database did not take it; nothing was changed.
     """
     with translated_errors(), write_transaction(database):
+        database.wait_for_turn(Turn.DELIVERIES)
         match change:
             case CreateWebhook():
                 result: Any = _create(database, change, at_us)
@@ -199,7 +201,7 @@ def change_webhooks(database: Database, change: WebhookChange, cause: Cause, at_
         return result
 
 
-def remove_some(database: Database) -> bool:
+def remove_some(database: Writer) -> bool:
     """Remove some of what was sent to webhooks that were deleted, in a transaction, and such a webhook last of all.
 
     Returns:
@@ -209,6 +211,7 @@ def remove_some(database: Database) -> bool:
         StoreUnavailable: the database did not take it.
     """
     with translated_errors(), write_transaction(database):
+        database.wait_for_turn(Turn.DELIVERIES)
         gone = WebhookModel.select(fn.MIN(WebhookModel.id)).where(~_IS_THERE).scalar(database)
         if gone is None:
             return False

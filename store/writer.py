@@ -7,11 +7,15 @@ from contextlib import contextmanager
 from enum import Enum
 from typing import ClassVar, Self, TypeVar
 
-from peewee import Database, DatabaseError
+from peewee import Database, DatabaseError, OperationalError
 
 from .translation import translated_errors
 
 T = TypeVar("T")
+
+
+class TransactionConflict(OperationalError):
+    """Two transactions waited for each other, and this one was ended. It has stored nothing, and may be tried again."""
 
 
 class Turn(Enum):
@@ -24,7 +28,9 @@ class Turn(Enum):
     CONTROL = 4
     """Change what operators have set."""
     DELIVERIES = 3
-    """Begin deliveries to webhooks, or end them."""
+    """Change webhooks; begin deliveries to them, or end them."""
+    ESTIMATES = 5
+    """Judge what was told of when orders will be over."""
 
 
 class Writer(Database):

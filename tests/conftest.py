@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -10,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -47,6 +48,27 @@ def nothing_is_left_running() -> Iterator[None]:
     assert not actors, f"actors left running: {actors}"
 
 
+@pytest.fixture
+def collect() -> Callable[[], None]:
+    """Collects what is in cycles, for certain: `gc.collect` returns at once while another thread is at it."""
+
+    def collect_once() -> None:
+        collected: list[int] = []
+
+        def note(phase: str, _: dict[str, int]) -> None:
+            if phase == "stop":
+                collected.append(threading.get_ident())
+
+        gc.callbacks.append(note)
+        try:
+            while threading.get_ident() not in collected:
+                gc.collect()
+        finally:
+            gc.callbacks.remove(note)
+
+    return collect_once
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
     """The address of a PostgreSQL server: `ORDERMILL_TEST_POSTGRES`, or one of our own."""
@@ -70,15 +92,26 @@ def postgres_server() -> Iterator[str]:
 
 
 @pytest.fixture
-def postgres_url(postgres_server: str) -> Iterator[str]:
-    """A new database of that server."""
+def new_postgres(postgres_server: str) -> Callable[[], AbstractContextManager[str]]:
+    """Makes databases of that server: each is there, and empty, as long as its block."""
     import psycopg
 
-    name = f"test_{uuid4().hex}"
-    with psycopg.connect(postgres_server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE template0".encode())
-        yield urlsplit(postgres_server)._replace(path=f"/{name}").geturl()
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+    @contextmanager
+    def new() -> Iterator[str]:
+        name = f"test_{uuid4().hex}"
+        with psycopg.connect(postgres_server, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE template0".encode())
+            yield urlsplit(postgres_server)._replace(path=f"/{name}").geturl()
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+    return new
+
+
+@pytest.fixture
+def postgres_url(new_postgres: Callable[[], AbstractContextManager[str]]) -> Iterator[str]:
+    """A new database of that server."""
+    with new_postgres() as url:
+        yield url
 
 
 IS_POSTGRES = os.environ.get("ORDERMILL_TEST_DB") == "postgres"
@@ -140,3 +173,73 @@ def sql(database: Path) -> Callable[[str], list[Any]]:
             return connection.execute(statement).fetchall()
 
     return run
+
+
+class Stranger:
+    """Somebody else's session of the test's PostgreSQL database, in a transaction that ours have to wait for.
+
+    Args:
+        url: of the database.
+        wait_until: as the fixture.
+    """
+
+    def __init__(self, url: str, wait_until: Callable[[Callable[[], object]], None]) -> None:
+        import psycopg
+
+        self._session = psycopg.connect(url)
+        self._observer = psycopg.connect(url, autocommit=True)
+        self._wait_until = wait_until
+
+    def does(self, statement: str, *parameters: object) -> None:
+        """Run a statement in its transaction."""
+        self._session.execute(statement.encode(), parameters or None)
+
+    def inserts(self, *order_ids: str) -> None:
+        """Insert orders."""
+        for order_id in order_ids:
+            self.does(
+                "INSERT INTO orders (order_id, user_id, item_ids, total_cents, status, attempts, failures, created_at,"
+                " updated_at, ready_at) VALUES (%s, 'u-9', '[\"sku-1\"]', 1, 'Pending', 0, 0, 1, 1, 1)",
+                order_id,
+            )
+
+    def takes_turn(self, turn: Any) -> None:
+        """Take a turn of which only one transaction at a time has it."""
+        from ordermill.store.postgres.connection import LOCKS
+
+        self.does(f"SELECT pg_advisory_xact_lock({LOCKS}, {turn.value})")
+
+    def is_never_the_victim(self) -> None:
+        """Where it and another one wait for each other, have the other one ended."""
+        self._session.execute("SET deadlock_timeout = '1h'")
+
+    def is_waited_for_by(self, count: int) -> None:
+        """Wait until so many sessions wait for another one."""
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        self._wait_until(lambda: self._observer.execute(waiting).fetchone() == (count,))
+
+    def commits(self) -> None:
+        """Let all of it be so."""
+        self._session.commit()
+
+    def gives_way(self) -> None:
+        """Take back what it has done."""
+        self._session.rollback()
+
+    def close(self) -> None:
+        """End it."""
+        self._session.close()
+        self._observer.close()
+
+
+@pytest.fixture
+def stranger(
+    postgres_url: str, wait_until: Callable[[Callable[[], object]], None], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Stranger]:
+    """A session that ours have to wait for, however slow the machine is."""
+    monkeypatch.setattr("ordermill.store.postgres.connection.PostgresWriter.timeout", 60.0)
+    stranger = Stranger(postgres_url, wait_until)
+    yield stranger
+    stranger.close()

@@ -101,6 +101,8 @@ class EngineContext:
     """Whether the engine is taken for alive: otherwise others have what it had in hand."""
     leads: bool = True
     """Whether it does the periodic work over the database: one engine does."""
+    is_alone: bool = True
+    """Whether no other engine over the database is alive, as it was looked at last."""
     begun: BegunFile | None = None
     """Where it is noted what has begun; None where that is not possible."""
     prober: Prober = field(init=False)

@@ -124,6 +124,7 @@ class Membership:
             declare_dead(self._database, own)
             found = engines.living(self._database)
         self._context.leads = bool(found) and found[0].id == own
+        self._context.is_alone = len(found) <= 1
         now_us = self._clock.monotonic_us()
         if self._context.leads and now_us - self._looked_us >= _LOOK_FOR_LEFT_SECONDS * 1e6:
             self._looked_us = now_us

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from time import monotonic
@@ -309,7 +310,7 @@ class RecorderActor(BatchActor):
         try:
             self._membership.look()
             self._steering.look_around()
-            self._ledger.look_around()
+            self._ledger.look_around(is_alone=self._context.is_alone)
             awaited = self._context.waiters.order_ids()
             over = self._database.read(partial(queries.over_among, order_ids=awaited)) if awaited else []
             last_event_id = self._database.read(event_log.last_id)
@@ -348,6 +349,13 @@ class RecorderActor(BatchActor):
         except StoreUnavailable as error:
             self._answer_with(Batch(submissions=[message]), error)
         return False
+
+    def _without_reused(self, batch: Batch) -> Batch:
+        left = replace(batch, submissions=[])
+        for message in batch.submissions:
+            if message.idempotency is None or self._is_first_use(message.idempotency, message, left):
+                left.submissions.append(message)
+        return left
 
     def _plan(self, command: Command) -> Move | None:
         at_us, queue_us = self._context.now()
@@ -419,6 +427,8 @@ class RecorderActor(BatchActor):
                 stored = self._store(batch)
             except StoreUnavailable as error:
                 self._put_off(batch, error)
+            except IdempotencyKeyReused:  # since it was looked at, by another engine
+                self._unsettled.append(self._without_reused(batch))
             except BaseException as error:
                 self._is_in_doubt = True
                 if batch.is_part:  # this is the one

@@ -143,16 +143,19 @@ class Steering:
         try:
             if tripped.verdict is Verdict.CLOSE:
                 reason = "an order has succeeded that was tried"
-                self._set(Control.resume, Act(Action.CLOSE_BREAKER, None, reason), Reply())
+                self._set(Control.recover, Act(Action.CLOSE_BREAKER, None, reason), Reply())
             elif not self._context.control.is_paused:
                 reason = f"{self._context.config.breaker_failures} attempts in a row have failed with {tripped.error}"
-                change = partial(Control.pause, until_us=None, reason=reason, error=tripped.error)
+                change = partial(Control.trip, reason=reason, error=tripped.error)
                 self._set(change, Act(Action.OPEN_BREAKER, tripped.error, reason), Reply())
         except StoreUnavailable as error:  # the next attempt says the same again
             self._log.log_seldom(logging.ERROR, "the circuit breaker could not be recorded: %s", error)
 
     def _try_breaker(self) -> None:
         if self._context.control.error is None:
+            return
+        if not self._context.leads:  # another engine tries one
+            self._try_later()
             return
         self._breaker.begin_trial(self._context.clock.now_us())
         self._context.is_trying = True
@@ -191,30 +194,34 @@ class Steering:
             self._end_later()
             return
         try:
-            if not self.look_around():  # no other engine has said so by now
-                self._set(Control.resume, Act(Action.RESUME, None, "the time of the pause is over"), Reply())
+            resume = partial(Control.resume_after, until_us=until_us)
+            self._set(resume, Act(Action.RESUME, None, "the time of the pause is over"), Reply())
         except StoreUnavailable as error:
             self._log.log_seldom(logging.ERROR, "the pause is over, which could not be recorded: %s", error)
             self._tell_after(_AGAIN_SECONDS, EndPause())
 
-    def look_around(self) -> bool:
+    def look_around(self) -> None:
         """Obey what was set by way of another engine.
-
-        Returns:
-            Whether anything was.
 
         Raises:
             StoreUnavailable: the database did not answer.
         """
         control = self._database.read(read_control)
-        if control == self._context.control:
-            return False
-        self._adopt(control, Reply())
-        return True
+        if control != self._context.control:
+            self._adopt(control, Reply())
 
-    def _set(self, change: Callable[[Control], Control], act: Act, reply: Any) -> None:
-        control = write_control(self._database, change, act, self._context.clock.now_us())
-        self._log.warning("%s", _told(act))
+    def _set(self, change: Callable[[Control], Control | None], act: Act, reply: Any) -> None:
+        is_changed = False
+
+        def note(before: Control) -> Control | None:
+            nonlocal is_changed
+            after = change(before)
+            is_changed = after is not None
+            return after
+
+        control = write_control(self._database, note, act, self._context.clock.now_us())
+        if is_changed:
+            self._log.warning("%s", _told(act))
         self._adopt(control, reply)
 
     def _adopt(self, control: Control, reply: Any) -> None:

@@ -228,7 +228,7 @@ class _Queue:
                 await asyncio.sleep(_DEAD_SECONDS)
             else:
                 most = self._context.config.webhook_concurrency
-            if len(self._sending) < most:
+            if len(self._sending) < most and self._context.leads:
                 now_us = self._context.queue_clock.now_us()
                 number = self.target.number
                 busy = set(self._sending)  # some of which may be over when the reading is

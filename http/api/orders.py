@@ -40,6 +40,7 @@ from ..wire.conditional import matches, preferred_wait
 from ..wire.errors import ContentTooLarge, IdempotencyKeyBusy, KeyNotEnough, NotJson
 from ..wire.headers import ASK_AGAIN, Headers
 from ..wire.idempotency_key import read_idempotency_key
+from ..wire.message import BodyContent
 from . import requests, responses
 from .parameters import (
     MAX_WAIT_SECONDS,
@@ -107,7 +108,7 @@ class OrderCalls:
         accepted = self._begin_submit(request, (order,))
         return Deferred(accepted, lambda: _submitted(accepted.get(), request.principal, headers))
 
-    def submit_bulk(self, request: Submission[list[bytes | msgspec.Raw]]) -> Deferred[Response]:
+    def submit_bulk(self, request: Submission[list[BodyContent | msgspec.Raw]]) -> Deferred[Response]:
         """Accept many orders in one transaction; a bad one does not keep the others out."""
         lines = request.body
         if len(lines) > MAX_BULK:
@@ -128,7 +129,7 @@ class OrderCalls:
             raise InvalidOrder((FieldFault("/order_id", detail),))
         return order
 
-    def _read(self, line: bytes | msgspec.Raw, principal: Principal, *, is_explained: bool) -> Order | BulkResult:
+    def _read(self, line: BodyContent | msgspec.Raw, principal: Principal, *, is_explained: bool) -> Order | BulkResult:
         try:
             order = self._checked(requests.decode_order(line, is_explained=is_explained))
             if principal.may_see(order.user_id):

@@ -12,6 +12,7 @@ from ...engine.config import MAX_PROCESSORS
 from ...store.domain.order import USER
 from ...store.domain.rehearsal import ERROR_CLASS, ERROR_CLASS_RULE, MAX_ARRIVALS, MAX_OUTAGE_SECONDS
 from ..framework.parameters import matching, told_rule
+from ..wire.message import BodyContent
 from .steering_requests import decode_fields
 
 RehearsedProcessors = Annotated[
@@ -82,6 +83,6 @@ class RehearsalRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         )
 
 
-def decode_rehearsal(body: bytes) -> RehearsalRequest:
+def decode_rehearsal(body: BodyContent) -> RehearsalRequest:
     """What is to be rehearsed; an empty body says nothing of it. Raises as `decode_fields`."""
     return decode_fields(body or b"{}", RehearsalRequest)

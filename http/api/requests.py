@@ -18,6 +18,7 @@ from ...store.domain.reason import reason_faults
 from ...store.domain.record import parse_rfc3339, utc
 from ...store.domain.schedule import Schedule
 from ..wire.errors import ContentTooLarge, NotJson
+from ..wire.message import BodyContent
 from ..wire.nesting import NestedTooDeeply, check_depth
 from .fields import (
     MONEY_TEXT,
@@ -150,7 +151,7 @@ class RescheduleRequest(msgspec.Struct, forbid_unknown_fields=True, omit_default
         return Schedule(priority, not_before, complete_by, None if self.queue is UNSET else self.queue)
 
 
-def decode_order(body: bytes | msgspec.Raw, *, is_explained: bool = True) -> Order:
+def decode_order(body: BodyContent | msgspec.Raw, *, is_explained: bool = True) -> Order:
     """The order that a JSON object describes; money may be a number or a string.
 
     Args:
@@ -170,17 +171,18 @@ def decode_order(body: bytes | msgspec.Raw, *, is_explained: bool = True) -> Ord
         value = _decode_anything(request.total_amount)
         amount = _amount(value)
         if amount is not None:
+            # No other string of an order has a quotation mark in it. So a mark too many is one of a key that is there
+            # twice, or of a field that most orders do not have.
+            more = text.count(b'"') - 2 * (6 + len(request.item_ids) + isinstance(value, str))
+            given = _optional(request) if more else {}
             order = Order(
                 order_id=request.order_id,
                 user_id=request.user_id,
                 item_ids=request.item_ids,
                 total_amount=amount,
-                **_optional(request),
+                **given,
             )
-            # No other string of an order has a quotation mark in it. So a mark too many is one of a key that is there
-            # twice.
-            strings = 6 + len(order.item_ids) + isinstance(value, str)
-            if text.count(b'"') == 2 * strings + _optional_marks(request):
+            if not more or more == _optional_marks(request):
                 return order
     except (msgspec.ValidationError, InvalidOrder):
         pass  # either stops at the first fault: look at all of it
@@ -191,7 +193,7 @@ def decode_order(body: bytes | msgspec.Raw, *, is_explained: bool = True) -> Ord
     raise InvalidOrder(_explain(text))
 
 
-def decode_move(body: bytes) -> MoveRequest:
+def decode_move(body: BodyContent) -> MoveRequest:
     """What is told of a cancellation or a retry; an empty body tells nothing.
 
     Raises:
@@ -201,7 +203,7 @@ def decode_move(body: bytes) -> MoveRequest:
     return _decode_operation(body or b"{}", MoveRequest)
 
 
-def decode_settlement(body: bytes) -> SettleRequest:
+def decode_settlement(body: BodyContent) -> SettleRequest:
     """How an order is to be settled.
 
     Raises:
@@ -211,7 +213,7 @@ def decode_settlement(body: bytes) -> SettleRequest:
     return _decode_operation(body, SettleRequest)
 
 
-def decode_reschedule(body: bytes) -> RescheduleRequest:
+def decode_reschedule(body: BodyContent) -> RescheduleRequest:
     """When an order's turn is to come.
 
     Raises:
@@ -227,7 +229,7 @@ def decode_reschedule(body: bytes) -> RescheduleRequest:
     return _decode_operation(body, RescheduleRequest, faults)
 
 
-def _decode_operation(body: bytes, kind: type[T], more: tuple[FieldFault, ...] = ()) -> T:
+def _decode_operation(body: BodyContent, kind: type[T], more: tuple[FieldFault, ...] = ()) -> T:
     fields, faults = decode_object(body)
     faults += more
     known = kind.__struct_fields__
@@ -241,7 +243,7 @@ def _decode_operation(body: bytes, kind: type[T], more: tuple[FieldFault, ...] =
     return msgspec.convert({name: whole_number(value) for name, value in fields.items()}, kind)
 
 
-def split_array(body: bytes) -> list[bytes | msgspec.Raw]:
+def split_array(body: BodyContent) -> list[BodyContent | msgspec.Raw]:
     """The elements of a JSON array, not decoded yet.
 
     Raises:
@@ -257,7 +259,7 @@ def split_array(body: bytes) -> list[bytes | msgspec.Raw]:
         raise NotJson(f"{error}; a bulk is a JSON array of orders, or NDJSON with one order a line") from None
 
 
-def split_lines(body: bytes) -> list[bytes | msgspec.Raw]:
+def split_lines(body: BodyContent) -> list[BodyContent | msgspec.Raw]:
     """The lines of NDJSON that are not blank.
 
     Raises:
@@ -268,7 +270,7 @@ def split_lines(body: bytes) -> list[bytes | msgspec.Raw]:
     return [line for line in body.split(b"\n") if line.strip()]
 
 
-def order_id_of(body: bytes | msgspec.Raw) -> str | None:
+def order_id_of(body: BodyContent | msgspec.Raw) -> str | None:
     """The id that a faulty order names, if it names one that could be one."""
     try:
         order_id = _decode_name(body).order_id
@@ -350,7 +352,7 @@ def _amount(value: object) -> Decimal | None:
     return value if isinstance(value, Decimal) else None
 
 
-def _explain(body: bytes) -> tuple[FieldFault, ...]:
+def _explain(body: BodyContent) -> tuple[FieldFault, ...]:
     if len(body) > _EXPLAINED_BYTES:
         return (FieldFault("", f"is not valid, and longer than the {_EXPLAINED_BYTES} bytes of what is explained"),)
     fields, faults = decode_object(body)
@@ -369,7 +371,7 @@ def _explain(body: bytes) -> tuple[FieldFault, ...]:
     return tuple(faults) or (FieldFault("", "is no order"),)
 
 
-def decode_object(body: bytes) -> tuple[dict[str, Any], list[FieldFault]]:
+def decode_object(body: BodyContent) -> tuple[dict[str, Any], list[FieldFault]]:
     """The fields of a JSON object, and what is wrong with their names.
 
     Raises:

@@ -18,6 +18,7 @@ from ...store.domain.limit import MAX_CONCURRENCY, MAX_RATE
 from ...store.domain.reason import REASON, REASON_RULE
 from ..framework.parameters import Parameter, matching, parameters_of, told_rule
 from ..wire.errors import InvalidBody
+from ..wire.message import BodyContent
 from .parameters import FilterQuery
 from .requests import decode_object, whole_number
 
@@ -187,7 +188,7 @@ class StopRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     reason: ActReason | UnsetType = UNSET
 
 
-def decode_action(body: bytes) -> ActionRequest:
+def decode_action(body: BodyContent) -> ActionRequest:
     """What is to be done to many orders. Raises as `decode_fields`."""
     fields, faults = _decode_object(body)
     action = fields.pop("action", None)
@@ -196,27 +197,27 @@ def decode_action(body: bytes) -> ActionRequest:
     return _made(fields, _ACTIONS[action], faults)
 
 
-def decode_stop(body: bytes) -> StopRequest:
+def decode_stop(body: BodyContent) -> StopRequest:
     """How an action is to be stopped; an empty body says nothing of it. Raises as `decode_fields`."""
     return decode_fields(body or b"{}", StopRequest)
 
 
-def decode_pause(body: bytes) -> PauseRequest:
+def decode_pause(body: BodyContent) -> PauseRequest:
     """How the engine is to be paused; an empty body says nothing of it. Raises as `decode_fields`."""
     return decode_fields(body or b"{}", PauseRequest)
 
 
-def decode_resume(body: bytes) -> ResumeRequest:
+def decode_resume(body: BodyContent) -> ResumeRequest:
     """How the engine is to go on, likewise."""
     return decode_fields(body or b"{}", ResumeRequest)
 
 
-def decode_processors(body: bytes) -> ProcessorsRequest:
+def decode_processors(body: BodyContent) -> ProcessorsRequest:
     """How many processors there are to be. Raises as `decode_fields`."""
     return decode_fields(body, ProcessorsRequest)
 
 
-def decode_queue(body: bytes) -> QueueRequest:
+def decode_queue(body: BodyContent) -> QueueRequest:
     """How a queue is to be set. Raises as `decode_fields`."""
     request = decode_fields(body, QueueRequest)
     if request.change == QueueChange():
@@ -224,7 +225,7 @@ def decode_queue(body: bytes) -> QueueRequest:
     return request
 
 
-def decode_fields(body: bytes, kind: type[T]) -> T:
+def decode_fields(body: BodyContent, kind: type[T]) -> T:
     """What a JSON object says, each field checked by its own rule.
 
     Raises:
@@ -235,7 +236,7 @@ def decode_fields(body: bytes, kind: type[T]) -> T:
     return _made(fields, kind, faults)
 
 
-def _decode_object(body: bytes) -> tuple[dict[str, Any], list[FieldFault]]:
+def _decode_object(body: BodyContent) -> tuple[dict[str, Any], list[FieldFault]]:
     try:
         return decode_object(body)
     except InvalidOrder as error:

@@ -12,6 +12,7 @@ from msgspec import UNSET, Meta, UnsetType
 from ...engine import DeliveryState, WebhookEvent
 from ...store.domain.webhook import DESCRIPTION, DESCRIPTION_RULE, EVENTS_RULE, MAX_URL, URL, URL_RULE
 from ..framework.parameters import matching, told_rule
+from ..wire.message import BodyContent
 from .fields import CURSOR
 from .parameters import DEFAULT_PAGE, MAX_PAGE
 from .steering_requests import decode_fields
@@ -113,16 +114,16 @@ class ReplayRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
     failed_only: FailedOnly | UnsetType = UNSET
 
 
-def decode_creation(body: bytes) -> CreateWebhookRequest:
+def decode_creation(body: BodyContent) -> CreateWebhookRequest:
     """A further webhook. Raises as `decode_fields`."""
     return decode_fields(body, CreateWebhookRequest)
 
 
-def decode_update(body: bytes) -> UpdateWebhookRequest:
+def decode_update(body: BodyContent) -> UpdateWebhookRequest:
     """What is to change. Raises as `decode_fields`."""
     return decode_fields(body, UpdateWebhookRequest)
 
 
-def decode_replay(body: bytes) -> ReplayRequest:
+def decode_replay(body: BodyContent) -> ReplayRequest:
     """What is to be sent again; an empty body says nothing of it. Raises as `decode_fields`."""
     return decode_fields(body or b"{}", ReplayRequest)

@@ -9,6 +9,7 @@ from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 from ..wire.errors import ContentTooLarge, LengthRequired, NotJson, UnsupportedMediaType
 from ..wire.header_lists import read_list
+from ..wire.message import BodyContent
 
 B = TypeVar("B")
 
@@ -22,7 +23,7 @@ class BodyFormat(NamedTuple, Generic[B]):
     kind: Any
     """The type of what is in it, as msgspec takes it: for the description."""
     example: object
-    decode: Callable[[bytes], B]
+    decode: Callable[[BodyContent], B]
     """Reads it, and raises what is wrong with it."""
 
 
@@ -48,7 +49,7 @@ NO_BODY: Body[None] = Body({})
 """For an operation that takes no body; one that is sent is not looked at."""
 
 
-def read_body(fields: Mapping[str, str], content: bytes | None, body: Body[B]) -> tuple[bytes, B]:
+def read_body(fields: Mapping[str, str], content: BodyContent | None, body: Body[B]) -> tuple[BodyContent, B]:
     """The bytes of a body, and what they say.
 
     Args:

@@ -13,7 +13,7 @@ from ...store.domain.errors import OrdermillError
 from ..security.access import key_is_none
 from ..security.protection import Protection
 from ..wire.application import RunAside
-from ..wire.message import WireRequest, WireResponse
+from ..wire.message import BodyContent, WireRequest, WireResponse
 from ..wire.problem_details import MEDIA_TYPE
 from ..wire.request_id import request_id_of
 from .deferred import Deferred, Steps
@@ -84,7 +84,7 @@ class Exchange(Steps[Response, WireResponse]):
         self._may_block = self._route.may_block
         self.max_body_bytes = self._route.max_body_bytes
 
-    def wait(self, content: bytes | None) -> WireResponse:
+    def wait(self, content: BodyContent | None) -> WireResponse:
         """The answer, waited for.
 
         Args:
@@ -92,7 +92,7 @@ class Exchange(Steps[Response, WireResponse]):
         """
         return self._wait(self._handler(content))
 
-    def begin(self, content: bytes | None, respond: Callable[[WireResponse], object], aside: RunAside) -> None:
+    def begin(self, content: BodyContent | None, respond: Callable[[WireResponse], object], aside: RunAside) -> None:
         """Have the answer given when it is there.
 
         Args:
@@ -130,7 +130,7 @@ class Exchange(Steps[Response, WireResponse]):
         else:
             super()._go_on()
 
-    def _handler(self, content: bytes | None) -> Callable[[], Response | Deferred[Response]]:
+    def _handler(self, content: BodyContent | None) -> Callable[[], Response | Deferred[Response]]:
         verdict, self._verdict = self._verdict, None
         if verdict is not None:
             return lambda: verdict

@@ -8,7 +8,7 @@ from typing import Generic, NamedTuple, TypeAlias
 from ...engine import Cause
 from ...store.domain.trace_context import sound_traceparent
 from ..security.access import ANYBODY, Principal
-from ..wire.message import WireRequest
+from ..wire.message import BodyContent, WireRequest
 from .body import NO_BODY, B, Body, read_body
 from .parameters import NoParameters, Q, parse_query
 from .request_headers import H, RequestHeaders, read_headers
@@ -56,13 +56,13 @@ class Request(Generic[Q, H, B]):
     headers: H
     body: B
     """As the operation decodes it; there while the handler runs, and not where an answer that comes later is made."""
-    content: bytes
+    content: BodyContent
     """The body as it was sent, without a byte order mark; likewise."""
 
     def __init__(
         self,
         request: WireRequest,
-        content: bytes | None,
+        content: BodyContent | None,
         path: Mapping[str, str],
         principal: Principal = ANYBODY,
         request_id: str = "",

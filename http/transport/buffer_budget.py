@@ -65,6 +65,9 @@ class Reservation:
 class BodyBudget(BufferBudget):
     """Who finds it used up waits for its turn. One after another gets at what is kept for that, to its end.
 
+    Of the rest a caller gets no more than it leaves to the others, and callers who wait take turns: one that sends many
+    bodies slowly holds up its own.
+
     Args:
         max_bytes: in all.
         kept: how much of that is for the one whose turn it is: what it may want at the most.
@@ -73,25 +76,48 @@ class BodyBudget(BufferBudget):
     def __init__(self, max_bytes: int, kept: int) -> None:
         super().__init__(max_bytes)
         self._kept = kept
-        self._line: dict[BodyReservation, Callable[[], object]] = {}  # the first has its turn
+        self._held_for: Counter[str | None] = Counter()
+        # By caller. The first one's first has its turn.
+        self._lines: dict[str | None, dict[BodyReservation, Callable[[], object]]] = {}
 
     def take_in_turn(self, size: int, who: BodyReservation, wake: Callable[[], object]) -> bool:
         """Take so many bytes; False where they are not there yet, and `wake` is called when they may be."""
-        if size <= self.free - self._kept:
-            if not self._has_turn(who):
-                self._line.pop(who, None)
-            return self.take(size)
-        self._line.setdefault(who, wake)
-        return self._has_turn(who) and self.take(size)
+        first = self._first()
+        rest = self.free - self._kept + (0 if first is None else min(first.taken, self._kept))
+        if size + (0 if who.caller is None else self._held_for[who.caller]) <= rest:
+            if first is not who:
+                self._forget(who)
+        else:
+            self._lines.setdefault(who.caller, {}).setdefault(who, wake)
+            if self._first() is not who or size > self.free:
+                return False
+        self.take(size)
+        self._held_for[who.caller] += size
+        return True
+
+    def give_back(self, size: int, who: BodyReservation) -> None:
+        """So many bytes are free again."""
+        self.take(-size)
+        self._held_for[who.caller] -= size
+        if not self._held_for[who.caller]:
+            del self._held_for[who.caller]
 
     def leave(self, who: BodyReservation) -> None:
         """That one wants nothing more; the others see whether there is enough for them now."""
-        self._line.pop(who, None)
-        for wake in list(self._line.values()):
+        had_turn = self._first() is who
+        self._forget(who)
+        if had_turn and who.caller in self._lines:
+            self._lines[who.caller] = self._lines.pop(who.caller)  # behind the other callers
+        for wake in [wake for line in self._lines.values() for wake in line.values()]:
             wake()
 
-    def _has_turn(self, who: BodyReservation) -> bool:
-        return next(iter(self._line), None) is who
+    def _first(self) -> BodyReservation | None:
+        return next(iter(next(iter(self._lines.values()), {})), None)
+
+    def _forget(self, who: BodyReservation) -> None:
+        line = self._lines.get(who.caller, {})
+        if line.pop(who, None) is not None and not line:
+            del self._lines[who.caller]
 
 
 class BodyReservation:
@@ -102,11 +128,14 @@ class BodyReservation:
         wake: called when there may be what was not there before.
     """
 
-    __slots__ = ("_budget", "_wake", "is_waiting", "taken")
+    __slots__ = ("_budget", "_wake", "caller", "is_waiting", "taken")
 
     def __init__(self, budget: BodyBudget, wake: Callable[[], object]) -> None:
         self._budget = budget
         self._wake = wake
+        self.caller: str | None = None
+        """The id of the key that the body is sent with; None where nobody can tell callers apart. It is another one
+        only where nothing is held."""
         self.taken = 0
         """How much of that is the budget's."""
         self.is_waiting = False
@@ -120,14 +149,14 @@ class BodyReservation:
             if self.is_waiting:
                 return False
         else:
-            self._budget.take(wanted - self.taken)
+            self._budget.give_back(self.taken - wanted, self)
         self.taken = wanted
         return True
 
     def let_go(self) -> None:
         """Hold nothing, and wait for nothing."""
         if self.taken or self.is_waiting:
-            self._budget.take(-self.taken)
+            self._budget.give_back(self.taken, self)
             self.taken = 0
             self.is_waiting = False
             self._budget.leave(self)

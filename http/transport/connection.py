@@ -15,7 +15,7 @@ from typing import cast
 from ..wire import request_id
 from ..wire.application import OpenRequest
 from ..wire.errors import HttpError, RequestTimeout, ServerBusy
-from ..wire.message import PendingAnswer, WireRequest, WireResponse, WireStream
+from ..wire.message import BodyContent, PendingAnswer, WireRequest, WireResponse, WireStream
 from ..wire.problem_details import answer_for_http_error, headers_of
 from ..wire.request_head import Head
 from .buffer_budget import OWN_BYTES, BodyReservation, Reservation
@@ -248,6 +248,7 @@ class Connection(asyncio.Protocol):
         self._version = head.version
         self._is_kept = head.is_kept
         self._open = self._server.open(WireRequest(head.method, head.path, head.query, head.fields))
+        self._bodies.caller = self._open.caller
         self._reader.expect_body(min(self._open.max_body_bytes, self._server.max_body_bytes))
         return True
 
@@ -318,7 +319,7 @@ class Connection(asyncio.Protocol):
         if not self._received.hold(self._reader.held):
             self.abort()
 
-    def _begin(self, content: bytes | None) -> None:
+    def _begin(self, content: BodyContent | None) -> None:
         pending, self._open = self._open, None
         assert pending is not None
         self._caller = pending.caller
@@ -366,10 +367,13 @@ class Connection(asyncio.Protocol):
         self._send_rest()
 
     def _send_rest(self) -> None:
-        while self._rest is not None and not self._is_paused:
+        if self._rest is not None and not self._is_paused:
             self._transport.write(self._rest[:OWN_BYTES])
             self._rest = self._rest[OWN_BYTES:] if len(self._rest) > OWN_BYTES else None
-        if self._rest is not None or self._answer is None:
+        if self._answer is None or (self._is_paused and self._rest is not None):
+            return
+        if self._rest is not None:
+            self._loop.call_soon(self._send_rest)  # others have their turn first
             return
         self._let_go_of_answer()
         if self._stream is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..wire.chunked import ChunkedBody
 from ..wire.errors import ContentTooLarge, MalformedRequest, TruncatedBody
+from ..wire.message import BodyContent
 from ..wire.request_head import Head, find_end, read_head
 
 SKIPPED_BYTES = 64 * 1024
@@ -20,10 +21,10 @@ class RequestReader:
     __slots__ = ("_body", "_chunks", "_is_skipping", "_looked_at", "_received", "_skipped", "head", "is_lost")
 
     def __init__(self) -> None:
-        self._received: bytes | bytearray = b""
+        self._received: BodyContent = b""
         self._looked_at = 0
         self._chunks: ChunkedBody | None = None
-        self._body: bytes | None = None
+        self._body: BodyContent | None = None
         self._is_skipping = False
         self._skipped = 0
         self.head: Head | None = None
@@ -127,13 +128,15 @@ class RequestReader:
             received = self._received
             if len(received) < length:
                 return False
-            if len(received) == length:
-                self._body, self._received = bytes(received), b""
-            else:
-                self._body, self._received = bytes(received[:length]), received[length:]
+            self._received = received[length:]
+            if isinstance(received, bytearray):
+                del received[length:]
+            elif self._received:
+                received = received[:length]
+            self._body = received
         return True
 
-    def take_body(self) -> bytes | None:
+    def take_body(self) -> BodyContent | None:
         """The body that has been read; None where none was announced, or wanted. What follows is the next request."""
         self.head = None
         body, self._body = self._body, None
@@ -153,7 +156,7 @@ class RequestReader:
             if not is_whole and not self.is_lost:  # which nobody waits for the end of
                 return False
         if not self._is_skipping:
-            self._body = bytes(chunks.content)
+            self._body = chunks.content
         self._chunks = None
         return True
 

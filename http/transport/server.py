@@ -37,6 +37,7 @@ _ACCEPTED_AT_ONCE = 16
 _ROOM = 16
 _ACCEPT_AGAIN_SECONDS = 0.1
 _CHECK_SECONDS = 0.25
+_CHECKED_AT_ONCE = 32
 _CHECK_AT_THE_END_SECONDS = 0.02
 # What says that no connection can be accepted at present, whoever it comes from.
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -244,17 +245,30 @@ class HttpServer:
             connection.abort()
 
     def _check(self) -> None:
+        self._handshakes.drop_late(self.loop.time())
+        self._check_some(list(self.connections))
+
+    def _check_some(self, connections: list[Connection]) -> None:
+        # A few in each turn of the loop: all at once would keep their own requests waiting for milliseconds.
         now = self.loop.time()
-        self._handshakes.drop_late(now)
-        for connection in list(self.connections):
-            try:
-                connection.check(now)
-            except Exception as error:
-                self._errors.error("cannot check a connection", error)
-                connection.abort()
-        if self._ends_at == math.inf:
+        for connection in connections[:_CHECKED_AT_ONCE]:
+            if connection in self.connections:
+                self._check_one(connection, now)
+        if len(connections) > _CHECKED_AT_ONCE:
+            self.loop.call_soon(self._check_some, connections[_CHECKED_AT_ONCE:])
+        elif self._ends_at == math.inf:
             self.loop.call_later(_CHECK_SECONDS, self._check)
-            return
+        else:
+            self._end_some(now)
+
+    def _check_one(self, connection: Connection, now: float) -> None:
+        try:
+            connection.check(now)
+        except Exception as error:
+            self._errors.error("cannot check a connection", error)
+            connection.abort()
+
+    def _end_some(self, now: float) -> None:
         for connection in list(self.connections):
             if now >= self._ends_at:
                 connection.abort()

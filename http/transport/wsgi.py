@@ -12,7 +12,7 @@ from ..wire import request_id
 from ..wire.application import RunAside
 from ..wire.environ import environ_of
 from ..wire.errors import ServerBusy
-from ..wire.message import WireRequest, WireResponse
+from ..wire.message import BodyContent, WireRequest, WireResponse
 from ..wire.problem_details import UNEXPECTED, ProblemAnswer, answer_for_http_error, headers_of
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class WsgiCall:
         self._server = server
         self._has_gone = False
 
-    def begin(self, content: bytes | None, respond: Callable[[WireResponse], object], aside: RunAside) -> None:
+    def begin(self, content: BodyContent | None, respond: Callable[[WireResponse], object], aside: RunAside) -> None:
         """Have it answered; see `OpenRequest`."""
         try:
             aside(partial(self._run, content), respond)
@@ -65,7 +65,7 @@ class WsgiCall:
     def check(self) -> None:
         """Nothing: it is up to the application."""
 
-    def _run(self, content: bytes | None) -> WireResponse:
+    def _run(self, content: BodyContent | None) -> WireResponse:
         if self._has_gone:
             return WireResponse(HTTPStatus.SERVICE_UNAVAILABLE, (), b"")  # which nobody gets
         try:

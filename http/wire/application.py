@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, TypeVar, runtime_checkable
 
-from .message import PendingAnswer, WireRequest, WireResponse
+from .message import BodyContent, PendingAnswer, WireRequest, WireResponse
 
 T = TypeVar("T")
 
@@ -33,7 +33,7 @@ class OpenRequest(PendingAnswer, Protocol):
     caller: str | None
     """The id of the key that it was sent with; None where none is needed, or asked for so far."""
 
-    def begin(self, content: bytes | None, respond: Callable[[WireResponse], object], aside: RunAside) -> None:
+    def begin(self, content: BodyContent | None, respond: Callable[[WireResponse], object], aside: RunAside) -> None:
         """Begin to answer it.
 
         Args:

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from .message import WireRequest
+from .message import BodyContent, WireRequest
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 
 def environ_of(
-    request: WireRequest, body: bytes | None, mounted_at: str, host: str, port: int, scheme: str
+    request: WireRequest, body: BodyContent | None, mounted_at: str, host: str, port: int, scheme: str
 ) -> WSGIEnvironment:
     """A request as PEP 3333 has it.
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import msgspec
+
+BodyContent: TypeAlias = bytes | bytearray
+"""The body of a request. A large one is handed on as it was gathered: a copy of megabytes would hold up the loop."""
 
 
 class WireRequest(msgspec.Struct, frozen=True, gc=False):

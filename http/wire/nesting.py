@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from itertools import accumulate
 
+from .message import BodyContent
+
 MAX_DEPTH = 32
 """Objects and arrays inside one another. A bulk of orders has three."""
 
@@ -17,7 +19,7 @@ class NestedTooDeeply(ValueError):
     """JSON has more in one another than is taken."""
 
 
-def check_depth(body: bytes) -> None:
+def check_depth(body: BodyContent) -> None:
     """Refuse JSON that is nested too deeply. Takes time in proportion to its length, and no stack.
 
     Raises:

@@ -27,6 +27,18 @@ class Control(msgspec.Struct, frozen=True):
         """The same, not paused."""
         return Control(processors=self.processors)
 
+    def resume_after(self, until_us: int) -> Control | None:
+        """The same, not paused; None where it is not that pause any more, which ends by itself at this time."""
+        return self.resume() if self.paused_until_us == until_us else None
+
+    def trip(self, reason: str, error: str) -> Control | None:
+        """The same, paused for a class of error; None where it is paused already."""
+        return None if self.is_paused else self.pause(None, reason, error)
+
+    def recover(self) -> Control | None:
+        """The same, not paused; None where it is not paused for a class of error."""
+        return None if self.error is None else self.resume()
+
     def resize(self, processors: int | None) -> Control:
         """The same with so many processors; None for as many as are configured."""
         return msgspec.structs.replace(self, processors=processors)

@@ -20,7 +20,7 @@ from ..domain.engine_state import LIVING
 from ..domain.errors import AuthorityLost, NotLeading
 from ..statements import run
 from ..translation import translated_errors
-from ..writer import Turn, Writer
+from ..writer import TransactionConflict, Turn, Writer
 from .dialect import EVENT_LOCKS, to_postgres
 
 _BUSY_TIMEOUT_SECONDS = 5.0
@@ -74,6 +74,8 @@ def _peewees_errors(connection: psycopg.Connection[Any]) -> Iterator[None]:
     except psycopg.Error as error:
         if connection.closed:
             raise ConnectionLost from error
+        if isinstance(error, psycopg.errors.DeadlockDetected | psycopg.errors.SerializationFailure):
+            raise TransactionConflict(str(error)) from error
         with __exception_wrapper__:
             raise
 

@@ -17,6 +17,7 @@ _DIALECT = Dialect(
     indexed_by=Fragment(""),
     not_indexed="",
     skip_locked=" FOR UPDATE SKIP LOCKED",
+    is_rescheduled=", EXISTS (SELECT 1 FROM first_schedules AS first WHERE first.sequence = orders.sequence)",
     integer="bigint",
     now_us="(extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
     new_sequences="SELECT nextval('orders_sequence_seq') FROM generate_series(1, ?)",

@@ -13,6 +13,7 @@ _DIALECT = Dialect(
     indexed_by=Fragment(" INDEXED BY {}"),
     not_indexed="+",
     skip_locked="",  # one connection writes
+    is_rescheduled="",
     integer="INTEGER",
     now_us="CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)",
     new_sequences="SELECT NULL WHERE FALSE",

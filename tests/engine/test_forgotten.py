@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from ordermill.engine import OrderEngine
@@ -45,12 +45,12 @@ def test_a_program_that_ends_without_a_stop_leaves_nothing_in_hand(database: Pat
     assert totals["Completed"] > 0
 
 
-def test_an_engine_that_nothing_refers_to_is_stopped(database: Path) -> None:
+def test_an_engine_that_nothing_refers_to_is_stopped(database: Path, collect: Callable[[], None]) -> None:
     engine = OrderEngine(database, handler=lambda _: None)
     engine.start()
     engine.submit(make_order("o-1")).wait(timeout=60)
     del engine
-    gc.collect()
+    collect()
     for thread in threading.enumerate():
         if thread.name.startswith("_StopActor"):
             thread.join(timeout=60)

@@ -7,7 +7,7 @@ import json
 import socket
 import tracemalloc
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,22 +55,27 @@ def read_status(connection: socket.socket) -> int:
     return int(line.split()[1])
 
 
-@contextmanager
-def garbage() -> Iterator[list[object]]:
-    """What only the collector of cycles would have freed, of what is made meanwhile."""
-    gc.collect()
-    known = set(map(id, gc.get_objects()))  # an earlier test's may still be on its way out
-    gc.disable()
-    gc.set_debug(gc.DEBUG_SAVEALL)
-    found: list[object] = []
-    try:
-        yield found
-        gc.collect()
-        found += [thing for thing in gc.garbage if id(thing) not in known]
-    finally:
-        gc.set_debug(0)
-        gc.garbage.clear()
-        gc.enable()
+@pytest.fixture
+def garbage(collect: Callable[[], None]) -> Callable[[], AbstractContextManager[list[object]]]:
+    """Finds what only the collector of cycles would have freed, of what is made meanwhile."""
+
+    @contextmanager
+    def watch() -> Iterator[list[object]]:
+        gc.disable()
+        found: list[object] = []
+        try:
+            collect()
+            known = set(map(id, gc.get_objects()))  # an earlier test's may still be on its way out
+            gc.set_debug(gc.DEBUG_SAVEALL)
+            yield found
+            collect()
+            found += [thing for thing in gc.garbage if id(thing) not in known]
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+            gc.enable()
+
+    return watch
 
 
 @pytest.mark.parametrize(
@@ -138,7 +143,10 @@ def test_heads_that_are_never_whole_are_held_only_as_far_as_memory_goes(client: 
 
 @pytest.mark.parametrize("status", [200, 401, 404, 422], ids=str)
 def test_nothing_of_an_answered_request_waits_for_the_collector(
-    start_server: Callable[..., Client], keys_file: Path, status: int
+    start_server: Callable[..., Client],
+    keys_file: Path,
+    garbage: Callable[[], AbstractContextManager[list[object]]],
+    status: int,
 ) -> None:
     key = create_key(keys_file, [Role.OPERATE])
     guarded = start_server(keys_file=str(keys_file))
@@ -162,7 +170,9 @@ def test_nothing_of_an_answered_request_waits_for_the_collector(
     assert (ours, large) == ([], [])
 
 
-def test_nothing_of_a_head_that_ends_too_early_waits_for_the_collector(client: Client) -> None:
+def test_nothing_of_a_head_that_ends_too_early_waits_for_the_collector(
+    client: Client, garbage: Callable[[], AbstractContextManager[list[object]]]
+) -> None:
     part = head("GET", "/", *["X: " + "a" * 1_000] * 30)[:-4]
     with garbage() as found:
         for _ in range(5):

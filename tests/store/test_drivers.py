@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ from ordermill.store.domain.outcome import Outcome, Recorded
 from ordermill.store.domain.outlook import Accuracy, Estimate
 from ordermill.store.domain.queue_settings import QueueSettings
 from ordermill.store.domain.record import ENGINE, Cause, OrderRecord, move
+from ordermill.store.domain.schedule import Schedule, reschedule
 from ordermill.store.domain.webhook import (
     Attempt,
     CreateWebhook,
@@ -59,6 +60,7 @@ from ordermill.store.ledger import Ledger
 from ordermill.store.outlooks import evidence, note_and_judge, place
 from ordermill.store.queues import queue_states, write_queue
 from ordermill.store.sqlite.database import open_writer
+from ordermill.store.writer import Writer
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -390,3 +392,35 @@ def test_two_connections_that_claim_at_once_take_different_orders(postgres_url: 
         one.close()
         other.close()
     assert taken == ["a", "b", "c", "d"]
+
+
+@pytest.fixture
+def two_writers(postgres_url: str) -> Iterator[list[Writer]]:
+    """The connections of two engines over one database."""
+    with ExitStack() as opened:
+        yield [opened.enter_context(closing(connect(postgres_url).open_writer(Durability.NORMAL))) for _ in range(2)]
+
+
+def test_what_another_engine_has_rescheduled_is_claimed_as_it_is_by_now(two_writers: list[Writer]) -> None:
+    one, other = (Ledger(writer, kept=10) for writer in two_writers)
+    ((_, stored),) = record(one, [make_order("a", priority=0, queue="mail")]).acceptances
+
+    record(other, moves=[reschedule(stored, Schedule(9, queue="sms"), 11, 11)])
+    one.look_around()
+
+    (claimed,) = claim(one, 1, 12)
+    assert (claimed.order.priority, claimed.order.queue) == (9, "sms")
+
+
+def test_an_engine_whose_limited_orders_another_one_has_begun_waits_for_none_of_them(two_writers: list[Writer]) -> None:
+    one, other = (Ledger(writer, limits=parse_limits("user=1")) for writer in two_writers)
+    record(one, map_orders("ab"))
+    (first,) = claim(one, 2)
+    record(one, moves=[move(first, lifecycle.COMPLETE, 20)])
+
+    other.look_around()
+    assert [found.order_id for found in claim(other, 2)] == ["b"]
+    one.look_around()
+
+    assert claim(one, 2) == []
+    assert one.next_ready_us is None

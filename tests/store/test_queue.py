@@ -65,6 +65,15 @@ def test_those_that_are_next_are_processing_with_one_attempt_more(writer: Sqlite
     assert_sound(writer)
 
 
+@pytest.mark.parametrize("priorities", [(4,), (4, 9)])
+def test_where_there_is_no_room_none_is_claimed(ledger: Ledger, priorities: tuple[int, ...]) -> None:
+    for priority in priorities:
+        accept_at(ledger, 10, f"o-{priority}", priority=priority)
+
+    assert claim(ledger, 0) == []
+    assert len(claim(ledger, 9)) == len(priorities)
+
+
 def test_new_orders_may_be_claimed_in_the_transaction_that_takes_them_in(
     writer: SqliteDatabase, ledger: Ledger
 ) -> None:
@@ -192,7 +201,7 @@ def test_what_a_failed_transaction_gave_is_given_again(writer: SqliteDatabase, l
     [
         (queues._CLAIM_NEXT, (0, None, 0, 9, 10), "orders_in_line (rank>? AND rank<?)"),
         (queues._CLAIM_NEXT_BUT, (0, None, 0, 9, "[1]", 10), "orders_in_line (rank>? AND rank<?)"),
-        (queues._FRONT, (0, 0, 9, 0, 0, "[1]", 10), "orders_in_line (rank>? AND rank<?)"),
+        (queues._FRONT, (0, 9, 0, 0, 10), "orders_in_line (rank>? AND rank<?)"),
         (queues._CLAIM_THESE, (0, None, "[1]"), "PRIMARY KEY (rowid=?)"),
         (queues._CLAIM_ONE, (0, None, 1, 0), "PRIMARY KEY (rowid=?)"),
         (queues._DUE, (0, 10), "orders_waiting (ready_at<?)"),

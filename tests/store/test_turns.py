@@ -163,3 +163,12 @@ def test_of_too_many_users_the_places_are_looked_up_again() -> None:
 
     assert set(stored.values()) == {2 * STEP}
     assert len(line._next) <= 10
+
+
+def test_a_place_that_another_engine_gave_puts_off_the_next_order_of_its_user() -> None:
+    turns = Turns(0, -1, lambda _: None)
+
+    turns.note("a", 2 * STEP)
+    turns.note("a", 0)
+
+    assert [turns.give(user_id) for user_id in "aab"] == [3 * STEP, 4 * STEP, 0]

@@ -13,6 +13,7 @@ from ...framework.request import Inputs
 from ...framework.request_headers import RequestHeaders
 from ...framework.route import Content, Result
 from ...wire.headers import JSON
+from ...wire.message import BodyContent
 from ..requests import MAX_ORDER_BYTES
 
 STOPPING = EngineStopped()
@@ -29,7 +30,7 @@ def asked(query: type[Q]) -> Inputs[Q, RequestHeaders, None]:
     return Inputs(query, RequestHeaders, NO_BODY)
 
 
-def json_body(kind: Any, example: object, decode: Callable[[bytes], B], *, is_optional: bool = False) -> Body[B]:
+def json_body(kind: Any, example: object, decode: Callable[[BodyContent], B], *, is_optional: bool = False) -> Body[B]:
     """A small body in JSON.
 
     Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import pairwise
 
 from ordermill.http.transport.buffer_budget import (
     OWN_BYTES,
@@ -65,8 +66,8 @@ def test_the_one_whose_turn_it_is_gets_at_what_is_kept_and_the_next_one_after_it
     assert second.hold(OWN_BYTES + 20)
 
     assert second.hold(OWN_BYTES + 60)  # nobody waits before it
-    assert not first.hold(OWN_BYTES + 21)
-    assert not third.hold(OWN_BYTES + 1)
+    assert not first.hold(OWN_BYTES + 41)
+    assert not third.hold(OWN_BYTES + 21)
     assert (first.is_waiting, second.is_waiting, third.is_waiting) == (True, False, True)
 
     second.let_go()
@@ -91,6 +92,43 @@ def test_who_wants_no_more_waits_no_longer() -> None:
     woken.clear()
     first.let_go()
     assert woken == []
+
+
+def reserve(budget: BodyBudget, caller: str) -> BodyReservation:
+    """What a body of that caller holds."""
+    reservation = BodyReservation(budget, lambda: None)
+    reservation.caller = caller
+    return reservation
+
+
+def test_a_caller_holds_no_more_of_bodies_than_it_leaves_to_the_others_beside_the_one_whose_turn_it_is() -> None:
+    budget = BodyBudget(100, kept=60)
+    slow, slow_too, other = reserve(budget, "slow"), reserve(budget, "slow"), reserve(budget, "other")
+
+    assert slow.hold(OWN_BYTES + 20)
+    assert slow.hold(OWN_BYTES + 60)  # it is its turn
+    assert not slow_too.hold(OWN_BYTES + 1)
+    assert other.hold(OWN_BYTES + 20)
+    assert not other.hold(OWN_BYTES + 21)
+
+    for reservation in (slow, slow_too, other):
+        reservation.let_go()
+    assert (budget.free, budget._lines, budget._held_for) == (100, {}, {})
+
+
+def test_callers_take_turns_however_many_bodies_each_of_them_sends() -> None:
+    budget = BodyBudget(60, kept=60)
+    slow = [reserve(budget, "slow") for _ in range(3)]
+    others = [reserve(budget, caller) for caller in ("another", "third")]
+
+    assert [body.hold(OWN_BYTES + 60) for body in (*slow, *others)] == [True, False, False, False, False]
+
+    turns = [slow[0], others[0], others[1], slow[1], slow[2]]
+    for number, (ending, following) in enumerate(pairwise(turns), 1):
+        ending.let_go()
+        assert [body for body in turns[number:] if body.hold(OWN_BYTES + 60)] == [following]
+    turns[-1].let_go()
+    assert (budget.free, budget._lines, budget._held_for) == (60, {}, {})
 
 
 def test_no_caller_holds_more_than_it_leaves_to_the_others() -> None:

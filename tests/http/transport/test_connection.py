@@ -311,6 +311,29 @@ def test_what_a_fast_client_sends_is_read_in_turns(client: Client) -> None:
     assert max(sum(part > OWN_BYTES for part in turn) for turn in turns) == 1
 
 
+def test_a_large_answer_is_sent_in_turns(full: Client) -> None:
+    turns: list[list[int]] = []
+    original = Connection._send_rest
+
+    def send(connection: Connection) -> None:
+        if not turns[-1:] or not turns[-1]:
+            turns.append([])
+            connection._loop.call_soon(turns.append, [])
+        before = len(connection._rest or b"")
+        original(connection)
+        turns[-1].append(before - len(connection._rest or b""))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Connection, "_send_rest", send)
+        with full.raw() as connection:
+            connection.sendall(LISTING)
+            _, body = read_answer(connection)
+
+    assert len(json.loads(body)["orders"]) == 1000
+    assert sum(map(sum, turns)) == len(body)
+    assert max(map(sum, turns)) == OWN_BYTES
+
+
 def test_a_client_that_leaves_in_the_middle_leaves_nothing(client: Client) -> None:
     for part in (b"", b"G", HEALTH, post(b"1234567890")[:-5], post(b"1")):
         with client.raw() as connection:

@@ -45,6 +45,22 @@ def test_requests_are_found_however_they_are_cut(size: int) -> None:
     reader.end()
 
 
+@pytest.mark.parametrize("rest", [b"", PLAIN])
+def test_a_body_that_came_in_parts_is_handed_on_as_it_was_gathered(rest: bytes) -> None:
+    reader = RequestReader()
+    reader.feed(b"POST /b HTTP/1.1\r\nHost: h\r\nContent-Length: 90\r\n\r\n")
+    for _ in range(8):
+        reader.feed(b"a" * 10)
+        assert read_next(reader) is None
+    gathered = reader._received
+    reader.feed(b"a" * 10 + rest)
+
+    received = read_next(reader)
+    assert received == ("/b", b"a" * 90)
+    assert received[1] is gathered
+    assert read_all(reader) == ([("/a", None)] if rest else [])
+
+
 def test_what_waits_for_the_rest_is_counted() -> None:
     reader = RequestReader()
     reader.feed(POST[:-2])

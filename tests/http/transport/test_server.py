@@ -20,6 +20,7 @@ import pytest
 from ordermill.engine import InvalidConfiguration
 from ordermill.http.config import ServerConfig
 from ordermill.http.transport import server
+from ordermill.http.transport.connection import Connection
 from ordermill.http.transport.server import HttpServer
 
 if TYPE_CHECKING:
@@ -135,6 +136,31 @@ def test_a_connection_on_which_nothing_is_sent_is_closed(start_server: Callable[
     client = start_server(socket_seconds=1)
     with client.raw() as silent:
         assert silent.recv(1) == b""
+
+
+def test_a_look_at_all_connections_leaves_others_their_turns(
+    client: Client, wait_until: Callable[[Callable[[], object]], None]
+) -> None:
+    turns: list[list[Connection]] = []
+    original = Connection.check
+
+    def check(connection: Connection, now: float) -> None:
+        if not turns[-1:] or not turns[-1]:
+            turns.append([])
+            connection._loop.call_soon(turns.append, [])
+        turns[-1].append(connection)
+        original(connection, now)
+
+    with ExitStack() as stack:
+        for _ in range(100):
+            stack.enter_context(client.raw())
+        wait_until(lambda: len(client.server.connections) >= 100)
+        idle = set(client.server.connections)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Connection, "check", check)
+            wait_until(lambda: all(sum(turn.count(connection) for turn in turns) > 1 for connection in idle))
+
+    assert max(map(len, turns)) <= 32
 
 
 def test_the_server_says_its_name_but_no_version(client: Client) -> None:
