@@ -11,6 +11,7 @@ from peewee import Database
 
 from . import bulk_actions, queries
 from .arrival import Arrivals
+from .attempts import Attempted, latest_attempts
 from .domain.act import Action
 from .domain.bulk_action import BulkRequest
 from .domain.key_policy import KeyPolicy
@@ -31,7 +32,6 @@ WINDOW_US = 900_000_000
 """How far back arrivals are counted."""
 
 _ROWS = 10_000
-_LATEST_STEPS = 3_000_000
 _LATEST_ATTEMPTS = 2_000
 _LATEST_ARRIVALS = 1_000
 
@@ -59,41 +59,11 @@ _BLOCKING = """
     SELECT serial_key, sequence FROM orders WHERE serial_key IS NOT NULL AND held IS NULL
       AND status <> 'Completed' AND status <> 'Cancelled' AND (status = 'Review' OR status = ?)
 """
-# Two that began one after another may have been recorded in one transaction, so the sequence of these steps counts.
-_ATTEMPTS = """
-    SELECT began.id, began.at, ended.at, ended.to_status, ended.reason,
-      CASE WHEN began.attempt = 1 AND orders.serial_key IS NULL
-        THEN {greatest}(orders.created_at, coalesce(orders.not_before, 0)) END
-    FROM
-      (SELECT sequence, attempt, at, to_status, reason FROM transitions
-       WHERE id > (SELECT max(id) FROM transitions) - ? AND from_status = 'Processing'
-       ORDER BY id DESC LIMIT ?) AS ended
-    JOIN transitions AS began ON began.sequence = ended.sequence AND began.attempt = ended.attempt
-      AND began.from_status = 'Pending' AND began.to_status = 'Processing'
-    JOIN orders ON orders.sequence = ended.sequence
-    ORDER BY began.id
-"""
 _ARRIVED = """
     SELECT created_at, user_id, priority, queue, metadata, serial_key, not_before - created_at, complete_by - created_at
     FROM orders ORDER BY sequence DESC LIMIT ?
 """
 _FIRST = "SELECT created_at FROM orders ORDER BY sequence LIMIT 1"
-
-
-class Attempted(NamedTuple):
-    """An attempt that is over."""
-
-    number: int
-    """Rises in the sequence in which attempts were begun."""
-    began_us: int
-    """When it was recorded as Processing."""
-    ended_us: int
-    status: OrderStatus
-    """What the order was then."""
-    reason: str
-    """Why."""
-    ready_us: int | None
-    """Since when the order could have been begun; None where nobody knows."""
 
 
 class Arrived(NamedTuple):
@@ -267,12 +237,7 @@ def measured(database: Database, now_us: int, configured: Configured = NO_LIMITS
         now_us: microseconds since 1970-01-01T00:00:00Z.
         configured: the limits that hold where operators have set none.
     """
-    attempts = [
-        Attempted(number, began_us, ended_us, OrderStatus(status), reason, ready_us)
-        for number, began_us, ended_us, status, reason, ready_us in run(
-            database, _ATTEMPTS, (_LATEST_STEPS, _LATEST_ATTEMPTS)
-        ).fetchall()
-    ]
+    attempts = latest_attempts(database, _LATEST_ATTEMPTS)
     queues = Queues(database)
     limits = Limits(database, queues, configured)
     arrived = [
