@@ -125,7 +125,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out, where the tests' databases are PostgreSQL's, what would be the same again, and what is about SQLite."""
+    """Over PostgreSQL, leave out what has no database and would be the same again, and what is about SQLite."""
     if IS_POSTGRES:
         over = [item for item in items if "database" in item.fixturenames and not item.get_closest_marker("sqlite")]
         config.hook.pytest_deselected(items=[item for item in items if item not in set(over)])

@@ -142,7 +142,7 @@ def weights_with_keys(weights: str | None, keys_file: str | None) -> str | None:
     """
     if keys_file is None:
         return weights
-    return weights_text(weights_of(read_keys(Path(keys_file)).values()) | parse_weights(weights or ""))
+    return weights_text({**weights_of(read_keys(Path(keys_file)).values()), **parse_weights(weights or "")})
 
 
 def load_function(name: str, role: str) -> Callable[[Order], Any]:
