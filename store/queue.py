@@ -488,6 +488,8 @@ class OrderQueue:
             begin = first if untaken is None else untaken
             if begin is None or last is None:
                 begin, last = bounds[0], bounds[0] - 1
+            if self._limits.have_parked:
+                last = bounds[1]  # a user's last order may be out of line, and so behind all that are in it
             is_default = queue_of(line) == 0
             find = partial(self._last_of, line)
             most_users = _MOST_USERS if is_default else _MOST_USERS_OF_OTHERS

@@ -125,7 +125,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what has no database, and what is about SQLite, where the tests' databases are PostgreSQL's."""
+    """Over PostgreSQL, leave out what has no database and would be the same again, and what is about SQLite."""
     if IS_POSTGRES:
         over = [item for item in items if "database" in item.fixturenames and not item.get_closest_marker("sqlite")]
         config.hook.pytest_deselected(items=[item for item in items if item not in set(over)])
@@ -177,6 +177,13 @@ def sql(database: Path) -> Callable[[str], list[Any]]:
             return connection.execute(statement).fetchall()
 
     return run
+
+
+@pytest.fixture
+def short_rehearsals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rehearsals of few runs, which may take their time on a machine that is busy."""
+    monkeypatch.setattr("ordermill.engine.order_engine.BUDGET_SECONDS", 0.5)
+    monkeypatch.setattr("ordermill.engine.order_engine.LIMIT_SECONDS", 600)
 
 
 class Stranger:

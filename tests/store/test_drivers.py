@@ -25,6 +25,7 @@ from ordermill.store import (
     search,
     webhooks,
 )
+from ordermill.store.attempts import LatestAttempts
 from ordermill.store.audit import audit
 from ordermill.store.connect import connect
 from ordermill.store.control import read_control, write_control
@@ -178,9 +179,9 @@ def test_what_is_told_of_an_order_is_judged_when_it_is_over(writer: Database, le
         record(ledger, moves=[move(next_one, lifecycle.COMPLETE, over_us)])
 
     assert note_and_judge(writer, [], 51) == 1
-    known = evidence(writer, 51)
+    known = evidence(writer, LatestAttempts(9), 51)
     assert known.accuracy == Accuracy(1 / 3, 3)
-    assert (len(known.attempts_us), len(known.judged), len(known.arrivals)) == (2, 2, 3)
+    assert (len(known.attempts), len(known.judged), len(known.arrivals)) == (2, 2, 3)
 
 
 def test_users_take_turns(writer: Database, ledger: Ledger) -> None:

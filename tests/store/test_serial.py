@@ -82,6 +82,59 @@ def test_a_new_order_of_a_key_is_claimed_in_the_transaction_that_takes_it_in(led
     assert [step.after.order_id for step in recorded.moved] == ["a", "c"]
 
 
+def standing(writer: SqliteDatabase) -> dict[str, tuple[bool, bool]]:
+    """Of each Pending order whether it is in line, and whether it is held."""
+    rows = run(writer, "SELECT order_id, rank IS NOT NULL, held FROM orders WHERE status = 'Pending'").fetchall()
+    return {order_id: (bool(is_in_line), bool(held)) for order_id, is_in_line, held in rows}
+
+
+@pytest.mark.parametrize("policy", KeyPolicy)
+def test_the_first_of_a_key_has_its_place_when_it_is_accepted_and_the_next_one_when_it_is_let_go(
+    writer: SqliteDatabase, policy: KeyPolicy
+) -> None:
+    ledger = Ledger(writer, 9, policy)
+    accept(ledger, "a", "b", "c")
+    accept(ledger, "d")
+    accept(ledger, "x", key="other")
+    assert standing(writer) == {
+        **{"a": (True, False), "x": (True, False)},
+        **dict.fromkeys(("b", "c", "d"), (False, True)),
+    }
+
+    for found in claim(ledger):
+        take(ledger, found, lifecycle.COMPLETE)
+
+    assert standing(writer) == {"b": (True, False), "c": (False, True), "d": (False, True)}
+
+
+@pytest.mark.parametrize("policy", KeyPolicy)
+def test_where_the_first_of_a_key_is_refused_the_next_one_that_came_with_it_goes(
+    writer: SqliteDatabase, policy: KeyPolicy
+) -> None:
+    ledger = Ledger(writer, 9, policy)
+    accept(ledger, "a", key=None)
+    (found,) = claim(ledger)
+    take(ledger, found, lifecycle.COMPLETE)
+
+    accept(ledger, "a", "b", "c")
+
+    assert standing(writer) == {"b": (True, False), "c": (False, True)}
+    assert ids(claim(ledger)) == ["b"]
+
+
+@pytest.mark.parametrize(("policy", "expected"), [(HOLD, "a"), (HALT, "a"), (CONTINUE, "b")])
+def test_a_new_order_that_waits_for_its_time_lets_others_pass_only_where_they_are_to_continue(
+    writer: SqliteDatabase, policy: KeyPolicy, expected: str
+) -> None:
+    ledger = Ledger(writer, 9, policy)
+    orders = [make_order("a", key="k", not_before=utc(50)), make_order("b", key="k")]
+    ledger.record(orders, [], 10)
+
+    assert ids(claim(ledger)) == (["b"] if expected == "b" else [])
+    if expected == "a":
+        assert ids(claim(ledger, 50)) == ["a"]
+
+
 @pytest.mark.parametrize("edge", [lifecycle.COMPLETE, lifecycle.FAIL])
 def test_whatever_ends_an_order_lets_the_next_one_go(ledger: Ledger, edge: Edge) -> None:
     accept(ledger, "a", "b")
