@@ -19,7 +19,7 @@ from .domain.limit import Limits as Configured
 from .domain.metadata import metadata_of
 from .domain.order import DEFAULT_QUEUE, Order
 from .domain.outlook import Wait, WaitReason
-from .queues import Queues, bounds_of
+from .queues import Queues, bounds_of, queue_of
 from .statements import run, run_for_each
 from .turns import PLACES
 
@@ -221,8 +221,13 @@ class Limits:
         self._knows_all_states = len(rows) <= _MOST_STATES
         self._states = {name: _State(*state) for name, *state in rows} if self._knows_all_states else {}
         self._in_hand, self._rooms, self._begun = Counter(), {}, {}
-        for queue, user_id, metadata in run(self._database, _IN_HAND).fetchall():
-            number = self._queues.number_of(DEFAULT_QUEUE if queue is None else queue, may_add=False)
+        rows = run(self._database, _IN_HAND).fetchall()
+        queues = [DEFAULT_QUEUE if queue is None else queue for queue, _, _ in rows]
+        if any(map(self._queues.may_be_new, queues)):
+            self._queues.read()
+            self._obey()
+        for queue, (_, user_id, metadata) in zip(queues, rows, strict=True):
+            number = self._queues.number_of(queue, may_add=False)
             self._in_hand[self.name_of_queue(number)] += 1
             if self._kinds:
                 order = Order.stored("", user_id, (), 0, metadata=metadata_of(metadata))
@@ -242,6 +247,9 @@ class Limits:
         opened.update(self._sweep())
         for name in opened:
             lines.update(self._let_go(name))
+        if any(queue_of(line) not in self._queues.settings for line in lines):  # which another engine has parked there
+            self._queues.read()
+            self._obey()
         return lines
 
     def has_limit(self, queue: int) -> bool:

@@ -57,6 +57,10 @@ class Queues:
         self._numbers = {name: number for number, name, *_ in rows}
         self.settings = {number: QueueSettings(name, bool(is_paused), *more) for number, name, is_paused, *more in rows}
 
+    def may_be_new(self, name: str) -> bool:
+        """Whether another engine may have added a queue since they were read."""
+        return name not in self._numbers and len(self._numbers) < MAX_QUEUES
+
     def number_of(self, name: str, *, may_add: bool = True) -> int:
         """The number of a queue; that of the default one, where there are so many that this one is not told apart.
 

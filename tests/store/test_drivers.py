@@ -437,3 +437,28 @@ def test_who_sends_to_an_engine_that_claims_nothing_overtakes_nobody_for_ever(tw
         taken += [found.order_id for found in claim(claims, 1)]
 
     assert [order_id for order_id in taken if order_id.startswith("a")] == ["a-0", "a-1", "a-2", "a-3"]
+
+
+def test_what_another_engine_has_in_hand_of_a_queue_that_it_has_added_counts(two_writers: list[Writer]) -> None:
+    one, other = (Ledger(writer, limits=parse_limits("queue:mail=1, user=1")) for writer in two_writers)
+    record(one, [make_order("a", user_id="ann"), make_order("b", user_id="bob", queue="mail")])
+    assert [found.order_id for found in claim(one, 2)] == ["a", "b"]
+
+    record(other, [make_order("c", user_id="cid"), make_order("d", user_id="dan", queue="mail")])
+
+    assert [found.order_id for found in claim(other, 2)] == ["c"]
+
+
+def test_an_order_that_another_engine_has_parked_in_a_queue_that_it_has_added_is_under_its_limits(
+    two_writers: list[Writer],
+) -> None:
+    one, other = (Ledger(writer, limits=parse_limits("queue:mail=1, user=1")) for writer in two_writers)
+    orders = [make_order("a", user_id="ann"), make_order("b", user_id="ann", queue="mail")]
+    record(one, [*orders, make_order("c", user_id="cid", queue="mail")])
+    taken = claim(one, 3)
+    assert sorted(found.order_id for found in taken) == ["a", "c"]
+    record(one, moves=[move(found, lifecycle.COMPLETE, 20) for found in taken if found.order_id == "a"])
+
+    other.look_around()
+
+    assert claim(other, 3) == []  # the queue has one in hand still
