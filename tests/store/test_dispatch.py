@@ -7,8 +7,9 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import sleep
@@ -476,27 +477,37 @@ def test_many_mixes_with_several_engines(new_database: NewDatabase, count: int) 
 
 
 @pytest.mark.slow
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.parametrize(("new_database", "count"), [("sqlite", 1), ("postgres", 3)], indirect=["new_database"])
+@settings(max_examples=50, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(
     arrivals=st.lists(
-        st.tuples(st.sampled_from(QUEUES), st.integers(0, 9), st.integers(0, 4 * AGING_US)), min_size=1, max_size=25
+        st.tuples(ENGINE, st.sampled_from(QUEUES), st.integers(0, 9), st.integers(0, 4 * AGING_US)),
+        min_size=1,
+        max_size=25,
     ),
     room=st.integers(1, 4),
 )
 def test_priority_and_waiting_count_alike_in_all_queues_and_equals_go_in_the_sequence_of_their_arrival(
-    arrivals: list[tuple[str, int, int]], room: int
+    new_database: NewDatabase, count: int, arrivals: list[tuple[int, str, int, int]], room: int
 ) -> None:
     now_us, since = SECOND, {}
-    with new_file() as path, closing(connect(path).open_writer(Durability.NORMAL)) as database:
-        ledger = Ledger(database, 3)
-        for number, (queue, priority, wait_us) in enumerate(arrivals):
+    with new_database() as address, ExitStack() as opened:
+        working = [EngineAtWork(address, 3, NO_LIMITS) for _ in range(count)]
+        for engine in working:
+            opened.callback(engine.database.close)
+        for number, (by, queue, priority, wait_us) in enumerate(arrivals):
             now_us += wait_us
-            order = make_order(f"o-{number}", queue=queue, priority=priority)
-            ledger.record([order], [], now_us)
+            engine = working[by % count]
+            engine.look_around()
+            engine.ledger.record([make_order(f"o-{number}", queue=queue, priority=priority)], [], now_us)
             since[number] = (now_us, priority)
         taken: list[int] = []
-        while claimed := ledger.record([], [], now_us, claim=Claim(room, now_us, aging_us=AGING_US)).moved:
+        for engine in cycle(working):
+            engine.look_around()
+            claimed = engine.ledger.record([], [], now_us, claim=Claim(room, now_us, aging_us=AGING_US)).moved
             taken += [int(step.after.order_id.removeprefix("o-")) for step in claimed]
+            if not claimed:
+                break
 
     assert taken == sorted(since, key=lambda number: (since[number][0] - AGING_US * since[number][1], number))
     for place, number in enumerate(taken):  # nothing is overtaken by what came later than all steps of aging after it

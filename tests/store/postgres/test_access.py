@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -29,9 +30,9 @@ def folder_of_socket(postgres_url: str, wait_until: Callable[..., None]) -> str:
     """Where the server listens, which wants a password of one of its users."""
     import psycopg
 
-    folder = str(psycopg.conninfo.conninfo_to_dict(postgres_url).get("host"))
-    if not folder.startswith("/"):
+    if "ORDERMILL_TEST_POSTGRES" in os.environ:
         pytest.skip("changes who is let in, so it needs a server of the tests' own")
+    folder = str(psycopg.conninfo.conninfo_to_dict(postgres_url)["host"])
 
     def is_asked_for_it() -> bool:
         try:
