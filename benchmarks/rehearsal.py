@@ -77,12 +77,20 @@ def compare(setting: Setting, orders: int) -> tuple[float, float]:
         return told.expected, time.monotonic() - began
 
 
-def a_million() -> float:
-    """How long a rehearsal of a million orders takes, in seconds."""
+def a_million(limits: str | None = None) -> float:
+    """How long a rehearsal of a million orders takes, in seconds.
+
+    Args:
+        limits: those on the work.
+    """
     with (
         TemporaryDirectory() as folder,
         OrderEngine(
-            Path(folder) / "orders.db", handler=lambda _: time.sleep(0.02), max_backlog=2 * MILLION, durability="normal"
+            Path(folder) / "orders.db",
+            handler=lambda _: time.sleep(0.02),
+            max_backlog=2 * MILLION,
+            durability="normal",
+            limits=limits,
         ) as engine,
     ):
         engine.submit_many([make_order(f"w-{number}") for number in range(WARM_UP)])
@@ -109,6 +117,7 @@ def main() -> None:
         print(f"{setting.name} | {foretold:.2f} s | {happened:.2f} s | {errors[-1]:.1%}")
     print(f"median | | | {median(errors):.1%}")
     print(f"a million orders | {a_million():.1f} s")
+    print(f"a million orders, each user at a limit | {a_million('user=1'):.1f} s")
 
 
 if __name__ == "__main__":

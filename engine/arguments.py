@@ -144,6 +144,10 @@ def checked_scenario(scenario: Scenario) -> Scenario:
     """
     if scenario.processors is not None:
         checked_processors(scenario.processors)
+    if scenario.action is not None:
+        if not isinstance(scenario.action, BulkRequest):
+            raise InvalidArgument(f"The action must be a BulkRequest; {_kind(scenario.action)}.")
+        checked_action(*scenario.action)
     arrivals, pause, fail = scenario.arrivals, scenario.pause, scenario.fail
     if not _is_number(arrivals) or not 0 <= arrivals <= MAX_ARRIVALS:
         raise InvalidArgument(f"The arrivals must be a number from 0 to {MAX_ARRIVALS:g}; {_shown(arrivals)} is not.")

@@ -28,7 +28,7 @@ from ..store.domain.order import Order
 from ..store.domain.order_filter import OrderFilter, OrderPage
 from ..store.domain.outcome import Acceptance, error_of
 from ..store.domain.outlook import Outlook
-from ..store.domain.queue_settings import QueueChange, QueueState
+from ..store.domain.queue_settings import QueueChange, QueueCounts, QueueState
 from ..store.domain.record import Cause, HistoryPage, OrderRecord, Transition, utc
 from ..store.domain.rehearsal import Outage, Rehearsal, Scenario
 from ..store.domain.schedule import Schedule
@@ -47,6 +47,7 @@ from ..store.domain.webhook import (
     WebhookEvent,
 )
 from ..store.outbox import first_due_us
+from ..store.queues import queue_counts
 from ..store.statements import Database
 from ..store.webhooks import all_webhooks, deliveries, deliveries_of_order, find_webhook
 from . import requests
@@ -771,6 +772,29 @@ class Engine(ABC):
         """As `rehearse`. Whoever sets the reply before it is there ends the rehearsal."""
         return self._ask(partial(requests.Rehearse, checked_scenario(scenario)))
 
+    def rehearse_action(
+        self, action: Action | str, wanted: OrderFilter, status: OrderStatus | str | None = None
+    ) -> Rehearsal:
+        """What is likely to become of the backlog after a bulk action, and in `without` the same without it. Nothing is
+        changed.
+
+        Args:
+            action: as for `preview_action`.
+            wanted: likewise.
+            status: likewise.
+
+        Raises:
+            InvalidArgument: there is no such action, or it is not for orders in the status of the filter.
+            RehearsalsBusy, RehearsalFailed, EngineStopped: as `rehearse`.
+        """
+        return self.begin_rehearse_action(action, wanted, status).get()
+
+    def begin_rehearse_action(
+        self, action: Action | str, wanted: OrderFilter, status: OrderStatus | str | None = None
+    ) -> Reply[Rehearsal]:
+        """As `rehearse_action`. Whoever sets the reply before it is there ends the rehearsal."""
+        return self.begin_rehearsal(Scenario(action=checked_action(action, wanted, status)))
+
     def oldest(self) -> dict[OrderStatus, datetime | None]:
         """For each status, when the order was accepted that is the oldest in it; None where there is none.
 
@@ -779,6 +803,18 @@ class Engine(ABC):
             EngineStopped: the engine is not running.
         """
         return {status: None if us is None else utc(us) for status, us in self._read(queries.oldest_us).items()}
+
+    def queue_counts(self, *, limit: int = 50) -> list[QueueCounts]:
+        """How many orders of each queue stand in line and are Processing: the default queue, and those named first.
+
+        Args:
+            limit: how many queues at the most, 1 to 1,000,000.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+            EngineStopped: the engine is not running.
+        """
+        return self._read(partial(queue_counts, limit=checked_limit(limit)))
 
     def webhooks_due(self) -> dict[str, datetime | None]:
         """For each webhook that is sent to, by its id, when its next event is due; None where none waits.

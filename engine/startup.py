@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from pykka import ActorDeadError, ActorRef, Timeout
 
 from ..store import engines, outbox, queries, trace_contexts
-from ..store.backend import Backend, Lock
+from ..store.backend import Backend, Listener, Lock
 from ..store.control import read_control
 from ..store.domain import lifecycle
 from ..store.domain.errors import InvalidConfiguration
@@ -62,6 +62,8 @@ class RunningEngine(NamedTuple):
     """For the actors, who wait for nobody else's reading."""
     sender: WebhookSender
     rehearsals: Rehearsals
+    listener: Listener
+    """Hears from other engines."""
     lock: Lock
     """Keeps other engines from the database."""
     owns_clock: bool
@@ -128,7 +130,9 @@ def start_actors(
             # What the last run has left behind is settled: only now may the notes of this one take its place.
             lease_us = round(config.lease_seconds * 1e6) if database.is_shared else None
             context.engine_id = engines.join(database, clock.now_us(), process_identity(), context.processors, lease_us)
-            context.leads = not database.is_shared or engines.living(database)[0].id == context.engine_id
+            if database.is_shared:
+                alive = engines.living(database)
+                context.leads, context.is_alone = alive[0].id == context.engine_id, len(alive) == 1
             context.begun = _note_begun(backend.path, context.engine_id, context.processors)
             totals = queries.totals(database)
             users = Counter() if config.user_backlog is None else queries.backlog_by_user(database)
@@ -147,6 +151,8 @@ def start_actors(
         context.intake = IntakeActor.start(context, backlog, own_reader)
         undo.callback(context.intake.stop)
         context.pool = PoolActor.start(context)
+        undo.callback(context.pool.stop)
+        listener = backend.listen(lambda: context.engine_id, partial(_tell, context.recorder, messages.LookAround()))
         undo.pop_all()
     runners.watch(partial(_tell, context.pool, messages.SlotsChanged()))
     context.pool.tell(messages.WakeUp())
@@ -158,7 +164,9 @@ def start_actors(
     if has_webhooks:
         sender.wake()
     rehearsals, owns_clock = Rehearsals(), given_clock is None
-    return RunningEngine(context, runners, reader, own_reader, sender, rehearsals, lock, owns_clock, recovered)
+    return RunningEngine(
+        context, runners, reader, own_reader, sender, rehearsals, listener, lock, owns_clock, recovered
+    )
 
 
 def _tell(actor: ActorRef[Any], message: object) -> None:
@@ -199,6 +207,7 @@ def stop_actors(running: RunningEngine) -> None:
         # The recorder first, which tells the others what it records at the last.
         for actor in (context.metrics, context.intake, context.pool, context.recorder):
             last.callback(actor.stop)
+        last.callback(running.listener.close)
         last.callback(running.sender.stop)
         last.callback(running.rehearsals.stop)
         _finish_work(context, monotonic() + context.config.stop_seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,6 +22,13 @@ class Lock(Protocol):
 
     def release(self) -> None:
         """Give it back."""
+
+
+class Listener(Protocol):
+    """Whoever hears hints of other engines, until it is closed."""
+
+    def close(self) -> None:
+        """Listen no longer."""
 
 
 class Backend(Protocol):
@@ -65,4 +73,12 @@ class Backend(Protocol):
 
         Raises:
             DatabaseRefused: it does not exist, is not ours, or it was made by a newer version.
+        """
+
+    def listen(self, own: Callable[[], int], hear: Callable[[], None]) -> Listener:
+        """Hear from other engines over the database that there is something new: see `Writer.hint`.
+
+        Args:
+            own: gives the run of the engine that listens.
+            hear: called from another thread; some times a second at the most, and perhaps not at all.
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -88,6 +89,17 @@ def count_orders(database: Database, request: BulkRequest, before: int | None) -
         among=request.statuses,
         has_failed=request.action is Action.RETRY,
     )
+
+
+def sequences(database: Database, request: BulkRequest) -> Iterator[int]:
+    """The sequences of all orders that a bulk action is for, in any sequence.
+
+    Args:
+        database: connected in this thread.
+        request: what is to be done, and to which orders.
+    """
+    has_failed = request.action is Action.RETRY
+    return search.sequences(database, request.wanted, among=request.statuses, has_failed=has_failed)
 
 
 def find(database: Database, action_id: int) -> BulkAction | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from peewee import Database
 
@@ -19,7 +19,7 @@ from .domain.limit import Limits as Configured
 from .domain.metadata import metadata_of
 from .domain.order import DEFAULT_QUEUE, Order
 from .domain.outlook import Wait, WaitReason
-from .queues import Queues, bounds_of
+from .queues import Queues, bounds_of, queue_of
 from .statements import run, run_for_each
 from .turns import PLACES
 
@@ -126,9 +126,20 @@ class Limits:
         return names
 
     @property
+    def have_parked(self) -> bool:
+        """Whether orders may be out of their lines, parked."""
+        return self._has_parked
+
+    @property
     def have_values(self) -> bool:
         """Whether there are limits by values of orders."""
         return bool(self._kinds)
+
+    @property
+    def of_queues(self) -> Mapping[int, Limit]:
+        """The limits of queues, by their numbers."""
+        self._obey()
+        return self._of_queues
 
     def obstacles(self, order: Order, now_us: int, ahead: int) -> Iterator[Wait]:
         """What keeps an order from being begun now although a processor be free. Reads only.
@@ -142,9 +153,9 @@ class Limits:
             return
         self._look(now_us)
         queue = self._queues.number_of(order.queue, may_add=False)
-        limits = {name: self._limit(name) for name in self.names_of(order)}
+        limits = {name: self.of_value(name) for name in self.names_of(order)}
         if (limit := self._of_queues.get(queue)) is not None:
-            limits[self._name(queue)] = limit
+            limits[self.name_of_queue(queue)] = limit
         if queue in self._closed_queues:
             settings = self._queues.settings[queue]
             why = "" if settings.reason is None else f": {settings.reason}"
@@ -181,7 +192,7 @@ class Limits:
         self._obey()
         names = self.names_of(order)
         if (queue := self._queues.number_of(order.queue)) in self._of_queues:
-            names.append(self._name(queue))
+            names.append(self.name_of_queue(queue))
         for name in names:
             state = self._state(name)
             if state.closed_until is None or state.closed_until < until_us:
@@ -210,9 +221,14 @@ class Limits:
         self._knows_all_states = len(rows) <= _MOST_STATES
         self._states = {name: _State(*state) for name, *state in rows} if self._knows_all_states else {}
         self._in_hand, self._rooms, self._begun = Counter(), {}, {}
-        for queue, user_id, metadata in run(self._database, _IN_HAND).fetchall():
-            number = self._queues.number_of(DEFAULT_QUEUE if queue is None else queue, may_add=False)
-            self._in_hand[self._name(number)] += 1
+        rows = run(self._database, _IN_HAND).fetchall()
+        queues = [DEFAULT_QUEUE if queue is None else queue for queue, _, _ in rows]
+        if any(map(self._queues.may_be_new, queues)):
+            self._queues.read()
+            self._obey()
+        for queue, (_, user_id, metadata) in zip(queues, rows, strict=True):
+            number = self._queues.number_of(queue, may_add=False)
+            self._in_hand[self.name_of_queue(number)] += 1
             if self._kinds:
                 order = Order.stored("", user_id, (), 0, metadata=metadata_of(metadata))
                 self._in_hand.update(self.names_of(order))
@@ -231,6 +247,9 @@ class Limits:
         opened.update(self._sweep())
         for name in opened:
             lines.update(self._let_go(name))
+        if any(queue_of(line) not in self._queues.settings for line in lines):  # which another engine has parked there
+            self._queues.read()
+            self._obey()
         return lines
 
     def has_limit(self, queue: int) -> bool:
@@ -252,7 +271,7 @@ class Limits:
         limit = self._of_queues.get(queue)
         if limit is None:
             return math.inf
-        name = self._name(queue)
+        name = self.name_of_queue(queue)
         room = self._rooms.get(name)
         if room is None:
             room = self._enter(name, limit)
@@ -264,7 +283,7 @@ class Limits:
         for name in names:
             room = rooms.get(name)
             if room is None:
-                room = self._enter(name, self._limit(name))
+                room = self._enter(name, self.of_value(name))
             if room < 1:
                 return name
         return None
@@ -277,7 +296,7 @@ class Limits:
             names: the limits by values that it is under.
         """
         if queue in self._of_queues:
-            names = [*names, self._name(queue)]
+            names = [*names, self.name_of_queue(queue)]
         for name in names:
             self._rooms[name] -= 1
             if name in self._begun:
@@ -311,7 +330,7 @@ class Limits:
         for queue in waiting:
             limit = self._of_queues.get(queue)
             if limit is not None and queue not in self._closed_queues:
-                opens_us = self._opening_us(self._name(queue), limit)
+                opens_us = self._opening_us(self.name_of_queue(queue), limit)
                 if opens_us > self._now_us:
                     times.append(opens_us)
         self._write()
@@ -322,17 +341,18 @@ class Limits:
             times.append(opens_us)
         self._opens_us = min(times, default=None)
 
-    def _name(self, queue: int) -> str:
+    def name_of_queue(self, queue: int) -> str:
+        """The name of a queue's limit, by the number of the queue."""
         return QUEUE + self._queues.settings[queue].name
 
-    def _limit(self, name: str) -> Limit:
-        # That of the very value, or that of all values of its kind.
+    def of_value(self, name: str) -> Limit:
+        """The limit by a value, as `names_of` names it: that of the very value, or that of all values of its kind."""
         return self._configured.get(name) or self._configured.get(name.partition(":")[0], NO_LIMIT)
 
     def _of_name(self, name: str) -> Limit:
         if name.startswith(QUEUE):
             return self._of_queues[self._queues.number_of(name.removeprefix(QUEUE))]
-        return self._limit(name)
+        return self.of_value(name)
 
     def _state(self, name: str) -> _State:
         state = self._states.get(name)
@@ -344,13 +364,11 @@ class Limits:
     def _room(self, name: str, limit: Limit) -> float:
         if limit.is_none:
             return math.inf
-        room = math.inf if limit.concurrency is None else limit.concurrency - self._in_hand.get(name, 0)
-        if room < 1 or (limit.rate is None and self._knows_all_states and name not in self._states):
-            return room
+        in_hand = self._in_hand.get(name, 0)
+        if limit.rate is None and self._knows_all_states and name not in self._states:
+            return limit.room(in_hand, 0, None, self._now_us)
         state = self._state(name)
-        if state.closed_until is not None and state.closed_until > self._now_us:
-            return 0
-        return min(room, limit.admits(state.next_at, self._now_us))
+        return limit.room(in_hand, state.next_at, state.closed_until, self._now_us)
 
     def _enter(self, name: str, limit: Limit) -> float:
         # From now on, what is begun under this limit is counted.
@@ -373,12 +391,12 @@ class Limits:
         return max(opens_us, state.closed_until or 0)
 
     def _open_in_time(self, name: str, begun: int) -> None:
-        opens_us = self._opening_us(name, self._limit(name), begun)
+        opens_us = self._opening_us(name, self.of_value(name), begun)
         state = self._state(name)
         state.opens_at, state.is_changed = (opens_us if opens_us > self._now_us else None), True
 
     def _let_go(self, name: str) -> Iterator[int]:
-        limit = self._limit(name)
+        limit = self.of_value(name)
         room = int(min(_LET_GO_AT_ONCE, max(0, self._room(name, limit))))
         first = run(self._database, _PARKED_FROM, (name, 0)).fetchone()[0]
         if first is not None and room:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from .domain.weight import NO_WEIGHTS, Weights
 from .queues import bounds_of
-from .turns import PLACES, Turns
+from .turns import PLACES, STEP, Turns, step_for
 
 
 class InLine(NamedTuple):
@@ -29,6 +29,12 @@ class InLine(NamedTuple):
     """For each line, by its number, the lowest place of an order that was never taken, where there is one."""
 
 
+_Head = tuple[int, int, int]
+"""The first of a line: since when it counts as waiting, the number of its arrival, and the line's."""
+Standing = tuple[int, int, int, int, str]
+"""An order in a line: its place, the number of its arrival, since when it counts as waiting, its slot and its user."""
+
+
 class Lines:
     """All lines, in memory. Orders are known by their slots: those that are given by their index.
 
@@ -39,16 +45,17 @@ class Lines:
 
     def __init__(self, given: InLine, weights: Weights = NO_WEIGHTS) -> None:
         self._weights = weights
+        self._steps = {user: step_for(weight) for user, weight in weights.items()}
         self._given = given
-        self._heads: list[tuple[int, int]] = []  # how long the first of each line has waited, and the line's number
+        self._heads: list[_Head] = []
         self._lines: dict[int, _Line] = {}
         self._last_of_user: dict[tuple[int, str], int] | None = None
         begin, count = 0, len(given.ranks)
         while begin < count:
             number = given.ranks[begin] // PLACES
             end = bisect_left(given.ranks, bounds_of(number)[1], begin)
-            self._lines[number] = _Line(given, begin, end)
-            heappush(self._heads, (given.since_us[begin], number))
+            line = self._lines[number] = _Line(given, number, begin, end)
+            self._show(line)
             begin = end
 
     def __bool__(self) -> bool:
@@ -56,16 +63,27 @@ class Lines:
 
     def take(self) -> int:
         """Take the next order; there is one."""
-        heads = self._heads
-        number = heads[0][1]
-        line = self._lines[number]
-        slot = line.take()
-        head = line.head_us
-        if head is None:
-            heappop(heads)
-        else:
-            heapreplace(heads, (head, number))
+        number = self._heads[0][2]
+        rank, _, _, slot, user = self._pop()
+        self._come_to(number, rank, user)
         return slot
+
+    def stretch(self) -> tuple[int, int]:
+        """The slots that are next one after another as long as nobody joins: the first one, and the end of them.
+
+        There may be more that follow; where nothing is known without comparing, there are none.
+        """
+        if len(self._heads) != 1:
+            return 0, 0
+        return self._lines[self._heads[0][2]].stretch()
+
+    def skip_to(self, slot: int) -> None:
+        """Those of the `stretch` before this one were taken."""
+        (_, _, number), *_ = self._heads
+        line = self._lines[number]
+        line.skip_to(slot)
+        self._come_to(number, self._given.ranks[slot - 1], self._given.users[slot - 1])
+        self._heads = [] if line.head is None else [line.head]
 
     def join(self, slot: int, sequence: int, number: int, user: str, since_us: int) -> None:
         """An order gets a place, as if it arrived at this moment.
@@ -77,76 +95,124 @@ class Lines:
             user: whose it is.
             since_us: since when it counts as waiting, less what its priority counts for.
         """
-        line = self._lines.get(number)
-        if line is None:
-            line = self._lines[number] = _Line(self._given, 0, 0)
+        line = self._line(number)
         if line.turns is None:
             line.turns = self._turns(number, line)
-        if line.taken is not None:
-            line.turns.come_to(*line.taken)
-        was_empty = line.head_us is None
-        is_first = line.put(line.turns.give(user), sequence, since_us, slot, user)
-        if was_empty:
-            heappush(self._heads, (since_us, number))
-        elif is_first:
-            index = next(index for index, head in enumerate(self._heads) if head[1] == number)
-            self._heads[index] = (since_us, number)
+        line.turns.begin_at(line.begins_at)
+        self._put(number, (line.turns.give(user), sequence, since_us, slot, user))
+
+    def _line(self, number: int) -> _Line:
+        line = self._lines.get(number)
+        if line is None:
+            line = self._lines[number] = _Line(self._given, number, 0, 0)
+        return line
+
+    def _come_to(self, number: int, rank: int, user: str) -> None:
+        line = self._lines[number]
+        line.begins_at = max(line.begins_at, rank + self._steps.get(user, STEP))
+
+    def _put(self, number: int, standing: Standing) -> None:
+        line = self._line(number)
+        before, after = line.head, line.put(standing)
+        if before is None:
+            self._show(line)
+        elif after != before and before in self._heads:
+            self._heads[self._heads.index(before)] = after
             self._heads.sort()  # a sorted list is a heap
 
+    def _show(self, line: _Line) -> None:
+        if line.head is not None:
+            heappush(self._heads, line.head)
+
+    def _pop(self) -> Standing:
+        heads = self._heads
+        line = self._lines[heads[0][2]]
+        standing = line.pop()
+        if line.head is None:
+            heappop(heads)
+        else:
+            heapreplace(heads, line.head)
+        return standing
+
     def _turns(self, number: int, line: _Line) -> Turns:
+        place, end = bounds_of(number)
         ranks = self._given.ranks
-        if line.begin == line.end:
-            place, _ = bounds_of(number)
-            return Turns(place, place - 1, lambda _: None, weights=self._weights)
-        begin = self._given.untaken.get(number, ranks[line.begin])
-        if self._last_of_user is None:  # the last one of each user and line stays
-            lines = (rank // PLACES for rank in ranks)
-            self._last_of_user = dict(zip(zip(lines, self._given.users, strict=False), ranks, strict=False))
+        begin = place if line.begin == line.end else self._given.untaken.get(number, ranks[line.begin])
+        if self._last_of_user is None:
+            self._last_of_user = self._last_of_users()
         last = self._last_of_user
-        return Turns(begin, ranks[line.end - 1], lambda user: last.get((number, user)), weights=self._weights)
+        return Turns(begin, end, lambda user: last.get((number, user)), weights=self._weights)
+
+    def _last_of_users(self) -> dict[tuple[int, str], int]:
+        # The last one of each user and line stays.
+        lines = (rank // PLACES for rank in self._given.ranks)
+        return dict(zip(zip(lines, self._given.users, strict=False), self._given.ranks, strict=False))
 
 
 class _Line:
     """One line: a stretch of those that were given, and those that have joined."""
 
-    __slots__ = ("_given", "_joined", "_next", "begin", "end", "head_us", "taken", "turns")
+    __slots__ = ("_given", "_joined", "_next", "_number", "begin", "begins_at", "end", "head", "turns")
 
-    def __init__(self, given: InLine, begin: int, end: int) -> None:
+    def __init__(self, given: InLine, number: int, begin: int, end: int) -> None:
         self._given = given
+        self._number = number
         self.begin = self._next = begin
         self.end = end
-        self._joined: list[tuple[int, int, int, int, str]] = []
-        self.head_us: int | None = given.since_us[begin] if begin < end else None
-        """How long the first has waited; None where nobody is there."""
-        self.taken: tuple[int, str] | None = None
-        """The place of the last one that was taken, and whose it is; None before the first."""
+        self._joined: list[Standing] = []
+        self.head: _Head | None = self._look()
+        """Its first; None where nobody is there."""
+        self.begins_at = 0
+        """Nobody gets a place before this one, since the line has come there."""
         self.turns: Turns | None = None
 
-    def take(self) -> int:
-        given, following, joined = self._given, self._next, self._joined
-        if joined and (following == self.end or joined[0] < (given.ranks[following], given.sequences[following])):
-            rank, _, _, slot, user = heappop(joined)
-            self.taken = rank, user
-        else:
-            self.taken, slot = (given.ranks[following], given.users[following]), following
-            self._next = following = following + 1
-        if not joined:
-            self.head_us = given.since_us[following] if following < self.end else None
-        else:
-            self._look()
-        return slot
-
-    def put(self, rank: int, sequence: int, since_us: int, slot: int, user: str) -> bool:
-        heappush(self._joined, (rank, sequence, since_us, slot, user))
-        self._look()
-        first = self._joined[0]
+    def pop(self) -> Standing:
+        """The first one; it is no longer there."""
         given, following = self._given, self._next
-        is_before = following == self.end or first < (given.ranks[following], given.sequences[following])
-        return first[3] == slot and is_before
-
-    def _look(self) -> None:
-        given, following, joined = self._given, self._next, self._joined
-        if joined and (following == self.end or joined[0] < (given.ranks[following], given.sequences[following])):
-            self.head_us = joined[0][2]
+        if self._is_joined_first():
+            first = heappop(self._joined)
         else:
-            self.head_us = given.since_us[following]
+            first = (
+                given.ranks[following],
+                given.sequences[following],
+                given.since_us[following],
+                following,
+                given.users[following],
+            )
+            self._next = following + 1
+        self.head = self._look()
+        return first
+
+    def stretch(self) -> tuple[int, int]:
+        """As of `Lines`."""
+        given, following, joined = self._given, self._next, self._joined
+        return following, bisect_left(given.ranks, joined[0][0], following, self.end) if joined else self.end
+
+    def skip_to(self, slot: int) -> None:
+        """Likewise."""
+        self._next = slot
+        self.head = self._look()
+
+    def put(self, standing: Standing) -> _Head:
+        """One more is there.
+
+        Returns:
+            Which is the first now.
+        """
+        heappush(self._joined, standing)
+        head = self.head = self._look()
+        assert head is not None
+        return head
+
+    def _look(self) -> _Head | None:
+        if self._is_joined_first():
+            _, sequence, since_us, *_ = self._joined[0]
+            return since_us, sequence, self._number
+        given, following = self._given, self._next
+        return (given.since_us[following], given.sequences[following], self._number) if following < self.end else None
+
+    def _is_joined_first(self) -> bool:
+        given, following, joined = self._given, self._next, self._joined
+        return bool(joined) and (
+            following == self.end or joined[0] < (given.ranks[following], given.sequences[following])
+        )

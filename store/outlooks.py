@@ -8,11 +8,12 @@ from typing import TypeVar
 
 from peewee import Database
 
+from .attempts import Attempted, LatestAttempts
 from .domain.lifecycle import OrderStatus
 from .domain.limit import NO_LIMITS
 from .domain.limit import Limits as Configured
 from .domain.order import Order
-from .domain.outlook import ACCURACY_DAYS, Accuracy, Estimate, Evidence, Judged, Place
+from .domain.outlook import ACCURACY_DAYS, Accuracy, Attempt, Estimate, Evidence, Judged, Place
 from .domain.record import OrderRecord
 from .domain.weight import NO_WEIGHTS, Weights
 from .limits import Limits, obstacles
@@ -32,9 +33,10 @@ MAX_OPEN = 2_000
 MAX_KEPT = 100_000
 """Estimates that are remembered; the oldest go first."""
 
+LATEST_ATTEMPTS = 1_000
+"""How many forecasts are made from."""
+
 _MAX_COUNTED = 1_000_000
-_LATEST_STEPS = 20_000
-_LATEST_ATTEMPTS = 1_000
 _LATEST_ARRIVALS = 1_000
 _LATEST_JUDGED = 500
 _MOST_IN_HAND = 1_000
@@ -67,22 +69,12 @@ _AHEAD_OF_KEY = """
       + (SELECT count(*) FROM orders WHERE serial_key = ? AND serial_key IS NOT NULL AND held IS NULL
          AND status <> 'Completed' AND status <> 'Cancelled' AND status <> 'Failed')
 """
-# The latest steps only: nothing has to be counted, and no index is needed.
-_ATTEMPTS = """
-    SELECT ended.at - began.at, ended.at - first.at, ended.to_status FROM
-      (SELECT * FROM
-        (SELECT id, sequence, attempt, at, from_status, to_status FROM transitions ORDER BY id DESC LIMIT ?) AS latest
-       WHERE from_status = 'Processing' ORDER BY id DESC LIMIT ?) AS ended
-    JOIN transitions AS began ON began.sequence = ended.sequence AND began.attempt = ended.attempt
-      AND began.from_status = 'Pending' AND began.to_status = 'Processing'
-    JOIN transitions AS first ON first.sequence = ended.sequence AND first.attempt = 1
-      AND first.from_status = 'Pending' AND first.to_status = 'Processing'
-"""
 _ARRIVALS = "SELECT created_at, priority FROM orders ORDER BY sequence DESC LIMIT ?"
 _COLUMNS = "sequence, given_at, model_from, model_to, expected_from, expected_to"
 _JUDGED = f"SELECT {_COLUMNS}, ended_at FROM outlooks WHERE ended_at IS NOT NULL ORDER BY ended_at DESC LIMIT ?"
 _ACCURACY = "SELECT count(*), sum(is_kept) FROM outlooks WHERE given_at >= ? AND is_kept IS NOT NULL"
 _NOTE = f"INSERT INTO outlooks ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+_OVERDUE = "SELECT count(*) FROM outlooks WHERE ended_at IS NULL AND is_kept = 0"
 _OPEN = "SELECT count(*) FROM outlooks WHERE ended_at IS NULL"
 _FORGET_STRAYED = """
     DELETE FROM outlooks WHERE ended_at IS NULL AND NOT EXISTS (
@@ -239,26 +231,31 @@ def _in_hand(database: Database) -> tuple[int, ...]:
     return tuple([at_us for (at_us,) in run(database, _IN_HAND, (_MOST_IN_HAND,)).fetchall()])
 
 
-def evidence(database: Database, now_us: int) -> Evidence:
-    """What was measured lately: a bounded number of the latest steps, arrivals and judged estimates.
+def evidence(database: Database, latest: LatestAttempts, now_us: int) -> Evidence:
+    """What was measured lately: a bounded number of the latest attempts, arrivals and judged estimates.
 
     Args:
         database: connected in this thread.
+        latest: the attempts that were read before; it reads on.
         now_us: microseconds since 1970-01-01T00:00:00Z.
     """
-    attempts = run(database, _ATTEMPTS, (_LATEST_STEPS, _LATEST_ATTEMPTS)).fetchall()
-    over = (OrderStatus.COMPLETED, OrderStatus.FAILED)
-    ended = [whole_us for _, whole_us, status in attempts if status in over]
     arrivals = run(database, _ARRIVALS, (_LATEST_ARRIVALS,)).fetchall()
     judged = run(database, _JUDGED, (_LATEST_JUDGED,)).fetchall()
+    (overdue,) = run(database, _OVERDUE).fetchone()
     return Evidence(
-        tuple([max(0, took_us) for took_us, *_ in attempts]),
-        len(ended),
-        tuple([max(0, took_us) for took_us in ended]),
+        tuple(map(_attempt, latest.read(database))),
+        _in_hand(database),
         tuple(arrivals),
         tuple([Judged(Estimate(*row[:-1]), row[-1]) for row in reversed(judged)]),
+        int(overdue),
         accuracy(database, now_us),
     )
+
+
+def _attempt(of: Attempted) -> Attempt:
+    is_last = of.status in (OrderStatus.COMPLETED, OrderStatus.FAILED)
+    before_us = max(0, of.began_us - of.first_us) if is_last else None
+    return Attempt(of.began_us, max(0, of.ended_us - of.began_us), before_us)
 
 
 def accuracy(database: Database, now_us: int) -> Accuracy | None:

@@ -41,7 +41,7 @@ from .queues import Queues, bounds_of, line_number, lines_in_use, priority_of, q
 from .rows import ORDER_COLUMN_NAMES, order_of
 from .statements import ManyRows, given_values, run, run_for_each
 from .tables import OrderModel
-from .turns import PLACES, Turns
+from .turns import PLACES, STEP, Turns
 from .writer import Writer
 
 _LET_IN_AT_ONCE = 1_000
@@ -76,7 +76,10 @@ _DUE = """
     WHERE rank IS NULL AND held IS NULL AND ready_at <= ?
     ORDER BY ready_at, sequence LIMIT ?{skip_locked}
 """
-_FIRST = f"SELECT rank {_LINE} ORDER BY rank LIMIT 1"
+_COME_TO = f"""
+    SELECT (SELECT rank {_LINE} ORDER BY rank LIMIT 1),
+      (SELECT max(rank) + {STEP} FROM orders WHERE rank >= ? AND rank < ? AND status = 'Processing')
+"""
 _LET_IN = "UPDATE orders SET rank = ? WHERE sequence = ?"
 
 
@@ -242,9 +245,9 @@ class OrderQueue:
         self._next_ready_us = queries.next_ready_us(self._database)
         self._in_use.update(lines_in_use(self._database))
         for line in list(self._in_use & self._lines.keys()):
-            first = run(self._database, _FIRST, bounds_of(line)).fetchone()
-            if first is not None:
-                self._lines[line].begin_at(first[0])
+            for place in run(self._database, _COME_TO, 2 * bounds_of(line)).fetchone():
+                if place is not None:
+                    self._lines[line].begin_at(place)
         if not is_alone:
             self._hear_of_places()
 
@@ -485,6 +488,8 @@ class OrderQueue:
             begin = first if untaken is None else untaken
             if begin is None or last is None:
                 begin, last = bounds[0], bounds[0] - 1
+            if self._limits.have_parked:
+                last = bounds[1]  # a user's last order may be out of line, and so behind all that are in it
             is_default = queue_of(line) == 0
             find = partial(self._last_of, line)
             most_users = _MOST_USERS if is_default else _MOST_USERS_OF_OTHERS

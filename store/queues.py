@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 
 from peewee import Database
 
@@ -11,14 +12,13 @@ from .audit_log import write_acts
 from .domain.act import Act
 from .domain.limit import NO_LIMIT, QUEUE, Limits
 from .domain.order import DEFAULT_QUEUE, HIGHEST_PRIORITY, LOWEST_PRIORITY, PRIORITY, Order
-from .domain.queue_settings import MAX_QUEUES, QueueSettings, QueueState
+from .domain.queue_settings import MAX_COUNTED, MAX_QUEUES, QueueCounts, QueueSettings, QueueState
 from .queries import IS_IN_LINE
 from .statements import run, write_transaction
 from .translation import translated_errors
 from .turns import PLACES
 
 PRIORITIES = HIGHEST_PRIORITY - LOWEST_PRIORITY + 1
-MAX_COUNTED = 10_000
 
 _ALL = "SELECT id, name, is_paused, concurrency, rate, reason, changed_at, changed_by FROM queues ORDER BY id"
 _ADD = """
@@ -56,6 +56,10 @@ class Queues:
         rows = run(self._database, _ALL).fetchall()
         self._numbers = {name: number for number, name, *_ in rows}
         self.settings = {number: QueueSettings(name, bool(is_paused), *more) for number, name, is_paused, *more in rows}
+
+    def may_be_new(self, name: str) -> bool:
+        """Whether another engine may have added a queue since they were read."""
+        return name not in self._numbers and len(self._numbers) < MAX_QUEUES
 
     def number_of(self, name: str, *, may_add: bool = True) -> int:
         """The number of a queue; that of the default one, where there are so many that this one is not told apart.
@@ -158,22 +162,18 @@ def queue_states(database: Database, configured: Limits, now_us: int) -> list[Qu
         now_us: the queue's time, microseconds since 1970-01-01T00:00:00Z.
     """
     queues = Queues(database)
-    processing = Counter(
-        {DEFAULT_QUEUE if name is None else name: count for name, count in run(database, _PROCESSING).fetchall()}
-    )
+    processing = _processing(database)
     slowed = dict(run(database, _SLOWED, (now_us,)).fetchall())
     states = []
     for number, settings in queues.settings.items():
         limit = settings.limit(configured.get(QUEUE + settings.name, NO_LIMIT))
-        first, end = bounds_of(number * PRIORITIES)[0], bounds_of((number + 1) * PRIORITIES)[0]
-        (pending,) = run(database, _IN_LINE, (first, end, MAX_COUNTED)).fetchone()
         states.append(
             QueueState(
                 settings.name,
                 settings.is_paused,
                 limit.concurrency,
                 limit.rate,
-                pending,
+                _pending(database, number),
                 processing[settings.name],
                 slowed.get(QUEUE + settings.name),
                 settings.reason,
@@ -182,3 +182,28 @@ def queue_states(database: Database, configured: Limits, now_us: int) -> list[Qu
             )
         )
     return sorted(states, key=lambda state: (state.queue != DEFAULT_QUEUE, state.queue))
+
+
+def queue_counts(database: Database, limit: int) -> list[QueueCounts]:
+    """How many orders of each queue there are: of the default one, and of those that were named first.
+
+    Args:
+        database: connected in this thread.
+        limit: how many queues at the most.
+    """
+    processing = _processing(database)
+    return [
+        QueueCounts(settings.name, settings.is_paused, _pending(database, number), processing[settings.name])
+        for number, settings in islice(Queues(database).settings.items(), limit)
+    ]
+
+
+def _processing(database: Database) -> Counter[str]:
+    counts = run(database, _PROCESSING).fetchall()
+    return Counter({DEFAULT_QUEUE if name is None else name: count for name, count in counts})
+
+
+def _pending(database: Database, number: int) -> int:
+    first, end = bounds_of(number * PRIORITIES)[0], bounds_of((number + 1) * PRIORITIES)[0]
+    (pending,) = run(database, _IN_LINE, (first, end, MAX_COUNTED)).fetchone()
+    return int(pending)

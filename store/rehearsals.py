@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from typing import Any, NamedTuple
 
 from peewee import Database
 
-from . import queries
+from . import bulk_actions, queries
 from .arrival import Arrivals
+from .attempts import Attempted, latest_attempts
+from .domain.act import Action
+from .domain.bulk_action import BulkRequest
 from .domain.key_policy import KeyPolicy
 from .domain.lifecycle import OrderStatus
-from .domain.order import DEFAULT_QUEUE
+from .domain.limit import NO_LIMITS
+from .domain.limit import Limits as Configured
+from .domain.metadata import metadata_of
+from .domain.order import DEFAULT_QUEUE, Order
 from .domain.queue_settings import QueueSettings
+from .limited_lines import LimitState, LimitStates
+from .limits import Limits
 from .lines import InLine
 from .queries import IS_IN_LINE
 from .queues import Queues, bounds_of, line_number, lines_in_use, priority_of
@@ -24,62 +32,38 @@ WINDOW_US = 900_000_000
 """How far back arrivals are counted."""
 
 _ROWS = 10_000
-_LATEST_STEPS = 3_000_000
 _LATEST_ATTEMPTS = 2_000
 _LATEST_ARRIVALS = 1_000
 
 _SINCE = "{greatest}(created_at, coalesce(not_before, 0))"
-_COLUMNS = f"sequence, user_id, priority, queue, failures, {_SINCE}, serial_key, complete_by"
+_COLUMNS = f"sequence, user_id, priority, queue, failures, {_SINCE}, serial_key, complete_by, metadata"
 _STANDING = f"SELECT {_COLUMNS}, rank FROM orders WHERE {IS_IN_LINE} ORDER BY rank, sequence"
 _WAITING = f"""
     SELECT {_COLUMNS}, ready_at FROM orders WHERE rank IS NULL AND ready_at IS NOT NULL AND held IS NULL
     ORDER BY ready_at, sequence
 """
-_PARKED = f"SELECT {_COLUMNS}, 0 FROM orders WHERE parked IS NOT NULL AND ready_at IS NOT NULL ORDER BY rank, sequence"
+_IS_PARKED = "parked IS NOT NULL AND ready_at IS NOT NULL"
+_PARKED = f"SELECT {_COLUMNS}, rank FROM orders WHERE {_IS_PARKED} ORDER BY rank, sequence"
+_PARKED_FOR = f"SELECT sequence, parked FROM orders WHERE {_IS_PARKED} ORDER BY rank, sequence"
+_LIMITS = "SELECT name, next_at, closed_until FROM limits WHERE next_at > ? OR closed_until > ?"
 _HELD = f"""
     SELECT {_COLUMNS}, ready_at FROM orders WHERE held = 1 AND ready_at IS NOT NULL ORDER BY serial_key, sequence
 """
 _IN_HAND = f"SELECT {_COLUMNS}, updated_at FROM orders WHERE status = 'Processing' ORDER BY updated_at, sequence"
 _UNTAKEN = f"SELECT min(rank) FROM orders WHERE rank >= ? AND rank < ? AND {IS_IN_LINE} AND attempts = 0"
+_THESE = f"""
+    SELECT {_COLUMNS}, 0 FROM orders
+    WHERE sequence IN {queries.AMONG} AND (status <> 'Pending' OR rank IS NULL) ORDER BY sequence
+"""
 _BLOCKING = """
-    SELECT DISTINCT serial_key FROM orders WHERE serial_key IS NOT NULL AND held IS NULL
+    SELECT serial_key, sequence FROM orders WHERE serial_key IS NOT NULL AND held IS NULL
       AND status <> 'Completed' AND status <> 'Cancelled' AND (status = 'Review' OR status = ?)
 """
-# Two that began one after another may have been recorded in one transaction, so the sequence of these steps counts.
-_ATTEMPTS = """
-    SELECT began.id, began.at, ended.at, ended.to_status, ended.reason,
-      CASE WHEN began.attempt = 1 AND orders.serial_key IS NULL
-        THEN {greatest}(orders.created_at, coalesce(orders.not_before, 0)) END
-    FROM
-      (SELECT sequence, attempt, at, to_status, reason FROM transitions
-       WHERE id > (SELECT max(id) FROM transitions) - ? AND from_status = 'Processing'
-       ORDER BY id DESC LIMIT ?) AS ended
-    JOIN transitions AS began ON began.sequence = ended.sequence AND began.attempt = ended.attempt
-      AND began.from_status = 'Pending' AND began.to_status = 'Processing'
-    JOIN orders ON orders.sequence = ended.sequence
-    ORDER BY began.id
-"""
 _ARRIVED = """
-    SELECT created_at, user_id, priority, queue, serial_key, not_before - created_at, complete_by - created_at
+    SELECT created_at, user_id, priority, queue, metadata, serial_key, not_before - created_at, complete_by - created_at
     FROM orders ORDER BY sequence DESC LIMIT ?
 """
 _FIRST = "SELECT created_at FROM orders ORDER BY sequence LIMIT 1"
-
-
-class Attempted(NamedTuple):
-    """An attempt that is over."""
-
-    number: int
-    """Rises in the sequence in which attempts were begun."""
-    began_us: int
-    """When it was recorded as Processing."""
-    ended_us: int
-    status: OrderStatus
-    """What the order was then."""
-    reason: str
-    """Why."""
-    ready_us: int | None
-    """Since when the order could have been begun; None where nobody knows."""
 
 
 class Arrived(NamedTuple):
@@ -89,6 +73,8 @@ class Arrived(NamedTuple):
     user_id: str
     line: int
     """The number of the line that it stands in."""
+    limits: Sequence[str]
+    """The names of the limits by values that it is under."""
     key: str | None
     begins_after_us: int | None
     """How long after its arrival it may be begun; None for at once."""
@@ -115,6 +101,8 @@ class Backlog(NamedTuple):
     """When each of those is ready that wait for their time, on the queue's clock, and its slot."""
     held: Sequence[tuple[int, int]]
     """Likewise those that are held for others of their key; of each key in the sequence of their arrival."""
+    parked: Sequence[tuple[str, int, int]]
+    """The name of the limit that each of those waits for that a limit keeps out of line, its place, and its slot."""
     in_hand: Sequence[tuple[int, int]]
     """Since when each of those is Processing, and its slot."""
     failures: dict[int, int]
@@ -127,6 +115,10 @@ class Backlog(NamedTuple):
     """Keys of which an order is in the way that nobody will move."""
     queues: Mapping[int, QueueSettings]
     """What operators have set about each queue, by its number."""
+    limited_by: Sequence[Sequence[str]]
+    """By slot, the names of the limits by values that it is under; empty where there are none such."""
+    limits: LimitStates | None
+    """All limits; None where there is none."""
 
     def standing(self, aging_us: int, is_paused: Callable[[str, int], bool] | None) -> tuple[InLine, Sequence[int]]:
         """Those that stand in line, and the slot of each.
@@ -166,20 +158,38 @@ class Measured(NamedTuple):
     """... within so much time, up to now."""
 
 
-def backlog(database: Database, policy: KeyPolicy) -> Backlog:
+def backlog(
+    database: Database,
+    policy: KeyPolicy,
+    configured: Configured = NO_LIMITS,
+    now_us: int = 0,
+    action: BulkRequest | None = None,
+) -> Backlog:
     """All unfinished orders, in a transaction. It takes some microseconds an order, and as many as 100 bytes.
 
     Args:
         database: connected in this thread.
         policy: what the next order of a key waits for.
+        configured: the limits that hold where operators have set none.
+        now_us: the queue's time, microseconds since 1970-01-01T00:00:00Z.
+        action: the backlog as it would be after this; None for as it is.
     """
     queues = Queues(database)
-    columns = _Columns(queues)
-    ranks = columns.read(database, _STANDING)
-    waiting = _with_slots(columns, columns.read(database, _WAITING))
-    waiting += _with_slots(columns, columns.read(database, _PARKED))
-    held = _with_slots(columns, columns.read(database, _HELD))
+    limits = Limits(database, queues, configured)
+    moved = frozenset(() if action is None else bulk_actions.sequences(database, action))
+    is_retry = action is not None and action.action is Action.RETRY
+    columns = _Columns(queues, limits)
+    gone = frozenset() if is_retry else moved  # what is in line already is retried by nobody
+    ranks = columns.read(database, _STANDING, gone)
+    waiting = _with_slots(columns, columns.read(database, _WAITING, moved))
+    places = _with_slots(columns, columns.read(database, _PARKED, gone))
+    parked_for = dict(run(database, _PARKED_FOR).fetchall() if places else ())
+    parked = [(parked_for[columns.sequences[slot]], rank, slot) for rank, slot in places]
+    held = _with_slots(columns, columns.read(database, _HELD, moved))
     in_hand = _with_slots(columns, columns.read(database, _IN_HAND))
+    if is_retry:
+        for slot in columns.read_these(database, sorted(moved)):
+            (held if slot in columns.keys else waiting).append((0, slot))
     untaken = {}
     for line in lines_in_use(database):
         (lowest,) = run(database, _UNTAKEN, bounds_of(line)).fetchone()
@@ -187,6 +197,7 @@ def backlog(database: Database, policy: KeyPolicy) -> Backlog:
             untaken[line] = int(lowest)
     blocker = OrderStatus.FAILED if policy is KeyPolicy.HALT else OrderStatus.REVIEW
     blocking = () if policy is KeyPolicy.CONTINUE else run(database, _BLOCKING, (blocker,)).fetchall()
+    is_settled_as_blocker = action is not None and action.settled is blocker
     return Backlog(
         columns.sequences,
         columns.users,
@@ -197,32 +208,41 @@ def backlog(database: Database, policy: KeyPolicy) -> Backlog:
         untaken,
         waiting,
         held,
+        parked,
         in_hand,
         columns.failures,
         columns.keys,
         columns.deadlines,
-        frozenset(key for (key,) in blocking),
+        frozenset(key for key, sequence in blocking if is_settled_as_blocker or sequence not in moved),
         queues.settings,
+        columns.limited_by,
+        _limit_states(database, limits, now_us) if parked or limits.of_queues or limits.have_values else None,
     )
 
 
-def measured(database: Database, now_us: int) -> Measured:
+def _limit_states(database: Database, limits: Limits, now_us: int) -> LimitStates:
+    states = {name: state for name, *state in run(database, _LIMITS, (now_us, now_us)).fetchall()}
+    queues = {
+        number: LimitState(limit, *states.get(limits.name_of_queue(number), ()))
+        for number, limit in limits.of_queues.items()
+    }
+    return LimitStates(queues, lambda name: LimitState(limits.of_value(name), *states.get(name, ())))
+
+
+def measured(database: Database, now_us: int, configured: Configured = NO_LIMITS) -> Measured:
     """What was measured lately: a bounded number of the latest attempts and arrivals.
 
     Args:
         database: connected in this thread.
         now_us: microseconds since 1970-01-01T00:00:00Z.
+        configured: the limits that hold where operators have set none.
     """
-    attempts = [
-        Attempted(number, began_us, ended_us, OrderStatus(status), reason, ready_us)
-        for number, began_us, ended_us, status, reason, ready_us in run(
-            database, _ATTEMPTS, (_LATEST_STEPS, _LATEST_ATTEMPTS)
-        ).fetchall()
-    ]
+    attempts = latest_attempts(database, _LATEST_ATTEMPTS)
     queues = Queues(database)
+    limits = Limits(database, queues, configured)
     arrived = [
-        Arrived(at_us, user_id, _line(queues, priority, queue), *more)
-        for at_us, user_id, priority, queue, *more in run(database, _ARRIVED, (_LATEST_ARRIVALS,)).fetchall()
+        Arrived(at_us, user_id, _line(queues, priority, queue), _names(limits, user_id, metadata), *more)
+        for at_us, user_id, priority, queue, metadata, *more in run(database, _ARRIVED, (_LATEST_ARRIVALS,)).fetchall()
     ]
     first = run(database, _FIRST).fetchone()
     last = queries.last_sequence(database)
@@ -232,8 +252,9 @@ def measured(database: Database, now_us: int) -> Measured:
 
 
 class _Columns:
-    def __init__(self, queues: Queues) -> None:
+    def __init__(self, queues: Queues, limits: Limits) -> None:
         self._queues = queues
+        self._limits = limits
         self._known: dict[tuple[int, str | None], int] = {}
         self.sequences, self.since_us, self.lines = array("q"), array("q"), array("l")
         self.users: list[str] = []
@@ -241,36 +262,69 @@ class _Columns:
         self.keys: dict[int, str] = {}
         self.deadlines: dict[int, int] = {}
         self._names: dict[str, str] = {}
+        self.limited_by: list[Sequence[str]] = []
+        self._known_limits: dict[Sequence[str], Sequence[str]] = {}
 
-    def read(self, database: Database, statement: str) -> array[int]:
+    def read(self, database: Database, statement: str, but_not: Set[int] = frozenset()) -> array[int]:
+        """The last column of a statement; the others are added to those of all."""
         last = array("q")
-        for rows in _chunks(database, statement):
-            begin = len(self.sequences)
-            sequences, users, priorities, queues, failures, since_us, keys, deadlines, more = zip(*rows, strict=True)
-            self.sequences.extend(sequences)
-            self.since_us.extend(since_us)
-            pairs = list(zip(priorities, queues, strict=True))
-            self._known |= {pair: _line(self._queues, *pair) for pair in set(pairs) - self._known.keys()}
-            self.lines.extend(map(self._known.__getitem__, pairs))
-            self.users.extend(map(self._names.setdefault, users, users))
-            last.extend(more)
-            if any(failures):
-                self.failures |= {begin + index: count for index, count in enumerate(failures) if count}
-            if keys.count(None) < len(keys):
-                self.keys |= {begin + index: key for index, key in enumerate(keys) if key is not None}
-            if deadlines.count(None) < len(deadlines):
-                self.deadlines |= {begin + index: due for index, due in enumerate(deadlines) if due is not None}
+        for rows in self._chunks(database, statement):
+            last.extend(self._add([row for row in rows if row[0] not in but_not] if but_not else rows))
         return last
+
+    def read_these(self, database: Database, sequences: Sequence[int]) -> range:
+        """Orders that are handled again, as if none of their attempts had failed; their slots."""
+        begin = len(self.sequences)
+        for first in range(0, len(sequences), _ROWS):
+            for rows in self._chunks(database, _THESE, (queries.as_json(sequences[first : first + _ROWS]),)):
+                self._add(rows)
+        added = range(begin, len(self.sequences))
+        for slot in added:
+            self.failures.pop(slot, None)
+        return added
+
+    def _chunks(
+        self, database: Database, statement: str, parameters: Sequence[object] = ()
+    ) -> Iterator[list[tuple[Any, ...]]]:
+        if not self._limits.have_values:
+            statement = statement.replace("metadata", "NULL", 1)  # which may be as large as all the rest
+        cursor = run(database, statement, parameters)
+        while rows := cursor.fetchmany(_ROWS):
+            yield rows
+
+    def _add(self, rows: Sequence[tuple[Any, ...]]) -> Sequence[int]:
+        if not rows:
+            return ()
+        begin = len(self.sequences)
+        sequences, users, priorities, queues, failures, since_us, keys, deadlines, metadata, more = zip(
+            *rows, strict=True
+        )
+        self.sequences.extend(sequences)
+        self.since_us.extend(since_us)
+        pairs = list(zip(priorities, queues, strict=True))
+        self._known |= {pair: _line(self._queues, *pair) for pair in set(pairs) - self._known.keys()}
+        self.lines.extend(map(self._known.__getitem__, pairs))
+        self.users.extend(map(self._names.setdefault, users, users))
+        if any(failures):
+            self.failures |= {begin + index: count for index, count in enumerate(failures) if count}
+        if keys.count(None) < len(keys):
+            self.keys |= {begin + index: key for index, key in enumerate(keys) if key is not None}
+        if deadlines.count(None) < len(deadlines):
+            self.deadlines |= {begin + index: due for index, due in enumerate(deadlines) if due is not None}
+        if self._limits.have_values:
+            names = [_names(self._limits, user, text) for user, text in zip(users, metadata, strict=True)]
+            self.limited_by.extend(map(self._known_limits.setdefault, names, names))
+        return more
+
+
+def _names(limits: Limits, user_id: str, metadata: str | None) -> Sequence[str]:
+    if not limits.have_values:
+        return ()
+    return tuple(limits.names_of(Order.stored("", user_id, (), 0, metadata=metadata_of(metadata))))
 
 
 def _line(queues: Queues, priority: int, queue: str | None) -> int:
     return line_number(queues.number_of(DEFAULT_QUEUE if queue is None else queue, may_add=False), priority)
-
-
-def _chunks(database: Database, statement: str) -> Iterator[list[tuple[int, ...]]]:
-    cursor = run(database, statement)
-    while rows := cursor.fetchmany(_ROWS):
-        yield rows
 
 
 def _with_slots(columns: _Columns, times: array[int]) -> list[tuple[int, int]]:

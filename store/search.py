@@ -6,7 +6,7 @@ up, for so many orders a page and no more: whatever the filters match, a page ta
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -97,6 +97,28 @@ def count(
     floor = max((source.floor(database, plan, scanned, is_exact=False) for source in sources), default=plan.low)
     found = sum(source.count(database, floor, plan.high) for source in sources)
     return found, floor if floor > plan.low else None
+
+
+def sequences(
+    database: Database,
+    wanted: OrderFilter = ALL_ORDERS,
+    *,
+    among: Sequence[OrderStatus] = (),
+    has_failed: bool = False,
+) -> Iterator[int]:
+    """The sequences of all orders that are wanted, in any sequence. It takes as long as there are many.
+
+    Args:
+        database: connected in this thread.
+        wanted: which ones.
+        among: only those in one of these statuses; any, where there is none.
+        has_failed: whether only those are wanted that have failed, or have failed attempts behind them.
+    """
+    plan = _Plan.of(database, wanted, None, among, has_failed=has_failed)
+    if wanted.order_id_prefix is not None:
+        plan.conditions.append(_begins_with(wanted.order_id_prefix))
+    for source in plan.sources():
+        yield from source.sequences(database, plan.low, plan.high)
 
 
 @dataclass
@@ -223,6 +245,12 @@ class _Source:
         query = self.query.where((self.sequence >= low) & (self.sequence < high), *self.conditions)
         ((found,),) = query.select(fn.COUNT(SQL("*"))).order_by().tuples().execute(database)
         return int(found)
+
+    def sequences(self, database: Database, low: int, high: int) -> Iterator[int]:
+        """The sequences of those within bounds."""
+        query = self.query.where((self.sequence >= low) & (self.sequence < high), *self.conditions)
+        for (sequence,) in query.select(self.sequence).tuples().iterator(database):
+            yield int(sequence)
 
     def read(self, database: Database, low: int, high: int, limit: int) -> list[OrderRecord]:
         """The newest of them within bounds."""

@@ -74,6 +74,13 @@ class Writer(Database):
             with_others: those who say so as well may have it at the same time.
         """
 
+    def hint(self) -> None:
+        """Tell other engines that there is something new, between two transactions; nobody may be told.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+        """
+
     def read(self, query: Callable[[Self], T]) -> T:
         """What a query gives.
 

@@ -121,11 +121,15 @@ IS_POSTGRES = os.environ.get("ORDERMILL_TEST_DB") == "postgres"
 @pytest.fixture
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     """Where a test's database goes: a path, or with `ORDERMILL_TEST_DB=postgres` the URL of one that is empty."""
-    if not IS_POSTGRES:
-        return tmp_path / "orders.db"
-    if request.node.get_closest_marker("sqlite"):
-        pytest.skip("is about SQLite")
-    return request.getfixturevalue("postgres_url")
+    return request.getfixturevalue("postgres_url") if IS_POSTGRES else tmp_path / "orders.db"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Over PostgreSQL, leave out what has no database and would be the same again, and what is about SQLite."""
+    if IS_POSTGRES:
+        over = [item for item in items if "database" in item.fixturenames and not item.get_closest_marker("sqlite")]
+        config.hook.pytest_deselected(items=[item for item in items if item not in set(over)])
+        items[:] = over
 
 
 @pytest.fixture
@@ -173,6 +177,13 @@ def sql(database: Path) -> Callable[[str], list[Any]]:
             return connection.execute(statement).fetchall()
 
     return run
+
+
+@pytest.fixture
+def short_rehearsals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rehearsals of few runs, which may take their time on a machine that is busy."""
+    monkeypatch.setattr("ordermill.engine.order_engine.BUDGET_SECONDS", 0.5)
+    monkeypatch.setattr("ordermill.engine.order_engine.LIMIT_SECONDS", 600)
 
 
 class Stranger:

@@ -17,12 +17,13 @@ from ..clock import SystemClock, Timer
 from ..logger import EngineLogger
 from ..process_identity import has_ended, process_identity
 from .context import EngineContext
-from .messages import LeaseOver, LookAround, OrdersLeft
+from .messages import GiveHint, LeaseOver, LookAround, OrdersLeft
 
 _LOOK_SECONDS = (0.2, 0.3)
 """How often an engine looks what the others have done, at random, so that they do not all look at once."""
 _RENEWALS = 5
 """How often a lease is renewed in its time."""
+_HINTS_APART_US = 50_000
 _SETTLED_AT_ONCE = 1_000
 _LOOK_FOR_LEFT_SECONDS = 0.5
 
@@ -54,6 +55,9 @@ class Membership:
         self._lease_us = round(context.config.lease_seconds * 1e6)
         self._clock = SystemClock()
         self._expiry: Timer | None = None
+        self._look: Timer | None = None
+        self._hint: Timer | None = None
+        self._hinted_us = 0
         self._renewed_us = self._looked_us = self._clock.monotonic_us()
         self._settling: set[Attempt] = set()
         self._is_leaving = False
@@ -86,7 +90,27 @@ class Membership:
 
     def look_later(self) -> None:
         """Have the recorder look around in a moment."""
-        self._clock.call_after(random.uniform(*_LOOK_SECONDS), lambda: self._tell(LookAround()))
+        if self._look is not None:
+            self._clock.cancel(self._look)
+        self._look = self._clock.call_after(random.uniform(*_LOOK_SECONDS), lambda: self._tell(LookAround()))
+
+    def hint(self) -> bool:
+        """Tell other engines that there is something new; where they were told just now, a moment later.
+
+        Returns:
+            Whether they were told.
+
+        Raises:
+            StoreUnavailable: the database did not answer.
+        """
+        now_us = self._clock.monotonic_us()
+        if (left_us := self._hinted_us + _HINTS_APART_US - now_us) > 0:
+            if self._hint is None:
+                self._hint = self._clock.call_after(left_us / 1e6, lambda: self._tell(GiveHint()))
+            return False
+        self._hint, self._hinted_us = None, now_us
+        self._database.hint()
+        return True
 
     def keep(self) -> bool:
         """Renew the lease, if it is time; join anew where the engine has lost it.

@@ -261,6 +261,10 @@ class LookAround(NamedTuple):
     """From the clock to the recorder: see what other engines over the same database have done."""
 
 
+class GiveHint(NamedTuple):
+    """From the clock to the recorder: tell other engines what they could not be told a moment ago."""
+
+
 class LeaseOver(NamedTuple):
     """To the pool: the engine may not be taken for alive any more, so let go of everything that is in hand."""
 

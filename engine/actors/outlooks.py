@@ -6,19 +6,21 @@ from collections.abc import Sequence
 from functools import partial
 
 from ...store import outlooks, queries
+from ...store.attempts import LatestAttempts
 from ...store.domain.errors import OrderNotFound
 from ...store.domain.order import Order
 from ...store.domain.outcome import Promise
-from ...store.domain.outlook import Evidence, Outlook, Place, Promised
+from ...store.domain.outlook import Outlook, Place, Promised
 from ...store.domain.record import OrderRecord, complete_by_us, new_record, not_before_us
 from ...store.reader import Reader
-from ..outlook import Forecast, forecast, outlook
+from ..outlook import Basis, Forecast, forecast, outlook
 from .context import EngineContext
 from .messages import NoteEstimate
 
-_EVIDENCE_LASTS_US = 1_000_000
+_BASIS_LASTS_US = 1_000_000
+_MOST_KNOWN = 1_000
 _DIGITS = 2
-"""Places of the number of orders ahead that count, where many new orders are looked at at once."""
+"""Places of the number of orders ahead that count, where new orders are looked at."""
 
 
 class Outlooks:
@@ -33,7 +35,9 @@ class Outlooks:
         self._context = context
         self._reader = reader
         self._aging_us = round(context.config.aging_seconds * 1e6)
-        self._evidence: tuple[int, Evidence] | None = None  # and when it was read, on the monotonic clock
+        self._latest = LatestAttempts(outlooks.LATEST_ATTEMPTS)
+        self._basis: tuple[int, Basis] | None = None  # and when it was read, on the monotonic clock
+        self._known: dict[tuple[object, ...], Forecast | None] = {}  # on that basis
 
     def of(self, order_id: str) -> Outlook:
         """Where an order is, why it waits, and when it is likely to be over; that is judged when it is.
@@ -57,7 +61,7 @@ class Outlooks:
             )
         )
         told, estimate = outlook(
-            record, place, self._read_evidence(now_us), context.control_snapshot(), now_us, self._ready_us(record)
+            record, place, self._read_basis(now_us), context.control_snapshot(), now_us, self._ready_us(record)
         )
         if estimate is not None:
             context.recorder.tell(NoteEstimate(estimate))
@@ -76,7 +80,7 @@ class Outlooks:
             StoreUnavailable: the database did not answer.
         """
         now_us = self._context.clock.now_us()
-        evidence = self._read_evidence(now_us)
+        basis = self._read_basis(now_us)
         config = self._context.config
         places = self._reader.read(
             partial(
@@ -89,7 +93,6 @@ class Outlooks:
                 by_user=config.serial_users,
             )
         )
-        known: dict[tuple[object, ...], Forecast | None] = {}
         promised: list[Promised | None] = []
         for order, place in zip(orders, places, strict=True):
             if (by_us := complete_by_us(order)) is None:
@@ -98,16 +101,21 @@ class Outlooks:
             if place is None:
                 promised.append(self._promise(None, order, by_us, now_us))
                 continue
-            near = place._replace(ahead_in_line=_rounded(place.ahead_in_line or 0))
-            alike = (order.priority, order.not_before, near)
-            if alike not in known:
-                known[alike] = self._forecast(order, near, evidence, now_us)
-            promised.append(self._promise(known[alike], order, by_us, now_us))
+            promised.append(self._promise(self._forecast(order, place, basis, now_us), order, by_us, now_us))
         return self._without_stored(orders, promised)
 
-    def _forecast(self, order: Order, place: Place, evidence: Evidence, now_us: int) -> Forecast | None:
-        record = new_record(order, 0, now_us, now_us)
-        return forecast(record, place, evidence, self._context.control_snapshot(), now_us, not_before_us(order))
+    def _forecast(self, order: Order, place: Place, basis: Basis, now_us: int) -> Forecast | None:
+        # Orders that stand at nearly the same place have the same forecast as long as the basis lasts.
+        ahead = _rounded(place.ahead_in_line or 0), _rounded(place.ahead_by_priority)
+        control = self._context.control_snapshot()
+        alike = (order.priority, order.not_before, *ahead, len(place.in_hand_since_us), control)
+        if alike not in self._known:
+            near = place._replace(ahead_in_line=ahead[0], ahead_by_priority=ahead[1])
+            record = new_record(order, 0, now_us, now_us)
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[alike] = forecast(record, near, basis, control, now_us, not_before_us(order))
+        return self._known[alike]
 
     def _promise(self, expected: Forecast | None, order: Order, by_us: int, now_us: int) -> Promised:
         if expected is None:
@@ -135,11 +143,13 @@ class Outlooks:
             return None
         return record.ready_us + self._context.clock.now_us() - self._context.queue_clock.now_us()
 
-    def _read_evidence(self, now_us: int) -> Evidence:
+    def _read_basis(self, now_us: int) -> Basis:
         monotonic_us = self._context.clock.monotonic_us()
-        if self._evidence is None or monotonic_us - self._evidence[0] >= _EVIDENCE_LASTS_US:
-            self._evidence = monotonic_us, self._reader.read(partial(outlooks.evidence, now_us=now_us))
-        return self._evidence[1]
+        if self._basis is None or monotonic_us - self._basis[0] >= _BASIS_LASTS_US:
+            measured = self._reader.read(partial(outlooks.evidence, latest=self._latest, now_us=now_us))
+            self._basis = monotonic_us, Basis(measured, now_us)
+            self._known.clear()
+        return self._basis[1]
 
 
 def _rounded(ahead: int) -> int:

@@ -69,6 +69,7 @@ from .messages import (
     DeliveriesTried,
     EndBy,
     EndPause,
+    GiveHint,
     JudgeEstimates,
     LookAround,
     NoteEstimate,
@@ -119,10 +120,15 @@ Message = (
     | CheckFiles
     | ReadTotals
     | LookAround
+    | GiveHint
     | WakeUp
     | EndBy
     | RecordRest
 )
+
+
+_TOLD = ChangeWebhooks | PauseEngine | ResumeEngine | SetProcessors | SetQueue | StartAction | StopAction
+"""What people want that other engines have to know of."""
 
 
 class RecorderActor(BatchActor):
@@ -155,6 +161,7 @@ class RecorderActor(BatchActor):
         self._unrecorded: list[Move] = []  # results that the database did not take
         self._cancelling: dict[int, list[Command]] = {}  # by sequence, until the order is Pending again
         self._planned_anew: list[Command] = []  # in the next transaction, since the last one has moved their orders
+        self._has_news = False  # that other engines were not told of
         self._last_event_id = 0  # when it was looked at last
         self._is_in_doubt = False  # a transaction has failed: what the others know of the totals may be wrong
         self._write_again_seconds = _WRITE_AGAIN_SECONDS
@@ -241,6 +248,9 @@ class RecorderActor(BatchActor):
             self._guard(self._look_around)
             self._membership.look_later()
         self._guard(self._look_ahead)
+        self._has_news = self._has_news or any(isinstance(message, _TOLD) for message in messages)
+        if self._has_news and not self._context.is_alone:
+            self._guard(self._hint)
 
     def _gather(self, message: Message, batch: Batch) -> None:
         match message:
@@ -289,7 +299,7 @@ class RecorderActor(BatchActor):
                 self._estimates.note(message)
             case DeadlineCome():
                 self._lateness.note(message)
-            case RecordRest() | LookAround():
+            case RecordRest() | LookAround() | GiveHint():
                 pass
             case _:
                 if (step := self._plan(message)) is not None:
@@ -328,6 +338,10 @@ class RecorderActor(BatchActor):
             self._context.wake_sender()
         self._bulk_work.note(AdvanceActions())  # somebody may have begun one by way of another engine
         self._advance_actions()
+
+    def _hint(self) -> None:
+        with suppress(StoreUnavailable):  # whatever is wrong, the next statement says so; others look by themselves
+            self._has_news = not self._membership.hint()
 
     def _limit_patience(self) -> None:
         if self._end_by is not None:
@@ -500,6 +514,7 @@ class RecorderActor(BatchActor):
             self._log.log_seldom(logging.INFO, "the database takes writes again")
         self._write_again_seconds = _WRITE_AGAIN_SECONDS
         self._maintenance.count_steps(recorded)
+        self._has_news = self._has_news or _is_news(recorded)
         self._guard(partial(self._announcements.forget_begun, recorded))
         self._guard(partial(self._give, batch, recorded))
         self._guard(partial(self._steering.judge, recorded.moved))
@@ -657,3 +672,10 @@ class RecorderActor(BatchActor):
             self._will_write_again = True
             self.tell_self_after(self._write_again_seconds, WakeUp())
             self._write_again_seconds = min(2 * self._write_again_seconds, _WRITE_AGAIN_AT_THE_LATEST_SECONDS)
+
+
+def _is_news(recorded: Recorded) -> bool:
+    """Whether somebody may wait for it at another engine, or another one may have processors for what is left."""
+    taken = recorded.taken
+    is_left = sum(taken[edge] for edge in taken if edge.target is OrderStatus.PENDING) > taken[lifecycle.ASSIGN]
+    return is_left or not lifecycle.FINISHES.isdisjoint(taken)

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from random import Random
+from typing import NamedTuple
 
 import msgspec
 
@@ -71,15 +72,29 @@ def rehearse(database: Database, question: Question) -> Rehearsal:
         question: what is to be rehearsed.
     """
     with database.atomic():
-        found = backlog(database, question.config.key_policy)
-        lately = measured(database, question.now_us)
-    answer = _rehearsed(found, lately, question)
-    if answer.deadlines is not None:
-        answer = answer._replace(deadlines=_named(database, answer.deadlines))
-    return answer
+        config = question.config
+        limits, action = config.work_limits, question.scenario.action
+        found = [backlog(database, config.key_policy, limits, question.queue_us)]
+        if action is not None:
+            found.append(backlog(database, config.key_policy, limits, question.queue_us, action))
+        lately = measured(database, question.now_us, limits)
+    share = question.budget_seconds / len(found)
+    played = [_play(one, lately, question, (index + 1) * share) for index, one in enumerate(found)]
+    seconds = _length([outcome for each in played for outcome in each.outcomes])
+    answers = [_summed_up(each, seconds, database) for each in played]
+    return answers[-1] if action is None else answers[-1]._replace(without=answers[0])
 
 
-def _rehearsed(found: Backlog, lately: Measured, question: Question) -> Rehearsal:
+class _Played(NamedTuple):
+    """A backlog, and what came of it in some runs."""
+
+    found: Backlog
+    nothing: Rehearsal
+    """What is to be told without any run."""
+    outcomes: Sequence[Outcome]
+
+
+def _play(found: Backlog, lately: Measured, question: Question, budget_seconds: float) -> _Played:
     scenario = question.scenario
     services = service_times(lately.attempts, question.processors)
     rate = lately.arrivals / lately.window_us * 1e6 * scenario.arrivals
@@ -101,9 +116,8 @@ def _rehearsed(found: Backlog, lately: Measured, question: Question) -> Rehearsa
     )
     if len(services) < LEAST_ATTEMPTS:
         seen = f"only {len(services)} attempts were measured, and fewer than {LEAST_ATTEMPTS} tell nothing"
-        return nothing._replace(why=seen)
-    outcomes = _run(setup, services, lately, question)
-    return _summed_up(nothing, found, outcomes)
+        return _Played(found, nothing._replace(why=seen), ())
+    return _Played(found, nothing, _run(setup, services, lately, scenario.arrivals, budget_seconds))
 
 
 def _setup(found: Backlog, lately: Measured, question: Question) -> Setup:
@@ -146,14 +160,12 @@ def _notes(question: Question, found: Backlog) -> tuple[str, ...]:
     paused = [settings.name for settings in found.queues.values() if settings.is_paused]
     if paused:
         notes.append(f"queues that are paused now stay so: {', '.join(sorted(paused))}")
-    limited = any(settings.concurrency or settings.rate for settings in found.queues.values())
-    if limited or question.config.limits:
-        notes.append("limits of queues and of values are left out")
     return tuple(notes)
 
 
-def _run(setup: Setup, services: Sequence[Service], lately: Measured, question: Question) -> list[Outcome]:
-    scenario = question.scenario
+def _run(
+    setup: Setup, services: Sequence[Service], lately: Measured, arrivals: float, budget_seconds: float
+) -> list[Outcome]:
     failing = [service for service in services if service.end == FAILED] or services
     outcomes: list[Outcome] = []
     seconds = lately.window_us / 1e6
@@ -163,15 +175,25 @@ def _run(setup: Setup, services: Sequence[Service], lately: Measured, question: 
         if all(service.end != COMPLETED for service in sample):  # some may have to be, or nothing would ever end
             sample = list(services)
         # How many arrived is a Poisson number: its rate is as likely as this.
-        rate = random.gammavariate(lately.arrivals, 1 / seconds) * scenario.arrivals if lately.arrivals else 0.0
+        rate = random.gammavariate(lately.arrivals, 1 / seconds) * arrivals if lately.arrivals else 0.0
         outcomes.append(Simulation(setup, sample, failing, rate, random).run())
         patience = 1 if len(outcomes) >= _LEAST_RUNS else 2
-        if time.process_time() >= patience * question.budget_seconds:
+        if time.process_time() >= patience * budget_seconds:
             break
     return outcomes
 
 
-def _summed_up(nothing: Rehearsal, found: Backlog, outcomes: Sequence[Outcome]) -> Rehearsal:
+def _length(outcomes: Sequence[Outcome]) -> float:
+    # How long the curves are, in seconds: until all runs are over, or as long as all go on.
+    took = [outcome.took_us / 1e6 for outcome in outcomes]
+    is_over = all(outcome.empty_us is not None for outcome in outcomes)
+    return (max if is_over else min)(took, default=0.0)
+
+
+def _summed_up(played: _Played, seconds: float, database: Database) -> Rehearsal:
+    found, nothing, outcomes = played
+    if not outcomes:
+        return nothing
     over = [outcome.empty_us / 1e6 for outcome in outcomes if outcome.empty_us is not None]
     why = None
     if len(over) < len(outcomes):
@@ -181,15 +203,15 @@ def _summed_up(nothing: Rehearsal, found: Backlog, outcomes: Sequence[Outcome]) 
             f"in {share} of {len(outcomes)} runs it is not empty within {longest:.0f} s: "
             "as many orders arrive as are done, or more"
         )
-    took = [outcome.took_us / 1e6 for outcome in outcomes]
+    deadlines = _deadlines(found, outcomes)
     return nothing._replace(
         runs=len(outcomes),
         empty_seconds=_band(over) if why is None else None,
         why=why,
         left=_band([outcome.left for outcome in outcomes]) if why is None else None,
         failed=_band([outcome.failed for outcome in outcomes]),
-        deadlines=_deadlines(found, outcomes),
-        curve=_curve(outcomes, max(took) if why is None else min(took)),
+        deadlines=None if deadlines is None else _named(database, deadlines),
+        curve=_curve(outcomes, seconds),
     )
 
 

@@ -13,8 +13,8 @@ from heapq import heapify, heapreplace
 from random import Random
 from typing import NamedTuple
 
+from ...store.attempts import Attempted
 from ...store.domain.lifecycle import OrderStatus
-from ...store.rehearsals import Attempted
 from ..execution.retry import is_failure
 
 LEAST_ATTEMPTS = 20

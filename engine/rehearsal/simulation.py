@@ -1,7 +1,8 @@
 """Simulation: one way in which the backlog may be worked off, from event to event under a virtual clock.
 
-Orders are taken by the queue's own rule, turns, priorities and keys included; attempts that fail are tried again by the
-engine's own. What an attempt takes, and how it ends, is drawn from those that were measured; so is who orders what.
+Orders are taken by the queue's own rule, turns, priorities, keys and limits included; attempts that fail are tried
+again by the engine's own. What an attempt takes, and how it ends, is drawn from those that were measured; so is who
+orders what.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from random import Random
 from typing import NamedTuple
 
 from ...store.domain.key_policy import KeyPolicy
+from ...store.limited_lines import LimitedLines
 from ...store.lines import InLine, Lines
 from ...store.queues import priority_of
 from ...store.rehearsals import Arrived, Backlog, keys_in_way
@@ -103,8 +105,10 @@ class Simulation:
         self._curve = Curve(setup.begin_us)
         self._events = 0
 
-        self._lines = Lines(setup.in_line, setup.config.user_weights)
+        self._arrived: dict[int, tuple[Arrived, int]] = {}  # by slot, with the number of its arrival
         self._joined: list[int] = []  # the slots of those that have joined, in that sequence
+        self._limited = self._limited_lines()
+        self._lines = Lines(setup.in_line, setup.config.user_weights) if self._limited is None else self._limited
         self._busy: list[tuple[int, int, int]] = []  # when each attempt ends, the order's slot, and how
         self._claimed: deque[int] = deque()  # the slots of those that are Processing without a processor
         self._free = setup.processors
@@ -122,9 +126,10 @@ class Simulation:
         self._held: dict[str, list[tuple[int, int, int]]] = {}  # by key: arrival, when ready, slot
         for ready_us, slot in found.held:
             if not self._is_paused(slot):
-                self._held.setdefault(found.keys[slot], []).append((found.sequences[slot], ready_us, slot))
+                heappush(self._held.setdefault(found.keys[slot], []), (found.sequences[slot], ready_us, slot))
+        for key in [*self._held]:  # an action may have moved what was in their way
+            self._let_go(key)
 
-        self._arrived: dict[int, tuple[Arrived, int]] = {}  # by slot, with the number of its arrival
         self._slots = count(len(found.sequences))
         self._sequences = count(max(found.sequences, default=0) + 1)
         self._gaps_us = _gaps(setup.arrived, arrivals_per_second, random)
@@ -161,7 +166,9 @@ class Simulation:
     def _next_us(self) -> int:
         next_us = self._waiting[0][0] if self._waiting else _NEVER
         paused_until = self._paused_until if self._paused_until > self._now else _NEVER
-        return min(next_us, self._next_arrival, paused_until)
+        opens_us = None if self._limited is None or not self._free else self._limited.opens_us
+        opens_us = _NEVER if opens_us is None or opens_us <= self._now else opens_us
+        return min(next_us, self._next_arrival, paused_until, opens_us)
 
     def _go_on_to(self, now: int) -> None:
         self._events += 1
@@ -172,29 +179,37 @@ class Simulation:
     def _begin(self) -> None:
         while self._free and self._now >= self._paused_until and (self._claimed or self._lines):
             slot = self._next()
+            if slot is None:
+                break
             took_us, end = self._draw()
             heappush(self._busy, (self._now + took_us, slot, end))
             self._free -= 1
             if self._is_open:
                 self._pause()
 
-    def _next(self) -> int:
+    def _next(self) -> int | None:
         if self._claimed:
             return self._claimed.popleft()
-        index, slots = self._lines.take(), self._setup.slots
+        index = self._lines.take() if self._limited is None else self._limited.take_at(self._now)
+        return None if index is None else self._slot_at(index)
+
+    def _slot_at(self, index: int) -> int:
+        slots = self._setup.slots
         return slots[index] if index < len(slots) else self._joined[index - len(slots)]
 
     def _draw(self) -> Service:
         return next(self._failing if self._now < self._setup.fail_until_us else self._services)
 
     def _work(self, until_us: int) -> None:
-        # What nearly all of the time is spent on: an attempt ends, and the next one begins.
+        # What nearly all of the time is spent on: an attempt ends, and the next one begins. Nobody joins meanwhile.
         busy, waiting, lines, claimed = self._busy, self._waiting, self._lines, self._claimed
-        curve, take, following = self._curve, self._lines.take, self._next
-        slots, joined, services = self._setup.slots, self._joined, self._services
+        curve, services, slots = self._curve, self._services, self._setup.slots
+        failures, due, keys, given = self._failures, self._due, self._found.keys, len(self._found.sequences)
+        is_limited = self._limited is not None
+        is_counted = is_limited or self._config.breaker_failures is not None
         begin_us = max(self._paused_until, self._setup.fail_until_us)
-        is_plain = not (self._found.keys or self._due or self._arrived or self._failures)
-        is_plain = is_plain and self._config.breaker_failures is None and self._next_arrival == _NEVER
+        index, stop = (0, 0) if is_limited else lines.stretch()
+        begin = index
         now, left = self._now, self._setup.most_events - self._events
         while busy and left > 0:
             ends_us, slot, end = busy[0]
@@ -204,26 +219,40 @@ class Simulation:
             left -= 1
             if now >= curve.next_us:
                 curve.note(self._backlog, now)
-            if end or not is_plain:
+            if end or is_counted or slot >= given or slot in failures or slot in due or slot in keys:
                 self._now = now
                 self._end(slot, end)
-                is_plain = False
                 if waiting and waiting[0][0] < until_us:
                     until_us = max(now, waiting[0][0])
             else:
                 self._backlog -= 1
-            if now < begin_us or self._is_open or not (lines or claimed):
+            if now < begin_us or self._is_open or is_limited:
                 heappop(busy)
                 self._free += 1
-                if now < begin_us or self._is_open:
-                    break
+                break
+            if claimed:
+                slot = claimed.popleft()
+            elif index < stop:
+                slot = slots[index]
+                index += 1
             else:
-                slot = following() if claimed or joined else slots[take()]
-                took_us, end = next(services)
-                heapreplace(busy, (now + took_us, slot, end))
+                if index > begin:
+                    lines.skip_to(index)
+                    begin = index
+                if not lines:
+                    heappop(busy)
+                    self._free += 1
+                    continue
+                slot = self._slot_at(lines.take())
+            took_us, end = next(services)
+            heapreplace(busy, (now + took_us, slot, end))
+        if index > begin:
+            lines.skip_to(index)
         self._now, self._events = now, self._setup.most_events - left
 
     def _end(self, slot: int, end: int) -> None:
+        if self._limited is not None:
+            self._limited.note_ended(self._line_of(slot), self._limits_of(slot))
         if end == FAILED:
             self._note_failure()
             failures = self._failures.get(slot, 0) + 1
@@ -340,6 +369,34 @@ class Simulation:
     def _key_of(self, slot: int) -> str | None:
         arrived = self._arrived.get(slot)
         return self._found.keys.get(slot) if arrived is None else arrived[0].key
+
+    def _line_of(self, slot: int) -> int:
+        arrived = self._arrived.get(slot)
+        return self._found.lines[slot] if arrived is None else arrived[0].line
+
+    def _limits_of(self, slot: int) -> Sequence[str]:
+        arrived = self._arrived.get(slot)
+        if arrived is not None:
+            return arrived[0].limits
+        limits = self._found.limited_by
+        return limits[slot] if limits else ()
+
+    def _limited_lines(self) -> LimitedLines | None:
+        found, setup = self._found, self._setup
+        if found.limits is None:
+            return None
+        weights = setup.config.user_weights
+        lines = LimitedLines(setup.in_line, weights, found.limits, lambda index: self._limits_of(self._slot_at(index)))
+        for name, rank, slot in found.parked:
+            if not self._is_paused(slot):
+                line = found.lines[slot]
+                since_us = found.since_us[slot] - setup.aging_us * priority_of(line)
+                index = len(setup.slots) + len(self._joined)
+                self._joined.append(slot)
+                lines.park(name, line, (rank, found.sequences[slot], since_us, index, found.users[slot]))
+        for _, slot in found.in_hand:
+            lines.note_begun(self._line_of(slot), self._limits_of(slot))
+        return lines
 
     def _take_in_hand(self, services: Sequence[Service]) -> None:
         # Of those that have begun, what is left is as of measured ones that took longer than they have yet.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -22,6 +25,7 @@ from prometheus_client.registry import Collector
 from ...engine import Engine, MetricsSnapshot, OrderStatus, StoreUnavailable
 from ...engine.snapshot import Exposition
 from ...engine.telemetry.durations import BOUNDS, Histogram
+from ...store.domain.queue_settings import MAX_COUNTED, QueueCounts
 from ..framework.deferred import Deferred
 from ..framework.request import PlainRequest, Request
 from ..framework.request_headers import RequestHeaders
@@ -33,6 +37,9 @@ from .responses import encode
 
 SCRAPER_TYPES = ("text/plain", "application/openmetrics-text")
 
+MAX_COUNTED_QUEUES = 50
+"""Queues that the metrics tell apart."""
+_COUNTED_SECONDS = 5.0
 _VERSION = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){2}")
 
 
@@ -56,13 +63,16 @@ class MetricsCalls:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._counting = threading.Lock()
+        self._counts: Sequence[QueueCounts] = ()
+        self._counted_until = -math.inf
 
     def read(self, request: PlainRequest) -> Deferred[Response]:
         """The metrics, as JSON unless the client prefers a Prometheus format."""
         wanted = by_weight(request.fields.get("Accept", ""))
         if _prefers_scraping(wanted):
             exposition = self._engine.begin_exposition()
-            return Deferred(exposition, lambda: _expose(exposition.get(), self._waiting(), wanted))
+            return Deferred(exposition, lambda: self._expose(exposition.get(), wanted), may_block=True)
         snapshot = self._engine.begin_metrics()
         return Deferred(snapshot, lambda: Response(encode(_payload(snapshot.get(), self._waiting()))))
 
@@ -70,6 +80,21 @@ class MetricsCalls:
         """How many orders were accepted, completed and failed when, for charts."""
         chart = self._engine.begin_chart(request.query.window)
         return Deferred(chart, lambda: Response(encode(chart.get())))
+
+    def _expose(self, exposition: Exposition, wanted: list[Element]) -> Response:
+        return _expose(exposition, self._waiting(), self._queue_counts(), wanted)
+
+    def _queue_counts(self) -> Sequence[QueueCounts]:
+        # Whoever scrapes often has the same for some seconds: counting is work.
+        with self._counting:
+            now = time.monotonic()
+            if now >= self._counted_until:
+                try:
+                    self._counts = self._engine.queue_counts(limit=MAX_COUNTED_QUEUES)
+                except StoreUnavailable:  # the other metrics tell more than ever then
+                    return ()
+                self._counted_until = now + _COUNTED_SECONDS
+            return self._counts
 
     def _waiting(self) -> _Waiting | None:
         now = datetime.now(UTC)
@@ -99,20 +124,24 @@ def _payload(snapshot: MetricsSnapshot, waiting: _Waiting | None) -> MetricsPayl
     return MetricsPayload(**msgspec.structs.asdict(snapshot), oldest_seconds=ages, webhook_lag_seconds=lags)
 
 
-def _expose(exposition: Exposition, waiting: _Waiting | None, wanted: list[Element]) -> Response:
+def _expose(
+    exposition: Exposition, waiting: _Waiting | None, queues: Sequence[QueueCounts], wanted: list[Element]
+) -> Response:
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Exposition(exposition, waiting or _Waiting({}, {})))
+    registry.register(_Exposition(exposition, waiting or _Waiting({}, {}), queues))
     encoder, content_type = choose_encoder(_in_plain_form(wanted))
     return Response(encoder(registry), content_type=content_type)
 
 
 class _Exposition(Collector):
-    def __init__(self, exposition: Exposition, waiting: _Waiting) -> None:
+    def __init__(self, exposition: Exposition, waiting: _Waiting, queues: Sequence[QueueCounts]) -> None:
         self._exposition = exposition
         self._waiting = waiting
+        self._queues = queues
 
     def collect(self) -> Iterator[Metric]:
         yield from self._orders()
+        yield from self._of_queues()
         yield from self._work()
         yield from self._engine()
 
@@ -150,6 +179,24 @@ class _Exposition(Collector):
             count_value=snapshot.processing_seconds_count,
             sum_value=snapshot.processing_seconds_total,
         )
+
+    def _of_queues(self) -> Iterator[Metric]:
+        pending = GaugeMetricFamily(
+            "ordermill_queue_pending",
+            f"Orders of each queue that stand in line, up to {MAX_COUNTED:,}; of up to {MAX_COUNTED_QUEUES} queues.",
+            labels=["queue"],
+        )
+        processing = GaugeMetricFamily(
+            "ordermill_queue_processing", "Orders of each queue that are Processing, likewise.", labels=["queue"]
+        )
+        paused = GaugeMetricFamily(
+            "ordermill_queue_paused", "1 where no order of a queue is started, likewise.", labels=["queue"]
+        )
+        for counts in self._queues:
+            pending.add_metric([counts.queue], counts.pending)
+            processing.add_metric([counts.queue], counts.processing)
+            paused.add_metric([counts.queue], counts.is_paused)
+        yield from (pending, processing, paused)
 
     def _work(self) -> Iterator[Metric]:
         attempts, histograms = self._exposition.snapshot.attempts, self._exposition.histograms

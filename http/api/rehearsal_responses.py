@@ -95,6 +95,19 @@ class RehearsalPayload(msgspec.Struct):
     """What was taken for granted."""
 
 
+class RehearsedActionPayload(msgspec.Struct):
+    """What is likely to become of the backlog with an action on many orders, and without; at the same times."""
+
+    after: RehearsalPayload
+    without: RehearsalPayload
+
+
+def rehearsed_action_payload(told: Rehearsal) -> RehearsedActionPayload:
+    """What came of the rehearsal of an action, as clients see it."""
+    without = told if told.without is None else told.without
+    return RehearsedActionPayload(rehearsal_payload(told), rehearsal_payload(without))
+
+
 def rehearsal_payload(told: Rehearsal) -> RehearsalPayload:
     """What came of a rehearsal, as clients see it."""
 

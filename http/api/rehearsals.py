@@ -17,6 +17,9 @@ from .responses import encode
 
 Rehearsing: TypeAlias = Request[NoParameters, RequestHeaders, RehearsalRequest]
 
+UNHEARD = "whoever asked waits for it no longer"
+"""Why a rehearsal is ended when its client has gone."""
+
 
 class RehearsalCalls:
     """What is likely to become of the backlog.
@@ -34,5 +37,5 @@ class RehearsalCalls:
         return Deferred(
             told,
             lambda: Response(encode(rehearsal_payload(told.get()))),
-            lambda: fail(told, RehearsalFailed("whoever asked waits for it no longer")),
+            lambda: fail(told, RehearsalFailed(UNHEARD)),
         )

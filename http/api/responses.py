@@ -42,6 +42,7 @@ from .fields import (
     Timestamp,
     UserIdentifier,
 )
+from .rehearsal_responses import RehearsedActionPayload
 
 encode = msgspec.json.Encoder().encode
 """Any of the shapes below as JSON."""
@@ -218,6 +219,8 @@ class PreviewPayload(msgspec.Struct):
     """How many orders it would move."""
     examples: list[OrderPayload]
     """The newest of them, ten at the most."""
+    rehearsal: RehearsedActionPayload | UnsetType = UNSET
+    """What is likely to become of the backlog, where `rehearse` was true."""
 
 
 class StartedActionPayload(msgspec.Struct):

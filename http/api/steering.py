@@ -5,7 +5,20 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any, TypeAlias
 
-from ...engine import ActionNotFound, AuditEntry, BulkAction, ControlSnapshot, Engine, EngineState, QueueState, Reply
+from msgspec.structs import replace
+
+from ...engine import (
+    ActionNotFound,
+    AuditEntry,
+    BulkAction,
+    ControlSnapshot,
+    Engine,
+    EngineState,
+    QueueState,
+    RehearsalFailed,
+    Reply,
+)
+from ...engine.reply import fail
 from ...store.domain.order import IDENTIFIER
 from ...store.domain.record import rfc3339
 from ..framework.body import B
@@ -17,6 +30,8 @@ from ..framework.response import Response
 from ..wire.errors import NoSuchResource
 from .fields import ACTION_ID
 from .parameters import EntryQuery, order_filter
+from .rehearsal_responses import rehearsed_action_payload
+from .rehearsals import UNHEARD
 from .requests import decode_cursor
 from .responses import (
     ActionPagePayload,
@@ -99,7 +114,15 @@ class SteeringCalls:
         orders, status = order_filter(wanted.where), wanted.status if isinstance(wanted, SettleAllRequest) else None
         if wanted.dry_run:
             preview = self._engine.preview_action(action, orders, status)
-            return Response(encode(PreviewPayload(preview.matched, [order_payload(one) for one in preview.examples])))
+            payload = PreviewPayload(preview.matched, [order_payload(one) for one in preview.examples])
+            if not wanted.rehearse:
+                return Response(encode(payload))
+            told = self._engine.begin_rehearse_action(action, orders, status)
+            return Deferred(
+                told,
+                lambda: Response(encode(replace(payload, rehearsal=rehearsed_action_payload(told.get())))),
+                lambda: fail(told, RehearsalFailed(UNHEARD)),
+            )
         started = self._engine.begin_action(action, orders, wanted.reason or None, status, request.cause)
         return Deferred(started, lambda: _started(started.get()))
 

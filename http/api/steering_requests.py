@@ -78,6 +78,13 @@ DryRun = Annotated[
     bool,
     Meta(description="Whether to tell what it would do, and do nothing.", extra=told_rule("must be true or false")),
 ]
+Rehearsed = Annotated[
+    bool,
+    Meta(
+        description="Whether a dry run also tells what is likely to become of the backlog with it and without.",
+        extra=told_rule("must be true or false"),
+    ),
+]
 ActReason = Annotated[
     str,
     matching(REASON, "Why, in words for people; it goes into the audit log.", f"must be {REASON_RULE}", "an outage"),
@@ -150,6 +157,7 @@ class CancelRequest(
     where: CancelFilter
     reason: ActReason | UnsetType = UNSET
     dry_run: DryRun = False
+    rehearse: Rehearsed = False
 
 
 class RetryRequest(
@@ -160,6 +168,7 @@ class RetryRequest(
     where: RetryFilter
     reason: ActReason | UnsetType = UNSET
     dry_run: DryRun = False
+    rehearse: Rehearsed = False
 
 
 class SettleAllRequest(
@@ -171,6 +180,7 @@ class SettleAllRequest(
     status: SettledAs
     reason: ActReason | UnsetType = UNSET
     dry_run: DryRun = False
+    rehearse: Rehearsed = False
 
 
 ActionRequest = CancelRequest | RetryRequest | SettleAllRequest
@@ -194,7 +204,10 @@ def decode_action(body: BodyContent) -> ActionRequest:
     action = fields.pop("action", None)
     if not isinstance(action, str) or action not in _ACTIONS:
         raise InvalidBody((FieldFault("/action", f"must be {', '.join(_ACTIONS)}"),))
-    return _made(fields, _ACTIONS[action], faults)
+    request = _made(fields, _ACTIONS[action], faults)
+    if request.rehearse and not request.dry_run:
+        raise InvalidBody((FieldFault("/rehearse", "is for a dry run: set dry_run too"),))
+    return request
 
 
 def decode_stop(body: BodyContent) -> StopRequest:

@@ -19,6 +19,10 @@ _LOOK_AGAIN_SECONDS = 0.2
 
 EverythingOption = Annotated[bool, typer.Option("--all", help="All orders, where no option says which.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Tell how many orders these are, and do nothing.")]
+RehearseOption = Annotated[
+    bool,
+    typer.Option("--rehearse", help="With --dry-run, also tell what becomes of the backlog with it and without."),
+]
 NoWaitOption = Annotated[bool, typer.Option("--no-wait", help="Do not wait until all are moved.")]
 
 
@@ -33,6 +37,7 @@ class Bulk(NamedTuple):
     everything: bool
     """Whether all orders are meant where the filter is empty."""
     dry_run: bool
+    rehearse: bool
     no_wait: bool
 
     def check_single(self) -> None:
@@ -41,7 +46,7 @@ class Bulk(NamedTuple):
         Raises:
             InvalidConfiguration: there is such an option.
         """
-        if self.orders != ALL_ORDERS or self.everything or self.dry_run:
+        if self.orders != ALL_ORDERS or self.everything or self.dry_run or self.rehearse:
             raise InvalidConfiguration("Give either ORDER_ID, or the options that say which orders are meant.")
 
     def run(self, server: Server, as_json: bool) -> None:
@@ -53,7 +58,14 @@ class Bulk(NamedTuple):
         """
         if self.orders == ALL_ORDERS and not self.everything:
             raise InvalidConfiguration("Name an order, or say which ones are meant: --error, --status, …, or --all.")
-        given: dict[str, object] = {"reason": self.reason, "status": self.status, "dry_run": self.dry_run or None}
+        if self.rehearse and not self.dry_run:
+            raise InvalidConfiguration("--rehearse is for --dry-run: give that as well.")
+        given: dict[str, object] = {
+            "reason": self.reason,
+            "status": self.status,
+            "dry_run": self.dry_run or None,
+            "rehearse": self.rehearse or None,
+        }
         body: dict[str, object] = {"action": self.action, "where": as_parameters(self.orders)}
         body |= {name: value for name, value in given.items() if value is not None}
         answer = server.post("orders", "actions", body=msgspec.json.encode(body))
@@ -86,6 +98,23 @@ def _show_preview(action: str, preview: dict[str, Any], as_json: bool) -> None:
         return
     examples = ", ".join(order["order_id"] for order in preview["examples"])
     print_line(f"{preview['matched']} orders to {action}{f', such as {examples}' if examples else ''}.")
+    if (rehearsal := preview.get("rehearsal")) is not None:
+        for words, name in (("After it", "after"), ("As it is", "without")):
+            print_line(f"{words}: {_shortly(rehearsal[name])}.")
+
+
+def _shortly(told: dict[str, Any]) -> str:
+    empty, deadlines = told["empty"], told["deadlines"]
+    words = f"{told['backlog']} orders are unfinished, "
+    if empty is None:
+        words += f"and nobody can tell when that is over: {told['why']}"
+    else:
+        words += f"empty at {empty['expected']}, {told['confidence']:.0%} from {empty['low']} to {empty['high']}"
+    if deadlines is not None:
+        words += f"; {deadlines['broken']['expected']:.0f} of {deadlines['orders']} deadlines break"
+        if deadlines["first"]:
+            words += f", first {', '.join(late['order_id'] for late in deadlines['first'])}"
+    return words
 
 
 def _show_started(started: dict[str, Any], as_json: bool) -> None:

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from msgspec import Meta
 from rich.table import Table
 
+from ...store.domain.weight import LEAST_WEIGHT, MOST_WEIGHT
 from ..security.api_keys import Role, create_key, read_keys, revoke_key
 from .console import JsonOption, out, print_json, print_line
 from .options import option
@@ -23,9 +25,17 @@ def create_command(
     role: Annotated[list[Role], option("--role", Role, "What the key is good for; give it again for a further role.")],
     user: Annotated[str | None, typer.Option(help="The only user whose orders it is good for.")] = None,
     name: Annotated[str | None, typer.Option(help="What people call it.")] = None,
+    weight: Annotated[
+        float | None,
+        option(
+            "--weight",
+            Annotated[float, Meta(ge=LEAST_WEIGHT, le=MOST_WEIGHT)],
+            "How many times the others' share of the turns the user has, from the server's next start on.",
+        ),
+    ] = None,
 ) -> None:
     """Make a key and print it, once: the file holds its hash only."""
-    print_line(create_key(keys_file, role, user, name))
+    print_line(create_key(keys_file, role, user, name, weight))
 
 
 @app.command("list")
@@ -35,9 +45,10 @@ def list_command(keys_file: FileOption, as_json: JsonOption = False) -> None:
     if as_json:
         print_json([{name: getattr(entry, name) for name in _SHOWN} for entry in entries])
         return
-    table = Table("Id", "Roles", "User", "Name", "Created")
+    table = Table("Id", "Roles", "User", "Weight", "Name", "Created")
     for entry in entries:
-        table.add_row(entry.id, ", ".join(entry.roles), entry.user or "all", entry.name or "", entry.created_at)
+        weight = "" if entry.weight is None else f"{entry.weight:g}"
+        table.add_row(entry.id, ", ".join(entry.roles), entry.user or "all", weight, entry.name or "", entry.created_at)
     out.print(table)
 
 
@@ -51,4 +62,4 @@ def revoke_command(
     print_line(f"The key {key_id} is revoked.")
 
 
-_SHOWN = ("id", "roles", "user", "name", "created_at")
+_SHOWN = ("id", "roles", "user", "weight", "name", "created_at")

@@ -6,13 +6,14 @@ import asyncio
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
 from math import isclose
 from statistics import quantiles
+from types import MappingProxyType
 from typing import Any
 
 import aiohttp
@@ -82,7 +83,7 @@ def run_load(
     concurrency: int,
     console: Console,
     timeout_seconds: float = 300.0,
-    queue: str | None = None,
+    fields: Mapping[str, Any] = MappingProxyType({}),
 ) -> LoadReport:
     """Send new orders, wait until processing is over for all, and compare the metrics with what was sent.
 
@@ -93,7 +94,7 @@ def run_load(
         concurrency: connections that send at the same time.
         console: where progress is shown.
         timeout_seconds: when to give up.
-        queue: the one that the orders wait in; the default one where none is named.
+        fields: what each of them says besides, as REST has it.
 
     Raises:
         LoadError: the server goes away, or it takes too long.
@@ -103,11 +104,30 @@ def run_load(
     allow_connections(concurrency)
     with _Bars(console) as bars:
         try:
-            return asyncio.run(asyncio.wait_for(_Load(server, orders, concurrency, bars, queue).run(), timeout_seconds))
+            return asyncio.run(
+                asyncio.wait_for(_Load(server, orders, concurrency, bars, fields).run(), timeout_seconds)
+            )
         except TimeoutError:
             raise LoadError(f"Not done within {timeout_seconds:g} s: send fewer orders, or allow more time.") from None
         except aiohttp.ClientError as error:
             raise server.unreachable(error) from error
+
+
+def made_up(order_id: str, number: int, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """An order to be sent.
+
+    Args:
+        order_id: its name.
+        number: tells it from the others.
+        fields: what it says besides, as REST has it.
+    """
+    return {
+        "order_id": order_id,
+        "user_id": f"user-{number % 1000}",
+        "item_ids": [f"sku-{number % 97 + item}" for item in range(number % 3 + 1)],
+        "total_amount": f"{number % 500}.{number % 100:02d}",
+        **fields,
+    }
 
 
 def render(report: LoadReport, console: Console) -> None:
@@ -140,7 +160,7 @@ class _Load:
     orders: int
     concurrency: int
     bars: _Bars
-    queue: str | None
+    fields: Mapping[str, Any]
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
     seconds: list[float] = field(default_factory=list)
     accepted: list[str] = field(default_factory=list)
@@ -206,13 +226,7 @@ class _Load:
 
     async def _send(self, session: aiohttp.ClientSession, number: int) -> None:
         order_id = f"load-{self.run_id}-{number}"
-        order = {
-            "order_id": order_id,
-            "user_id": f"user-{number % 1000}",
-            "item_ids": [f"sku-{number % 97 + item}" for item in range(number % 3 + 1)],
-            "total_amount": f"{number % 500}.{number % 100:02d}",
-            **({} if self.queue is None else {"queue": self.queue}),
-        }
+        order = made_up(order_id, number, self.fields)
         while True:
             began = time.perf_counter()
             try:

@@ -15,7 +15,9 @@ import typer
 
 from ...engine import EngineConfig, InvalidConfiguration, Order, OrderEngine, OrdermillError
 from ...engine.output import outlive_output
+from ...store.domain.weight import parse_weights, weights_text
 from ..config import ServerConfig
+from ..security.api_keys import read_keys, weights_of
 from ..security.protection import sends_keys_in_the_clear
 from ..serve import serve
 from . import database, keys, logs, measure, orders, steering, top, webhooks
@@ -88,14 +90,14 @@ def serve_command(
     """Serve the REST API until SIGTERM or SIGINT."""
     set_up = partial(_set_up_process, log_level, log_format)
     set_up()
+    config = ServerConfig.of(settings_of(ServerConfig, settings))
+    settings["weights"] = weights_with_keys(settings["weights"], config.keys_file)
     engine = OrderEngine(
         db,
         handler=None if handler is None else load_function(handler, "handler"),
         probe=None if probe is None else load_function(probe, "probe"),
         **settings_of(EngineConfig, settings),
     )
-    config = ServerConfig.of(settings_of(ServerConfig, settings))
-
     if sends_keys_in_the_clear(config):
         _log.warning(
             "keys come to %s over plain HTTP: whoever is on the way can read and use them. Give --tls-cert and "
@@ -125,6 +127,22 @@ app.add_typer(top.app)
 app.add_typer(database.app)
 app.add_typer(keys.app, name="keys")
 app.add_typer(webhooks.app, name="webhooks")
+
+
+def weights_with_keys(weights: str | None, keys_file: str | None) -> str | None:
+    """The setting `weights`, and what keys say of users that it says nothing of.
+
+    Args:
+        weights: the setting.
+        keys_file: the file of the keys; None where none is needed.
+
+    Raises:
+        InvalidConfiguration: the setting is not valid.
+        KeysUnusable: the file cannot be read, or a line of it is not a key.
+    """
+    if keys_file is None:
+        return weights
+    return weights_text({**weights_of(read_keys(Path(keys_file)).values()), **parse_weights(weights or "")})
 
 
 def load_function(name: str, role: str) -> Callable[[Order], Any]:

@@ -28,6 +28,16 @@ from .console import (
 )
 from .database import open_reader
 from .options import option
+from .order_fields import (
+    CompleteByOption,
+    MetadataOption,
+    NotBeforeOption,
+    PriorityOption,
+    QueueOption,
+    SerialKeyOption,
+    checked_body,
+    fields_given,
+)
 from .remote import Server
 
 app = typer.Typer()
@@ -71,9 +81,12 @@ def load_command(
     yes: Annotated[
         bool, typer.Option("--yes", help="Send the orders although the server has a handler that works on them.")
     ] = False,
-    queue: Annotated[
-        str | None, typer.Option("--queue", metavar="<queue>", help="The queue that they wait in.")
-    ] = None,
+    priority: PriorityOption = None,
+    not_before: NotBeforeOption = None,
+    complete_by: CompleteByOption = None,
+    serial_key: SerialKeyOption = None,
+    queue: QueueOption = None,
+    metadata: MetadataOption = None,
     key: KeyOption = None,
     ca: CaOption = None,
     as_json: JsonOption = False,
@@ -82,13 +95,19 @@ def load_command(
 
     The figures are those of the server and its handler together. Where the server simulates, they are the server's own.
     """
-    from .load import render, run_load  # with aiohttp, which takes a while: only who sends a load pays for that
+    from .load import (  # with aiohttp, which takes a while: only who sends a load pays for that
+        made_up,
+        render,
+        run_load,
+    )
 
+    fields = fields_given(priority, not_before, complete_by, serial_key, queue, metadata)
+    checked_body(made_up("load", 0, fields))
     server = Server(url, key, ca)
     # A server that does not say so may have a handler.
     if not yes and not server.get("metrics").get("simulated", False):
         _ask_whether_to_send(orders, url)
-    report = run_load(server, orders, concurrency, err if as_json else out, timeout_seconds, queue)
+    report = run_load(server, orders, concurrency, err if as_json else out, timeout_seconds, fields)
     if as_json:
         print_json(report)
     else:

@@ -15,10 +15,9 @@ import typer
 from msgspec import Meta
 from rich.table import Column, Table
 
-from ...engine import FieldFault, InvalidConfiguration, InvalidOrder, OrderFilter, OrderNotFound
+from ...engine import InvalidConfiguration, OrderFilter, OrderNotFound
 from ...store import failures, queries, search
 from ...store.domain.lifecycle import SETTLE, SETTLED_RULE
-from ..api.requests import decode_order
 from ..api.responses import (
     BULK_OUTCOMES,
     REJECTED,
@@ -27,7 +26,7 @@ from ..api.responses import (
     order_payload,
     transition_payloads,
 )
-from .bulk import Bulk, DryRunOption, EverythingOption, NoWaitOption
+from .bulk import Bulk, DryRunOption, EverythingOption, NoWaitOption, RehearseOption
 from .console import (
     DEFAULT_DATABASE,
     DEFAULT_URL,
@@ -45,6 +44,16 @@ from .console import (
 from .database import open_reader
 from .filters import as_parameters, wanted, with_filters
 from .options import argument, option
+from .order_fields import (
+    CompleteByOption,
+    MetadataOption,
+    NotBeforeOption,
+    PriorityOption,
+    QueueOption,
+    SerialKeyOption,
+    checked_body,
+    fields_given,
+)
 from .remote import Server
 
 _SENT_AT_ONCE = 1_000
@@ -58,19 +67,6 @@ OneOrderArgument = Annotated[
     str | None, typer.Argument(metavar="ORDER_ID", help="The order; leave it out for all that the options mean.")
 ]
 ReasonOption = Annotated[str | None, typer.Option("--reason", help="Why; it goes into the order's history.")]
-
-PriorityOption = Annotated[
-    int | None, typer.Option("--priority", metavar="<0 to 9>", help="How early its turn comes; 9 is first.")
-]
-NotBeforeOption = Annotated[
-    str | None,
-    typer.Option("--not-before", metavar="<time>", help="It is not begun earlier: 2026-12-24T18:00:00+01:00."),
-]
-CompleteByOption = Annotated[
-    str | None,
-    typer.Option("--complete-by", metavar="<time>", help="When it is to be done: 2026-12-24T18:00:00+01:00."),
-]
-QueueOption = Annotated[str | None, typer.Option("--queue", metavar="<queue>", help="The queue that it waits in.")]
 
 
 @app.command("submit")
@@ -87,13 +83,9 @@ def submit_command(
     priority: PriorityOption = None,
     not_before: NotBeforeOption = None,
     complete_by: CompleteByOption = None,
-    serial_key: Annotated[
-        str | None, typer.Option("--serial-key", metavar="<key>", help="Orders of one key run one after another.")
-    ] = None,
+    serial_key: SerialKeyOption = None,
     queue: QueueOption = None,
-    metadata: Annotated[
-        str | None, typer.Option("--metadata", metavar="<JSON object>", help="Whatever else is to be kept with it.")
-    ] = None,
+    metadata: MetadataOption = None,
     file: Annotated[
         Path | None,
         typer.Option(
@@ -109,28 +101,16 @@ def submit_command(
     """Send an order to a running server, or all orders of a file. Sending again is safe: it is stored once."""
     server = Server(url, key, ca)
     given = {"ORDER_ID": order_id, "--user": user, "--item": item, "--total": total}
-    more = {
-        "priority": priority,
-        "not_before": not_before,
-        "complete_by": complete_by,
-        "key": serial_key,
-        "queue": queue,
-        "metadata": _json_or_text(metadata),
-    }
+    more = fields_given(priority, not_before, complete_by, serial_key, queue, metadata)
     if file is not None:
-        if any(given.values()) or any(value is not None for value in more.values()):
+        if any(given.values()) or more:
             raise InvalidConfiguration("Give either --file, or ORDER_ID with the options of one order.")
         _submit_all(server, _orders_in(file), as_json)
         return
     if missing := [name for name, value in given.items() if not value]:
         raise InvalidConfiguration(f"An order needs {', '.join(missing)}. Or name a file of orders with --file.")
     fields: dict[str, object] = {"order_id": order_id, "user_id": user, "item_ids": item, "total_amount": total}
-    body = msgspec.json.encode(fields | {name: value for name, value in more.items() if value is not None})
-    try:
-        decode_order(body)
-    except InvalidOrder as error:
-        raise InvalidOrder(tuple(FieldFault(_option_of(fault), fault.detail) for fault in error.faults)) from None
-    _show(server.post("orders", body=body), as_json)
+    _show(server.post("orders", body=checked_body(fields | more)), as_json)
 
 
 @app.command("list")
@@ -259,6 +239,7 @@ def cancel_command(
     reason: ReasonOption = None,
     everything: EverythingOption = False,
     dry_run: DryRunOption = False,
+    rehearse: RehearseOption = False,
     no_wait: NoWaitOption = False,
     url: UrlOption = DEFAULT_URL,
     key: KeyOption = None,
@@ -267,7 +248,7 @@ def cancel_command(
     **filters: Any,
 ) -> None:
     """Have a running server cancel an order that is Pending, or all such orders that the options mean."""
-    bulk = Bulk("cancel", wanted(filters), reason, None, everything, dry_run, no_wait)
+    bulk = Bulk("cancel", wanted(filters), reason, None, everything, dry_run, rehearse, no_wait)
     if order_id is None:
         bulk.run(Server(url, key, ca), as_json)
     else:
@@ -282,6 +263,7 @@ def retry_command(
     reason: ReasonOption = None,
     everything: EverythingOption = False,
     dry_run: DryRunOption = False,
+    rehearse: RehearseOption = False,
     no_wait: NoWaitOption = False,
     url: UrlOption = DEFAULT_URL,
     key: KeyOption = None,
@@ -294,7 +276,7 @@ def retry_command(
     Without ORDER_ID, all orders that the options mean: those that are Failed or wait for their next attempt, or those
     in Review with --status Review.
     """
-    bulk = Bulk("retry", wanted(filters), reason, None, everything, dry_run, no_wait)
+    bulk = Bulk("retry", wanted(filters), reason, None, everything, dry_run, rehearse, no_wait)
     if order_id is None:
         bulk.run(Server(url, key, ca), as_json)
     else:
@@ -311,6 +293,7 @@ def settle_command(
     reason: ReasonOption = None,
     everything: EverythingOption = False,
     dry_run: DryRunOption = False,
+    rehearse: RehearseOption = False,
     no_wait: NoWaitOption = False,
     url: UrlOption = DEFAULT_URL,
     key: KeyOption = None,
@@ -319,7 +302,7 @@ def settle_command(
     **filters: Any,
 ) -> None:
     """Have a running server end the Review of an order, or with --as of all orders that the options mean."""
-    bulk = Bulk("settle", wanted(filters), reason, settled, everything, dry_run, no_wait)
+    bulk = Bulk("settle", wanted(filters), reason, settled, everything, dry_run, rehearse, no_wait)
     if order_id is None:
         if settled is None:
             raise InvalidConfiguration(f"Name an order and {SETTLED_RULE}; or give --as, and say which orders.")
@@ -365,7 +348,7 @@ def reschedule_command(
         body["complete_by"] = None
     if not body.keys() - {"reason"}:
         raise InvalidConfiguration(
-            "Say what is to change: --priority, --not-before or --at-once, --complete-by or --no-deadline."
+            "Say what is to change: --priority, --not-before or --at-once, --complete-by or --no-deadline, or --queue."
         )
     _show(Server(url, key, ca).post("orders", order_id, "reschedule", body=msgspec.json.encode(body)), as_json)
 
@@ -381,26 +364,6 @@ def _show(order: Order, as_json: bool) -> None:
         print_json(order)
     else:
         print_line(f"{order['order_id']} is {order['status']}.")
-
-
-def _option_of(fault: FieldFault) -> str:
-    options = {
-        "order_id": "ORDER_ID",
-        "user_id": "--user",
-        "item_ids": "--item",
-        "total_amount": "--total",
-        "key": "--serial-key",
-    }
-    name = fault.pointer.split("/")[1]
-    return options.get(name, f"--{name.replace('_', '-')}")
-
-
-def _json_or_text(text: str | None) -> object:
-    # What is no JSON is refused with the other faults of the order.
-    try:
-        return None if text is None else msgspec.Raw(msgspec.json.format(text.encode(), indent=-1))
-    except msgspec.DecodeError:
-        return text
 
 
 def _orders_in(file: Path) -> list[bytes]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import cherrypy  # type: ignore[import-untyped]  # CherryPy has no types
 
+from ...engine import Rehearsal, RehearsalFailed, RehearsalsBusy
 from ..wire.errors import InvalidParameter, NoSuchResource
 from .filters import Filters
 from .section import PAGE, Place, Section, go_to
+from .sign_in import Visitor
 
 
 class _Choice(NamedTuple):
@@ -48,10 +52,27 @@ class Actions(Section):
     @cherrypy.expose  # type: ignore[untyped-decorator]  # likewise
     def new(self, choice: str = "retry", **given: str) -> bytes:
         """What an action would do."""
+        return self._preview(self.overseer(), choice, given)
+
+    @cherrypy.expose  # type: ignore[untyped-decorator]  # likewise
+    def rehearse(self, choice: str = "", token: str = "", **given: str) -> bytes:
+        """The same, and what is likely to become of the backlog with it and without."""
         visitor = self.overseer()
+        self.check_form(visitor, token)
+        wanted, chosen = Filters.of(given, visitor).wanted, _choice(choice)
+        try:
+            told = self.engine.begin_rehearse_action(chosen.action, wanted, chosen.settled).get()
+        except (RehearsalsBusy, RehearsalFailed) as error:
+            return self._preview(visitor, choice, given, trouble=str(error))
+        return self._preview(visitor, choice, given, told=told, points=_points(told))
+
+    def _preview(self, visitor: Visitor, choice: str, given: Mapping[str, str], **rehearsed: object) -> bytes:
         filters, chosen = Filters.of(given, visitor), _choice(choice)
         preview = self.engine.preview_action(chosen.action, filters.wanted, chosen.settled)
-        return self.page("action_new.html", visitor, choice=choice, choices=_CHOICES, filters=filters, preview=preview)
+        values = {"told": None, "points": "", "trouble": None, **rehearsed}
+        return self.page(
+            "action_new.html", visitor, choice=choice, choices=_CHOICES, filters=filters, preview=preview, **values
+        )
 
     @cherrypy.expose  # type: ignore[untyped-decorator]  # likewise
     def start(self, choice: str = "", token: str = "", reason: str = "", **given: str) -> bytes:
@@ -72,6 +93,17 @@ class Actions(Section):
             self.engine.begin_stop_action(number, None, cause).get()
             go_to(f"/actions/{number}")
         return self.page("action.html", self.overseer(), action=self.engine.action(number))
+
+
+def _points(told: Rehearsal) -> str:
+    # As the chart takes them: the time, and of the backlog what is expected with the action and without.
+    without = () if told.without is None else told.without.curve
+    return json.dumps(
+        [
+            (told.at_us / 1e6 + point.seconds, point.backlog.expected, other.backlog.expected)
+            for point, other in zip(told.curve, without, strict=True)
+        ]
+    )
 
 
 def _choice(name: str) -> _Choice:

@@ -20,6 +20,7 @@ from msgspec import Meta
 from ...store.domain.errors import OrdermillError
 from ...store.domain.order import USER, USER_RULE
 from ...store.domain.text import in_one_line
+from ...store.domain.weight import LEAST_WEIGHT, MOST_WEIGHT
 
 _PREFIX = "om"
 _ID_BYTES = 6
@@ -53,6 +54,8 @@ class KeyEntry(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_f
     """The only user whose orders the key is good for; None for all."""
     name: str | None = None
     """What people call it."""
+    weight: Annotated[float, Meta(ge=LEAST_WEIGHT, le=MOST_WEIGHT)] | None = None
+    """How many times the others' share of the turns its user has; None where nothing is said of it."""
 
 
 class KeysUnusable(OrdermillError):
@@ -115,7 +118,18 @@ def read_keys(path: Path) -> dict[str, KeyEntry]:
     return entries
 
 
-def create_key(path: Path, roles: Iterable[Role], user: str | None = None, name: str | None = None) -> str:
+def weights_of(entries: Iterable[KeyEntry]) -> dict[str, float]:
+    """The weights of users that their keys say; the largest where several do."""
+    weights: dict[str, float] = {}
+    for entry in entries:
+        if entry.user is not None and entry.weight is not None:
+            weights[entry.user] = max(entry.weight, weights.get(entry.user, entry.weight))
+    return weights
+
+
+def create_key(
+    path: Path, roles: Iterable[Role], user: str | None = None, name: str | None = None, weight: float | None = None
+) -> str:
     """Make a key and add it to a file, which is made where it does not exist.
 
     Args:
@@ -123,13 +137,19 @@ def create_key(path: Path, roles: Iterable[Role], user: str | None = None, name:
         roles: what the key is good for; at least one.
         user: the only user whose orders it is good for; None for all.
         name: what people call it.
+        weight: how many times the others' share of the turns its user has; None where nothing is said of it.
 
     Returns:
         The key. Nobody can tell it again.
 
     Raises:
-        KeysUnusable: the file cannot be read or written, the user is not valid, or the name cannot be shown.
+        KeysUnusable: the file cannot be read or written, the user or the weight is not valid, or the name cannot be
+            shown.
     """
+    if weight is not None and (user is None or "," in user or not LEAST_WEIGHT <= weight <= MOST_WEIGHT):
+        raise KeysUnusable(
+            f"A weight is {LEAST_WEIGHT:g} to {MOST_WEIGHT}, for a key of one user, whose name has no comma."
+        )
     if user is not None and USER.fullmatch(user) is None:
         raise KeysUnusable(f"A user is written with {USER_RULE}; {user!r} is not.")
     if name is not None and in_one_line(name) != name:
@@ -137,7 +157,7 @@ def create_key(path: Path, roles: Iterable[Role], user: str | None = None, name:
     key_id = secrets.token_hex(_ID_BYTES)
     key = f"{_PREFIX}_{key_id}_{secrets.token_hex(_SECRET_BYTES)}"
     created_at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    entry = KeyEntry(key_id, hash_key(key), tuple(sorted(set(roles))), created_at, user, name)
+    entry = KeyEntry(key_id, hash_key(key), tuple(sorted(set(roles))), created_at, user, name, weight)
     with _locked(path) as file:
         entries = read_keys(path) if file.exists() else {}
         _write(file, [*entries.values(), entry])

@@ -65,6 +65,22 @@ class Limit(NamedTuple):
         """From when on the rate lets one begin, for a `next_us` as of `admits`."""
         return next_us if self.rate is None else next_us - math.floor((self._burst - 1) * 1e6 / self.rate)
 
+    def room(self, in_hand: int, next_us: int, closed_until_us: int | None, now_us: int) -> float:
+        """How many further orders may be begun now.
+
+        Args:
+            in_hand: how many are Processing.
+            next_us: as of `admits`.
+            closed_until_us: None may be begun before; None where nobody said so.
+            now_us: now.
+        """
+        room = math.inf if self.concurrency is None else self.concurrency - in_hand
+        if room < 1:
+            return room
+        if closed_until_us is not None and closed_until_us > now_us:
+            return 0
+        return min(room, self.admits(next_us, now_us))
+
     @property
     def _burst(self) -> int:
         return 1 if self.rate is None else max(1, round(self.rate * _BURST_SECONDS))

@@ -127,17 +127,27 @@ class Judged(NamedTuple):
     ended_us: int
 
 
-class Evidence(NamedTuple):
-    """What was measured lately. Durations are in microseconds."""
+class Attempt(NamedTuple):
+    """An attempt that is over."""
 
-    attempts_us: tuple[int, ...]
-    """How long attempts took, from Processing to wherever they led."""
-    ended: int
-    """How many of these ended their order."""
-    orders_us: tuple[int, ...]
-    """How long orders took that are over, from their first attempt on."""
+    began_us: int
+    """When it was recorded as Processing, microseconds since 1970-01-01T00:00:00Z."""
+    took_us: int
+    """How long it took to wherever it led, in microseconds."""
+    before_us: int | None
+    """How long after its order's first attempt it was begun; None where the order was not over with it."""
+
+
+class Evidence(NamedTuple):
+    """What was measured lately. Times are microseconds since 1970-01-01T00:00:00Z."""
+
+    attempts: tuple[Attempt, ...]
+    in_hand_since_us: tuple[int, ...]
+    """Since when orders are Processing, each; a thousand at the most."""
     arrivals: tuple[tuple[int, int], ...]
     """When the latest orders were accepted, and the priority of each; newest first."""
     judged: tuple[Judged, ...]
     """Oldest first."""
+    overdue: int
+    """How many other estimates have passed without their order being over."""
     accuracy: Accuracy | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import NamedTuple
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -12,6 +13,9 @@ from .record import utc
 
 MAX_QUEUES = 1_000
 """How many are told apart; orders that name any further one wait in the default one."""
+
+MAX_COUNTED = 10_000
+"""Orders in line that are counted of each."""
 
 
 class QueueSettings(msgspec.Struct, frozen=True):
@@ -41,6 +45,17 @@ class QueueSettings(msgspec.Struct, frozen=True):
             configured.concurrency if self.concurrency is None else self.concurrency,
             configured.rate if self.rate is None else self.rate,
         )
+
+
+class QueueCounts(NamedTuple):
+    """How many orders of a queue there are."""
+
+    queue: str
+    is_paused: bool
+    pending: int
+    """Those that stand in line: what waits for its time, for a limit or for others of its key is not among them. Up to
+    10,000 are counted."""
+    processing: int
 
 
 class QueueChange(msgspec.Struct, frozen=True):

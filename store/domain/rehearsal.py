@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from .bulk_action import BulkRequest
+
 CONFIDENCE = 0.8
 """How many of the runs lie within a band."""
 MAX_POINTS = 120
@@ -42,6 +44,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """The queue whose orders are not begun, or the user where no queue is called that; None for none."""
     fail: Outage | None = None
     """What goes wrong; None for nothing beyond what did lately."""
+    action: BulkRequest | None = None
+    """What is done to many orders at the beginning; None for nothing."""
 
 
 class Band(NamedTuple):
@@ -110,3 +114,5 @@ class Rehearsal(NamedTuple):
     curve: tuple[Point, ...]
     notes: tuple[str, ...]
     """What was taken for granted, in words for people."""
+    without: Rehearsal | None = None
+    """The same without the `action` of the scenario, at the same times; None where it has none."""

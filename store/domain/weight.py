@@ -21,6 +21,11 @@ NO_WEIGHTS: Weights = MappingProxyType({})
 _NUMBER = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,6})?")
 
 
+def weights_text(weights: Weights) -> str | None:
+    """As `parse_weights` takes them; None where there are none."""
+    return ", ".join(f"{user}={weight:.6f}".rstrip("0").rstrip(".") for user, weight in weights.items()) or None
+
+
 def parse_weights(text: str) -> Weights:
     """Weights as the configuration has them: `big@example.com=3, test=0.5`.
 

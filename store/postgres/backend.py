@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from psycopg import ProgrammingError, conninfo
 
 from ..domain.durability import Durability
 from ..domain.errors import InvalidConfiguration
 from . import database
-from .connection import PostgresWriter, Readers
+from .connection import PostgresWriter, Readers, parameters_of
+from .hints import Hints
 
 
 class PostgresBackend:
@@ -49,6 +52,10 @@ class PostgresBackend:
     def open_readers(self, max_connections: int, *, any_version: bool = False) -> Readers:
         """A pool of connections that only read; see `database.open_readers`."""
         return database.open_readers(self.address, max_connections, any_version=any_version)
+
+    def listen(self, own: Callable[[], int], hear: Callable[[], None]) -> Hints:
+        """See `Backend`."""
+        return Hints(parameters_of(self.address), own, hear)
 
 
 class NoLock:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import select
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from multiprocessing.connection import wait
 from typing import Any, ClassVar
 
 import psycopg
@@ -22,6 +22,7 @@ from ..statements import run
 from ..translation import translated_errors
 from ..writer import TransactionConflict, Turn, Writer
 from .dialect import EVENT_LOCKS, to_postgres
+from .hints import GIVE
 
 _BUSY_TIMEOUT_SECONDS = 5.0
 # A server that is gone without a word is noticed within some ten seconds, on either side. Whoever writes other values
@@ -117,9 +118,9 @@ class Connection(psycopg.Connection[Any]):
     def is_lost(self) -> bool:
         """Whether the server has gone, as far as is seen without asking; for the thread that uses it, in between."""
         try:
-            while not self.closed and select.select([self.fileno()], (), (), 0)[0]:
+            while not self.closed and wait([self.fileno()], 0):
                 self.pgconn.consume_input()  # a word of the server's, or the end
-        except (psycopg.Error, OSError, ValueError):
+        except (psycopg.Error, OSError):
             return True
         return self.closed
 
@@ -145,7 +146,7 @@ class _Server(PostgresqlDatabase):
 
     def _connect(self) -> Connection:
         try:
-            given: dict[str, Any] = {**_PATIENCE, **psycopg.conninfo.conninfo_to_dict(self._url)}
+            given = parameters_of(self._url)
             connection: Connection = Connection.connect(**given, cursor_factory=_Cursor, autocommit=True)
         except psycopg.Error as error:
             raise ServerAway from error
@@ -155,6 +156,11 @@ class _Server(PostgresqlDatabase):
             connection.close()
             raise
         return connection
+
+
+def parameters_of(url: str) -> dict[str, Any]:
+    """What a connection is made with, as libpq names it."""
+    return {**_PATIENCE, **psycopg.conninfo.conninfo_to_dict(url)}
 
 
 class PostgresWriter(_Server, Writer):
@@ -192,6 +198,11 @@ class PostgresWriter(_Server, Writer):
     def wait_for_turn(self, turn: Turn, *, with_others: bool = False) -> None:
         """See `Writer`."""
         run(self, f"SELECT pg_advisory_xact_lock{'_shared' if with_others else ''}({LOCKS}, {turn.value})")
+
+    def hint(self) -> None:
+        """See `Writer`. In a transaction of its own: whoever holds the lock for it holds up all that end meanwhile."""
+        with translated_errors():
+            run(self, GIVE, (str(self.owner),))
 
     def begin(self, _lock_type: str | None = None) -> None:
         """Begin a transaction; all of them may write, where the engine is taken for alive."""

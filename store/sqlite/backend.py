@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from ..domain.durability import Durability
@@ -46,3 +48,7 @@ class SqliteBackend:
     def open_readers(self, max_connections: int, *, any_version: bool = False) -> Readers:
         """A pool of connections that only read; see `database.open_readers`."""
         return database.open_readers(self._path, max_connections, any_version=any_version)
+
+    def listen(self, own: Callable[[], int], hear: Callable[[], None]) -> ExitStack:  # noqa: ARG002  # see `Backend`
+        """See `Backend`: there is no other engine."""
+        return ExitStack()

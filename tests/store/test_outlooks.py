@@ -11,11 +11,12 @@ import pytest
 
 from ordermill.engine.testing import make_order
 from ordermill.store import queries
+from ordermill.store.attempts import LatestAttempts
 from ordermill.store.domain import lifecycle
 from ordermill.store.domain.claim import Claim
 from ordermill.store.domain.durability import Durability
 from ordermill.store.domain.limit import parse_limits
-from ordermill.store.domain.outlook import Accuracy, Estimate
+from ordermill.store.domain.outlook import Accuracy, Attempt, Estimate
 from ordermill.store.domain.record import OrderRecord, move
 from ordermill.store.ledger import Ledger
 from ordermill.store.outlooks import evidence, note_and_judge, place, places_of_new
@@ -143,13 +144,15 @@ def test_what_was_told_is_judged_when_the_order_is_over(database: Writer) -> Non
     told = [Estimate(sequence, 1_000, 2_500, 4_000, 2_500, 4_000) for sequence in (1, 2, 3, 4)]
 
     assert note_and_judge(database, told, 3_500) == 1
-    known = evidence(database, 3_500)
+    known = evidence(database, LatestAttempts(9), 3_500)
 
     assert [ended_us for _, ended_us in known.judged] == [3_000, 9_000]
     assert known.accuracy == Accuracy(0.5, 2)
-    assert sorted(known.attempts_us) == sorted(known.orders_us) == [1_000, 7_000]
+    assert known.attempts == (Attempt(2_000, 1_000, 0), Attempt(2_000, 7_000, 0))
+    assert (known.in_hand_since_us, known.overdue) == ((), 0)
     assert note_and_judge(database, (), 4_001) == 1
-    assert evidence(database, 4_001).accuracy == Accuracy(1 / 3, 3)  # whatever comes of it, it is late
+    known = evidence(database, LatestAttempts(9), 4_001)
+    assert (known.overdue, known.accuracy) == (1, Accuracy(1 / 3, 3))  # whatever comes of it, it is late
 
 
 def test_only_the_first_of_each_order_is_judged(database: Writer) -> None:
@@ -159,7 +162,7 @@ def test_only_the_first_of_each_order_is_judged(database: Writer) -> None:
     note_and_judge(database, [Estimate(1, 1_000, 1, 2, 1, 9_000)], 1_500)
 
     note_and_judge(database, (), 2_001)
-    assert evidence(database, 2_001).accuracy == Accuracy(0.0, 1)
+    assert evidence(database, LatestAttempts(9), 2_001).accuracy == Accuracy(0.0, 1)
 
 
 def test_what_was_told_long_ago_is_forgotten(database: Writer) -> None:
@@ -169,4 +172,4 @@ def test_what_was_told_long_ago_is_forgotten(database: Writer) -> None:
     week_us = 7 * 24 * HOUR_US
     note_and_judge(database, [Estimate(2, week_us + 5_000, 1, 2, 1, 2_000)], week_us + 5_000)
 
-    assert evidence(database, week_us + 5_000).accuracy == Accuracy(0.0, 1)
+    assert evidence(database, LatestAttempts(9), week_us + 5_000).accuracy == Accuracy(0.0, 1)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from ....engine import ActionNotFound, ActionState, FieldFault, TooManyQueues
+from ....engine import ActionNotFound, ActionState, FieldFault, RehearsalFailed, RehearsalsBusy, TooManyQueues
 from ....store.domain.act import Action
 from ....store.domain.queue_settings import MAX_QUEUES
 from ....store.domain.reason import reason_faults
@@ -161,7 +161,12 @@ START_ACTION = Operation(
         ),
         ok("What it would do, where `dry_run` is true.", PreviewPayload, PreviewPayload(0, [])),
     ),
-    problems=(InvalidBody((FieldFault("/action", "must be cancel, retry, settle"),)), *ASKING),
+    problems=(
+        InvalidBody((FieldFault("/action", "must be cancel, retry, settle"),)),
+        RehearsalsBusy(2),
+        RehearsalFailed("it took longer than 60 s"),
+        *ASKING,
+    ),
     remark="Orders that come later are not touched.",
 )
 LIST_ACTIONS = Operation(

@@ -81,6 +81,11 @@ const CHARTS = {
     text: orders,
     columns: (points) => [1, 2, 3].map((place) => points.map((point) => point[place])),
   },
+  compared: {
+    lines: [["After it", "--accent"], ["As it is", "--muted"]],
+    text: orders,
+    columns: (points) => [1, 2].map((place) => points.map((point) => point[place])),
+  },
 };
 
 class Chart {
@@ -165,7 +170,7 @@ async function drawCharts() {
 
 // A chart of what does not change: the page brings its points along.
 function drawPoints() {
-  for (const element of document.querySelectorAll("[data-points]")) {
+  for (const element of document.querySelectorAll("[data-points]:empty")) {
     new Chart(element).show(JSON.parse(element.dataset.points));
   }
 }
@@ -173,3 +178,4 @@ function drawPoints() {
 followEngine();
 drawCharts();
 drawPoints();
+document.body.addEventListener("htmx:afterSettle", drawPoints); // which may have come with a part of the page

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,10 +12,13 @@ import pytest
 from ordermill.engine import (
     EngineStopped,
     InvalidArgument,
+    Order,
     OrderEngine,
+    OrderFilter,
     Outage,
     RehearsalFailed,
     RehearsalsBusy,
+    Reject,
     Scenario,
 )
 from ordermill.engine.rehearsal import rehearsals
@@ -24,7 +28,15 @@ from ordermill.engine.testing import make_order
 if TYPE_CHECKING:
     from ordermill.engine.testing import Held
 
+pytestmark = pytest.mark.usefixtures("short_rehearsals")
+
 StartEngine = Callable[..., OrderEngine]
+
+
+def rejecting(order: Order) -> None:
+    """A handler."""
+    if order.order_id.startswith("bad"):
+        raise Reject("rejected")
 
 
 def with_backlog(engine: OrderEngine, orders: int = 40) -> None:
@@ -74,6 +86,63 @@ def test_an_outage_takes_at_least_as_long_as_it_lasts(start_engine: StartEngine)
 
     assert told.empty_seconds is not None
     assert told.empty_seconds.low > 600
+
+
+@pytest.mark.slow
+def test_limits_on_the_work_are_rehearsed(start_engine: StartEngine) -> None:
+    engine = start_engine(limits="queue:mail=1 2/s")
+    with_backlog(engine, 0)
+    engine.submit_many([make_order(f"o-{number}", queue="mail") for number in range(5)])
+
+    told = engine.rehearse(arrivals=0)
+
+    assert told.empty_seconds is not None
+    assert told.empty_seconds.low >= 2  # the last begins after four times half a second
+    assert told.notes == ("the engine is paused until somebody resumes: as if that happened now",)
+
+
+@pytest.mark.slow
+def test_a_cancel_of_many_orders_is_rehearsed_with_it_and_without(start_engine: StartEngine) -> None:
+    engine = start_engine()
+    with_backlog(engine)
+    engine.submit(make_order("late", user_id="u-0", complete_by=datetime.now(UTC) + timedelta(microseconds=1)))
+
+    after = engine.rehearse_action("cancel", OrderFilter(user_id="u-1"))
+
+    without = after.without
+    assert without is not None
+    assert (after.backlog, without.backlog) == (21, 41)
+    assert after.empty_seconds is not None
+    assert without.empty_seconds is not None
+    assert after.empty_seconds.expected <= without.empty_seconds.expected
+    assert [point.seconds for point in after.curve] == [point.seconds for point in without.curve]
+    assert after.deadlines is not None
+    assert [late.order_id for late in after.deadlines.first] == ["late"]
+    assert engine.status("o-1") == "Pending"  # nothing was changed
+
+
+@pytest.mark.slow
+def test_a_retry_of_many_orders_brings_them_back_into_the_rehearsed_backlog(start_engine: StartEngine) -> None:
+    engine = start_engine(rejecting)
+    engine.submit_many([make_order(f"bad-{number}", key="k") for number in range(3)])
+    engine.submit_many([make_order(f"good-{number}") for number in range(30)])
+    engine.drain(timeout=60)
+
+    after = engine.rehearse_action("retry", OrderFilter(error="rejected"))
+
+    assert after.without is not None
+    assert (after.backlog, after.without.backlog) == (3, 0)
+    assert after.left is not None
+    assert after.left.high == 0
+
+
+def test_an_action_that_cannot_be_meant_is_not_rehearsed(start_engine: StartEngine) -> None:
+    engine = start_engine()
+
+    with pytest.raises(InvalidArgument):
+        engine.rehearse_action("burn", OrderFilter())
+    with pytest.raises(InvalidArgument):
+        engine.begin_rehearsal(Scenario(action="cancel"))  # type: ignore[arg-type]  # which is what is refused
 
 
 def test_with_too_little_data_it_says_so(start_engine: StartEngine, held: Held) -> None:

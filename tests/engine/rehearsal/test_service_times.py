@@ -9,7 +9,7 @@ import pytest
 
 from ordermill.engine import OrderStatus
 from ordermill.engine.rehearsal.service_times import COMPLETED, FAILED, OVER, Service, resampled, service_times
-from ordermill.store.rehearsals import Attempted
+from ordermill.store.attempts import Attempted
 
 MS = 1_000
 
@@ -21,7 +21,7 @@ def attempt(
     reason: str = "the handler returned",
     ready_us: int | None = None,
 ) -> Attempted:
-    return Attempted(began_us, began_us, ended_us, status, reason, ready_us)
+    return Attempted(began_us, began_us, ended_us, status, reason, ready_us, began_us)
 
 
 def test_an_attempt_that_finds_a_free_processor_takes_what_it_took() -> None:

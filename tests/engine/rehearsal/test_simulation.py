@@ -12,6 +12,8 @@ import pytest
 from ordermill.engine import EngineConfig
 from ordermill.engine.rehearsal.service_times import COMPLETED, FAILED, OVER, Service
 from ordermill.engine.rehearsal.simulation import Outcome, Setup, Simulation
+from ordermill.store.domain.limit import NO_LIMIT, Limit
+from ordermill.store.limited_lines import LimitState, LimitStates
 from ordermill.store.rehearsals import Arrived, Backlog
 from ordermill.store.turns import STEP
 
@@ -32,12 +34,15 @@ def waiting(orders: int, **more: Any) -> Backlog:
         untaken={0: 0},
         waiting=[],
         held=[],
+        parked=[],
         in_hand=[],
         failures={},
         keys={},
         deadlines={},
         blocking=frozenset(),
         queues={},
+        limited_by=[],
+        limits=None,
     )
     return empty._replace(**more)
 
@@ -182,7 +187,7 @@ def test_what_is_claimed_ahead_goes_first() -> None:
 
 
 def test_orders_that_arrive_make_it_last_longer() -> None:
-    arrived = [Arrived(-number * SECOND_US, "u-1", 0, None, None, None) for number in range(30)]
+    arrived = [Arrived(-number * SECOND_US, "u-1", 0, (), None, None, None) for number in range(30)]
 
     outcome = run(waiting(100), arrived=arrived, arrivals_per_second=0.5)
 
@@ -191,7 +196,7 @@ def test_orders_that_arrive_make_it_last_longer() -> None:
 
 
 def test_where_more_arrive_than_are_done_it_is_never_empty() -> None:
-    arrived = [Arrived(-number * SECOND_US, "u-1", 0, None, None, None) for number in range(30)]
+    arrived = [Arrived(-number * SECOND_US, "u-1", 0, (), None, None, None) for number in range(30)]
 
     outcome = run(waiting(100), arrived=arrived, arrivals_per_second=2.0, end_us=500 * SECOND_US)
 
@@ -201,8 +206,77 @@ def test_where_more_arrive_than_are_done_it_is_never_empty() -> None:
 
 def test_what_arrives_takes_its_turn_among_those_that_wait() -> None:
     crowd = waiting(100, users=["crowd"] * 100, ranks=array("q", [number * STEP for number in range(100)]))
-    arrived = [Arrived(0, "single", 0, None, None, None)]
+    arrived = [Arrived(0, "single", 0, (), None, None, None)]
 
     outcome = run(crowd, arrived=arrived, arrivals_per_second=0.5, end_us=20 * SECOND_US)
 
     assert outcome.left <= 100 + 20  # whoever came was not behind the hundred: it is done, or about to be
+
+
+def limited(queues: dict[int, Limit] | None = None, values: dict[str, Limit] | None = None) -> LimitStates:
+    of_queues = {number: LimitState(limit) for number, limit in (queues or {}).items()}
+    return LimitStates(of_queues, lambda name: LimitState((values or {}).get(name, NO_LIMIT)))
+
+
+def test_no_more_orders_of_a_queue_are_begun_than_it_may_have() -> None:
+    outcome = run(waiting(6, limits=limited({0: Limit(2)})), processors=4)
+
+    assert (outcome.empty_us, outcome.left) == (3 * SECOND_US, 0)
+
+
+def test_orders_that_a_rate_keeps_waiting_are_begun_in_time() -> None:
+    outcome = run(waiting(6, limits=limited({0: Limit(rate=0.5)})), processors=4)
+
+    assert (outcome.empty_us, outcome.left) == (11 * SECOND_US, 0)  # the last is begun after five times two seconds
+
+
+def test_an_order_at_a_limit_by_its_values_is_in_the_way_of_no_other() -> None:
+    names = [("user:slow",)] * 3 + [()] * 3
+    found = waiting(6, limited_by=names, limits=limited(values={"user:slow": Limit(1)}))
+    deadlines = {3: 2 * SECOND_US, 4: 2 * SECOND_US, 5: 3 * SECOND_US}
+
+    outcome = run(found._replace(deadlines=deadlines), processors=2)
+
+    assert (outcome.empty_us, outcome.left, outcome.broken) == (3 * SECOND_US, 0, [])
+
+
+def test_what_is_in_hand_counts_for_its_limits() -> None:
+    found = waiting(
+        2,
+        in_line=range(1),
+        ranks=array("q", [0]),
+        in_hand=[(0, 1)],
+        limited_by=[("user:u",)] * 2,
+        limits=limited(values={"user:u": Limit(1)}),
+    )
+
+    assert run(found, processors=2).empty_us == 2 * SECOND_US
+
+
+def test_what_was_parked_goes_on_when_there_is_room() -> None:
+    found = waiting(
+        2,
+        in_line=range(1),
+        ranks=array("q", [0]),
+        parked=[("user:u", 0, 1)],
+        limited_by=[("user:u",)] * 2,
+        limits=limited(values={"user:u": Limit(1)}),
+    )
+
+    assert run(found, processors=2).empty_us == 2 * SECOND_US
+
+
+def test_orders_that_arrive_are_under_limits_too() -> None:
+    arrived = [Arrived(-number * SECOND_US, "u", 0, ("user:u",), None, None, None) for number in range(30)]
+    at_once = limited(values={"user:u": Limit(1)})
+
+    outcome = run(
+        waiting(0, limits=at_once, in_hand=[]),
+        processors=9,
+        services=[Service(2 * SECOND_US, COMPLETED)],
+        arrived=arrived,
+        arrivals_per_second=1.0,
+        end_us=100 * SECOND_US,
+    )
+
+    assert outcome.empty_us is not None  # nothing was there at first

@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from ordermill.engine import Engine, Order, OrderStatus, Reject, StoreUnavailable
 from ordermill.engine.testing import ManualClock
+from ordermill.http.api import metrics as metrics_calls
 from ordermill.store import queries
 from ordermill.store.connect import connect
 from ordermill.store.domain.metrics import PROCESSING_MICROSECONDS, TIMED_ORDERS
@@ -321,3 +322,45 @@ def test_how_right_it_was_when_orders_would_be_over_is_told(
     assert client.get("/metrics").json["outlooks"] == {"kept": 1.0, "of": 1, "days": 7}
     found = samples(parse_text(client.get("/metrics", Accept="text/plain").body.decode()))
     assert (found["ordermill_outlooks_kept_ratio"], found["ordermill_outlooks_judged"]) == (1.0, 1.0)
+
+
+def test_prometheus_is_told_how_many_orders_of_each_queue_there_are(
+    start_server: Callable[..., Client], gate: Held, order: MakeOrder
+) -> None:
+    client = start_server(gate, processors=1)
+    client.post("/orders", order("1", queue="mail"))
+    gate.begun()
+    client.post("/orders", order("2", queue="mail"))
+    client.post("/orders", order("3"))
+    client.send_json("PUT", "/queues/slow", {"paused": True}, {})
+
+    found = samples(parse_text(client.get("/metrics", Accept="text/plain").body.decode()))
+
+    assert {name: value for name, value in found.items() if name.startswith("ordermill_queue_")} == {
+        "ordermill_queue_pending default": 1,
+        "ordermill_queue_pending mail": 1,
+        "ordermill_queue_pending slow": 0,
+        "ordermill_queue_processing default": 0,
+        "ordermill_queue_processing mail": 1,
+        "ordermill_queue_processing slow": 0,
+        "ordermill_queue_paused default": 0,
+        "ordermill_queue_paused mail": 0,
+        "ordermill_queue_paused slow": 1,
+    }
+    gate.release()
+
+
+def test_queues_are_counted_anew_after_some_seconds_only(
+    start_server: Callable[..., Client], order: MakeOrder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = start_server()
+    client.post("/control/pause", {})
+
+    def pending() -> float:
+        text = client.get("/metrics", Accept="text/plain").body.decode()
+        return samples(parse_text(text))["ordermill_queue_pending default"]
+
+    monkeypatch.setattr(metrics_calls, "_COUNTED_SECONDS", 3_600.0)
+    assert pending() == 0
+    client.post("/orders", order("1"))
+    assert pending() == 0

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("short_rehearsals")
 def test_a_rehearsal_tells_what_is_likely_to_become_of_the_backlog(start_server: Callable[..., Client]) -> None:
     client = start_server()
     client.engine.submit_many([make_order(f"done-{number}") for number in range(30)])
@@ -34,6 +35,7 @@ def test_a_rehearsal_tells_what_is_likely_to_become_of_the_backlog(start_server:
     assert told["empty"] == dict.fromkeys(("expected", "low", "high"), told["rehearsed_at"])
 
 
+@pytest.mark.usefixtures("short_rehearsals")
 def test_all_of_it_may_be_left_out(client: Client) -> None:
     reply = client.send("POST", "/rehearsals")
 

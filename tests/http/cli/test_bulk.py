@@ -66,6 +66,17 @@ def test_an_outage_is_found_and_mended(shop: Client, run: Run, provider: Provide
     assert json.loads(run("action", "1", *url, "--json").out)["moved"] == 30
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("short_rehearsals")
+def test_a_dry_run_tells_what_becomes_of_the_backlog(shop: Client, run: Run) -> None:
+    done = run("retry", "--error", "ProviderDown", "--dry-run", "--rehearse", "--url", shop.server.url)
+
+    first, after, without = done.out.splitlines()
+    assert first.startswith("30 orders to retry")
+    assert after.startswith("After it: 30 orders are unfinished, empty at 20")
+    assert without.startswith("As it is: 0 orders are unfinished, empty at 20")
+
+
 @pytest.mark.parametrize("is_asked", [True, False], ids=["server", "database"])
 @pytest.mark.parametrize(
     ("options", "count"),
@@ -112,6 +123,7 @@ def test_pending_orders_are_cancelled_without_waiting(shop: Client, run: Run) ->
         (["cancel", "--dry-run"], "Name an order, or say which ones are meant"),
         (["retry", "o-1", "--error", "E"], "Give either ORDER_ID, or the options that say which orders are meant."),
         (["retry", "o-1", "--dry-run"], "Give either ORDER_ID, or the options"),
+        (["retry", "--all", "--rehearse"], "--rehearse is for --dry-run"),
         (["settle"], "Name an order and Completed or Failed; or give --as, and say which orders."),
         (["settle", "o-1"], "Settle one order as `ordermill settle ORDER_ID STATUS`: Completed or Failed."),
         (

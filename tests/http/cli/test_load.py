@@ -147,6 +147,7 @@ def load() -> Callable[..., LoadReport]:
 
 
 Load = Callable[..., LoadReport]
+Run = Callable[..., Any]
 
 
 def problem(status: int, **headers: str) -> web.Response:
@@ -190,6 +191,27 @@ def test_orders_are_different_from_each_other_and_from_those_of_another_run(faca
     load(facade.url)
     load(facade.url)
     assert len({order["order_id"] for order in facade.orders}) == len(facade.orders) == 12
+
+
+def test_orders_say_what_the_options_say(client: Client, run: Run) -> None:
+    given = ["--priority", "7", "--serial-key", "k", "--queue", "mail", "--metadata", '{"shop": 3}']
+    times = ["--not-before", "2026-01-01T00:00:00Z", "--complete-by", "2099-01-01T00:00:00Z"]
+
+    done = run("load", "--orders", "3", "--concurrency", "2", "--yes", *given, *times, "--url", client.server.url)
+
+    assert done.code == 0
+    orders = client.get("/orders").json["orders"]
+    assert len(orders) == 3
+    for order in orders:
+        assert (order["priority"], order["key"], order["queue"], order["metadata"]) == (7, "k", "mail", {"shop": 3})
+        assert order["complete_by"] == "2099-01-01T00:00:00.000000Z"
+
+
+def test_what_orders_cannot_say_is_refused_before_any_is_sent(run: Run) -> None:
+    refused = run("load", "--priority", "12", "--serial-key", "two words", "--url", "http://127.0.0.1:9")
+
+    assert "--priority: " in refused.refusal
+    assert "--serial-key: " in refused.refusal
 
 
 def test_a_request_takes_no_longer_than_the_longest(facade: FakeFacade, load: Load) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from ordermill.engine import EngineConfig, InvalidConfiguration, OrderEngine, OrderStatus
 from ordermill.engine.testing import make_order
-from ordermill.http.cli.main import load_function
+from ordermill.http.cli.main import load_function, weights_with_keys
 from ordermill.http.config import ServerConfig
 
 Run = Callable[..., Any]
@@ -407,7 +407,19 @@ def test_a_key_is_printed_once_and_listed_without_its_secret(run: Run) -> None:
     assert "u-1" in listed.out
     assert secret not in listed.out
     assert shown[0].pop("created_at")
-    assert shown == [{"id": key_id, "roles": ["read", "submit"], "user": "u-1", "name": None}]
+    assert shown == [{"id": key_id, "roles": ["read", "submit"], "user": "u-1", "weight": None, "name": None}]
+
+
+def test_a_key_gives_its_user_a_weight_where_the_setting_says_nothing_of_him(run: Run) -> None:
+    run("keys", "create", "--keys-file", "keys", "--role", "submit", "--user", "u-1", "--weight", "3")
+    run("keys", "create", "--keys-file", "keys", "--role", "submit", "--user", "u-2", "--weight", "0.5")
+
+    shown = json.loads(run("keys", "list", "--keys-file", "keys", "--json").out)
+
+    assert [one["weight"] for one in shown] == [3, 0.5]
+    assert weights_with_keys(None, "keys") == "u-1=3, u-2=0.5"
+    assert weights_with_keys("u-2=7, u-3=2", "keys") == "u-1=3, u-2=7, u-3=2"
+    assert weights_with_keys("u-3=2", None) == "u-3=2"
 
 
 def test_a_role_that_there_is_not_is_refused_with_those_there_are(run: Run) -> None:

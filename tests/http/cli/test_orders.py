@@ -99,7 +99,10 @@ def test_an_order_is_rescheduled(client: Client, run: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "refusal"),
     [
-        ([], "Say what is to change: --priority, --not-before or --at-once, --complete-by or --no-deadline."),
+        (
+            [],
+            "Say what is to change: --priority, --not-before or --at-once, --complete-by or --no-deadline, or --queue.",
+        ),
         (["--at-once", "--not-before", "2099-01-01T00:00:00Z"], "Give either --not-before or --at-once."),
         (["--no-deadline", "--complete-by", "2099-01-01T00:00:00Z"], "Give either --complete-by or --no-deadline."),
     ],

@@ -10,8 +10,9 @@ import pytest
 from playwright.sync_api import expect
 
 from ordermill.engine import Order, Reject
+from ordermill.engine.rehearsal import rehearsals
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("short_rehearsals")]
 
 
 class Provider:
@@ -58,6 +59,38 @@ def test_all_orders_of_a_filter_are_cancelled(
     expect(page.get_by_text("Done")).to_be_visible()
     counts = client.engine.metrics().orders_by_status
     assert (counts["Cancelled"], counts["Pending"]) == (5, 1)
+
+
+def test_a_preview_shows_what_becomes_of_the_backlog_with_it_and_without(
+    client: Any, order: Callable[..., dict[str, Any]], window: Callable[..., Any]
+) -> None:
+    client.post("/orders/bulk", [order(f"done-{number}") for number in range(30)])
+    client.engine.drain(timeout=60)
+    client.engine.pause()
+    client.post("/orders/bulk", [order(f"a-{number}") for number in range(5)] + [order("b-1")])
+
+    page = window(client).open("/actions/new?choice=cancel&order_id_prefix=a-")
+
+    unfinished = page.get_by_role("row", name="Unfinished orders")
+    expect(unfinished.get_by_role("cell").nth(0)).to_have_text("1", timeout=60_000)
+    expect(unfinished.get_by_role("cell").nth(1)).to_have_text("6")
+    expect(page.get_by_role("row", name="Empty in")).to_contain_text("to")
+    expect(page.locator(".chart canvas")).to_be_visible()
+    assert client.engine.metrics().orders_by_status["Pending"] == 6
+
+
+def test_a_preview_says_why_nothing_is_rehearsed(
+    client: Any, order: Callable[..., dict[str, Any]], window: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rehearsals, "MOST_AT_ONCE", 0)
+    client.engine.pause()
+    client.post("/orders", order("a-1"))
+
+    page = window(client).open("/actions/new?choice=cancel")
+
+    expect(page.get_by_text("0 rehearsals are under way")).to_be_visible(timeout=60_000)
+    page.get_by_role("button", name="Cancel 1 orders").click()
+    expect(page.get_by_text("Done")).to_be_visible()
 
 
 def test_what_can_be_done_to_nothing_has_no_button(client: Any, window: Callable[..., Any]) -> None:

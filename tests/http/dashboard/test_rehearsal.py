@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 from ordermill.engine.testing import make_order
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("short_rehearsals")]
 
 
 def test_a_rehearsal_is_drawn(client: Any, window: Callable[..., Any]) -> None:

@@ -24,6 +24,7 @@ from ordermill.http.security.api_keys import (
     id_of,
     read_keys,
     revoke_key,
+    weights_of,
 )
 
 
@@ -237,3 +238,16 @@ def test_what_is_wrong_with_a_line_is_said_without_types_of_the_inside(tmp_path:
 
     assert "$" not in str(error.value)
     assert "`" not in str(error.value)
+
+
+def test_a_key_of_a_user_may_have_a_weight(path: Path) -> None:
+    for user, weight in (("u-1", 3.0), ("u-1", 2.0), ("u-2", None)):
+        create_key(path, [Role.SUBMIT], user, weight=weight)
+
+    assert weights_of(read_keys(path).values()) == {"u-1": 3.0}
+
+
+@pytest.mark.parametrize(("user", "weight"), [(None, 2.0), ("u-1", 0.0), ("u-1", 101.0), ("a,b", 2.0)])
+def test_a_weight_that_is_none_is_refused(path: Path, user: str | None, weight: float) -> None:
+    with pytest.raises(KeysUnusable, match="weight"):
+        create_key(path, [Role.SUBMIT], user, weight=weight)
