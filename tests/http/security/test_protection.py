@@ -84,7 +84,10 @@ def test_a_server_that_gets_keys_in_the_clear_says_so(
     monkeypatch.setattr(main, "serve", lambda *given: served.append(given))
     monkeypatch.setattr(main.logs, "configure", lambda *_: None)
 
-    arguments = ["serve", "--db", str(tmp_path / "orders.db"), "--host", "0.0.0.0", "--keys-file", "keys"]
+    keys = tmp_path / "keys"
+    create_key(keys, [Role.OPERATE])
+
+    arguments = ["serve", "--db", str(tmp_path / "orders.db"), "--host", "0.0.0.0", "--keys-file", str(keys)]
     monkeypatch.setattr(sys, "argv", ["ordermill", *arguments])
     with pytest.raises(SystemExit, match="0"):
         main.main()
