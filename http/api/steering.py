@@ -112,7 +112,7 @@ class SteeringCalls:
         wanted = request.body
         action = str(wanted.__struct_config__.tag)
         orders, status = order_filter(wanted.where), wanted.status if isinstance(wanted, SettleAllRequest) else None
-        if wanted.dry_run:
+        if wanted.dry_run or wanted.rehearse:
             preview = self._engine.preview_action(action, orders, status)
             payload = PreviewPayload(preview.matched, [order_payload(one) for one in preview.examples])
             if not wanted.rehearse:

@@ -81,7 +81,7 @@ DryRun = Annotated[
 Rehearsed = Annotated[
     bool,
     Meta(
-        description="Whether a dry run also tells what is likely to become of the backlog with it and without.",
+        description="Whether to tell what is likely to become of the backlog with it and without, and do nothing.",
         extra=told_rule("must be true or false"),
     ),
 ]
@@ -204,10 +204,7 @@ def decode_action(body: BodyContent) -> ActionRequest:
     action = fields.pop("action", None)
     if not isinstance(action, str) or action not in _ACTIONS:
         raise InvalidBody((FieldFault("/action", f"must be {', '.join(_ACTIONS)}"),))
-    request = _made(fields, _ACTIONS[action], faults)
-    if request.rehearse and not request.dry_run:
-        raise InvalidBody((FieldFault("/rehearse", "is for a dry run: set dry_run too"),))
-    return request
+    return _made(fields, _ACTIONS[action], faults)
 
 
 def decode_stop(body: BodyContent) -> StopRequest:

@@ -159,7 +159,7 @@ START_ACTION = Operation(
             in_json(StartedActionPayload, StartedActionPayload("1", 2)),
             {"Location": True},
         ),
-        ok("What it would do, where `dry_run` is true.", PreviewPayload, PreviewPayload(0, [])),
+        ok("What it would do, where `dry_run` or `rehearse` is true.", PreviewPayload, PreviewPayload(0, [])),
     ),
     problems=(
         InvalidBody((FieldFault("/action", "must be cancel, retry, settle"),)),
