@@ -257,6 +257,7 @@ def test_after_an_orderly_stop_nobody_pays_for_what_was_left(
     assert engine.history("left")[2].reason == "the engine stopped before the handler returned"
 
 
+@pytest.mark.sqlite
 def test_where_a_backup_was_put_back_the_notes_of_a_later_time_are_not_believed(
     start_engine: StartEngine, leave_in_hand: Leave, note: Note
 ) -> None:
