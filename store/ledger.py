@@ -396,7 +396,8 @@ class Ledger:
                 deadlines.watch(begun_anew)
             if stopped := [step for step in others if self._makes_way(step)]:
                 serial.hold([step.after.sequence for step in stopped])
-            self._let_go(queue, serial, [step.after.sequence for step in moved], ready_us)
+            if serial.is_any_held:
+                self._let_go(queue, serial, [step.after.sequence for step in moved], ready_us)
             if claim is not None:
                 queue.let_in(claim.now_us, claim.room)
             acceptances = self._insert(queue, serial, deadlines, orders, at_us, ready_us, keys) if orders else []

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeAlias
 
-from ...engine import Engine, RehearsalFailed
+import msgspec
+
+from ...engine import Engine, Rehearsal, RehearsalFailed, Reply
 from ...engine.reply import fail
 from ..framework.deferred import Deferred
 from ..framework.parameters import NoParameters
@@ -16,9 +19,6 @@ from .rehearsal_responses import rehearsal_payload
 from .responses import encode
 
 Rehearsing: TypeAlias = Request[NoParameters, RequestHeaders, RehearsalRequest]
-
-UNHEARD = "whoever asked waits for it no longer"
-"""Why a rehearsal is ended when its client has gone."""
 
 
 class RehearsalCalls:
@@ -33,9 +33,18 @@ class RehearsalCalls:
 
     def rehearse(self, request: Rehearsing) -> Deferred[Response]:
         """Tell what is likely to become of the backlog."""
-        told = self._engine.begin_rehearsal(request.body.scenario())
-        return Deferred(
-            told,
-            lambda: Response(encode(rehearsal_payload(told.get()))),
-            lambda: fail(told, RehearsalFailed(UNHEARD)),
-        )
+        return when_rehearsed(self._engine.begin_rehearsal(request.body.scenario()), rehearsal_payload)
+
+
+def when_rehearsed(told: Reply[Rehearsal], payload: Callable[[Rehearsal], msgspec.Struct]) -> Deferred[Response]:
+    """The answer with what came of a rehearsal, which is ended where its client has gone.
+
+    Args:
+        told: of the rehearsal.
+        payload: makes of it what clients see.
+    """
+    return Deferred(
+        told,
+        lambda: Response(encode(payload(told.get()))),
+        lambda: fail(told, RehearsalFailed("whoever asked waits for it no longer")),
+    )

@@ -15,10 +15,8 @@ from ...engine import (
     Engine,
     EngineState,
     QueueState,
-    RehearsalFailed,
     Reply,
 )
-from ...engine.reply import fail
 from ...store.domain.order import IDENTIFIER
 from ...store.domain.record import rfc3339
 from ..framework.body import B
@@ -31,7 +29,7 @@ from ..wire.errors import NoSuchResource
 from .fields import ACTION_ID
 from .parameters import EntryQuery, order_filter
 from .rehearsal_responses import rehearsed_action_payload
-from .rehearsals import UNHEARD
+from .rehearsals import when_rehearsed
 from .requests import decode_cursor
 from .responses import (
     ActionPagePayload,
@@ -117,11 +115,9 @@ class SteeringCalls:
             payload = PreviewPayload(preview.matched, [order_payload(one) for one in preview.examples])
             if not wanted.rehearse:
                 return Response(encode(payload))
-            told = self._engine.begin_rehearse_action(action, orders, status)
-            return Deferred(
-                told,
-                lambda: Response(encode(replace(payload, rehearsal=rehearsed_action_payload(told.get())))),
-                lambda: fail(told, RehearsalFailed(UNHEARD)),
+            return when_rehearsed(
+                self._engine.begin_rehearse_action(action, orders, status),
+                lambda told: replace(payload, rehearsal=rehearsed_action_payload(told)),
             )
         started = self._engine.begin_action(action, orders, wanted.reason or None, status, request.cause)
         return Deferred(started, lambda: _started(started.get()))
