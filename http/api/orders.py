@@ -34,6 +34,7 @@ from ..framework.parameters import NoParameters
 from ..framework.request import PlainRequest, Request
 from ..framework.request_headers import RequestHeaders
 from ..framework.response import Response
+from ..framework.slices import in_slices
 from ..security.access import Principal
 from ..security.rate_limit import UserRateLimiter
 from ..wire.conditional import matches, preferred_wait
@@ -70,7 +71,8 @@ from .waiting_places import WaitingPlaces
 MAX_PAGE_BYTES = 1024 * 1024
 """Of a page of orders, before it is compressed: no further ones are added beyond that."""
 
-_READ_AT_ONCE = 100
+_READ_AT_ONCE = 25
+_RESTS = 3
 
 Submission: TypeAlias = Request[NoParameters, SubmitHeaders, B]
 Reading: TypeAlias = Request[OrderQuery, ReadHeaders, None]
@@ -115,7 +117,7 @@ class OrderCalls:
             raise ContentTooLarge(f"{len(lines)} orders were sent; send {MAX_BULK} at the most at once.")
         read: list[Order | BulkResult] = []
         faulty = 0
-        for line in lines:
+        for line in in_slices(lines, requests.RESTS):
             read.append(self._read(line, request.principal, is_explained=faulty < MAX_EXPLAINED))
             faulty += isinstance(read[-1], BulkResult)
         orders = [order for order in read if isinstance(order, Order)]
@@ -219,7 +221,7 @@ class OrderCalls:
         # A few at a time: orders may have many items, and whatever is made in one go holds up all others.
         while (room := min(query.limit - len(orders), _READ_AT_ONCE)) and sum(map(len, orders)) < MAX_PAGE_BYTES:
             page = self._engine.order_page(wanted, before, room)
-            orders += (encode(order_payload(record)) for record in page.orders)
+            orders += (encode(order_payload(record)) for record in in_slices(page.orders, _RESTS))
             before = page.before
             if before is None or len(page.orders) < room:
                 break

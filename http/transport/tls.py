@@ -7,9 +7,24 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ...store.domain.errors import InvalidConfiguration
 from ..followed import Followed
+
+_RECORD_BYTES = 16 * 1024  # of what is in one, at the most: RFC 8446 §5.1
+
+
+class SecureStream(ssl.SSLObject):
+    """TLS without a socket. What is read needs no more memory than there can be of it.
+
+    A read gives one record at the most, while loops ask for 256 KiB each time. To get so much from the system and to
+    give it back takes longer than to decrypt a request.
+    """
+
+    def read(self, len: int = 1024, buffer: Any = None) -> Any:  # as it is called there
+        """Up to so many bytes, as `ssl.SSLObject`: into a buffer where there is one."""
+        return super().read(min(len, _RECORD_BYTES), buffer)
 
 
 class Tls:
@@ -29,6 +44,7 @@ class Tls:
         self._current = Followed(files, partial(_read, *files), "the certificate", now)
         self.context = _read(*files)
         """For every connection; which certificate it shows is chosen with each handshake."""
+        self.context.sslobject_class = SecureStream
         self.context.sni_callback = self._choose
         self.may_say_hello: Callable[[], bool] = lambda: True
         """Asked before a hello is answered, which takes long; one that may not is refused."""

@@ -9,6 +9,7 @@ import shutil
 import socket
 import ssl
 import struct
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
 from functools import partial
@@ -72,6 +73,36 @@ def exchange(connection: http.client.HTTPSConnection, method: str, path: str, bo
 
 def test_the_address_says_that_it_is_tls(secure: Client) -> None:
     assert secure.server.url.startswith("https://127.0.0.1:")
+
+
+def shake_hands(files: Files) -> tuple[ssl.SSLObject, ssl.SSLObject]:
+    """A client and a server that have, without a network; what the client sends, the server can read."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = files.trust.wrap_bio(to_client, to_server, server_hostname="127.0.0.1")
+    context = Tls(str(files.certificate), str(files.key)).context
+    server = context.wrap_bio(to_server, to_client, server_side=True)
+    for end in (client, server, client):
+        with suppress(ssl.SSLWantReadError):
+            end.do_handshake()
+    server.do_handshake()
+    return client, server
+
+
+def test_a_loop_that_asks_for_much_has_no_memory_set_aside_for_more_than_a_record(files: Files) -> None:
+    client, server = shake_hands(files)
+    client.write(b"a" * 40_000)
+    tracemalloc.start()
+    try:
+        read = [server.read(256 * 1024) for _ in range(3)]
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert b"".join(read) == b"a" * 40_000
+    assert most < 128 * 1024
+    client.write(b"and the rest")
+    place = bytearray(100)
+    assert server.read(len(place), place) == 12
+    assert place.startswith(b"and the rest")
 
 
 def test_orders_go_over_one_connection(connection: http.client.HTTPSConnection, order: MakeOrder) -> None:
