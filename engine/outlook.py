@@ -13,6 +13,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from functools import cached_property
 from random import Random
+from typing import NamedTuple, Self, overload
 
 from ..store.domain.lifecycle import OrderStatus
 from ..store.domain.outlook import CONFIDENCE, Estimate, Evidence, Expected, Outlook, Place, Wait, WaitReason
@@ -117,6 +118,15 @@ def _waits(
     return tuple(waits)
 
 
+class Way(NamedTuple):
+    """What may become of an order that waits, in microseconds."""
+
+    waits_us: float
+    """From now on until its first attempt."""
+    takes_us: float
+    """From there on."""
+
+
 class Forecast:
     """When an order will be over. Durations are in microseconds from now on.
 
@@ -125,10 +135,32 @@ class Forecast:
         calibration: corrects it.
     """
 
+    _ways: Sequence[Way] = ()
+    _not_before_us = 0.0
+
     def __init__(self, draws: Sequence[float], calibration: Calibration) -> None:
         self._draws = draws
         self._calibration = calibration
         self._span = Span(_at(draws, _MISSED / 2), _at(draws, 1 - _MISSED / 2))
+
+    @classmethod
+    def of_ways(cls, ways: Sequence[Way], calibration: Calibration, not_before_us: float) -> Self:
+        """That of an order that may go some ways, and is not begun before a time."""
+        draws = sorted([max(waits_us, not_before_us) + takes_us for waits_us, takes_us in ways])
+        forecast = cls(draws, calibration)
+        forecast._ways, forecast._not_before_us = ways, not_before_us
+        return forecast
+
+    def not_before(self, us: float) -> Forecast:
+        """That of an order that may go the same ways, and is not begun before a time either."""
+        return self if us <= self._not_before_us else self.of_ways(self._ways, self._calibration, us)
+
+    def toward(self, other: Forecast, share: float) -> Forecast:
+        """That of an order between those of these two, by its share of what is between them.
+
+        What one may take is taken with what the other may take with the same likelihood, so that no more is drawn.
+        """
+        return Forecast(_Between(self._draws, other._draws, share), self._calibration)
 
     @cached_property
     def _told_us(self) -> tuple[int, int]:
@@ -181,11 +213,12 @@ def forecast(
     elif record.status is OrderStatus.PENDING:
         if place.obstacles or (control.paused and control.paused_until_us is None):
             return None
-        not_before_us = max(now_us, ready_us or 0, control.paused_until_us or 0)
-        draws = [
-            max(wait_us, not_before_us - now_us) + pace.draw_order(random, level)
+        ways = [
+            Way(wait_us, pace.draw_order(random, level))
             for wait_us, level in _draw_waits(record, place, basis, pace, control.processors, now_us, random)
         ]
+        not_before_us = max(now_us, ready_us or 0, control.paused_until_us or 0)
+        return Forecast.of_ways(ways, basis.calibration, not_before_us - now_us)
     else:
         return None
     return Forecast(sorted(draws), basis.calibration)
@@ -225,6 +258,28 @@ def _draw_waits(
         share = 1 - min(_MOST_OVERTAKEN, taken_by_mean * level)
         waits.append((work / lanes / share, level if attempts <= stays_for else then))
     return waits
+
+
+class _Between(Sequence[float]):
+    """Between two sequences that are in ascending order, and are of the same length."""
+
+    def __init__(self, these: Sequence[float], those: Sequence[float], share: float) -> None:
+        self._these, self._those, self._share = these, those, share
+
+    def __len__(self) -> int:
+        return len(self._these)
+
+    @overload
+    def __getitem__(self, index: int) -> float: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[float]: ...
+
+    def __getitem__(self, index: int | slice) -> float | list[float]:
+        if isinstance(index, slice):
+            return [self[at] for at in range(*index.indices(len(self)))]
+        this = self._these[index]
+        return this + (self._those[index] - this) * self._share
 
 
 def _at(ordered: Sequence[float], share: float) -> float:

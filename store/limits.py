@@ -83,7 +83,7 @@ class Limits:
         # The names up to there are looked at; None where all are.
         self._swept_to: str | None = "" if self._has_parked else None
         self._claims = 0
-        self._now_us = 0
+        self._now_us = -1
         self._states: dict[str, _State] = {}  # as the database has them, from the begin of a claim to its end
         self._knows_all_states = False  # so that one that is not among them has none
         self._in_hand: Counter[str] = Counter()
@@ -151,7 +151,8 @@ class Limits:
         """
         if not self.are_there:
             return
-        self._look(now_us)
+        if now_us != self._now_us:  # once for many orders
+            self._look(now_us)
         queue = self._queues.number_of(order.queue, may_add=False)
         limits = {name: self.of_value(name) for name in self.names_of(order)}
         if (limit := self._of_queues.get(queue)) is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from ...store import outlooks, queries
+from ...store import outlooks, places, queries
 from ...store.attempts import LatestAttempts
 from ...store.domain.errors import OrderNotFound
 from ...store.domain.order import Order
@@ -14,13 +14,14 @@ from ...store.domain.outlook import Outlook, Place, Promised
 from ...store.domain.record import OrderRecord, complete_by_us, new_record, not_before_us
 from ...store.reader import Reader
 from ..outlook import Basis, Forecast, forecast, outlook
+from ..snapshot import ControlSnapshot
 from .context import EngineContext
-from .messages import NoteEstimate
+from .messages import NoteEstimates
 
 _BASIS_LASTS_US = 1_000_000
-_MOST_KNOWN = 1_000
-_DIGITS = 2
-"""Places of the number of orders ahead that count, where new orders are looked at."""
+_MOST_KNOWN = 200
+_BITS = 3
+"""Of the number of orders ahead of those that forecasts are drawn for: 8, 10, 12, 14, 16, 20, …"""
 
 
 class Outlooks:
@@ -35,6 +36,10 @@ class Outlooks:
         self._context = context
         self._reader = reader
         self._aging_us = round(context.config.aging_seconds * 1e6)
+        config = context.config
+        self._entrance = places.Entrance(
+            self._aging_us, config.work_limits, config.user_weights, by_user=config.serial_users
+        )
         self._latest = LatestAttempts(outlooks.LATEST_ATTEMPTS)
         self._basis: tuple[int, Basis] | None = None  # and when it was read, on the monotonic clock
         self._known: dict[tuple[object, ...], Forecast | None] = {}  # on that basis
@@ -53,7 +58,7 @@ class Outlooks:
             raise OrderNotFound(order_id)
         place = self._reader.read(
             partial(
-                outlooks.place,
+                places.place,
                 record=record,
                 aging_us=self._aging_us,
                 limits=self._context.config.work_limits,
@@ -64,7 +69,7 @@ class Outlooks:
             record, place, self._read_basis(now_us), context.control_snapshot(), now_us, self._ready_us(record)
         )
         if estimate is not None:
-            context.recorder.tell(NoteEstimate(estimate))
+            context.recorder.tell(NoteEstimates((estimate,)))
         return told
 
     def promises(self, orders: Sequence[Order]) -> list[Promised | None]:
@@ -81,49 +86,54 @@ class Outlooks:
         """
         now_us = self._context.clock.now_us()
         basis = self._read_basis(now_us)
-        config = self._context.config
-        places = self._reader.read(
-            partial(
-                outlooks.places_of_new,
-                orders=orders,
-                now_us=self._context.queue_clock.now_us(),
-                aging_us=self._aging_us,
-                limits=config.work_limits,
-                weights=config.user_weights,
-                by_user=config.serial_users,
-            )
-        )
+        queue_us = self._context.queue_clock.now_us()
+        found = self._reader.read(partial(self._entrance.places, orders=orders, now_us=queue_us))
+        control = self._context.control_snapshot()
         promised: list[Promised | None] = []
-        for order, place in zip(orders, places, strict=True):
-            if (by_us := complete_by_us(order)) is None:
+        for order, place in zip(orders, found, strict=True):
+            by_us = complete_by_us(order)
+            if by_us is None:
                 promised.append(None)
                 continue
-            if place is None:
-                promised.append(self._promise(None, order, by_us, now_us))
-                continue
-            promised.append(self._promise(self._forecast(order, place, basis, now_us), order, by_us, now_us))
+            begins_us = max(now_us, not_before_us(order) or 0)
+            if place is None or (expected := self._forecast(order, place, basis, control, begins_us, now_us)) is None:
+                promised.append(Promised(Promise(None if by_us > begins_us else 0.0, None), None))
+            else:
+                promised.append(self._promise(expected, by_us, now_us))
         return self._without_stored(orders, promised)
 
-    def _forecast(self, order: Order, place: Place, basis: Basis, now_us: int) -> Forecast | None:
-        # Orders that stand at nearly the same place have the same forecast as long as the basis lasts.
-        ahead = _rounded(place.ahead_in_line or 0), _rounded(place.ahead_by_priority)
-        control = self._context.control_snapshot()
-        alike = (order.priority, order.not_before, *ahead, len(place.in_hand_since_us), control)
-        if alike not in self._known:
-            near = place._replace(ahead_in_line=ahead[0], ahead_by_priority=ahead[1])
-            record = new_record(order, 0, now_us, now_us)
-            if len(self._known) >= _MOST_KNOWN:
-                self._known.clear()
-            self._known[alike] = forecast(record, near, basis, control, now_us, not_before_us(order))
-        return self._known[alike]
+    def _forecast(
+        self, order: Order, place: Place, basis: Basis, control: ControlSnapshot, begins_us: int, now_us: int
+    ) -> Forecast | None:
+        # Orders between two places have forecasts between theirs as long as the basis lasts.
+        ahead = (place.ahead_in_line or 0) + place.ahead_by_priority
+        unit = 1 << max(0, ahead.bit_length() - _BITS)
+        low = ahead // unit * unit
+        of_whom = order.priority, len(place.in_hand_since_us), control
 
-    def _promise(self, expected: Forecast | None, order: Order, by_us: int, now_us: int) -> Promised:
-        if expected is None:
-            begins_us = max(now_us, not_before_us(order) or 0)
-            return Promised(Promise(None if by_us > begins_us else 0.0, None), None)
-        within_us = expected.within(self._context.config.min_confidence)
+        def at(ahead: int) -> Forecast | None:
+            alike = ahead, of_whom
+            if alike not in self._known:
+                if len(self._known) >= _MOST_KNOWN:
+                    self._known.clear()
+                record = new_record(order, 0, now_us, now_us)
+                there = place._replace(ahead_in_line=ahead, ahead_by_priority=0)
+                self._known[alike] = forecast(record, there, basis, control, now_us, None)
+            found = self._known[alike]
+            return None if found is None else found.not_before(begins_us - now_us)
+
+        before = at(low)
+        if before is None or low == ahead:
+            return before
+        behind = at(low + unit)
+        return None if behind is None else before.toward(behind, (ahead - low) / unit)
+
+    def _promise(self, expected: Forecast, by_us: int, now_us: int) -> Promised:
+        confidence = expected.confidence_in(by_us - now_us)
+        least = self._context.config.min_confidence
+        within_us = expected.within(least) if confidence < least else None
         earliest_us = None if within_us is None else now_us + round(within_us)
-        return Promised(Promise(expected.confidence_in(by_us - now_us), earliest_us), expected.estimate(0, now_us))
+        return Promised(Promise(confidence, earliest_us), expected.estimate(0, now_us))
 
     def _without_stored(self, orders: Sequence[Order], promised: list[Promised | None]) -> list[Promised | None]:
         least = self._context.config.min_confidence
@@ -150,9 +160,3 @@ class Outlooks:
             self._basis = monotonic_us, Basis(measured, now_us)
             self._known.clear()
         return self._basis[1]
-
-
-def _rounded(ahead: int) -> int:
-    # Upwards, to so many places.
-    unit = 10 ** max(0, len(str(ahead)) - _DIGITS)
-    return int(-(-ahead // unit) * unit)

@@ -57,7 +57,8 @@ from ordermill.store.domain.webhook import (
     Tried,
 )
 from ordermill.store.ledger import Ledger
-from ordermill.store.outlooks import evidence, note_and_judge, place
+from ordermill.store.outlooks import evidence, note_and_judge
+from ordermill.store.places import place
 from ordermill.store.queues import queue_states, write_queue
 from ordermill.store.sqlite.database import open_writer
 from ordermill.store.writer import Writer
