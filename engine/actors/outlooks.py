@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+from msgspec import UNSET
+
 from ...store import outlooks, places, queries
 from ...store.attempts import LatestAttempts
 from ...store.domain.errors import OrderNotFound
 from ...store.domain.order import Order
 from ...store.domain.outcome import Promise
-from ...store.domain.outlook import Outlook, Place, Promised
+from ...store.domain.outlook import Estimate, Outlook, Place, Promised
 from ...store.domain.record import OrderRecord, complete_by_us, new_record, not_before_us
 from ...store.reader import Reader
 from ..outlook import Basis, Forecast, forecast, outlook
@@ -19,9 +21,12 @@ from .context import EngineContext
 from .messages import NoteEstimates
 
 _BASIS_LASTS_US = 1_000_000
-_MOST_KNOWN = 200
+_MOST_KNOWN = 1_000
+_MOST_DRAWN = 200
 _BITS = 3
 """Of the number of orders ahead of those that forecasts are drawn for: 8, 10, 12, 14, 16, 20, …"""
+_FINER_BITS = 3
+"""Between two of those that far apart, so many bits more count: they are told what is between the two forecasts."""
 
 
 class Outlooks:
@@ -42,7 +47,9 @@ class Outlooks:
         )
         self._latest = LatestAttempts(outlooks.LATEST_ATTEMPTS)
         self._basis: tuple[int, Basis] | None = None  # and when it was read, on the monotonic clock
-        self._known: dict[tuple[object, ...], Forecast | None] = {}  # on that basis
+        # On that basis: of places that are drawn for, and of those between them.
+        self._drawn: dict[tuple[object, ...], Forecast | None] = {}
+        self._known: dict[tuple[object, ...], Forecast | None] = {}
 
     def of(self, order_id: str) -> Outlook:
         """Where an order is, why it waits, and when it is likely to be over; that is judged when it is.
@@ -89,6 +96,8 @@ class Outlooks:
         queue_us = self._context.queue_clock.now_us()
         found = self._reader.read(partial(self._entrance.places, orders=orders, now_us=queue_us))
         control = self._context.control_snapshot()
+        least = self._context.config.min_confidence
+        told: dict[Forecast, tuple[int | None, Estimate]] = {}
         promised: list[Promised | None] = []
         for order, place in zip(orders, found, strict=True):
             by_us = complete_by_us(order)
@@ -98,42 +107,55 @@ class Outlooks:
             begins_us = max(now_us, not_before_us(order) or 0)
             if place is None or (expected := self._forecast(order, place, basis, control, begins_us, now_us)) is None:
                 promised.append(Promised(Promise(None if by_us > begins_us else 0.0, None), None))
-            else:
-                promised.append(self._promise(expected, by_us, now_us))
+                continue
+            if expected not in told:
+                within_us = expected.within(least)
+                earliest_us = None if within_us is None else now_us + round(within_us)
+                told[expected] = earliest_us, expected.estimate(0, now_us)
+            earliest_us, estimate = told[expected]
+            promised.append(Promised(Promise(expected.confidence_in(by_us - now_us), earliest_us), estimate))
         return self._without_stored(orders, promised)
 
     def _forecast(
         self, order: Order, place: Place, basis: Basis, control: ControlSnapshot, begins_us: int, now_us: int
     ) -> Forecast | None:
-        # Orders between two places have forecasts between theirs as long as the basis lasts.
+        # Orders at nearly the same place have the same forecast as long as the basis lasts.
         ahead = (place.ahead_in_line or 0) + place.ahead_by_priority
         unit = 1 << max(0, ahead.bit_length() - _BITS)
-        low = ahead // unit * unit
-        of_whom = order.priority, len(place.in_hand_since_us), control
+        step = max(1, unit >> _FINER_BITS)
+        near = (ahead + step // 2) // step * step
+        alike = near, begins_us - now_us, order.priority, len(place.in_hand_since_us), control
+        known = self._known.get(alike, UNSET)
+        if known is UNSET:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            low = near // unit * unit
+            known = before = self._draw(low, order, place, basis, control, begins_us, now_us)
+            if before is not None and low < near:
+                behind = self._draw(low + unit, order, place, basis, control, begins_us, now_us)
+                known = None if behind is None else before.toward(behind, (near - low) / unit)
+            self._known[alike] = known
+        return known
 
-        def at(ahead: int) -> Forecast | None:
-            alike = ahead, of_whom
-            if alike not in self._known:
-                if len(self._known) >= _MOST_KNOWN:
-                    self._known.clear()
-                record = new_record(order, 0, now_us, now_us)
-                there = place._replace(ahead_in_line=ahead, ahead_by_priority=0)
-                self._known[alike] = forecast(record, there, basis, control, now_us, None)
-            found = self._known[alike]
-            return None if found is None else found.not_before(begins_us - now_us)
-
-        before = at(low)
-        if before is None or low == ahead:
-            return before
-        behind = at(low + unit)
-        return None if behind is None else before.toward(behind, (ahead - low) / unit)
-
-    def _promise(self, expected: Forecast, by_us: int, now_us: int) -> Promised:
-        confidence = expected.confidence_in(by_us - now_us)
-        least = self._context.config.min_confidence
-        within_us = expected.within(least) if confidence < least else None
-        earliest_us = None if within_us is None else now_us + round(within_us)
-        return Promised(Promise(confidence, earliest_us), expected.estimate(0, now_us))
+    def _draw(
+        self,
+        ahead: int,
+        order: Order,
+        place: Place,
+        basis: Basis,
+        control: ControlSnapshot,
+        begins_us: int,
+        now_us: int,
+    ) -> Forecast | None:
+        alike = ahead, order.priority, len(place.in_hand_since_us), control
+        if alike not in self._drawn:
+            if len(self._drawn) >= _MOST_DRAWN:
+                self._drawn.clear()
+            record = new_record(order, 0, now_us, now_us)
+            there = place._replace(ahead_in_line=ahead, ahead_by_priority=0)
+            self._drawn[alike] = forecast(record, there, basis, control, now_us, None)
+        drawn = self._drawn[alike]
+        return None if drawn is None else drawn.not_before(begins_us - now_us)
 
     def _without_stored(self, orders: Sequence[Order], promised: list[Promised | None]) -> list[Promised | None]:
         least = self._context.config.min_confidence
@@ -158,5 +180,6 @@ class Outlooks:
         if self._basis is None or monotonic_us - self._basis[0] >= _BASIS_LASTS_US:
             measured = self._reader.read(partial(outlooks.evidence, latest=self._latest, now_us=now_us))
             self._basis = monotonic_us, Basis(measured, now_us)
+            self._drawn.clear()
             self._known.clear()
         return self._basis[1]
