@@ -22,7 +22,6 @@ LASTS_US = 10
 
 _MOST_BETWEEN = 4 * APART
 _LEAST_ARRIVED = 1_000
-_BEHIND_ALL = 2**63 - 1  # as a sequence
 
 _FIRST = (
     f"SELECT rank, sequence FROM orders WHERE rank >= ? AND rank < ? AND {IS_IN_LINE} ORDER BY rank, sequence LIMIT 1"
@@ -34,12 +33,11 @@ _FURTHER = f"""
       UNION ALL SELECT rank, sequence FROM orders WHERE rank > ? AND rank < ? AND {IS_IN_LINE}) AS found
     ORDER BY rank, sequence LIMIT 1 OFFSET {APART}
 """
-_COUNT_AT = f"""
-    SELECT count(*) FROM (
-      SELECT 1 FROM orders WHERE rank = ? AND sequence >= ? AND sequence < ? AND {IS_IN_LINE} LIMIT ?) AS found
-"""
-_COUNT_FROM = f"""
-    SELECT count(*) FROM (SELECT 1 FROM orders WHERE rank >= ? AND rank < ? AND {IS_IN_LINE} LIMIT ?) AS found
+_COUNT_AT = f"SELECT count(*) FROM orders WHERE rank = ? AND sequence >= ? AND sequence < ? AND {IS_IN_LINE}"
+_COUNT = f"""
+    SELECT (SELECT count(*) FROM orders WHERE rank = ? AND sequence >= ? AND {IS_IN_LINE})
+      + (SELECT count(*) FROM orders WHERE rank > ? AND rank < ? AND {IS_IN_LINE})
+      + (SELECT count(*) FROM orders WHERE rank = ? AND sequence < ? AND {IS_IN_LINE})
 """
 _LAST = "SELECT coalesce(max(sequence), 0) FROM orders"
 _ARRIVED = """
@@ -177,12 +175,7 @@ def _count(database: Database, begin: Spot, end: Spot) -> int:
     if begin >= end:
         return 0
     if begin.rank == end.rank:
-        return _count_at(database, begin.rank, begin.sequence, end.sequence)
-    counted = _count_at(database, begin.rank, begin.sequence, _BEHIND_ALL)
-    (between,) = run(database, _COUNT_FROM, (begin.rank + 1, end.rank, MAX_COUNTED)).fetchone()
-    return counted + int(between) + (_count_at(database, end.rank, 0, end.sequence) if end.sequence else 0)
-
-
-def _count_at(database: Database, rank: int, begin: int, end: int) -> int:
-    (counted,) = run(database, _COUNT_AT, (rank, begin, end, MAX_COUNTED)).fetchone()
-    return int(counted)
+        (count,) = run(database, _COUNT_AT, (*begin, end.sequence)).fetchone()
+    else:
+        (count,) = run(database, _COUNT, (*begin, begin.rank, end.rank, *end)).fetchone()
+    return int(count)

@@ -23,7 +23,7 @@ from .queue import LAST_OF_USER
 from .queues import Queues, bounds_of, line_number, lines_in_use, priority_of, queue_of
 from .rows import serial_key
 from .statements import run
-from .turns import PLACES, step_for
+from .turns import PLACES, STEP, step_for
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -34,6 +34,7 @@ OTHERS_LAST_US = 1
 """For each order of other lines that goes first, they are not counted anew for so long."""
 
 _MOST_IN_HAND = 1_000
+_MOST_TAKEN = 10_000
 
 _SINCE = "{greatest}(created_at, coalesce(not_before, 0))"
 _PLACE = f"SELECT rank, held, serial_key, {_SINCE} FROM orders WHERE sequence = ?"
@@ -53,10 +54,7 @@ _AT_PLACE_FROM = f"""
 """
 _LAST_AT_PLACE = f"SELECT max(sequence) FROM orders WHERE rank = ? AND {IS_IN_LINE}"
 _IN_HAND = "SELECT updated_at FROM orders WHERE status = 'Processing' ORDER BY sequence LIMIT ?"
-# Where the queue has come to: behind the last that was taken, or where nobody has one, to the first that waits.
-_LAST_TAKEN = """
-    SELECT rank, user_id FROM orders WHERE status = 'Processing' AND rank >= ? AND rank < ? ORDER BY rank DESC LIMIT 1
-"""
+_TAKEN = "SELECT rank, user_id, updated_at FROM orders WHERE status = 'Processing' ORDER BY sequence LIMIT ?"
 _LAST_OF_USERS = f"SELECT value, ({LAST_OF_USER.replace('user_id = ?', 'user_id = value')}) FROM {{texts:?}} AS users"
 _IS_HELD = "held = 1 AND ready_at IS NOT NULL"
 # The words of the condition of the index `orders_of_key`, and what has failed besides.
@@ -125,6 +123,7 @@ class Entrance:
         self._weights = weights
         self._by_user = by_user
         self._counts = LineCounts()
+        self._seen: tuple[Database, Queues, Limits] | None = None
         self._others: dict[int, _Others] = {}  # by the own line
 
     def places(self, database: Database, orders: Sequence[Order], now_us: int) -> list[Place | None]:
@@ -140,17 +139,17 @@ class Entrance:
             others, and where it waits for others of its key, for a limit, or for somebody who resumes its queue.
         """
         self._counts.look_around(database, now_us)
-        queues = Queues(database)
+        queues, limits = self._look(database, now_us)
         numbers = {name: queues.number_of(name, may_add=False) for name in {order.queue for order in orders}}
         lines = [line_number(numbers[order.queue], order.priority) for order in orders]
         keys = [serial_key(order, by_user=self._by_user) for order in orders]
         asked = [index for index, order in enumerate(orders) if order.complete_by is not None]
         used = _keys_in_use(database, {key for index in asked if (key := keys[index]) is not None})
-        ranks = self._ranks(database, [(orders[index].user_id, lines[index]) for index in asked])
+        taken = run(database, _TAKEN, (_MOST_TAKEN,)).fetchall()
+        in_hand = tuple([since_us for *_, since_us in taken[:_MOST_IN_HAND]])
+        ranks = self._ranks(database, [(orders[index].user_id, lines[index]) for index in asked], taken)
         others: _Once[int, int] = _Once(lambda line: self._count_others(database, queues, line, now_us))
         ahead_of: _Once[Spot, int] = _Once(lambda spot: self._counts.before(database, spot.rank // PLACES, spot))
-        limits = Limits(database, queues, self._limits)
-        in_hand = in_hand_since(database)
         places: list[Place | None] = []
         passed: Counter[int] = Counter()  # how many have come into each line with these
         for order, line, key in zip(orders, lines, keys, strict=True):
@@ -158,33 +157,48 @@ class Entrance:
             if order.complete_by is not None and key not in used:
                 # Behind all of the same rank.
                 ahead = ahead_of[Spot(ranks[order.user_id, line] + 1)] + passed[line]
-                if not any(limits.obstacles(order, now_us, ahead)):
+                if not any(limits.obstacles(order, ahead)):
                     found = Place(ahead, others[line], None, in_hand)
             places.append(found)
             passed[line] += 1
         return places
 
-    def _ranks(self, database: Database, asked: Sequence[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
+    def _look(self, database: Database, now_us: int) -> tuple[Queues, Limits]:
+        if self._seen is None or self._seen[0] is not database:
+            queues = Queues(database)
+            self._seen = database, queues, Limits(database, queues, self._limits)
+        else:
+            self._seen[1].read()
+        _, queues, limits = self._seen
+        limits.look(now_us)
+        return queues, limits
+
+    def _ranks(
+        self, database: Database, asked: Sequence[tuple[str, int]], taken: Sequence[tuple[int | None, str, int]]
+    ) -> Mapping[tuple[str, int], int]:
         # Behind their user's last one, and not before where the queue has come.
         users: defaultdict[int, set[str]] = defaultdict(set)
         for user_id, line in asked:
             users[line].add(user_id)
         ranks = {}
         for line, some in users.items():
-            front = self._front(database, line)
+            front = self._front(database, line, taken)
             for user_id, last in run(database, _LAST_OF_USERS, (*bounds_of(line), _texts(some))).fetchall():
                 ranks[user_id, line] = front if last is None else max(front, last + self._step(user_id))
         return ranks
 
     def _step(self, user_id: str) -> int:
-        return step_for(self._weights.get(user_id, 1.0))
+        return step_for(self._weights.get(user_id, 1.0)) if self._weights else STEP
 
-    def _front(self, database: Database, line: int) -> int:
-        taken = run(database, _LAST_TAKEN, bounds_of(line)).fetchone()
-        if taken is not None:
-            return int(taken[0]) + self._step(taken[1])
-        (first,) = run(database, _FIRST_PLACE, bounds_of(line)).fetchone()
-        return bounds_of(line)[0] if first is None else int(first)
+    def _front(self, database: Database, line: int, taken: Sequence[tuple[int | None, str, int]]) -> int:
+        # Behind the last that was taken, or where nobody has one, where the first is that waits.
+        begin, end = bounds_of(line)
+        in_hand = [(rank, user_id) for rank, user_id, _ in taken if rank is not None and begin <= rank < end]
+        if in_hand:
+            rank, user_id = max(in_hand)
+            return rank + self._step(user_id)
+        (first,) = run(database, _FIRST_PLACE, (begin, end)).fetchone()
+        return begin if first is None else int(first)
 
     def _count_others(self, database: Database, queues: Queues, own: int, now_us: int) -> int:
         others = self._others.get(own)
