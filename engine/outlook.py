@@ -17,7 +17,7 @@ from typing import NamedTuple, Self, overload
 
 from ..store.domain.lifecycle import OrderStatus
 from ..store.domain.outlook import CONFIDENCE, Estimate, Evidence, Expected, Outlook, Place, Wait, WaitReason
-from ..store.domain.record import OrderRecord
+from ..store.domain.record import OrderRecord, not_before_us
 from .calibration import Calibration, Span
 from .pace import Pace, measure_pace
 from .snapshot import ControlSnapshot
@@ -106,7 +106,8 @@ def _waits(
             again = f"failed attempt {record.failures} is tried again later"
             waits.append(Wait(WaitReason.BACKOFF, again, until_us=ready_us))
         else:
-            waits.append(Wait(WaitReason.NOT_BEFORE, "it is not to be begun earlier", until_us=ready_us))
+            until_us = not_before_us(record.order) or ready_us  # as the client said it
+            waits.append(Wait(WaitReason.NOT_BEFORE, "it is not to be begun earlier", until_us=until_us))
     waits += place.obstacles
     if place.ahead_of_key is not None:
         waits.append(Wait(WaitReason.KEY, "orders of the same key run one after another", place.ahead_of_key))
