@@ -2,8 +2,8 @@
 
 The model is Whitt's (Predicting queueing delays, Management Science 45(6), 1999): with so many orders ahead and so many
 processors, an order's turn comes when the processors have done what is left of the orders in hand and the work of those
-ahead. How long attempts take just now is what `pace` says. Orders of higher priority that will arrive meanwhile take
-their share of the processors. What the model cannot know is corrected by `calibration`.
+ahead. How long attempts take just now is what `pace` says. Orders of higher priority that arrive meanwhile are taken to
+come as they came lately. What the model cannot know is corrected by `calibration`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _DRAWS = 400
 _MOST_DRAWN_IN_HAND = 30
 _MOST_TRIES = 20
 _MISSED = 1 - CONFIDENCE
-_MOST_OVERTAKEN = 0.95
+_TURNS = 3
 
 
 class Basis:
@@ -44,6 +44,7 @@ class Basis:
         self.calibration = Calibration(evidence.judged, evidence.overdue)
         self.accuracy = evidence.accuracy
         self._arrivals = evidence.arrivals
+        self._times: dict[int, Sequence[int]] = {}
         self._now_us = now_us
         self.pace = None
         if len(evidence.attempts) >= LEAST_ATTEMPTS:
@@ -51,12 +52,31 @@ class Basis:
             pace = measure_pace(evidence.attempts, in_hand_us)
             self.pace = pace if pace.orders else None
 
-    def rate_above(self, priority: int) -> float:
-        """How many orders a microsecond will go first although they come later."""
+    def overtaking(self, priority: int, us: float, where: float) -> float:
+        """How many orders may come within so long that go first although they come later.
+
+        As many as came in a stretch of the past of that length, wherever it began (the block bootstrap of Künsch,
+        Annals of Statistics 17, 1989): so that they come in bursts where they did.
+
+        Args:
+            priority: of the order that waits.
+            us: how long, in microseconds.
+            where: the stretch began, from 0, the first that is known, to 1, the last.
+        """
         if len(self._arrivals) < LEAST_ATTEMPTS:
             return 0.0
-        above = sum(of > priority for _, of in self._arrivals)
-        return above / max(1, self._now_us - self._arrivals[-1][0])
+        above = self._above(priority)
+        began_us, lasted_us = self._arrivals[-1][0], max(1, self._now_us - self._arrivals[-1][0])
+        if us >= lasted_us:
+            return len(above) * us / lasted_us
+        begin_us = began_us + where * (lasted_us - us)
+        return bisect_right(above, begin_us + us) - bisect_right(above, begin_us)
+
+    def _above(self, priority: int) -> Sequence[int]:
+        # When orders of higher priority have come.
+        if priority not in self._times:
+            self._times[priority] = sorted(at_us for at_us, of in self._arrivals if of > priority)
+        return self._times[priority]
 
 
 def outlook(
@@ -112,7 +132,9 @@ def _waits(
     if place.ahead_of_key is not None:
         waits.append(Wait(WaitReason.KEY, "orders of the same key run one after another", place.ahead_of_key))
     if place.ahead_by_priority:
-        waits.append(Wait(WaitReason.PRIORITY, "orders of other priorities go first", place.ahead_by_priority))
+        waits.append(
+            Wait(WaitReason.PRIORITY, "orders of other priorities or queues go first", place.ahead_by_priority)
+        )
     if place.ahead_in_line is not None:
         busy = f"{len(place.in_hand_since_us)} orders are in hand of {control.processors} processors"
         waits.append(Wait(WaitReason.PROCESSORS, busy, place.ahead_in_line + place.ahead_by_priority))
@@ -250,14 +272,18 @@ def _draw_waits(
     begun_us = [max(0, now_us - since_us) for since_us in some]
     each = in_hand / max(1, len(some))
     attempts = ahead * pace.attempts_an_order
-    taken_by_mean = basis.rate_above(record.order.priority) * pace.mean / lanes
+    priority = record.order.priority
     waits = []
     for level, stays_for, then in levels:
         work = each * sum(pace.draw_rest(random, us, level) for us in begun_us)
         work += pace.draw_work(random, min(attempts, stays_for), level)
         work += pace.draw_work(random, max(0.0, attempts - stays_for), then)
-        share = 1 - min(_MOST_OVERTAKEN, taken_by_mean * level)
-        waits.append((work / lanes / share, level if attempts <= stays_for else then))
+        waits_us = wait_us = work / lanes
+        where = random.random()
+        for _ in range(_TURNS):  # while it waits for those, others come
+            overtaking = basis.overtaking(priority, waits_us, where)
+            waits_us = wait_us + overtaking * pace.mean * level * pace.attempts_an_order / lanes
+        waits.append((waits_us, level if attempts <= stays_for else then))
     return waits
 
 
