@@ -21,7 +21,7 @@ _USERS = 100_000
 _QUEUES = ("default", "mail", "print", "ship")
 _PRIORITIES = (4, 4, 9, 4, 4, 4, 4, 0, 4, 4)
 # None of them is reached: how fast orders may be begun is not what is measured.
-_LIMITS = "queue:mail=100000 1000000/s, user=1000, metadata.provider=100000"
+LIMITS = "queue:mail=100000 1000000/s, user=1000, metadata.provider=100000"
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -53,7 +53,7 @@ def make_orders(count: int, keys: int | None = None) -> Iterator[Order]:
 
 def measure_all_in_use(conditions: Conditions) -> Figures:
     """Orders that say all that they may, under limits."""
-    return _work_off(conditions, list(make_orders(conditions.count(_MANY))), {"limits": _LIMITS})
+    return _work_off(conditions, list(make_orders(conditions.count(_MANY))), {"limits": LIMITS})
 
 
 def measure_plain(conditions: Conditions) -> Figures:

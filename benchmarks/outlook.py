@@ -34,7 +34,8 @@ from ordermill.store.domain.durability import Durability
 from ordermill.store.domain.outlook import Estimate
 from ordermill.store.domain.record import OrderRecord, complete_by_us, move, new_record, utc
 from ordermill.store.ledger import Ledger
-from ordermill.store.outlooks import LATEST_ATTEMPTS, evidence, note_and_judge, place, places_of_new
+from ordermill.store.outlooks import LATEST_ATTEMPTS, evidence, note_and_judge
+from ordermill.store.places import Entrance, place
 from ordermill.store.sqlite.database import open_writer
 
 SECOND_US = 1_000_000
@@ -89,6 +90,7 @@ class Day:
         self._ledger = Ledger(self._database, 10_000)
         self._running: list[tuple[int, int, OrderRecord]] = []
         self._noted: list[Estimate] = []
+        self._entrance = Entrance(_AGING_US)
         self._latest = LatestAttempts(LATEST_ATTEMPTS)
         self._basis: tuple[int, Basis] | None = None
         self._ends: deque[int] = deque()
@@ -129,7 +131,7 @@ class Day:
         by_us = complete_by_us(order)
         if by_us is None:
             return True
-        (where,) = places_of_new(self._database, [order], self._now_us, _AGING_US)
+        (where,) = self._entrance.places(self._database, [order], self._now_us)
         expected = None
         if where is not None:
             record = new_record(order, 0, self._now_us, self._now_us)

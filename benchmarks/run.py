@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import backlog_size
+import deadlines
 import dispatch
 import embedded
 import executors
@@ -19,6 +20,7 @@ if __name__ == "__main__":
         (
             *embedded.BENCHMARKS,
             *dispatch.BENCHMARKS,
+            *deadlines.BENCHMARKS,
             *http_orders.BENCHMARKS,
             *http_bulk.BENCHMARKS,
             *table_size.BENCHMARKS,

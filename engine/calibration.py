@@ -29,6 +29,7 @@ _LEAST_MISSED, _MOST_MISSED = 0.02, 0.5
 _SHORTEST_US = 1_000
 _LONGEST_US = 100 * 365 * 86_400_000_000
 _LEAST_SPREAD = 0.02
+_DIGITS = 2  # of a spread, where the shortest span is sought
 _TAIL = NormalDist().inv_cdf(1 - _MISSED / 2)
 
 
@@ -59,6 +60,7 @@ class Calibration:
         were_missed = [not estimate.from_us <= ended_us <= estimate.to_us for estimate, ended_us in judged]
         for is_missed in (*were_missed, *[True] * overdue):
             missed = min(_MOST_MISSED, max(_LEAST_MISSED, missed + _STEP * (_MISSED - is_missed)))
+        self._shortest: dict[float, tuple[float, float]] = {}
         self._held = min(len(self._scores), math.ceil((len(self._scores) + 1) * (1 - missed)))
 
     @property
@@ -71,9 +73,15 @@ class Calibration:
         if not self._scores:
             return round(span.low_us), round(max(_SHORTEST_US, span.high_us))
         scale = span.scale
-        durations = [_duration(scale, score) for score in self._scores]
-        low, high = min(zip(durations, durations[self._held - 1 :], strict=False), key=lambda of: of[1] - of[0])
-        return round(low), round(high)
+        low, high = self._shortest_that_holds(round(scale[1], _DIGITS))
+        return round(_duration(scale, low)), round(_duration(scale, high))
+
+    def _shortest_that_holds(self, spread: float) -> tuple[float, float]:
+        # Between which scores; how long it is as a whole makes no difference to which is the shortest.
+        if spread not in self._shortest:
+            spans = zip(self._scores, self._scores[self._held - 1 :], strict=False)
+            self._shortest[spread] = min(spans, key=lambda of: _log_length(spread * of[0], spread * of[1]))
+        return self._shortest[spread]
 
     def confidence_in(self, span: Span, us: float) -> float:
         """How likely an order with that span is over after so many microseconds, more than 0, at the most."""
@@ -84,6 +92,12 @@ class Calibration:
         """After how many microseconds it is over with that confidence; None where too little is known for so much."""
         index = max(0, math.ceil(confidence * (len(self._scores) + 1)) - 1)
         return _duration(span.scale, self._scores[index]) if index < len(self._scores) else None
+
+
+def _log_length(log_low: float, log_high: float) -> float:
+    # The logarithm of exp(log_high) - exp(log_low), which may be more than a float holds.
+    share = math.exp(log_low - log_high)
+    return log_high + math.log1p(-share) if share < 1 else -math.inf
 
 
 def _score(judged: Judged) -> float:

@@ -11,9 +11,9 @@ from pykka import ActorDeadError
 
 from ..store.domain.order import Order
 from ..store.domain.outcome import Acceptance, Outcome, PromisedAcceptance
-from ..store.domain.outlook import Promised
+from ..store.domain.outlook import Estimate, Promised
 from ..store.domain.record import new_record
-from .actors.messages import NoteEstimate
+from .actors.messages import NoteEstimates
 from .reply import Reply, answer, fail
 from .requests import Request, SubmitOrders, TakePromises
 
@@ -80,16 +80,16 @@ class DeadlineCheck:
         acceptances = dict(zip(likely, stored.get(), strict=True))
         now_us = self._context.clock.now_us()
         answers: list[Acceptance] = []
+        estimates: list[Estimate] = []
         for index, (order, promised) in enumerate(zip(self._request.orders, known, strict=True)):
             outcome, record = acceptances.get(index) or (Outcome.UNLIKELY, new_record(order, 0, now_us, now_us))
             if promised is None or outcome not in (Outcome.ACCEPTED, Outcome.UNLIKELY):
                 answers.append(Acceptance(outcome, record))
-            else:
-                answers.append(PromisedAcceptance(outcome, record, promised.promise))
-                self._have_judged(promised, record.sequence)
+                continue
+            answers.append(PromisedAcceptance(outcome, record, promised.promise))
+            if record.sequence and promised.estimate is not None:
+                estimates.append(promised.estimate._replace(sequence=record.sequence))
         answer(self._request.reply, answers)
-
-    def _have_judged(self, promised: Promised, sequence: int) -> None:
-        if sequence and promised.estimate is not None:
+        if estimates:
             with suppress(ActorDeadError):
-                self._context.recorder.tell(NoteEstimate(promised.estimate._replace(sequence=sequence)))
+                self._context.recorder.tell(NoteEstimates(estimates))

@@ -2,8 +2,8 @@
 
 The model is Whitt's (Predicting queueing delays, Management Science 45(6), 1999): with so many orders ahead and so many
 processors, an order's turn comes when the processors have done what is left of the orders in hand and the work of those
-ahead. How long attempts take just now is what `pace` says. Orders of higher priority that will arrive meanwhile take
-their share of the processors. What the model cannot know is corrected by `calibration`.
+ahead. How long attempts take just now is what `pace` says. Orders of higher priority that arrive meanwhile are taken to
+come as they came lately. What the model cannot know is corrected by `calibration`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from functools import cached_property
 from random import Random
+from typing import NamedTuple, Self, overload
 
 from ..store.domain.lifecycle import OrderStatus
 from ..store.domain.outlook import CONFIDENCE, Estimate, Evidence, Expected, Outlook, Place, Wait, WaitReason
-from ..store.domain.record import OrderRecord
+from ..store.domain.record import OrderRecord, not_before_us
 from .calibration import Calibration, Span
 from .pace import Pace, measure_pace
 from .snapshot import ControlSnapshot
@@ -28,7 +29,7 @@ _DRAWS = 400
 _MOST_DRAWN_IN_HAND = 30
 _MOST_TRIES = 20
 _MISSED = 1 - CONFIDENCE
-_MOST_OVERTAKEN = 0.95
+_TURNS = 3
 
 
 class Basis:
@@ -43,6 +44,7 @@ class Basis:
         self.calibration = Calibration(evidence.judged, evidence.overdue)
         self.accuracy = evidence.accuracy
         self._arrivals = evidence.arrivals
+        self._times: dict[int, Sequence[int]] = {}
         self._now_us = now_us
         self.pace = None
         if len(evidence.attempts) >= LEAST_ATTEMPTS:
@@ -50,12 +52,31 @@ class Basis:
             pace = measure_pace(evidence.attempts, in_hand_us)
             self.pace = pace if pace.orders else None
 
-    def rate_above(self, priority: int) -> float:
-        """How many orders a microsecond will go first although they come later."""
+    def overtaking(self, priority: int, us: float, where: float) -> float:
+        """How many orders may come within so long that go first although they come later.
+
+        As many as came in a stretch of the past of that length, wherever it began (the block bootstrap of Künsch,
+        Annals of Statistics 17, 1989): so that they come in bursts where they did.
+
+        Args:
+            priority: of the order that waits.
+            us: how long, in microseconds.
+            where: the stretch began, from 0, the first that is known, to 1, the last.
+        """
         if len(self._arrivals) < LEAST_ATTEMPTS:
             return 0.0
-        above = sum(of > priority for _, of in self._arrivals)
-        return above / max(1, self._now_us - self._arrivals[-1][0])
+        above = self._above(priority)
+        began_us, lasted_us = self._arrivals[-1][0], max(1, self._now_us - self._arrivals[-1][0])
+        if us >= lasted_us:
+            return len(above) * us / lasted_us
+        begin_us = began_us + where * (lasted_us - us)
+        return bisect_right(above, begin_us + us) - bisect_right(above, begin_us)
+
+    def _above(self, priority: int) -> Sequence[int]:
+        # When orders of higher priority have come.
+        if priority not in self._times:
+            self._times[priority] = sorted(at_us for at_us, of in self._arrivals if of > priority)
+        return self._times[priority]
 
 
 def outlook(
@@ -105,16 +126,28 @@ def _waits(
             again = f"failed attempt {record.failures} is tried again later"
             waits.append(Wait(WaitReason.BACKOFF, again, until_us=ready_us))
         else:
-            waits.append(Wait(WaitReason.NOT_BEFORE, "it is not to be begun earlier", until_us=ready_us))
+            until_us = not_before_us(record.order) or ready_us  # as the client said it
+            waits.append(Wait(WaitReason.NOT_BEFORE, "it is not to be begun earlier", until_us=until_us))
     waits += place.obstacles
     if place.ahead_of_key is not None:
         waits.append(Wait(WaitReason.KEY, "orders of the same key run one after another", place.ahead_of_key))
     if place.ahead_by_priority:
-        waits.append(Wait(WaitReason.PRIORITY, "orders of other priorities go first", place.ahead_by_priority))
+        waits.append(
+            Wait(WaitReason.PRIORITY, "orders of other priorities or queues go first", place.ahead_by_priority)
+        )
     if place.ahead_in_line is not None:
         busy = f"{len(place.in_hand_since_us)} orders are in hand of {control.processors} processors"
         waits.append(Wait(WaitReason.PROCESSORS, busy, place.ahead_in_line + place.ahead_by_priority))
     return tuple(waits)
+
+
+class Way(NamedTuple):
+    """What may become of an order that waits, in microseconds."""
+
+    waits_us: float
+    """From now on until its first attempt."""
+    takes_us: float
+    """From there on."""
 
 
 class Forecast:
@@ -125,10 +158,32 @@ class Forecast:
         calibration: corrects it.
     """
 
+    _ways: Sequence[Way] = ()
+    _not_before_us = 0.0
+
     def __init__(self, draws: Sequence[float], calibration: Calibration) -> None:
         self._draws = draws
         self._calibration = calibration
         self._span = Span(_at(draws, _MISSED / 2), _at(draws, 1 - _MISSED / 2))
+
+    @classmethod
+    def of_ways(cls, ways: Sequence[Way], calibration: Calibration, not_before_us: float) -> Self:
+        """That of an order that may go some ways, and is not begun before a time."""
+        draws = sorted([max(waits_us, not_before_us) + takes_us for waits_us, takes_us in ways])
+        forecast = cls(draws, calibration)
+        forecast._ways, forecast._not_before_us = ways, not_before_us
+        return forecast
+
+    def not_before(self, us: float) -> Forecast:
+        """That of an order that may go the same ways, and is not begun before a time either."""
+        return self if us <= self._not_before_us else self.of_ways(self._ways, self._calibration, us)
+
+    def toward(self, other: Forecast, share: float) -> Forecast:
+        """That of an order between those of these two, by its share of what is between them.
+
+        What one may take is taken with what the other may take with the same likelihood, so that no more is drawn.
+        """
+        return Forecast(_Between(self._draws, other._draws, share), self._calibration)
 
     @cached_property
     def _told_us(self) -> tuple[int, int]:
@@ -181,11 +236,12 @@ def forecast(
     elif record.status is OrderStatus.PENDING:
         if place.obstacles or (control.paused and control.paused_until_us is None):
             return None
-        not_before_us = max(now_us, ready_us or 0, control.paused_until_us or 0)
-        draws = [
-            max(wait_us, not_before_us - now_us) + pace.draw_order(random, level)
+        ways = [
+            Way(wait_us, pace.draw_order(random, level))
             for wait_us, level in _draw_waits(record, place, basis, pace, control.processors, now_us, random)
         ]
+        not_before_us = max(now_us, ready_us or 0, control.paused_until_us or 0)
+        return Forecast.of_ways(ways, basis.calibration, not_before_us - now_us)
     else:
         return None
     return Forecast(sorted(draws), basis.calibration)
@@ -216,15 +272,41 @@ def _draw_waits(
     begun_us = [max(0, now_us - since_us) for since_us in some]
     each = in_hand / max(1, len(some))
     attempts = ahead * pace.attempts_an_order
-    taken_by_mean = basis.rate_above(record.order.priority) * pace.mean / lanes
+    priority = record.order.priority
     waits = []
     for level, stays_for, then in levels:
         work = each * sum(pace.draw_rest(random, us, level) for us in begun_us)
         work += pace.draw_work(random, min(attempts, stays_for), level)
         work += pace.draw_work(random, max(0.0, attempts - stays_for), then)
-        share = 1 - min(_MOST_OVERTAKEN, taken_by_mean * level)
-        waits.append((work / lanes / share, level if attempts <= stays_for else then))
+        waits_us = wait_us = work / lanes
+        where = random.random()
+        for _ in range(_TURNS):  # while it waits for those, others come
+            overtaking = basis.overtaking(priority, waits_us, where)
+            waits_us = wait_us + overtaking * pace.mean * level * pace.attempts_an_order / lanes
+        waits.append((waits_us, level if attempts <= stays_for else then))
     return waits
+
+
+class _Between(Sequence[float]):
+    """Between two sequences that are in ascending order, and are of the same length."""
+
+    def __init__(self, these: Sequence[float], those: Sequence[float], share: float) -> None:
+        self._these, self._those, self._share = these, those, share
+
+    def __len__(self) -> int:
+        return len(self._these)
+
+    @overload
+    def __getitem__(self, index: int) -> float: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[float]: ...
+
+    def __getitem__(self, index: int | slice) -> float | list[float]:
+        if isinstance(index, slice):
+            return [self[at] for at in range(*index.indices(len(self)))]
+        this = self._these[index]
+        return this + (self._those[index] - this) * self._share
 
 
 def _at(ordered: Sequence[float], share: float) -> float:

@@ -42,16 +42,9 @@ class LoopEngine(Engine):
     ) -> Reply[list[Acceptance]]:
         """As any engine; a tuple of one order goes with the others of this turn. Handlers have checked what they pass.
 
-        One that is to be completed by a time goes by itself: the others need not wait until it is known if it will be.
-
         Where the engine is not running, the reply of such an order says so.
         """
-        if (
-            idempotency is not None
-            or type(orders) is not tuple
-            or len(orders) != 1
-            or orders[0].complete_by is not None
-        ):
+        if idempotency is not None or type(orders) is not tuple or len(orders) != 1:
             return super().begin_submit(orders, cause, idempotency)
         reply: Reply[list[Acceptance]] = Reply()
         self._gathered.append(_Single(orders[0], cause or ENGINE, reply))
@@ -99,6 +92,16 @@ class LoopEngine(Engine):
     def _send_gathered(self) -> None:
         self._is_gathering = False
         batch = [self._gathered.popleft() for _ in range(len(self._gathered))]
+        promised = [single for single in batch if single.order.complete_by is not None]
+        if not promised:
+            self._send_together(batch)
+            return
+        self._send_together(promised)
+        # The others need not wait until it is known whether these will be in time.
+        if others := [single for single in batch if single.order.complete_by is None]:
+            self._send_together(others)
+
+    def _send_together(self, batch: Sequence[_Single]) -> None:
         together: Reply[Any] = Reply()
         together.when_done(lambda: self._call_in_loop(partial(self._share_out, batch, together)))
         orders = tuple([single.order for single in batch])

@@ -29,7 +29,9 @@ def read_control(database: Database) -> Control:
     return Control(bool(is_paused), *more)
 
 
-def write_control(database: Writer, change: Callable[[Control], Control | None], act: Act, at_us: int) -> Control:
+def write_control(
+    database: Writer, change: Callable[[Control], Control | None], act: Act, at_us: int
+) -> tuple[Control, bool]:
     """Change it, and write down who did.
 
     Args:
@@ -39,7 +41,7 @@ def write_control(database: Writer, change: Callable[[Control], Control | None],
         at_us: when, microseconds since 1970-01-01T00:00:00Z.
 
     Returns:
-        What holds from now on.
+        What holds from now on, and whether that is something else than before.
 
     Raises:
         StoreUnavailable: the database did not take it; what was set before holds.
@@ -49,8 +51,8 @@ def write_control(database: Writer, change: Callable[[Control], Control | None],
         before = read_control(database)
         control = change(before)
         if control is None:
-            return before
+            return before, False
         values = (int(control.is_paused), control.paused_until_us, control.reason, control.processors, control.error)
         ControlModel.update(dict(zip(_COLUMNS, values, strict=True))).execute(database)
         write_acts(database, (act,), at_us)
-    return control
+    return control, True

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from peewee import Database
+from peewee import SQL, Database
 
 from . import queries
 from .domain.lifecycle import OrderStatus
 from .domain.record import Move, OrderRecord, complete_by_us
-from .statements import run, run_for_each, to_sql
+from .statements import ManyRows, given_values, run, run_for_each, to_sql
 from .tables import DeadlineModel, LateOrderModel
 
 _LOOKED_AT_ONCE = 1_000
@@ -22,6 +22,16 @@ _WATCH = """
       AND NOT EXISTS (SELECT 1 FROM late_orders WHERE late_orders.sequence = orders.sequence)
     ON CONFLICT (sequence) DO UPDATE SET complete_by = excluded.complete_by
 """
+_SEQUENCE, _BY = SQL("column1"), SQL("column2")
+_watch_new = ManyRows(
+    DeadlineModel.insert_from(
+        given_values(2).select(_SEQUENCE, _BY).where(SQL("EXISTS (SELECT 1 FROM orders WHERE sequence = column1)")),
+        (DeadlineModel.sequence, DeadlineModel.complete_by),
+    ),
+    width=2,
+    types="ii",
+)
+"""Of orders that have just come, unless another one had the id of one."""
 _FORGET = to_sql(DeadlineModel.delete().where(DeadlineModel.sequence == 0))
 _FORGET_LATE = to_sql(LateOrderModel.delete().where(LateOrderModel.sequence == 0))
 _COME = """
@@ -52,13 +62,17 @@ class Deadlines:
         """Find out which times other engines watch for as well: whoever comes first tells of them."""
         self._read_next()
 
+    def watch_new(self, records: Iterable[OrderRecord]) -> None:
+        """These orders have just come, and are to be completed by a time, if they say one."""
+        if times := _times(records):
+            _watch_new.run(self._database, [*times], [*times.values()])
+            self._note(times)
+
     def watch(self, records: Iterable[OrderRecord]) -> None:
         """These orders are to be completed by a time, if they say one; one that was found late is not watched again."""
-        times = {of.sequence: by_us for of in records if (by_us := complete_by_us(of.order)) is not None}
-        if times:
+        if times := _times(records):
             run_for_each(self._database, _WATCH, [(sequence,) for sequence in times])
-            first_us = min(times.values())
-            self.next_us = first_us if self.next_us is None else min(self.next_us, first_us)
+            self._note(times)
 
     def change(self, steps: Sequence[Move]) -> None:
         """These orders were rescheduled."""
@@ -96,12 +110,21 @@ class Deadlines:
         )
         return records
 
+    def _note(self, times: Mapping[int, int]) -> None:
+        first_us = min(times.values())
+        self.next_us = first_us if self.next_us is None else min(self.next_us, first_us)
+
     def _next_event(self) -> int:
         ((number,),) = run(self._database, "{next_event}").fetchall()
         return int(number)
 
     def _read_next(self) -> None:
         (self.next_us,) = run(self._database, _NEXT).fetchone()
+
+
+def _times(records: Iterable[OrderRecord]) -> Mapping[int, int]:
+    # By their sequences.
+    return {of.sequence: by_us for of in records if (by_us := complete_by_us(of.order)) is not None}
 
 
 def forget_deadlines(database: Database, sequences: Sequence[int]) -> None:

@@ -504,7 +504,7 @@ class Ledger:
         else:
             place_of = {record.sequence: place for record, place in zip(ready, places, strict=True)}
             inserted = self._insert_with_more(records, columns, place_of, admission)
-            deadlines.watch(records)
+            deadlines.watch_new(records)
         accepted = Outcome.ACCEPTED
         if inserted == len(records):
             queue.note(records)

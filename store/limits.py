@@ -141,17 +141,21 @@ class Limits:
         self._obey()
         return self._of_queues
 
-    def obstacles(self, order: Order, now_us: int, ahead: int) -> Iterator[Wait]:
-        """What keeps an order from being begun now although a processor be free. Reads only.
+    def look(self, now_us: int) -> None:
+        """Find out how much more may be begun under each limit at a time of the queue's clock. Reads only."""
+        if self.are_there:
+            self._look(now_us)
+
+    def obstacles(self, order: Order, ahead: int) -> Iterator[Wait]:
+        """What kept an order from being begun at the last look although a processor be free. Reads only.
 
         Args:
             order: it.
-            now_us: the queue's time, microseconds since 1970-01-01T00:00:00Z.
             ahead: how many orders of its line go first, which take what room there is in its queue.
         """
         if not self.are_there:
             return
-        self._look(now_us)
+        now_us = self._now_us
         queue = self._queues.number_of(order.queue, may_add=False)
         limits = {name: self.of_value(name) for name in self.names_of(order)}
         if (limit := self._of_queues.get(queue)) is not None:
@@ -445,4 +449,6 @@ def obstacles(database: Database, order: Order, configured: Configured, now_us: 
         now_us: the queue's time, microseconds since 1970-01-01T00:00:00Z.
         ahead: how many orders of its line go first, which take what room there is in its queue.
     """
-    return Limits(database, Queues(database), configured).obstacles(order, now_us, ahead)
+    limits = Limits(database, Queues(database), configured)
+    limits.look(now_us)
+    return limits.obstacles(order, ahead)

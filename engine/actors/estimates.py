@@ -13,7 +13,7 @@ from ...store.writer import Writer
 from ..clock import Timer
 from ..logger import EngineLogger
 from .context import EngineContext
-from .messages import JudgeEstimates, NoteEstimate
+from .messages import JudgeEstimates, NoteEstimates
 
 _JUDGE_EVERY_SECONDS = 1.0
 
@@ -41,13 +41,12 @@ class Estimates:
         """From now on, this connection is the one that writes."""
         self._database = database
 
-    def note(self, message: NoteEstimate | JudgeEstimates) -> None:
+    def note(self, message: NoteEstimates | JudgeEstimates) -> None:
         """The recorder was told this."""
         if isinstance(message, JudgeEstimates):
             self._will_judge, self._is_due = False, True
             return
-        if len(self._noted) < MAX_OPEN:
-            self._noted.append(message.estimate)
+        self._noted += message.estimates[: MAX_OPEN - len(self._noted)]
         self._judge_later()
 
     def work(self) -> None:

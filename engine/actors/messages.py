@@ -246,11 +246,11 @@ class DeadlineCome(NamedTuple):
     """From the recorder to itself: a time may have come that orders were to be completed by."""
 
 
-class NoteEstimate(NamedTuple):
-    """From the metrics actor to the recorder: a client was told when an order will be over."""
+class NoteEstimates(NamedTuple):
+    """To the recorder: clients were told when orders will be over."""
 
-    estimate: Estimate
-    """What it was told."""
+    estimates: Sequence[Estimate]
+    """What they were told."""
 
 
 class JudgeEstimates(NamedTuple):

@@ -72,7 +72,7 @@ from .messages import (
     GiveHint,
     JudgeEstimates,
     LookAround,
-    NoteEstimate,
+    NoteEstimates,
     OrderReleased,
     OrdersDue,
     OrdersHandled,
@@ -112,7 +112,7 @@ Message = (
     | OrdersHandled
     | OrderReleased
     | AwaitOrder
-    | NoteEstimate
+    | NoteEstimates
     | JudgeEstimates
     | DeadlineCome
     | PruneOrders
@@ -295,7 +295,7 @@ class RecorderActor(BatchActor):
                 self._steering.note(message)
             case StartAction() | StopAction() | AdvanceActions():
                 self._bulk_work.note(message)
-            case NoteEstimate() | JudgeEstimates():
+            case NoteEstimates() | JudgeEstimates():
                 self._estimates.note(message)
             case DeadlineCome():
                 self._lateness.note(message)

@@ -211,15 +211,7 @@ class Steering:
             self._adopt(control, Reply())
 
     def _set(self, change: Callable[[Control], Control | None], act: Act, reply: Any) -> None:
-        is_changed = False
-
-        def note(before: Control) -> Control | None:
-            nonlocal is_changed
-            after = change(before)
-            is_changed = after is not None
-            return after
-
-        control = write_control(self._database, note, act, self._context.clock.now_us())
+        control, is_changed = write_control(self._database, change, act, self._context.clock.now_us())
         if is_changed:
             self._log.warning("%s", _told(act))
         self._adopt(control, reply)

@@ -226,10 +226,13 @@ def outlook_command(
         print_line(f"waits for {wait['reason']}: {wait['detail']}{ahead}{until}")
     if (expected := outlook["expected"]) is not None:
         print_line(
-            f"over from {expected['from']} to {expected['to']}, as {expected['confidence']:.0%} of such spans say"
+            f"over between {expected['from']} and {expected['to']}, with {expected['confidence']:.0%} confidence"
         )
     if (accuracy := outlook["accuracy"]) is not None:
-        print_line(f"{accuracy['kept']:.0%} of {accuracy['of']} were right in the last {accuracy['days']} days")
+        print_line(
+            f"such spans were right for {accuracy['kept']:.0%} of {accuracy['of']} orders in the last "
+            f"{accuracy['days']} days"
+        )
 
 
 @app.command("cancel")

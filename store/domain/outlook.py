@@ -28,7 +28,7 @@ class WaitReason(StrEnum):
     KEY = "key"
     """Other orders of its key go first."""
     PRIORITY = "priority"
-    """Orders of other priorities go first."""
+    """Orders of other priorities or queues go first."""
     LIMIT = "limit"
     """Its queue, or a value of its own, is at a limit."""
     PROCESSORS = "processors"

@@ -11,7 +11,7 @@ import pytest
 
 from ordermill.engine import Order, OrderEngine, OrderNotFound, OrderStatus, WaitReason
 from ordermill.engine.calibration import LEAST_JUDGED, Calibration, Span
-from ordermill.engine.outlook import Basis, Forecast, outlook
+from ordermill.engine.outlook import Basis, Forecast, Way, outlook
 from ordermill.engine.snapshot import ControlSnapshot
 from ordermill.engine.testing import WatchedClock, make_order
 from ordermill.store.domain.outlook import Accuracy, Attempt, Estimate, Evidence, Judged, Place
@@ -52,6 +52,40 @@ def test_an_order_comes_after_the_work_of_those_ahead() -> None:
     assert told.expected is not None
     ends_us = told.expected.from_us, told.expected.to_us
     assert ends_us == pytest.approx((12 * SECOND_US, 12 * SECOND_US))  # 44 by 4, and its own
+
+
+def test_orders_of_higher_priority_are_taken_to_come_as_they_came_lately() -> None:
+    usual = [(number * SECOND_US, 4) for number in range(100)]
+    burst = [(50 * SECOND_US + number, 9) for number in range(30)]
+    arrivals = tuple(sorted(usual + burst, reverse=True))
+    basis = Basis(Evidence((), (), arrivals, (), 0, None), 100 * SECOND_US)
+
+    def overtaking(us: float, priority: int = 4) -> list[float]:
+        return [basis.overtaking(priority, us, where / 10) for where in range(11)]
+
+    assert overtaking(20 * SECOND_US) == [0, 0, 0, 0, 30, 30, 30, 0, 0, 0, 0]  # begun at 0, 8, 16, 24, 32, 40, 48, ...
+    assert overtaking(200 * SECOND_US) == [60] * 11  # longer than anything is known of
+    assert overtaking(20 * SECOND_US, priority=9) == [0] * 11
+    assert NOTHING.overtaking(4, 20 * SECOND_US, 0.5) == 0
+
+
+def test_a_forecast_between_two_is_between_them() -> None:
+    near, far = (Forecast([at + number for number in range(400)], Calibration(())) for at in (1_000, 3_000))
+
+    between = near.toward(far, 0.25)
+
+    assert between.confidence_in(1_700) == pytest.approx(0.5, abs=0.01)
+    assert between.within(0.5) == pytest.approx(1_700)
+    assert between.estimate(1, 0)[2:4] == pytest.approx((1_540, 1_860), abs=1)
+
+
+def test_a_forecast_of_an_order_that_waits_for_a_time_is_of_the_later_of_both() -> None:
+    ways = [Way(100.0, 10.0), Way(200.0, 20.0), Way(300.0, 30.0)] * 100
+    forecast = Forecast.of_ways(ways, Calibration(()), 50)
+
+    assert [forecast.within(share) for share in (0.1, 0.5, 0.9)] == [110, 220, 330]
+    assert forecast.not_before(40) is forecast
+    assert [forecast.not_before(250).within(share) for share in (0.1, 0.5, 0.9)] == [260, 270, 330]
 
 
 @pytest.mark.parametrize(

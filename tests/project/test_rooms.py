@@ -82,7 +82,9 @@ ROOMS: dict[str, dict[str, str]] = {
         "attempts": "statements domain",
         "rehearsals": "attempts limited_lines lines limits queues bulk_actions arrival queries statements domain",
         "turns": "domain",
-        "outlooks": "attempts limits queue queues turns queries writer rows statements translation domain",
+        "outlooks": "places attempts writer statements translation domain",
+        "places": "limits line_counts queue queues turns queries rows statements domain",
+        "line_counts": "queues turns queries statements",
         "retention": "deadlines schedules trace_contexts audit_log bulk_actions failures event_log export queries "
         "totals writer statements translation tables domain",
         "queries": "rows statements tables domain",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,8 @@ from ordermill.store.domain.webhook import (
     Tried,
 )
 from ordermill.store.ledger import Ledger
-from ordermill.store.outlooks import evidence, note_and_judge, place
+from ordermill.store.outlooks import evidence, note_and_judge
+from ordermill.store.places import Entrance, place
 from ordermill.store.queues import queue_states, write_queue
 from ordermill.store.sqlite.database import open_writer
 from ordermill.store.writer import Writer
@@ -160,6 +162,22 @@ def test_who_sent_an_order_is_in_its_history(writer: Database, ledger: Ledger) -
 
     (step,) = queries.history(writer, "a")
     assert step.request_id == "r-1"
+
+
+def test_a_new_order_will_stand_where_it_is_said_to(writer: Database, ledger: Ledger) -> None:
+    record(ledger, [make_order(f"o-{number}", user_id=f"u-{number % 3}") for number in range(1_200)])
+    record(ledger, [make_order("k", key="k"), make_order("first", priority=9)])
+    claim(ledger, 2)
+    entrance = Entrance(60_000_000)
+    by = datetime(2099, 1, 1, tzinfo=UTC)
+    for number in range(5):
+        new = make_order(f"new-{number}", user_id=f"u-{number}", complete_by=by)
+        of, of_key = entrance.places(writer, [new, make_order("l", key="k", complete_by=by)], 11 + number)
+        record(ledger, [new])
+        stored = queries.find(writer, new.order_id)
+        assert stored is not None
+        assert of == place(writer, stored, 60_000_000)
+        assert of_key is None
 
 
 def test_what_is_told_of_an_order_is_judged_when_it_is_over(writer: Database, ledger: Ledger) -> None:

@@ -19,7 +19,8 @@ from ordermill.store.domain.limit import parse_limits
 from ordermill.store.domain.outlook import Accuracy, Attempt, Estimate
 from ordermill.store.domain.record import OrderRecord, move
 from ordermill.store.ledger import Ledger
-from ordermill.store.outlooks import evidence, note_and_judge, place, places_of_new
+from ordermill.store.outlooks import evidence, note_and_judge
+from ordermill.store.places import Entrance, place
 from ordermill.store.sqlite.connection import Writer
 from ordermill.store.sqlite.database import open_writer
 
@@ -74,7 +75,7 @@ def test_a_new_order_will_stand_where_it_is_said_to(database: Writer, taken: int
             priority=random.randrange(4),
             complete_by=datetime(2099, 1, 1, tzinfo=UTC),
         )
-        (told,) = places_of_new(database, [new], 3_000 + number, HOUR_US)
+        (told,) = Entrance(HOUR_US).places(database, [new], 3_000 + number)
         ledger.record([new], (), 3_000 + number)
 
         assert told == place(database, found(database, new.order_id), HOUR_US)
@@ -90,7 +91,7 @@ def test_a_new_order_of_a_user_with_another_weight_will_stand_where_it_is_said_t
     for number in range(20):
         by = datetime(2099, 1, 1, tzinfo=UTC)
         new = make_order(f"new-{number}", user_id=f"u-{random.randrange(6)}", complete_by=by)
-        (told,) = places_of_new(database, [new], 3_000 + number, HOUR_US, weights=weights)
+        (told,) = Entrance(HOUR_US, weights=weights).places(database, [new], 3_000 + number)
         ledger.record([new], (), 3_000 + number)
 
         assert told == place(database, found(database, new.order_id), HOUR_US)
@@ -103,7 +104,7 @@ def test_nothing_is_said_of_a_new_order_that_a_limit_keeps_waiting(database: Wri
     by = datetime(2099, 1, 1, tzinfo=UTC)
     new = [make_order("c", complete_by=by), make_order("d", queue="narrow", complete_by=by)]
 
-    places = places_of_new(database, new, 3_000, HOUR_US, parse_limits("queue:narrow=1"))
+    places = Entrance(HOUR_US, parse_limits("queue:narrow=1")).places(database, new, 3_000)
 
     assert [of and of.ahead_in_line for of in places] == [0, None]
 
@@ -112,7 +113,7 @@ def test_new_orders_stand_behind_those_that_come_with_them(database: Writer) -> 
     by = datetime(2099, 1, 1, tzinfo=UTC)
     new = [make_order("plain", user_id="u-1"), *(make_order(f"o-{n}", user_id=f"u-{n}", complete_by=by) for n in "234")]
 
-    places = places_of_new(database, new, 1_000, HOUR_US)
+    places = Entrance(HOUR_US).places(database, new, 1_000)
 
     assert [of and of.ahead_in_line for of in places] == [None, 1, 2, 3]
 
@@ -122,7 +123,7 @@ def test_a_new_order_of_a_key_that_is_in_use_waits_for_the_others(database: Writ
     by = datetime(2099, 1, 1, tzinfo=UTC)
     new = [make_order("d", key="k", complete_by=by), make_order("e", key="other", complete_by=by)]
 
-    places = places_of_new(database, new, 1_000, HOUR_US)
+    places = Entrance(HOUR_US).places(database, new, 1_000)
 
     assert [of and of.ahead_in_line for of in places] == [None, 2]  # the first of the key, and the one with it
 

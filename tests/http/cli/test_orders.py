@@ -74,7 +74,7 @@ def test_the_outlook_of_an_order_is_told(start_server: Callable[..., Client], ru
     assert told.code == 0
     assert first == "o-1: Pending, number 1 in the queue"
     assert waits == "waits for processors: 1 orders are in hand of 1 processors, 0 ahead"
-    assert re.fullmatch(r"over from 2\S+Z to 2\S+Z, as 80% of such spans say", over)
+    assert re.fullmatch(r"over between 2\S+Z and 2\S+Z, with 80% confidence", over)
     assert json.loads(as_json.out)["position"] == 1
     client.engine.drain(timeout=60)
     assert run("outlook", "o-1", "--url", client.server.url).out.startswith("o-1: Completed\n")
