@@ -106,6 +106,34 @@ def test_one_that_was_accepted_before_is_the_same_however_late_it_is(
     assert engine.submit(order).outcome is Outcome.DUPLICATE
 
 
+def test_orders_of_one_submission_are_the_less_likely_in_time_the_later_their_turn_comes(
+    start_engine: StartEngine, clock: WatchedClock, held: Held
+) -> None:
+    def handle(order: Order) -> None:
+        if order.order_id == "first":
+            held(order)
+        clock.advance(1)
+
+    engine = start_engine(handle, clock=clock, processors=1)
+    have_measured(engine)
+    engine.submit(make_order("first"))
+    assert held.begun(60) == "first"
+    clock.advance(2)  # what was measured is read anew
+    by = utc(clock.now_us()) + timedelta(seconds=60)
+
+    receipts = engine.submit_many([make_order(f"o-{n}", user_id=f"u-{n}", complete_by=by) for n in range(200)])
+    later = engine.submit(make_order("later", not_before=by - timedelta(seconds=5), complete_by=by))
+    held.release()
+    engine.drain(timeout=60)
+
+    told = [receipt.confidence for receipt in receipts]
+    assert None not in told
+    assert told == sorted(told, reverse=True)
+    assert (told[0], told[199]) == (1.0, 0.0)
+    assert (told[30] or 0) > 0.9 > 0.1 > (told[100] or 0)
+    assert later.confidence == 0.0  # two hundred go first
+
+
 def test_what_was_promised_is_judged_when_the_order_is_over(
     start_engine: StartEngine, clock: WatchedClock, held: Held
 ) -> None:
