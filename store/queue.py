@@ -107,7 +107,8 @@ _PLACES_GIVEN = f"""
 _USUAL = 0
 """The line that nearly all orders stand in."""
 _MOST_LINES = 100
-_MOST_USERS, _MOST_USERS_OF_OTHERS = 10_000, 1_000
+_MOST_USERS = 30_000
+"""That are remembered, in all lines."""
 _LEAST_READ, _MOST_READ = 8, 512
 _MOST_PARKED = 1_000
 _MOST_HEARD_OF = 20_000
@@ -193,6 +194,7 @@ class OrderQueue:
         else:
             self._in_use.update(lines)
             places = [self._line(line).give(user_id) for user_id, line in zip(user_ids, lines, strict=True)]
+            self._bound_users()
         if self._fronts:
             for line, place, sequence in zip(lines or repeat(_USUAL), places, sequences, strict=False):
                 if (front := self._fronts.get(line)) is not None:
@@ -490,14 +492,20 @@ class OrderQueue:
                 begin, last = bounds[0], bounds[0] - 1
             if self._limits.have_parked:
                 last = bounds[1]  # a user's last order may be out of line, and so behind all that are in it
-            is_default = queue_of(line) == 0
-            find = partial(self._last_of, line)
-            most_users = _MOST_USERS if is_default else _MOST_USERS_OF_OTHERS
-            turns = Turns(begin, last, find, most_users, self._weights)
+            turns = Turns(begin, last, partial(self._last_of, line), weights=self._weights)
         self._lines[line] = turns
         if len(self._lines) > _MOST_LINES:
             del self._lines[next(iter(self._lines))]
         return turns
+
+    def _bound_users(self) -> None:
+        if sum(map(len, self._lines.values())) <= _MOST_USERS:
+            return
+        for turns in self._lines.values():
+            turns.forget_past()
+        for turns in sorted(self._lines.values(), key=len, reverse=True):
+            if sum(map(len, self._lines.values())) > _MOST_USERS // 2:
+                turns.forget()
 
     def _last_of(self, line: int, user_id: str) -> int | None:
         row = run(self._database, LAST_OF_USER, (user_id, *bounds_of(line))).fetchone()
