@@ -176,6 +176,18 @@ def test_what_is_remembered_gives_way_to_what_the_database_has(writer: SqliteDat
     assert claimed.last_error == "by hand"
 
 
+def test_where_somebody_has_changed_the_file_what_is_known_of_the_lines_is_read_again(
+    writer: SqliteDatabase, ledger: Ledger
+) -> None:
+    for priority in (4, 9):
+        for name in ("o", "p"):
+            accept_at(ledger, 10, f"{name}-{priority}", priority=priority)
+    assert ids(claim(ledger, 1)) == ["o-9"]
+    run(writer, "UPDATE orders SET rank = NULL, ready_at = 99 WHERE order_id = 'p-9'")
+
+    assert ids(claim(ledger, 3)) == ["o-4", "p-4"]
+
+
 def test_a_stamp_never_runs_backwards(writer: SqliteDatabase, ledger: Ledger) -> None:
     ledger.record([make_order("a")], [], 99)
 
