@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Container
 from typing import NamedTuple
 
 from .domain.record import OrderRecord
@@ -36,6 +35,10 @@ class Front:
             del self.orders[index:]
             self.is_whole = False
 
-    def remove(self, sequences: Container[int]) -> None:
+    def remove(self, sequences: set[int]) -> None:
         """These orders are not in line any more."""
-        self.orders = [order for order in self.orders if order.sequence not in sequences]
+        first = len(sequences)
+        if sequences.issuperset([order.sequence for order in self.orders[:first]]):  # as nearly always
+            del self.orders[:first]
+        else:
+            self.orders = [order for order in self.orders if order.sequence not in sequences]

@@ -397,7 +397,9 @@ class Ledger:
             if stopped := [step for step in others if self._makes_way(step)]:
                 serial.hold([step.after.sequence for step in stopped])
             if serial.is_any_held:
-                self._let_go(queue, serial, [step.after.sequence for step in moved], ready_us)
+                # Of the user too, where he may once have been the key of orders that have none.
+                names = {name for step in moved if (name := serial_key(step.after.order, by_user=True)) is not None}
+                self._let_go(queue, serial, names, ready_us)
             if claim is not None:
                 queue.let_in(claim.now_us, claim.room)
             acceptances = self._insert(queue, serial, deadlines, orders, at_us, ready_us, keys) if orders else []
@@ -529,8 +531,8 @@ class Ledger:
             self._let_go(queue, serial, serial.overlooked(admission, sequences, stored), ready_us)
         return acceptances
 
-    def _let_go(self, queue: OrderQueue, serial: SerialOrders, moved: Collection[int], now_us: int) -> None:
-        if found := serial.next_ones(moved, now_us):
+    def _let_go(self, queue: OrderQueue, serial: SerialOrders, names: Collection[str], now_us: int) -> None:
+        if found := serial.next_ones(names, now_us):
             queue.let_go(found, now_us)
             serial.note_let_go()
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from peewee import Database
 
@@ -61,6 +62,15 @@ class _State:
         self.is_changed = False
 
 
+class _Kind(NamedTuple):
+    """The limits by one kind of values."""
+
+    name_of: Callable[[Order], str | None]
+    """Gives the name of the limit by an order's value; None where it has no value."""
+    limit: Limit | None
+    """Of each value that has none of its own; None where only those have any."""
+
+
 class Limits:
     """Counts what is begun, in the ledger's transactions. Used by one thread.
 
@@ -75,7 +85,7 @@ class Limits:
         self._queues = queues
         self._configured = configured
         kinds = dict.fromkeys(name.partition(":")[0] for name in configured if not name.startswith(QUEUE))
-        self._kinds = [(kind, kind in configured) for kind in kinds]  # and whether it holds for all values
+        self._kinds = [_Kind(value_of(kind), configured.get(kind)) for kind in kinds]
         self._of_queues: dict[int, Limit] = {}
         self._closed_queues: set[int] = set()
         self._opened: set[str] = set()  # where orders that are parked may go on
@@ -119,9 +129,9 @@ class Limits:
     def names_of(self, order: Order) -> list[str]:
         """The limits by values that an order is under."""
         names = []
-        for kind, is_for_all in self._kinds:
-            name = value_of(kind, order)
-            if name is not None and (is_for_all or name in self._configured):
+        for name_of, limit in self._kinds:
+            name = name_of(order)
+            if name is not None and (limit is not None or name in self._configured):
                 names.append(name)
         return names
 
@@ -281,46 +291,53 @@ class Limits:
             room = self._enter(name, limit)
         return room
 
-    def closed(self, names: Sequence[str]) -> str | None:
-        """The first of these limits that lets no further order begin now; None where all do."""
-        rooms = self._rooms
-        for name in names:
-            room = rooms.get(name)
-            if room is None:
-                room = self._enter(name, self.of_value(name))
-            if room < 1:
-                return name
-        return None
-
-    def count(self, queue: int, names: Sequence[str]) -> None:
-        """An order is begun.
+    def begin_if_open(self, queue: int, order: Order) -> str | None:
+        """Count an order as begun, if all limits by values let it; its queue has room.
 
         Args:
             queue: the number of its queue.
-            names: the limits by values that it is under.
+            order: it.
+
+        Returns:
+            The name of the first of these limits that lets no further order begin now; None where it is begun.
         """
+        rooms, met = self._rooms, []
+        for name_of, limit in self._kinds:
+            name = name_of(order)
+            if name is None:
+                continue
+            room = rooms.get(name)
+            if room is None:
+                own = self._configured.get(name, limit)
+                if own is None:
+                    continue
+                room = self._enter(name, own)
+            if room < 1:
+                return name
+            met.append(name)
         if queue in self._of_queues:
-            names = [*names, self.name_of_queue(queue)]
-        for name in names:
-            self._rooms[name] -= 1
+            met.append(self.name_of_queue(queue))
+        for name in met:
+            rooms[name] -= 1
             if name in self._begun:
                 self._begun[name] += 1
+        return None
 
-    def park(self, orders: Sequence[tuple[str, int, Sequence[str]]]) -> None:
+    def park(self, orders: Sequence[tuple[str, int, Order]]) -> None:
         """Take orders out of their lines.
 
         Args:
-            orders: of each the limit that it waits for, its sequence, and all limits by values that it is under.
+            orders: of each the limit that it waits for, its sequence, and it.
         """
         if not orders:
             return
         self._note_begun()
         self._has_parked = True
         run_for_each(self._database, _PARK, [(closed, sequence) for closed, sequence, _ in orders])
-        for closed, _, names in orders:
+        for closed, _, order in orders:
             self._open_in_time(closed, 0)
             # Others of its values may have been parked before it could be begun.
-            self._opened.update(name for name in names if name != closed)
+            self._opened.update(name for name in self.names_of(order) if name != closed)
 
     def end(self, waiting: Iterable[int], *, is_cut_short: bool) -> None:
         """The claim is over.
@@ -366,11 +383,11 @@ class Limits:
         return state
 
     def _room(self, name: str, limit: Limit) -> float:
-        if limit.is_none:
-            return math.inf
         in_hand = self._in_hand.get(name, 0)
         if limit.rate is None and self._knows_all_states and name not in self._states:
             return limit.room(in_hand, 0, None, self._now_us)
+        if limit.is_none:
+            return math.inf
         state = self._state(name)
         return limit.room(in_hand, state.next_at, state.closed_until, self._now_us)
 

@@ -15,12 +15,12 @@ what is at a limit is passed over.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from heapq import merge
 from itertools import islice, repeat
 from operator import itemgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 from peewee import SQL, Query
@@ -42,23 +42,23 @@ from .rows import ORDER_COLUMN_NAMES, order_of
 from .statements import ManyRows, given_values, run, run_for_each
 from .tables import OrderModel
 from .turns import PLACES, STEP, Turns
-from .writer import Writer
+from .writer import TransactionConflict, Writer
 
 _LET_IN_AT_ONCE = 1_000
 _PENDING = OrderStatus.PENDING
 
-_CLAIM = """
+_TAKE = """
     UPDATE orders SET status = 'Processing', attempts = attempts + 1, updated_at = {{greatest}}(updated_at, ?),
       ready_at = NULL, owner = CAST(? AS {{integer}})
     WHERE sequence IN {}
-    RETURNING rank, sequence, attempts, failures, updated_at{{is_rescheduled}}
 """
+_CLAIM = _TAKE + "RETURNING rank, sequence, attempts, failures, updated_at{{is_rescheduled}}"
 _LINE = f"FROM orders WHERE rank >= ? AND rank < ? AND {IS_IN_LINE}"
 _NEXT = f"SELECT sequence {_LINE} ORDER BY rank, sequence LIMIT ?"
 _NEXT_BUT = f"SELECT sequence {_LINE} AND sequence NOT IN {AMONG} ORDER BY rank, sequence LIMIT ?"
 # Since when it waits; not since a client says that it may be begun, who would say long ago.
 _FRONT = f"""
-    SELECT rank, sequence, {{greatest}}(created_at, coalesce(not_before, 0)), {ORDER_COLUMN_NAMES} {_LINE}
+    SELECT {ORDER_COLUMN_NAMES}, rank, {{greatest}}(created_at, coalesce(not_before, 0)) {_LINE}
       AND (rank > ? OR sequence > ?)
     ORDER BY rank, sequence LIMIT ?
 """
@@ -71,6 +71,7 @@ _CLAIM_NEXT, _CLAIM_NEXT_BUT, _CLAIM_ONE = (
     _CLAIM.format(f"({which}{{skip_locked}})") for which in (_NEXT, _NEXT_BUT, _IF_READY)
 )
 _CLAIM_THESE = _CLAIM.format(f"(SELECT sequence FROM orders WHERE sequence IN {AMONG} AND {IS_IN_LINE}{{skip_locked}})")
+_TAKE_THESE = f"{_TAKE.format(AMONG)} AND {IS_IN_LINE}"
 _DUE = """
     SELECT ready_at, sequence, user_id, priority, queue FROM orders
     WHERE rank IS NULL AND held IS NULL AND ready_at <= ?
@@ -104,17 +105,19 @@ _PLACES_GIVEN = f"""
       SELECT sequence, user_id, rank FROM orders WHERE sequence > ? ORDER BY sequence DESC LIMIT ?) AS latest
     WHERE rank IS NOT NULL GROUP BY user_id, rank / {PLACES}
 """
+_SEQUENCE = ORDER_COLUMN_NAMES.split(", ").index("sequence")
 _USUAL = 0
 """The line that nearly all orders stand in."""
 _MOST_LINES = 100
-_MOST_USERS, _MOST_USERS_OF_OTHERS = 10_000, 1_000
+_MOST_USERS = 30_000
+"""That are remembered, in all lines."""
 _LEAST_READ, _MOST_READ = 8, 512
 _MOST_PARKED = 1_000
 _MOST_HEARD_OF = 20_000
 _MOST_AHEAD = 5_000
 
 
-_Candidate = tuple[int, int, int, OrderRecord]
+_Candidate = tuple[int, int, int, InLine]
 """An order that may be next: since when it counts as waiting, its sequence, the number of its line, and it."""
 
 
@@ -150,7 +153,6 @@ class OrderQueue:
         self._weights = weights
         self._kept = kept
         self._pending: dict[int, OrderRecord] = {}  # by sequence: those that became Pending last
-        self._seen: dict[int, OrderRecord] = {}  # likewise: those that a claim has chosen
         self._queues = Queues(database)
         self._limits = Limits(database, self._queues, limits)
         self._in_use = set(lines_in_use(database))  # those that orders may be in
@@ -193,6 +195,7 @@ class OrderQueue:
         else:
             self._in_use.update(lines)
             places = [self._line(line).give(user_id) for user_id, line in zip(user_ids, lines, strict=True)]
+            self._bound_users()
         if self._fronts:
             for line, place, sequence in zip(lines or repeat(_USUAL), places, sequences, strict=False):
                 if (front := self._fronts.get(line)) is not None:
@@ -314,11 +317,60 @@ class OrderQueue:
         Returns:
             Their steps, in the sequence of their places.
         """
-        taken = self._take(claim, at_us) if claim.room > 0 else []
-        known = [self._seen.get(sequence) or self._pending.get(sequence) for _, sequence, *_ in taken]
-        self._seen.clear()
+        if claim.room <= 0:
+            return []
+        if claim.only is None and (len(self._in_use) > 1 or self._limits.are_there):
+            chosen = self.choose(claim)
+            if not chosen:
+                return []
+            if not self._database.is_shared:
+                return self._take_all(chosen, at_us)
+            taken = self._take_some(chosen, at_us)
+            known = {sequence: record for _, sequence, _, record in chosen}
+        else:
+            self._fronts.clear()  # it is not known which orders are taken
+            taken = self._take_next(claim, at_us) if claim.only is None else self._take_only(claim, claim.only, at_us)
+            known = self._pending
+        steps = self._steps(taken, [known.get(sequence) for _, sequence, *_ in taken])
         for _, sequence, *_ in taken:
             self._pending.pop(sequence, None)
+        if steps and claim.only is None:
+            places = [place for place, *_ in taken]
+            if len(self._in_use) <= 1:
+                places, steps_of_line = places[-1:], steps[-1:]
+            else:
+                steps_of_line = steps
+            self._come_to(zip(places, [step.after.order for step in steps_of_line], strict=True))
+        return steps
+
+    def _take_all(self, chosen: Sequence[InLine], at_us: int) -> list[Move]:
+        # Nobody else writes, so that it is known what becomes of them.
+        sequences = [sequence for _, sequence, *_ in chosen]
+        taken = run(self._database, _TAKE_THESE, (at_us, self._database.owner, as_json(sequences))).rowcount
+        if taken != len(sequences):
+            raise TransactionConflict("orders have left their lines")
+        for sequence in sequences:
+            self._pending.pop(sequence, None)
+        assign, processing = lifecycle.ASSIGN, OrderStatus.PROCESSING
+        why = assign.why
+        steps = []
+        for _, _, _, before in chosen:
+            after = OrderRecord(
+                before.order,
+                before.sequence,
+                processing,
+                before.attempts + 1,
+                before.failures,
+                before.created_us,
+                max(before.updated_us, at_us),
+                None,
+                before.last_error,
+            )
+            steps.append(Move(assign, before, after, why))
+        self._come_to((place, record.order) for place, _, _, record in chosen)
+        return steps
+
+    def _steps(self, taken: Sequence[tuple[int, ...]], known: Sequence[OrderRecord | None]) -> list[Move]:
         unknown = [
             row[1]
             for row, before in zip(taken, known, strict=True)
@@ -345,25 +397,16 @@ class OrderQueue:
                 ready_us = after.created_us if attempts == 1 else None  # since when it was ready, nobody knows any more
                 before = replace(after, status=OrderStatus.PENDING, attempts=attempts - 1, ready_us=ready_us)
             steps.append(Move(lifecycle.ASSIGN, before, after, lifecycle.ASSIGN.why))
-        if steps and claim.only is None:
-            self._come_to(taken, steps)
         return steps
 
-    def _come_to(self, taken: Sequence[tuple[int, ...]], steps: Sequence[Move]) -> None:
-        if len(self._in_use) <= 1:
-            taken, steps = taken[-1:], steps[-1:]
-        # The last of each line, which are in the sequence of their places.
-        last = {row[0] // PLACES: (row[0], step.after.order) for row, step in zip(taken, steps, strict=True)}
+    def _come_to(self, taken: Iterable[tuple[int, Order]]) -> None:
+        # To the last of each line, which are in the sequence of their places.
+        last = {place // PLACES: (place, order) for place, order in taken}
         for line, (place, order) in last.items():
             self._line(line).come_to(place, order.user_id)
 
-    def _take(self, claim: Claim, at_us: int) -> list[tuple[int, ...]]:
-        # Those of one line in the sequence of their places.
-        if claim.only is None and (len(self._in_use) > 1 or self._limits.are_there):
-            return self._take_from_lines(claim, at_us)
-        self._fronts.clear()  # it is not known which orders are taken
-        if claim.only is not None:
-            return self._take_only(claim, claim.only, at_us)
+    def _take_next(self, claim: Claim, at_us: int) -> list[tuple[int, ...]]:
+        # Of the one line, in the sequence of their places.
         taken: list[tuple[int, ...]] = []
         for line in self._in_use:
             if claim.but_not:
@@ -376,23 +419,23 @@ class OrderQueue:
     def _take_only(self, claim: Claim, sequence: int, at_us: int) -> list[tuple[int, ...]]:
         if self._limits.are_there and (found := self._read([sequence])):
             order = found[sequence].order
-            queue, names = self._queues.number_of(order.queue), self._limits.names_of(order)
+            queue = self._queues.number_of(order.queue)
             self._limits.begin(claim.now_us)
-            if self._limits.queue_room(queue) < 1 or self._limits.closed(names) is not None:
+            if self._limits.queue_room(queue) < 1 or self._limits.begin_if_open(queue, order) is not None:
                 return []
-            self._limits.count(queue, names)
             self._limits.end(map(queue_of, self._in_use), is_cut_short=False)
         return self._run(_CLAIM_ONE, at_us, sequence, claim.now_us)
 
-    def _take_from_lines(self, claim: Claim, at_us: int) -> list[tuple[int, ...]]:
-        following = {sequence: index for index, sequence in enumerate(self.choose(claim))}
-        taken = self._run(_CLAIM_THESE, at_us, as_json(following)) if following else []
+    def _take_some(self, chosen: Sequence[InLine], at_us: int) -> list[tuple[int, ...]]:
+        # Those that no other engine takes at this moment.
+        following = {sequence: index for index, (_, sequence, *_) in enumerate(chosen)}
+        taken = self._run(_CLAIM_THESE, at_us, as_json(following))
         taken.sort(key=lambda row: following[row[1]])
         return taken
 
-    def choose(self, claim: Claim) -> list[int]:
-        """The sequences of the orders that a claim takes, in the sequence of their turns; what is at a limit by its
-        values is parked. In a transaction that writes."""
+    def choose(self, claim: Claim) -> list[InLine]:
+        """The orders that a claim takes, in the sequence of their turns; what is at a limit by its values is parked. In
+        a transaction that writes."""
         limits = self._limits
         has_limits = limits.are_there
         if has_limits:
@@ -400,28 +443,24 @@ class OrderQueue:
             for line in limits.let_go():
                 self._in_use.add(line)
                 self._fronts.pop(line, None)
-        chosen: list[int] = []
-        parked: list[tuple[str, int, Sequence[str]]] = []
-        names: Sequence[str] = ()
-        left: dict[int, set[int]] = {}  # by line: those that are not in it any more
+        chosen: list[InLine] = []
+        parked: list[tuple[str, int, Order]] = []
+        left: dict[int, set[int]] = {line: set() for line in self._in_use}  # those that are not in it any more
         # By the first of each line at a time: `merge` looks at no other, so that no line has to be sorted by its time.
-        for _, sequence, line, record in merge(*[self._walk(line, claim) for line in list(self._in_use)]):
+        for _, sequence, line, order in merge(*[self._walk(line, claim) for line in list(self._in_use)]):
             if has_limits:
                 queue = queue_of(line)
                 if limits.has_limit(queue) and limits.queue_room(queue) < 1:
                     continue
-                if limits.have_values:
-                    names = limits.names_of(record.order)
-                    if (closed := limits.closed(names)) is not None:
-                        parked.append((closed, sequence, names))
-                        left.setdefault(line, set()).add(sequence)
-                        if len(parked) == _MOST_PARKED:
-                            break
-                        continue
-                limits.count(queue, names)
-            chosen.append(sequence)
-            left.setdefault(line, set()).add(sequence)
-            self._seen[sequence] = record
+                closed = limits.begin_if_open(queue, order.record.order)
+                if closed is not None:
+                    parked.append((closed, sequence, order.record.order))
+                    left[line].add(sequence)
+                    if len(parked) == _MOST_PARKED:
+                        break
+                    continue
+            chosen.append(order)
+            left[line].add(sequence)
             if len(chosen) == claim.room:
                 break
         self._leave(left)
@@ -439,10 +478,10 @@ class OrderQueue:
         position, room, is_limited = 0, math.inf, limits.has_limit(queue)
         while not is_limited or (room := limits.queue_room(queue)) >= 1:
             if position < len(front.orders):
-                _, sequence, since_us, record = front.orders[position]
+                order = front.orders[position]
                 position += 1
-                if sequence not in claim.but_not:
-                    yield since_us - offset_us, sequence, line, record
+                if order.sequence not in claim.but_not:
+                    yield order.since_us - offset_us, order.sequence, line, order
             elif front.is_whole:
                 break
             else:
@@ -457,16 +496,16 @@ class OrderQueue:
         if front.orders:
             place, last, *_ = front.orders[-1]
         rows = run(self._database, _FRONT, (place, end, place, last, most)).fetchall()
-        remembered = self._pending.get
-        front.orders += [
-            InLine(rank, sequence, since_us, remembered(sequence) or order_of(row))
-            for rank, sequence, since_us, *row in rows
-        ]
+        front.orders += [InLine(row[-2], row[_SEQUENCE], row[-1], self._record_of(row)) for row in rows]
         front.is_whole = len(rows) < most
 
-    def _leave(self, left: Mapping[int, Container[int]]) -> None:
+    def _record_of(self, row: Sequence[Any]) -> OrderRecord:
+        return self._pending.get(row[_SEQUENCE]) or order_of(row[:-2])
+
+    def _leave(self, left: Mapping[int, set[int]]) -> None:
         for line, sequences in left.items():
-            self._fronts[line].remove(sequences)
+            if sequences:
+                self._fronts[line].remove(sequences)
         # Of what other engines do to a line, nobody tells.
         if self._database.is_shared or sum(len(front.orders) for front in self._fronts.values()) > _MOST_AHEAD:
             self._fronts.clear()
@@ -490,14 +529,20 @@ class OrderQueue:
                 begin, last = bounds[0], bounds[0] - 1
             if self._limits.have_parked:
                 last = bounds[1]  # a user's last order may be out of line, and so behind all that are in it
-            is_default = queue_of(line) == 0
-            find = partial(self._last_of, line)
-            most_users = _MOST_USERS if is_default else _MOST_USERS_OF_OTHERS
-            turns = Turns(begin, last, find, most_users, self._weights)
+            turns = Turns(begin, last, partial(self._last_of, line), weights=self._weights)
         self._lines[line] = turns
         if len(self._lines) > _MOST_LINES:
             del self._lines[next(iter(self._lines))]
         return turns
+
+    def _bound_users(self) -> None:
+        if sum(map(len, self._lines.values())) <= _MOST_USERS:
+            return
+        for turns in self._lines.values():
+            turns.forget_past()
+        for turns in sorted(self._lines.values(), key=len, reverse=True):
+            if sum(map(len, self._lines.values())) > _MOST_USERS // 2:
+                turns.forget()
 
     def _last_of(self, line: int, user_id: str) -> int | None:
         row = run(self._database, LAST_OF_USER, (user_id, *bounds_of(line))).fetchone()
@@ -517,4 +562,4 @@ def next_in_line(database: Writer, claim: Claim, limits: ConfiguredLimits = NO_L
     with database.atomic() as transaction:
         chosen = OrderQueue(database, 0, limits).choose(claim._replace(room=1))
         transaction.rollback()  # nothing is parked or let go
-    return next(iter(chosen), None)
+    return chosen[0].sequence if chosen else None

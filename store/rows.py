@@ -76,13 +76,31 @@ def queue_column(order: Order) -> str | None:
 
 def key_of(stored: str | None) -> str | None:
     """The key that the client has given the order; None where it has not."""
-    return stored.removeprefix(_KEY) if stored is not None and stored.startswith(_KEY) else None
+    return stored[len(_KEY) :] if stored is not None and stored.startswith(_KEY) else None
 
 
 def order_of(row: Any) -> OrderRecord:
     """The order of a row of `ORDER_COLUMNS`."""
-    order_id, user_id, item_ids, total_cents, priority, not_before, complete_by, *more = row
-    serial_key, queue, metadata, sequence, status, *state = more
+    (
+        order_id,
+        user_id,
+        item_ids,
+        total_cents,
+        priority,
+        not_before,
+        complete_by,
+        serial_key,
+        queue,
+        metadata,
+        sequence,
+        status,
+        attempts,
+        failures,
+        created_us,
+        updated_us,
+        ready_us,
+        last_error,
+    ) = row
     order = Order.stored(
         order_id,
         user_id,
@@ -91,11 +109,13 @@ def order_of(row: Any) -> OrderRecord:
         priority,
         None if not_before is None else utc(not_before),
         None if complete_by is None else utc(complete_by),
-        key_of(serial_key),
+        None if serial_key is None else key_of(serial_key),
         queue,
-        metadata_of(metadata),
+        None if metadata is None else metadata_of(metadata),
     )
-    return OrderRecord(order, sequence, STATUSES[status], *state)
+    return OrderRecord(
+        order, sequence, STATUSES[status], attempts, failures, created_us, updated_us, ready_us, last_error
+    )
 
 
 def transition_of(row: Any) -> Transition:

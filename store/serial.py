@@ -30,10 +30,9 @@ _FIRST = f"(SELECT sequence FROM orders WHERE serial_key = name AND {_IS_HELD} O
 _FIRST_DUE = f"""coalesce(
     (SELECT sequence FROM orders WHERE serial_key = name AND {_IS_HELD} AND ready_at <= ? ORDER BY sequence LIMIT 1),
     (SELECT sequence FROM orders WHERE serial_key = name AND {_IS_HELD} ORDER BY ready_at, sequence LIMIT 1))"""
-_NAMES = f"SELECT DISTINCT serial_key AS name FROM orders WHERE sequence IN {AMONG} AND serial_key IS NOT NULL"
 # The first held order of each key of which nothing is in its way.
 _NEXT = """
-    SELECT {first} FROM ({names}) AS names WHERE NOT EXISTS (
+    SELECT {first} FROM (SELECT value AS name FROM {{texts:?}} AS given) AS names WHERE NOT EXISTS (
       SELECT 1 FROM orders WHERE serial_key = name AND {is_free} AND status IN {in_the_way})
 """
 _READ = "SELECT ready_at, sequence, user_id, priority, queue FROM orders WHERE sequence IN ({next})"
@@ -46,11 +45,11 @@ _UNUSED = f"""
 _HOLD = f"UPDATE orders SET held = 1 WHERE sequence IN {AMONG} AND serial_key IS NOT NULL AND status = 'Pending'"
 _HOLD_WAITING = f"""
     UPDATE orders SET held = 1 WHERE sequence IN (
-      SELECT sequence FROM ({_NAMES}) AS names CROSS JOIN orders
-      WHERE serial_key = name AND {_IS_FREE} AND status = 'Pending' AND rank IS NULL AND ready_at > ?)
+      SELECT sequence FROM {{texts:?}} AS names CROSS JOIN orders
+      WHERE serial_key = value AND {_IS_FREE} AND status = 'Pending' AND rank IS NULL AND ready_at > ?)
 """
 _IS_ANY_HELD = f"SELECT EXISTS (SELECT 1 FROM orders WHERE serial_key >= '' AND {_IS_HELD})"
-_HEADS = f"SELECT min(sequence) FROM orders WHERE {_IS_HELD} GROUP BY serial_key"
+_HELD_KEYS = f"SELECT DISTINCT serial_key FROM orders WHERE {_IS_HELD}"
 
 
 class Admission(NamedTuple):
@@ -76,7 +75,7 @@ class SerialOrders:
         self._database = database
         self._policy = policy
         first, in_the_way = _FIRST_DUE if policy is KeyPolicy.CONTINUE else _FIRST, _IN_THE_WAY[policy]
-        following = _NEXT.format(first=first, names=_NAMES, is_free=_IS_FREE, in_the_way=in_the_way)
+        following = _NEXT.format(first=first, is_free=_IS_FREE, in_the_way=in_the_way)
         self._read, self._let_go = _READ.replace("{next}", following), _LET_GO.replace("{next}", following)
         self._unused = _UNUSED.replace("{in_the_way}", in_the_way)
         self.is_any_held = self._is_any_held()
@@ -106,8 +105,8 @@ class SerialOrders:
         self.is_any_held = self.is_any_held or bool(held)
         return Admission(names, first, held)
 
-    def overlooked(self, admission: Admission, sequences: Sequence[int], new: Container[int]) -> list[int]:
-        """Those of orders that were held whose keys have to be looked at again, now that they are stored.
+    def overlooked(self, admission: Admission, sequences: Sequence[int], new: Container[int]) -> set[str]:
+        """The keys of held orders that have to be looked at again, now that these are stored.
 
         Args:
             admission: of these and others.
@@ -118,31 +117,31 @@ class SerialOrders:
         passed = {name for name, sequence in first.items() if sequence not in new}
         # What came before and waits for its time lets a new one pass.
         others = self._policy is KeyPolicy.CONTINUE
-        return [
-            sequence
+        return {
+            name
             for sequence, name in zip(sequences, admission.names, strict=True)
             if sequence in new and name is not None and (name in passed or (others and name not in first))
-        ]
+        }
 
     def hold(self, sequences: Collection[int]) -> None:
         """These are Pending now, and must not be begun while another of their key is in their way."""
         if run(self._database, _HOLD, (as_json(sequences),)).rowcount:
             self.is_any_held = True
 
-    def next_ones(self, moved: Collection[int], now_us: int) -> list[Standing]:
-        """The held orders that go next, of the keys of orders that have moved: nothing is in their way any more.
+    def next_ones(self, names: Collection[str], now_us: int) -> list[Standing]:
+        """The held orders that go next, of keys of which orders have moved: nothing is in their way any more.
 
         Args:
-            moved: the sequences of the orders.
+            names: the keys.
             now_us: the queue's time, microseconds since 1970-01-01T00:00:00Z.
         """
-        if not self.is_any_held or not moved:
+        if not self.is_any_held or not names:
             return []
-        sequences = as_json(moved)
+        keys = as_json(names)
         if self._policy is KeyPolicy.CONTINUE:
-            run(self._database, _HOLD_WAITING, (sequences, now_us))
-        rows = run(self._database, self._read, self._about(sequences, now_us)).fetchall()
-        return [Standing(*row) for row in rows]
+            run(self._database, _HOLD_WAITING, (keys, now_us))
+        rows = run(self._database, self._read, self._about(keys, now_us)).fetchall()
+        return [Standing._make(row) for row in rows]
 
     def note_let_go(self) -> None:
         """Some are held no longer."""
@@ -155,13 +154,13 @@ class SerialOrders:
         Args:
             now_us: the queue's time, microseconds since 1970-01-01T00:00:00Z.
         """
-        heads = [sequence for (sequence,) in run(self._database, _HEADS).fetchall()]
-        run(self._database, self._let_go, self._about(as_json(heads), now_us))
+        names = [name for (name,) in run(self._database, _HELD_KEYS).fetchall()]
+        run(self._database, self._let_go, self._about(as_json(names), now_us))
         self.note_let_go()
 
-    def _about(self, sequences: str, now_us: int) -> tuple[object, ...]:
-        # What a statement about the keys of these orders is given.
-        return (now_us, sequences) if self._policy is KeyPolicy.CONTINUE else (sequences,)
+    def _about(self, keys: str, now_us: int) -> tuple[object, ...]:
+        # What a statement about these keys is given.
+        return (now_us, keys) if self._policy is KeyPolicy.CONTINUE else (keys,)
 
     def _may_be_first(self, record: OrderRecord, now_us: int) -> bool:
         return self._policy is not KeyPolicy.CONTINUE or record.ready_us == now_us

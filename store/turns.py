@@ -46,24 +46,25 @@ class Turns:
         most_users: int = _MOST_USERS,
         weights: Weights = NO_WEIGHTS,
     ) -> None:
+        self._steps = {user_id: step_for(weight) for user_id, weight in weights.items()}
         self._begin = begin
         self._next: dict[str, int] = {}  # the place of a user's next order; who is not there has none of his own...
-        self._unknown_to = last  # ... where the queue has come so far: before, it has to be looked up
+        # ... where the queue has come so far: before, it has to be looked up
+        self._unknown_to = last + max([STEP, *self._steps.values()]) if last >= begin else begin
         self._find = find
         self._most_users = most_users
-        self._steps = {user_id: step_for(weight) for user_id, weight in weights.items()}
 
     def give(self, user_id: str) -> int:
         """The place of a user's next order, which is taken now."""
         step = self._steps.get(user_id, STEP) if self._steps else STEP
         place = self._next.get(user_id)
-        if place is None and self._begin <= self._unknown_to and (last := self._find(user_id)) is not None:
+        if place is None and self._begin < self._unknown_to and (last := self._find(user_id)) is not None:
             place = last + step
         if place is None or place < self._begin:
             place = self._begin
         self._next[user_id] = place + step
         if len(self._next) > self._most_users:
-            self._forget()
+            self._bound()
         return place
 
     def give_back(self, places: Iterable[tuple[str, int]]) -> None:
@@ -82,7 +83,7 @@ class Turns:
         if after > self._next.get(user_id, self._begin):
             self._next[user_id] = after
             if len(self._next) > self._most_users:
-                self._forget()
+                self._bound()
 
     def come_to(self, place: int, user_id: str) -> None:
         """The queue has come to an order with that place, of that user."""
@@ -92,8 +93,21 @@ class Turns:
         """Nobody waits before that place, whoever has taken those who did."""
         self._begin = max(self._begin, place)
 
-    def _forget(self) -> None:
+    def __len__(self) -> int:
+        """How many users are remembered."""
+        return len(self._next)
+
+    def forget_past(self) -> None:
+        """Forget the users whose orders are all taken, as far as the queue has come."""
         self._next = {user_id: place for user_id, place in self._next.items() if place > self._begin}
-        if len(self._next) > self._most_users // 2:  # all have orders that wait: these tell
+
+    def forget(self) -> None:
+        """Forget all users: the orders that wait tell of them."""
+        if self._next:
             self._unknown_to = max(self._unknown_to, *self._next.values())
             self._next.clear()
+
+    def _bound(self) -> None:
+        self.forget_past()
+        if len(self._next) > self._most_users // 2:
+            self.forget()

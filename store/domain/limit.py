@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -79,7 +79,7 @@ class Limit(NamedTuple):
             return room
         if closed_until_us is not None and closed_until_us > now_us:
             return 0
-        return min(room, self.admits(next_us, now_us))
+        return room if self.rate is None else min(room, self.admits(next_us, now_us))
 
     @property
     def _burst(self) -> int:
@@ -122,17 +122,22 @@ def _is_name(name: str) -> bool:
     return is_kind and (":" not in name or 0 < len(value) <= _LONGEST_VALUE)
 
 
-def value_of(kind: str, order: Order) -> str | None:
-    """What a limit by values is counted by for an order: `user:NAME` or `metadata.FIELD:VALUE`; None without a value.
+def value_of(kind: str) -> Callable[[Order], str | None]:
+    """What gives, for an order, what a limit by values is counted by: `user:NAME` or `metadata.FIELD:VALUE`; None
+    without a value.
 
     Args:
         kind: `user` or `metadata.FIELD`.
-        order: it.
     """
     if kind == USER:
-        return f"{USER}:{order.user_id}"
-    value: Any = None if order.metadata is None else order.metadata.get(kind.removeprefix(METADATA))
-    if value is None or isinstance(value, dict | list):
-        return None
-    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-    return f"{kind}:{text[:_LONGEST_VALUE]}"
+        return lambda order: f"{USER}:{order.user_id}"
+    field = kind.removeprefix(METADATA)
+
+    def of_metadata(order: Order) -> str | None:
+        value: Any = None if order.metadata is None else order.metadata.get(field)
+        if value is None or isinstance(value, dict | list):
+            return None
+        text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+        return f"{kind}:{text[:_LONGEST_VALUE]}"
+
+    return of_metadata

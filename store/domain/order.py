@@ -142,22 +142,23 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         It was checked when it was made for the first time; to check it again would be most of the work of reading it.
         """
         order = copy(_blank)
-        force_setattr(order, "order_id", order_id)
-        force_setattr(order, "user_id", user_id)
-        force_setattr(order, "item_ids", item_ids)
-        force_setattr(order, "total_amount", amount_from_cents(total_cents))
+        set_field = force_setattr
+        set_field(order, "order_id", order_id)
+        set_field(order, "user_id", user_id)
+        set_field(order, "item_ids", item_ids)
+        set_field(order, "total_amount", amount_from_cents(total_cents))
         if priority != PRIORITY:
-            force_setattr(order, "priority", priority)
+            set_field(order, "priority", priority)
         if not_before is not None:
-            force_setattr(order, "not_before", not_before)
+            set_field(order, "not_before", not_before)
         if complete_by is not None:
-            force_setattr(order, "complete_by", complete_by)
+            set_field(order, "complete_by", complete_by)
         if key is not None:
-            force_setattr(order, "key", key)
+            set_field(order, "key", key)
         if queue is not None:
-            force_setattr(order, "queue", queue)
+            set_field(order, "queue", queue)
         if metadata is not None:
-            force_setattr(order, "metadata", metadata)
+            set_field(order, "metadata", metadata)
         return order
 
     @property

@@ -275,4 +275,4 @@ def utc(microseconds: int) -> datetime:
     Args:
         microseconds: since 1970-01-01T00:00:00Z.
     """
-    return _EPOCH + timedelta(microseconds=microseconds)
+    return _EPOCH + microseconds * _MICROSECOND  # to make another timedelta takes twice as long

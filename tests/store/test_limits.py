@@ -356,9 +356,12 @@ def test_no_table_is_read_whole(
     assert not [line for line in plan if "TEMP B-TREE" in line or line.startswith("SCAN orders")]
 
 
-def test_where_another_engine_has_made_room_a_claim_is_worth_it_after_a_look_around(writer: SqliteDatabase) -> None:
+def test_where_another_engine_has_made_room_a_claim_is_worth_it_after_a_look_around(
+    writer: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
     one, other = (ledger_with(writer, "user=1") for _ in range(2))
     accept(one, "a", "b")
+    monkeypatch.setattr(type(writer), "is_shared", True)
     (first,) = claim(one, 1)
     other.look_around()
     assert claim(other) == []  # and so "b" is parked, of which the one does not know

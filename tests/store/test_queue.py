@@ -176,6 +176,18 @@ def test_what_is_remembered_gives_way_to_what_the_database_has(writer: SqliteDat
     assert claimed.last_error == "by hand"
 
 
+def test_where_somebody_has_changed_the_file_what_is_known_of_the_lines_is_read_again(
+    writer: SqliteDatabase, ledger: Ledger
+) -> None:
+    for priority in (4, 9):
+        for name in ("o", "p"):
+            accept_at(ledger, 10, f"{name}-{priority}", priority=priority)
+    assert ids(claim(ledger, 1)) == ["o-9"]
+    run(writer, "UPDATE orders SET rank = NULL, ready_at = 99 WHERE order_id = 'p-9'")
+
+    assert ids(claim(ledger, 3)) == ["o-4", "p-4"]
+
+
 def test_a_stamp_never_runs_backwards(writer: SqliteDatabase, ledger: Ledger) -> None:
     ledger.record([make_order("a")], [], 99)
 
@@ -276,6 +288,29 @@ def test_a_user_with_a_weight_has_more_turns_and_keeps_them_after_a_start(writer
 
     assert ids(claim(started, 9)) == ["b2", "a4", "a5", "b3", "a6", "b4", "b5"]
     assert_sound(writer)
+
+
+def test_of_all_lines_so_many_users_are_remembered(
+    writer: SqliteDatabase, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queues, "_MOST_USERS", 6)
+    users = [f"u-{number}" for number in range(5)]
+    for turn in range(3):
+        for priority in (4, 9):
+            accepted = [make_order(f"{user}-{priority}-{turn}", user_id=user, priority=priority) for user in users]
+            record(ledger, accepted)
+            assert sum(map(len, queue_of(ledger)._lines.values())) <= 6
+
+    claimed = claim(ledger, 30)
+
+    turns = [[found.order.user_id for found in claimed[begin : begin + 5]] for begin in range(0, 30, 5)]
+    assert turns == 6 * [users]
+    assert_sound(writer)
+
+
+def queue_of(ledger: Ledger) -> queues.OrderQueue:
+    assert ledger._queue is not None
+    return ledger._queue
 
 
 def test_orders_of_other_priorities_are_found_again_after_a_start(writer: SqliteDatabase, ledger: Ledger) -> None:

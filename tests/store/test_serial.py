@@ -285,8 +285,8 @@ def test_nothing_is_looked_up_where_nothing_is_held(writer: SqliteDatabase, ledg
 @pytest.mark.parametrize("policy", KeyPolicy)
 def test_no_table_is_read_whole(writer: SqliteDatabase, policy: KeyPolicy) -> None:
     keys = serial.SerialOrders(writer, policy)
-    statements = [(statement, keys._about("[1]", 9)) for statement in (keys._read, keys._let_go)]
-    statements += [(serial._HOLD_WAITING, ("[1]", 9)), (keys._unused, ('["key:k"]',))]
+    statements = [(statement, keys._about('["key:k"]', 9)) for statement in (keys._read, keys._let_go)]
+    statements += [(serial._HOLD_WAITING, ('["key:k"]', 9)), (keys._unused, ('["key:k"]',))]
     for statement, parameters in [*statements, (serial._HOLD, ("[1]",)), (serial._IS_ANY_HELD, ())]:
         plan = [line for *_, line in run(writer, f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()]
         assert not [line for line in plan if line.startswith("SCAN orders")], plan

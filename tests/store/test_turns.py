@@ -165,6 +165,32 @@ def test_of_too_many_users_the_places_are_looked_up_again() -> None:
     assert len(line._next) <= 10
 
 
+def test_where_the_queue_has_come_past_all_that_was_given_nothing_is_looked_up() -> None:
+    looked_up: list[str] = []
+    line = Turns(0, -1, lambda user_id: looked_up.append(user_id))
+    line.give("a")
+    line.forget()
+
+    assert line.give("b") == 0
+    assert looked_up == ["b"], "it may be forgotten too"
+    line.come_to(0, "a")
+    assert line.give("a") == STEP
+    assert looked_up == ["b"]
+
+
+def test_only_users_whose_orders_wait_need_be_remembered() -> None:
+    line = Turns(0, -1, lambda _: None)
+    line.give("a")
+    line.give("b")
+    line.give("b")
+    line.come_to(0, "b")
+
+    line.forget_past()
+
+    assert len(line) == 1
+    assert [line.give("a"), line.give("b")] == [STEP, 2 * STEP]
+
+
 def test_a_place_that_another_engine_gave_puts_off_the_next_order_of_its_user() -> None:
     turns = Turns(0, -1, lambda _: None)
 

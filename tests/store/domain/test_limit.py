@@ -94,10 +94,10 @@ def test_without_a_rate_any_number_is_let() -> None:
 def test_a_limit_counts_by_a_value_of_the_order() -> None:
     order = make_order("o-1", user_id="ann", metadata={"provider": "acme", "shop": 7, "big": True, "parts": [1]})
 
-    assert value_of("user", order) == "user:ann"
-    assert value_of("metadata.provider", order) == "metadata.provider:acme"
-    assert value_of("metadata.shop", order) == "metadata.shop:7"
-    assert value_of("metadata.big", order) == "metadata.big:true"
-    assert value_of("metadata.parts", order) is None
-    assert value_of("metadata.other", order) is None
-    assert value_of("metadata.other", make_order("o-2")) is None
+    assert value_of("user")(order) == "user:ann"
+    assert value_of("metadata.provider")(order) == "metadata.provider:acme"
+    assert value_of("metadata.shop")(order) == "metadata.shop:7"
+    assert value_of("metadata.big")(order) == "metadata.big:true"
+    assert value_of("metadata.parts")(order) is None
+    assert value_of("metadata.other")(order) is None
+    assert value_of("metadata.other")(make_order("o-2")) is None
