@@ -15,7 +15,7 @@ import embedded
 import servers
 from command import run
 from load import Wrk, missing_wrk
-from measure import Benchmark, Conditions, Figures, Row, Rule
+from measure import Benchmark, Conditions, Figures, MeasurementFailed, Row, Rule
 from ordermill.engine import Order
 from stopwatch import Stopwatch
 
@@ -74,7 +74,9 @@ def complete_lots(conditions: Conditions, *, in_time: bool) -> Figures:
             embedded.submit_in_lots(engine, orders)
         with Stopwatch() as working:
             engine.resume()
-            engine.drain(embedded.DRAIN_SECONDS)
+            completed = engine.drain(embedded.DRAIN_SECONDS).total_orders_processed
+    if completed != _MEASURED_BEFORE + 2 * count:
+        raise MeasurementFailed(f"{completed} of {_MEASURED_BEFORE + 2 * count} orders were completed")
     return {
         "cpu_seconds_per_1000_accepted": 1000 * accepting.cpu_seconds / count,
         "cpu_seconds_per_1000": 1000 * (accepting.cpu_seconds + working.cpu_seconds / 2) / count,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
+
+from msgspec.structs import replace
 
 import embedded
 from command import run
@@ -32,16 +32,12 @@ def make_orders(count: int, keys: int | None = None) -> Iterator[Order]:
         count: how many.
         keys: how many keys they have; by default, so many that each is the key of ten.
     """
-    amount = Decimal("19.99")
-    prefix = secrets.token_hex(4)
     now = datetime.now(UTC)
     keys = keys or max(1, count // _ORDERS_OF_A_KEY)
-    for number in range(1, count + 1):
-        yield Order(
-            order_id=f"{prefix}-{number:08d}",
+    for number, order in enumerate(embedded.make_orders(count), start=1):
+        yield replace(
+            order,
             user_id=f"u-{number % _USERS}",
-            item_ids=("sku-1", "sku-2"),
-            total_amount=amount,
             priority=_PRIORITIES[number // len(_QUEUES) % len(_PRIORITIES)],
             not_before=now - timedelta(minutes=1),
             complete_by=now + timedelta(hours=6),

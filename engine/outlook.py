@@ -156,23 +156,24 @@ class Forecast:
     Args:
         draws: what the model says it may take, each as likely as the others; in ascending order.
         calibration: corrects it.
+        ways: that were drawn, where it waits and may be begun later than now.
+        not_before_us: when it is begun at the earliest on each of them.
     """
 
-    _ways: Sequence[Way] = ()
-    _not_before_us = 0.0
-
-    def __init__(self, draws: Sequence[float], calibration: Calibration) -> None:
+    def __init__(
+        self, draws: Sequence[float], calibration: Calibration, ways: Sequence[Way] = (), not_before_us: float = 0.0
+    ) -> None:
         self._draws = draws
         self._calibration = calibration
+        self._ways = ways
+        self._not_before_us = not_before_us
         self._span = Span(_at(draws, _MISSED / 2), _at(draws, 1 - _MISSED / 2))
 
     @classmethod
     def of_ways(cls, ways: Sequence[Way], calibration: Calibration, not_before_us: float) -> Self:
         """That of an order that may go some ways, and is not begun before a time."""
         draws = sorted([max(waits_us, not_before_us) + takes_us for waits_us, takes_us in ways])
-        forecast = cls(draws, calibration)
-        forecast._ways, forecast._not_before_us = ways, not_before_us
-        return forecast
+        return cls(draws, calibration, ways, not_before_us)
 
     def not_before(self, us: float) -> Forecast:
         """That of an order that may go the same ways, and is not begun before a time either."""

@@ -93,13 +93,11 @@ class LoopEngine(Engine):
         self._is_gathering = False
         batch = [self._gathered.popleft() for _ in range(len(self._gathered))]
         promised = [single for single in batch if single.order.complete_by is not None]
-        if not promised:
-            self._send_together(batch)
-            return
-        self._send_together(promised)
-        # The others need not wait until it is known whether these will be in time.
-        if others := [single for single in batch if single.order.complete_by is None]:
-            self._send_together(others)
+        # These need not wait until it is known whether the others will be in time.
+        plain = [single for single in batch if single.order.complete_by is None]
+        for together in (promised, plain):
+            if together:
+                self._send_together(together)
 
     def _send_together(self, batch: Sequence[_Single]) -> None:
         together: Reply[Any] = Reply()

@@ -18,7 +18,7 @@ from .domain.record import OrderRecord
 from .domain.weight import NO_WEIGHTS, Weights
 from .limits import Limits, obstacles
 from .line_counts import MAX_COUNTED, LineCounts, Spot
-from .queries import IS_IN_LINE
+from .queries import IS_IN_LINE, as_json
 from .queue import LAST_OF_USER
 from .queues import Queues, bounds_of, line_number, lines_in_use, priority_of, queue_of
 from .rows import serial_key
@@ -183,7 +183,7 @@ class Entrance:
         ranks = {}
         for line, some in users.items():
             front = self._front(database, line, taken)
-            for user_id, last in run(database, _LAST_OF_USERS, (*bounds_of(line), _texts(some))).fetchall():
+            for user_id, last in run(database, _LAST_OF_USERS, (*bounds_of(line), as_json(some))).fetchall():
                 ranks[user_id, line] = front if last is None else max(front, last + self._step(user_id))
         return ranks
 
@@ -238,11 +238,7 @@ def in_hand_since(database: Database) -> tuple[int, ...]:
 
 
 def _keys_in_use(database: Database, keys: Collection[str]) -> Collection[str]:
-    return {key for (key,) in run(database, _KEYS_IN_USE, (_texts(keys),)).fetchall()} if keys else ()
-
-
-def _texts(values: Collection[str]) -> str:
-    return msgspec.json.encode(sorted(values)).decode()
+    return {key for (key,) in run(database, _KEYS_IN_USE, (as_json(keys),)).fetchall()} if keys else ()
 
 
 def _bounds_in_others(

@@ -32,7 +32,7 @@ from .domain.lifecycle import OrderStatus
 from .domain.limit import NO_LIMITS
 from .domain.limit import Limits as ConfiguredLimits
 from .domain.order import DEFAULT_QUEUE, Order
-from .domain.record import Move, OrderRecord, keeps_place
+from .domain.record import Move, OrderRecord, keeps_place, move
 from .domain.weight import NO_WEIGHTS, Weights
 from .front import Front, InLine
 from .limits import Limits
@@ -335,12 +335,9 @@ class OrderQueue:
         for _, sequence, *_ in taken:
             self._pending.pop(sequence, None)
         if steps and claim.only is None:
-            places = [place for place, *_ in taken]
-            if len(self._in_use) <= 1:
-                places, steps_of_line = places[-1:], steps[-1:]
-            else:
-                steps_of_line = steps
-            self._come_to(zip(places, [step.after.order for step in steps_of_line], strict=True))
+            begin = len(steps) - 1 if len(self._in_use) <= 1 else 0  # of one line, the last says all
+            last = zip(taken[begin:], steps[begin:], strict=True)
+            self._come_to((row[0], step.after.order) for row, step in last)
         return steps
 
     def _take_all(self, chosen: Sequence[InLine], at_us: int) -> list[Move]:
@@ -351,24 +348,8 @@ class OrderQueue:
             raise TransactionConflict("orders have left their lines")
         for sequence in sequences:
             self._pending.pop(sequence, None)
-        assign, processing = lifecycle.ASSIGN, OrderStatus.PROCESSING
-        why = assign.why
-        steps = []
-        for _, _, _, before in chosen:
-            after = OrderRecord(
-                before.order,
-                before.sequence,
-                processing,
-                before.attempts + 1,
-                before.failures,
-                before.created_us,
-                max(before.updated_us, at_us),
-                None,
-                before.last_error,
-            )
-            steps.append(Move(assign, before, after, why))
         self._come_to((place, record.order) for place, _, _, record in chosen)
-        return steps
+        return [move(record, lifecycle.ASSIGN, at_us) for *_, record in chosen]
 
     def _steps(self, taken: Sequence[tuple[int, ...]], known: Sequence[OrderRecord | None]) -> list[Move]:
         unknown = [
