@@ -54,10 +54,9 @@ def _given(width: int) -> list[SQL]:
     return [SQL(f"given.column{number + 1}") for number in range(width)]
 
 
-def _insert() -> Query:
-    # In a row: sequence, order_id, user_id, item_ids, total_cents, keyed_at, rank; shared: created_at, updated_at,
-    # ready_at.
-    values = Select([given_values(7)], [*_given(7), *_NEW, _SHARED]).where(SQL("given.column1 IS NOT NULL"))
+def _insert(*state: SQL) -> Query:
+    # In a row: sequence, order_id, user_id, item_ids, total_cents, keyed_at, rank; shared: those of the state.
+    values = Select([given_values(7)], [*_given(7), *state]).where(SQL("given.column1 IS NOT NULL"))
     return OrderModel.insert_from(values, _NEW_COLUMNS)
 
 
@@ -152,18 +151,40 @@ def _insert_steps(from_status: SQL, why: Sequence[SQL], width: int) -> Query:
     return TransitionModel.insert_from(steps, _STEP_COLUMNS)
 
 
+def _insert_both_steps(why: Sequence[SQL], width: int) -> Query:
+    # In a row: sequence, then those that are not shared. Of each order: how it was accepted, and how it was taken.
+    given, orders = given_values(width), OrderModel.alias("stored")
+    accept, assign = lifecycle.ACCEPT, lifecycle.ASSIGN
+    both = SQL(
+        f"(VALUES (NULL, '{accept.target}', 0, '{accept.why}'),"
+        f" ('{assign.source}', '{assign.target}', 1, '{assign.why}')) AS step"
+    )
+    from_status, to_status, attempt, reason = (SQL(f"step.column{number}") for number in (1, 2, 3, 4))
+    caused = [SQL(f"CASE WHEN {attempt.sql} = 0 THEN {value.sql} END") for value in why]
+    step = (orders.sequence, orders.order_id, from_status, to_status, orders.created_at, attempt, reason, *caused)
+    # CROSS JOIN: SQLite takes the tables in that sequence, so that the steps of an order are in theirs.
+    steps = Select([given.join(orders, JOIN.CROSS).join(both, JOIN.CROSS)], step)
+    return TransitionModel.insert_from(steps.where(orders.sequence == SQL("given.column1")), _STEP_COLUMNS)
+
+
 def _text(status: OrderStatus | None) -> SQL:
     return SQL(f"'{status}'")
 
 
-_NEW = (_text(lifecycle.ACCEPT.target), SQL("0"), SQL("0"), _SHARED, _SHARED)
-_insert_orders = ManyRows(_insert(), 7, "itttiii", _IF_NEW)
+_NEW = (_text(lifecycle.ACCEPT.target), SQL("0"), SQL("0"), _SHARED, _SHARED)  # status to updated_at
+_TAKEN = (_text(lifecycle.ASSIGN.target), SQL("1"), SQL("0"), _SHARED, _SHARED)
+_insert_orders = ManyRows(_insert(*_NEW, _SHARED), 7, "itttiii", _IF_NEW)
 """Of orders that have only what each has, as nearly all: six values less in a row."""
+_insert_taken_orders = ManyRows(_insert(*_TAKEN, _NULL), 7, "itttiii", _IF_NEW)
+"""Likewise, of orders that are taken in the moment that they come: two steps for one, and no entry in an index of what
+waits."""
 _insert_orders_with_more = ManyRows(_insert_with_more(), 15, "itttiiiiiiittit", _IF_NEW)
 _update_orders = ManyRows(_update(), 10, "tiiiititii")
 _insert_any_steps = ManyRows(_insert_steps(_given(2)[1], _given(5)[2:], 5), 5, "itttt")
 _insert_caused_steps = ManyRows(_insert_steps(_SHARED, (_SHARED, *_given(3)[1:]), 3), 3, "itt")
 _insert_equal_steps = ManyRows(_insert_steps(_SHARED, (_SHARED, _NULL, _NULL), 1), 1, "i")
+_insert_caused_first_steps = ManyRows(_insert_both_steps(_given(3)[1:], 3), 3, "itt")
+_insert_first_steps = ManyRows(_insert_both_steps((_NULL, _NULL), 1), 1, "i")
 _update_plain: dict[Edge, ManyRows] = {
     lifecycle.COMPLETE: ManyRows(_update_plainly(lifecycle.COMPLETE), 4, "iiii"),
 }
@@ -402,11 +423,16 @@ class Ledger:
                 self._let_go(queue, serial, names, ready_us)
             if claim is not None:
                 queue.let_in(claim.now_us, claim.room)
-            acceptances = self._insert(queue, serial, deadlines, orders, at_us, ready_us, keys) if orders else []
-            accepted = self._note_accepted(acceptances, causes)
-            if claim is not None and (claimed := queue.claim(claim, at_us)):
-                self._note_equal_steps(lifecycle.ASSIGN, [step.after.sequence for step in claimed])
+            if claim is not None and orders and queue.is_room_for(claim, len(orders)) and self._are_plain(orders):
+                acceptances, claimed = self._insert_taken(queue, orders, at_us, ready_us, keys)
+                accepted = self._note_accepted(acceptances, causes, are_taken=True)
                 moved += claimed
+            else:
+                acceptances = self._insert(queue, serial, deadlines, orders, at_us, ready_us, keys) if orders else []
+                accepted = self._note_accepted(acceptances, causes)
+                if claim is not None and (claimed := queue.claim(claim, at_us)):
+                    self._note_equal_steps(lifecycle.ASSIGN, [step.after.sequence for step in claimed])
+                    moved += claimed
             if acts:
                 not_taken = set(map(id, refused))
                 write_acts(self._database, [act for step, act in acts if id(step) not in not_taken], at_us)
@@ -432,18 +458,27 @@ class Ledger:
             self._latest_us = max(self._latest_us, at_us) if self._disorder_us else at_us
         return Recorded(acceptances, moved, refused, changes, taken, has_events)
 
-    def _note_accepted(self, acceptances: Sequence[Acceptance], causes: Sequence[Cause]) -> int:
+    def _note_accepted(
+        self, acceptances: Sequence[Acceptance], causes: Sequence[Cause], *, are_taken: bool = False
+    ) -> int:
+        # Those that are taken at once have two steps each.
         accepted = Outcome.ACCEPTED
         new = [record.sequence for outcome, record in acceptances if outcome is accepted]
         if not causes:
-            self._note_equal_steps(lifecycle.ACCEPT, new)
+            if are_taken:
+                _check_all(_insert_first_steps.run(self._database, new), [*new, *new])
+            else:
+                self._note_equal_steps(lifecycle.ACCEPT, new)
+            return len(new)
+        known = zip(acceptances, causes, strict=True)
+        who = list(zip(*(cause for (outcome, _), cause in known if outcome is accepted), strict=True))
+        if are_taken:
+            _check_all(_insert_caused_first_steps.run(self._database, new, *who[:2]), [*new, *new])
         else:
-            known = zip(acceptances, causes, strict=True)
-            who = list(zip(*(cause for (outcome, _), cause in known if outcome is accepted), strict=True))
             noted = _insert_caused_steps.run(self._database, new, *who[:2], shared=(None, lifecycle.ACCEPT.why))
             _check_all(noted, new)
-            if new and any(who[2]):
-                trace_contexts.write(self._database, new, who[2])
+        if new and any(who[2]):
+            trace_contexts.write(self._database, new, who[2])
         return len(new)
 
     def _note_equal_steps(self, edge: Edge, sequences: Sequence[int]) -> None:
@@ -475,13 +510,10 @@ class Ledger:
         ready_us: int,
         keys: Sequence[IdempotencyKey | None],
     ) -> list[Acceptance]:
-        sequences = self._new_sequences(len(orders))
-        records = [
-            new_record(order, sequence, at_us, ready_us) for sequence, order in zip(sequences, orders, strict=True)
-        ]
+        sequences, records = self._new_records(orders, at_us, ready_us)
         admission = None
         ready: Sequence[OrderRecord] = records
-        if self._serial_users or not all(map(is_plain, orders)):
+        if not self._are_plain(orders):
             admission = serial.admit(records, [self._key_of(order) for order in orders], ready_us)
             unheld = [record for record in records if record.sequence not in admission.held]
             ready = [record for record in unheld if record.ready_us == ready_us]
@@ -491,14 +523,7 @@ class Ledger:
             [record.order.user_id for record in ready],
             None if admission is None else [queue.line_of(record.order) for record in ready],
         )
-        columns: list[Sequence[object]] = [
-            sequences,
-            [order.order_id for order in orders],
-            [order.user_id for order in orders],
-            [items_text(order.item_ids) for order in orders],
-            [order.total_cents for order in orders],
-            [None if key is None else at_us for key in keys] or [None] * len(orders),
-        ]
+        columns = _columns(sequences, orders, at_us, keys)
         if admission is None:
             inserted = _insert_orders.run(
                 self._database, *self._in_order([*columns, places]), shared=(at_us, at_us, ready_us)
@@ -507,34 +532,71 @@ class Ledger:
             place_of = {record.sequence: place for record, place in zip(ready, places, strict=True)}
             inserted = self._insert_with_more(records, columns, place_of, admission)
             deadlines.watch_new(records)
+        acceptances, new = self._accept(queue, records, ready, places, inserted)
+        queue.note([record for record in records if record.sequence in new])
+        if admission is not None and admission.held:
+            self._let_go(queue, serial, serial.overlooked(admission, sequences, new), ready_us)
+        return acceptances
+
+    def _insert_taken(
+        self,
+        queue: OrderQueue,
+        orders: Sequence[Order],
+        at_us: int,
+        ready_us: int,
+        keys: Sequence[IdempotencyKey | None],
+    ) -> tuple[list[Acceptance], list[Move]]:
+        """Insert plain orders that a claim takes as they come: they are Processing at once."""
+        sequences, records = self._new_records(orders, at_us, ready_us)
+        places = queue.give_places(sequences, [order.user_id for order in orders])
+        columns = [*_columns(sequences, orders, at_us, keys), places]
+        inserted = _insert_taken_orders.run(self._database, *columns, shared=(at_us, at_us))
+        acceptances, new = self._accept(queue, records, records, places, inserted)
+        taken = [place for place in zip(places, records, strict=True) if place[1].sequence in new]
+        return acceptances, queue.take_new(taken, at_us)
+
+    def _accept(
+        self,
+        queue: OrderQueue,
+        records: Sequence[OrderRecord],
+        ready: Sequence[OrderRecord],
+        places: Sequence[int],
+        inserted: int,
+    ) -> tuple[list[Acceptance], Collection[int]]:
+        """What became of new orders, and the sequences of those that were stored; who was not has no place."""
         accepted = Outcome.ACCEPTED
         if inserted == len(records):
-            queue.note(records)
-            acceptances = [Acceptance(accepted, record) for record in records]
-            new = None
-        else:
-            new = {sequence for (sequence,) in run(self._database, _SEQUENCES_FROM, (sequences[0],)).fetchall()}
-            queue.note([record for record in records if record.sequence in new])
-            queue.take_back_places(
-                [
-                    (record.order.user_id, queue.line_of(record.order), place)
-                    for record, place in zip(ready, places, strict=True)
-                    if record.sequence not in new
-                ]
-            )
-            acceptances = [
-                Acceptance(accepted, record) if record.sequence in new else self._compare(record.order)
-                for record in records
+            return [Acceptance(accepted, record) for record in records], {record.sequence for record in records}
+        first = records[0].sequence
+        new = {sequence for (sequence,) in run(self._database, _SEQUENCES_FROM, (first,)).fetchall()}
+        queue.take_back_places(
+            [
+                (record.order.user_id, queue.line_of(record.order), place)
+                for record, place in zip(ready, places, strict=True)
+                if record.sequence not in new
             ]
-        if admission is not None and admission.held:
-            stored = set(sequences) if new is None else new
-            self._let_go(queue, serial, serial.overlooked(admission, sequences, stored), ready_us)
-        return acceptances
+        )
+        acceptances = [
+            Acceptance(accepted, record) if record.sequence in new else self._compare(record.order)
+            for record in records
+        ]
+        return acceptances, new
 
     def _let_go(self, queue: OrderQueue, serial: SerialOrders, names: Collection[str], now_us: int) -> None:
         if found := serial.next_ones(names, now_us):
             queue.let_go(found, now_us)
             serial.note_let_go()
+
+    def _are_plain(self, orders: Sequence[Order]) -> bool:
+        return not self._serial_users and all(map(is_plain, orders))
+
+    def _new_records(
+        self, orders: Sequence[Order], at_us: int, ready_us: int
+    ) -> tuple[Sequence[int], list[OrderRecord]]:
+        sequences = self._new_sequences(len(orders))
+        return sequences, [
+            new_record(order, sequence, at_us, ready_us) for sequence, order in zip(sequences, orders, strict=True)
+        ]
 
     def _new_sequences(self, count: int) -> Sequence[int]:
         if not self._database.is_shared:
@@ -648,6 +710,19 @@ class Ledger:
         if moved:
             why = [(step.before.status.value, step.reason, *step.cause[:2]) for step in moved]
             self._note_steps([step.after.sequence for step in moved], *zip(*why, strict=True))
+
+
+def _columns(
+    sequences: Sequence[int], orders: Sequence[Order], at_us: int, keys: Sequence[IdempotencyKey | None]
+) -> list[Sequence[object]]:
+    return [
+        sequences,
+        [order.order_id for order in orders],
+        [order.user_id for order in orders],
+        [items_text(order.item_ids) for order in orders],
+        [order.total_cents for order in orders],
+        [None if key is None else at_us for key in keys] or [None] * len(orders),
+    ]
 
 
 def _check_guard(changed: int, steps: Sequence[Move]) -> None:

@@ -159,6 +159,7 @@ class OrderQueue:
         self._fronts: dict[int, Front] = {}  # of some of these
         self._lines: dict[int, Turns] = {}  # those that were used last
         self._next_ready_us: int | None = queries.next_ready_us(self._database)
+        self._is_empty = False  # whether it is known that no order is in line
         last = queries.last_sequence(self._database)
         self._heard_of = (last, last)  # how far the sequences went when it was looked at them last, and before
 
@@ -172,6 +173,7 @@ class OrderQueue:
     def obey(self) -> None:
         """Take note of what operators have set about queues."""
         self._queues.read()
+        self._is_empty = False
 
     def line_of(self, order: Order) -> int:
         """The number of the line that an order stands in; in a transaction that writes."""
@@ -187,6 +189,7 @@ class OrderQueue:
             user_ids: whose each is.
             lines: the numbers of their lines; the usual one by default.
         """
+        self._is_empty = self._is_empty and not sequences
         if lines is None:
             if user_ids:
                 self._in_use.add(_USUAL)
@@ -226,6 +229,7 @@ class OrderQueue:
             if step.slowed_until_us is not None:
                 self._limits.close(step.after.order, step.slowed_until_us)
         returned = [step for step in moves if step.edge.target is _PENDING]
+        self._is_empty = self._is_empty and not returned
         if self._fronts:
             for step in moves:  # where one leaves a line, or comes back into it, that has to be read again
                 if step.before.status is _PENDING or step.edge.target is _PENDING:
@@ -243,6 +247,7 @@ class OrderQueue:
             is_alone: whether there is no other one that gives places.
         """
         self._fronts.clear()
+        self._is_empty = False
         self._queues.read()
         self._limits.look_around()
         self._next_ready_us = queries.next_ready_us(self._database)
@@ -317,8 +322,35 @@ class OrderQueue:
         Returns:
             Their steps, in the sequence of their places.
         """
-        if claim.room <= 0:
+        if claim.room <= 0 or (self._is_empty and claim.only is None):
             return []
+        steps = self._claim(claim, at_us)
+        # Where others write too, they may put orders in line; and one that is passed over is in line still.
+        is_sure = not (self._database.is_shared or self._limits.are_there or claim.but_not or claim.only)
+        self._is_empty = is_sure and len(steps) < claim.room
+        return steps
+
+    def is_room_for(self, claim: Claim, orders: int) -> bool:
+        """Whether a claim takes so many new orders, those that have nothing to wait for, in the moment that they come:
+        nobody is in line before them."""
+        return self._is_empty and orders <= claim.room and claim.only is None and not self._limits.are_there
+
+    def take_new(self, orders: Iterable[tuple[int, OrderRecord]], at_us: int) -> list[Move]:
+        """New orders were taken as they came: they are stored as Processing.
+
+        Args:
+            orders: all that were given places since there was room for them, each with its place.
+            at_us: the stamp of their step, microseconds since 1970-01-01T00:00:00Z.
+
+        Returns:
+            Their steps, in the sequence of their places.
+        """
+        taken = sorted(orders, key=itemgetter(0))  # of equal places, the first to come is first
+        self._come_to((place, record.order) for place, record in taken[-1:])
+        self._is_empty = True
+        return [move(record, lifecycle.ASSIGN, at_us) for _, record in taken]
+
+    def _claim(self, claim: Claim, at_us: int) -> list[Move]:
         if claim.only is None and (len(self._in_use) > 1 or self._limits.are_there):
             chosen = self.choose(claim)
             if not chosen:
