@@ -1130,6 +1130,14 @@ class Engine(ABC):
         """Have every wait end with EngineStopped, now and from now on: for a server that is about to stop."""
 
     @abstractmethod
+    def expect_orders(self, *, are_coming: bool) -> None:
+        """Say that orders are being read, or that all have been sent which were: a commit may wait a moment for them.
+
+        Args:
+            are_coming: whether some are.
+        """
+
+    @abstractmethod
     def send(self, request: Request) -> None:
         """Pass on a request, whose reply will be set.
 

@@ -225,6 +225,16 @@ class OrderEngine(Engine):
             return EngineStopped("The engine is not running: use it in a `with` block, or call start() first.")
         return EngineStopped()
 
+    def expect_orders(self, *, are_coming: bool) -> None:
+        """Say that orders are being read, or that all have been sent which were: a commit may wait a moment for them.
+
+        Args:
+            are_coming: whether some are.
+        """
+        if (running := self._life.running) is not None:
+            incoming = running.context.incoming
+            incoming.expect() if are_coming else incoming.end()
+
     def send(self, request: Request) -> None:
         """Pass on a request, whose reply will be set.
 

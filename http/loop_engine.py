@@ -53,6 +53,10 @@ class LoopEngine(Engine):
             self._call_in_loop(self._send_gathered)
         return reply
 
+    def expect_orders(self, *, are_coming: bool) -> None:
+        """As any engine."""
+        self._engine.expect_orders(are_coming=are_coming)
+
     def send(self, request: Request) -> None:
         """Pass on a request, whose reply will be set in the loop.
 
@@ -98,10 +102,11 @@ class LoopEngine(Engine):
         for together in (promised, plain):
             if together:
                 self._send_together(together)
+        self._engine.expect_orders(are_coming=False)
 
     def _send_together(self, batch: Sequence[_Single]) -> None:
         together: Reply[Any] = Reply()
-        together.when_done(lambda: self._call_in_loop(partial(self._share_out, batch, together)))
+        together.when_done(partial(self._take, batch, together))
         orders = tuple([single.order for single in batch])
         causes = tuple([single.cause for single in batch])
         try:
@@ -109,6 +114,16 @@ class LoopEngine(Engine):
         except Exception as error:
             for single in batch:
                 fail(single.reply, error)
+
+    def _take(self, batch: Sequence[_Single], together: Reply[Any]) -> None:
+        # Clients that are answered send their next orders, which are read in the next turn of the loop.
+        self._engine.expect_orders(are_coming=True)
+        self._call_in_loop(partial(self._share_out, batch, together))
+        self._call_in_loop(partial(self._call_in_loop, self._end_turn))
+
+    def _end_turn(self) -> None:
+        if not self._is_gathering:
+            self._engine.expect_orders(are_coming=False)
 
     def _share_out(self, batch: Sequence[_Single], together: Reply[Any]) -> None:
         try:

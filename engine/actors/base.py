@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import queue
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import islice
+from time import monotonic
 from typing import Any, ClassVar, NamedTuple, Self, cast
 
 from pykka import ActorDeadError, ActorRef, Future, ThreadingActor
@@ -33,6 +34,8 @@ class _Look(NamedTuple):
 _FLUSH = _Flush()
 _LOOK = _Look()
 _UNHURRIED_AT_MOST = 64
+_PUT_OFF_SECONDS = 0.005
+"""How long a batch waits for the first message that is urgent."""
 _LOGGED_AT_MOST = 10
 
 
@@ -44,6 +47,20 @@ class Mailbox(queue.SimpleQueue[Any]):
         """Messages that nobody wakes the actor up for; it handles them before any other."""
         self.is_in_a_hurry = False
         """Whether the actor wants to be woken up for these too."""
+        self.silent_until: float | None = None
+        """How long the actor waits for a message before `on_silence`, by the monotonic clock in seconds; None for ever."""
+        self.on_silence: Callable[[], object] = lambda: None
+        """Called in the actor's thread; it puts a message into the mailbox."""
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """Take out the next message, once there is one."""
+        if self.silent_until is not None:
+            try:
+                return super().get(timeout=max(0.0, self.silent_until - monotonic()))
+            except queue.Empty:
+                self.silent_until = None
+                self.on_silence()
+        return super().get(block, timeout)
 
 
 class EngineActor(ThreadingActor):
@@ -161,22 +178,52 @@ class BatchActor(EngineActor):
     """An actor that handles whatever waits in its mailbox as one batch.
 
     The first message makes it tell itself a marker. By the time that the marker comes round, everything that was in
-    the mailbox is in the batch: under load batches grow by themselves, at rest nothing waits. No timers.
+    the mailbox is in the batch: under load batches grow by themselves, at rest nothing waits. Messages that are not
+    urgent wait some milliseconds for one that is, and go with it.
     """
 
     def __init__(self, context: EngineContext) -> None:
         super().__init__(context)
         self._batch: list[Any] = []
+        self._is_flushing = False  # the marker is on its way
+        self._has_waited = False
+        self._mailbox.on_silence = self._begin_flush
 
     def receive(self, message: Any) -> None:
         """Gather the message, or handle what was gathered."""
         if message is _FLUSH:
-            self._in_hand, self._batch = self._batch, []
-            self.receive_batch(self._in_hand)
-        else:
-            if not self._batch:
-                self.actor_ref.tell(_FLUSH)
-            self._batch.append(message)
+            self._flush()
+            return
+        self._batch.append(message)
+        if self._is_flushing:
+            return
+        put_off_until = self._mailbox.silent_until
+        if self.is_urgent(message) or (put_off_until is not None and monotonic() >= put_off_until):
+            self._begin_flush()
+        elif put_off_until is None:
+            self._mailbox.silent_until = monotonic() + _PUT_OFF_SECONDS
+
+    def is_urgent(self, message: Any) -> bool:  # noqa: ARG002  # for those that put some off
+        """Whether a message is to be handled at once."""
+        return True
+
+    def await_more(self) -> bool:
+        """Wait a moment for what is about to come; whether there was anything to wait for."""
+        return False
+
+    def _begin_flush(self) -> None:
+        self._mailbox.silent_until = None
+        self._is_flushing = True
+        self.actor_ref.tell(_FLUSH)
+
+    def _flush(self) -> None:
+        if not self._has_waited and self.await_more():
+            self._has_waited = True
+            self.actor_ref.tell(_FLUSH)  # what has come is in the mailbox before it
+            return
+        self._is_flushing = self._has_waited = False
+        self._in_hand, self._batch = self._batch, []
+        self.receive_batch(self._in_hand)
 
     def receive_batch(self, messages: Sequence[Any]) -> None:
         """Handle the messages, in the sequence of their arrival."""
@@ -185,6 +232,7 @@ class BatchActor(EngineActor):
     def on_stop(self) -> None:
         """Handle what came before the stop."""
         if self._batch:
+            self._has_waited = True
             self.on_receive(_FLUSH)
 
 

@@ -14,6 +14,7 @@ from ..clock import Moment, SteadyClock
 from ..execution.probing import Prober
 from ..snapshot import ControlSnapshot, ProcessorSnapshot
 from .events import EventWaiters
+from .incoming import Incoming
 from .waiters import Waiters
 
 if TYPE_CHECKING:
@@ -115,6 +116,8 @@ class EngineContext:
     tracing: Tracing | None = None
     """Begins spans; None where nobody wants any."""
     event_waiters: EventWaiters = field(default_factory=EventWaiters)
+    incoming: Incoming = field(default_factory=Incoming)
+    """Orders that a server is reading."""
     incidents: Incidents = field(default_factory=Incidents)
     accuracy: Accuracy | None = None
     """How often it was right when orders would be over, as the recorder judged it last."""

@@ -93,6 +93,9 @@ from .webhooks import Webhooks
 _WRITE_AGAIN_SECONDS = 0.2
 _WRITE_AGAIN_AT_THE_LATEST_SECONDS = 5.0
 _LEAST_PATIENCE_SECONDS = 0.5
+_INCOMING_SECONDS = 0.003
+"""How long a commit waits for orders that are being read at the moment. Half of them in one transaction and half in the
+next take longer than all in one that begins later: each has its own sync, and holds up those who read the others."""
 
 Message = (
     SubmitOrders
@@ -204,6 +207,20 @@ class RecorderActor(BatchActor):
         else:
             self._tell_anew()
         self.tell(self._context.pool, WakeUp())  # what it has said since may be lost
+
+    def is_urgent(self, message: Message) -> bool:
+        """Whether a message is to be handled at once.
+
+        Results wait a moment for new orders, and share their commit: not where somebody waits for an order to be over,
+        or an order for a processor.
+        """
+        if not isinstance(message, OrdersHandled | ClaimOrders) or self._context.waiters or self._may_claim():
+            return True
+        return self._context.store_trouble is not None or self._end_by is not None
+
+    def await_more(self) -> bool:
+        """Wait for orders that are being read at the moment."""
+        return self._context.incoming.wait(_INCOMING_SECONDS)
 
     def receive_batch(self, messages: Sequence[Message]) -> None:
         """Record everything in one transaction."""

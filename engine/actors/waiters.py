@@ -69,6 +69,10 @@ class Waiters:
         for reply in self._let_go(woken):
             answer(reply, None)
 
+    def __bool__(self) -> bool:
+        """Whether anybody waits."""
+        return bool(self._waiting)
+
     def order_ids(self) -> list[str]:
         """The orders that somebody waits for."""
         with self._lock:

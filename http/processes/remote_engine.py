@@ -106,6 +106,9 @@ class RemoteEngine(Engine):
         for number in list(self._waits):
             self._settle(number, error=EngineStopped())
 
+    def expect_orders(self, *, are_coming: bool) -> None:
+        """Nothing: each of several processes reads for itself, and the engine's need not wait for all of them."""
+
     def send(self, request: Request) -> None:
         """Pass on a request, whose reply will be set.
 

@@ -56,6 +56,9 @@ class Watched(Engine):
     def incidents(self) -> Counter[str]:
         return self.engine.incidents()
 
+    def expect_orders(self, *, are_coming: bool) -> None:
+        self.expected.append(are_coming)
+
     def interrupt_waits(self) -> None:
         self.engine.interrupt_waits()
 
