@@ -3,7 +3,7 @@
 -- Conditions on rows are written with OR: for IN with more than two values, SQLite builds a table at each statement.
 
 PRAGMA application_id = 1330793804;  -- 'ORML' in ASCII: tells this file from any other SQLite database
-PRAGMA user_version = 7;             -- the version of this schema
+PRAGMA user_version = 8;             -- the version of this schema
 
 BEGIN;
 
@@ -51,8 +51,8 @@ CREATE TABLE orders (
 
 CREATE INDEX orders_by_user   ON orders (user_id, sequence);                  -- one user's orders, newest first
 CREATE INDEX orders_by_status ON orders (status, sequence);                   -- lists by status, and recovery
-CREATE INDEX orders_by_user_and_status ON orders (user_id, status, sequence)  -- lists by both; few are Processing
-  WHERE status <> 'Pending' AND status <> 'Processing';
+CREATE INDEX orders_by_user_and_status ON orders (user_id, status, sequence)  -- lists by both, of what is rare
+  WHERE status <> 'Pending' AND status <> 'Processing' AND status <> 'Completed';
 CREATE INDEX orders_pending_by_user ON orders (user_id, sequence) WHERE status = 'Pending';
 CREATE INDEX orders_in_line   ON orders (rank)                                 -- what is next
   WHERE rank IS NOT NULL AND ready_at IS NOT NULL AND parked IS NULL;

@@ -185,7 +185,7 @@ class _Plan:
         """All that has to be looked up where no index tells the status, the user or the error."""
         conditions = list(self.conditions)
         if self.wanted.status is not None:
-            conditions.append(SQL("{not_indexed}t1.status = ?", (self.wanted.status.value,)))
+            conditions.append(queries.has_status(self.wanted.status))
         if self.wanted.user_id is not None:
             conditions.append(SQL("{not_indexed}t1.user_id = ?", (self.wanted.user_id,)))
         return conditions + self._in_queue()
@@ -204,10 +204,14 @@ class _Plan:
             return [_failed_with(error_id, self.looked_up()) for error_id in self.errors]
         if self.has_failed:
             return [_failed_with(None, self.looked_up())]
-        query = queries.listing(self.wanted.status, self.wanted.user_id)
+        status, conditions = self.wanted.status, list(self.conditions)
+        if status is not None and not queries.is_indexed(status, self.wanted.user_id):
+            conditions.append(queries.has_status(status))
+            status = None
+        query = queries.listing(status, self.wanted.user_id)
         if self.wanted.queue not in (None, DEFAULT_QUEUE) and self.wanted.status is self.wanted.user_id is None:
-            return [_Source(query.where(OrderModel.queue == self.wanted.queue), OrderModel.sequence, self.conditions)]
-        return [_Source(query, OrderModel.sequence, [*self.conditions, *self._in_queue()])]
+            return [_Source(query.where(OrderModel.queue == self.wanted.queue), OrderModel.sequence, conditions)]
+        return [_Source(query, OrderModel.sequence, [*conditions, *self._in_queue()])]
 
 
 def _walk(database: Database, plan: _Plan, limit: int, scanned: int) -> OrderPage:

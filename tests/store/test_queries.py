@@ -288,6 +288,10 @@ def test_what_is_old_is_found_by_its_age_without_a_look_at_anything_else(spy: Sp
             "orders_by_user_and_status (user_id=? AND status=? AND sequence<?)",
         ),
         (
+            lambda database: queries.page(database, user_id="u-1", status=OrderStatus.COMPLETED, before=99, limit=10),
+            "orders_by_user (user_id=? AND sequence<?)",
+        ),
+        (
             lambda database: queries.page(database, user_id="u-1", status=OrderStatus.PENDING, before=99, limit=10),
             "orders_pending_by_user (user_id=? AND sequence<?)",
         ),
@@ -311,6 +315,7 @@ def test_what_is_old_is_found_by_its_age_without_a_look_at_anything_else(spy: Sp
         "next page of a status",
         "next page",
         "next page of a user and a status",
+        "next page of a user's Completed orders",
         "next page of a user's Pending orders",
         "page of a user's Processing orders",
     ],

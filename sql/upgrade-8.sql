@@ -1,0 +1,11 @@
+-- From version 7 to version 8, which schema.sql describes.
+
+BEGIN IMMEDIATE;
+
+DROP INDEX orders_by_user_and_status;
+CREATE INDEX orders_by_user_and_status ON orders (user_id, status, sequence)
+  WHERE status <> 'Pending' AND status <> 'Processing' AND status <> 'Completed';
+
+PRAGMA user_version = 8;
+
+COMMIT;
