@@ -48,7 +48,7 @@ class Mailbox(queue.SimpleQueue[Any]):
         self.is_in_a_hurry = False
         """Whether the actor wants to be woken up for these too."""
         self.silent_until: float | None = None
-        """How long the actor waits for a message before `on_silence`, by the monotonic clock in seconds; None for ever."""
+        """Until when the actor waits for a message before `on_silence`, in monotonic seconds; None for ever."""
         self.on_silence: Callable[[], object] = lambda: None
         """Called in the actor's thread; it puts a message into the mailbox."""
 

@@ -34,6 +34,7 @@ class Watched(Engine):
     def __init__(self, engine: OrderEngine) -> None:
         self.engine = engine
         self.sent: list[Request] = []
+        self.expected: list[bool] = []
         self.error: Callable[[Request], Exception | None] = lambda _: None
 
     def send(self, request: Request) -> None:
@@ -132,6 +133,39 @@ def test_the_next_turn_is_another_message(engine: LoopEngine, watched: Watched, 
     assert len(watched.sent) == 2
 
 
+def test_orders_are_expected_from_their_answers_to_the_end_of_the_next_turn(
+    engine: LoopEngine, watched: Watched, turns: Turns
+) -> None:
+    replies = submit(engine, "o-1", "o-2")
+    turns.take()
+    assert watched.expected == [False]  # all that were read are sent
+    while not turns.calls:  # answered
+        pass
+    assert watched.expected == [False, True]
+
+    turns.take()
+    assert all(reply.is_done for reply in replies)
+    assert watched.expected == [False, True]  # whoever is answered now may send the next
+    turns.take()
+
+    assert watched.expected == [False, True, False]
+
+
+def test_orders_are_expected_until_those_of_the_next_turn_are_sent(
+    engine: LoopEngine, watched: Watched, turns: Turns
+) -> None:
+    (first,) = submit(engine, "o-1")
+    turns.take()
+    turns.take_until(first)
+    (second,) = submit(engine, "o-2")  # read while it is looked whether any were
+    while len(watched.sent) < 2:
+        assert watched.expected == [False, True]
+        turns.take()
+
+    assert watched.expected[:3] == [False, True, False]
+    turns.take_until(second)
+
+
 def test_lots_and_orders_under_a_key_go_by_themselves(engine: LoopEngine, watched: Watched, turns: Turns) -> None:
     lot = engine.begin_submit((make_order("o-1"), make_order("o-2")))
     keyed = engine.begin_submit((make_order("o-3"),), None, IdempotencyKey("k", "", "0" * 64))
@@ -184,6 +218,7 @@ def test_an_error_of_sending_reaches_each_of_them(engine: LoopEngine, watched: W
 def test_all_replies_come_in_the_loop(engine: LoopEngine, turns: Turns) -> None:
     (accepted,) = submit(engine, "o-1")
     turns.take_until(accepted)
+    turns.take()  # the end of its turn
     replies = [engine.begin_metrics(), engine.begin_cancel("nobody"), engine.begin_wait("o-1", 30)]
     came: list[Reply[Any]] = []
     for reply in replies:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from decimal import Decimal
 
 import pytest
@@ -13,9 +14,11 @@ from ordermill.engine.testing import make_order
 from ordermill.store import queries
 from ordermill.store.audit import audit
 from ordermill.store.domain import lifecycle
+from ordermill.store.domain.claim import Claim
 from ordermill.store.domain.errors import StoreUnavailable
 from ordermill.store.domain.idempotency_key import IdempotencyKey
 from ordermill.store.domain.lifecycle import OrderStatus
+from ordermill.store.domain.order import Order
 from ordermill.store.domain.outcome import Outcome
 from ordermill.store.domain.record import Cause, Move, OrderRecord, move
 from ordermill.store.ledger import Ledger
@@ -339,3 +342,103 @@ def test_orders_whose_waiting_no_delay_explains_wait_no_longer(writer: SqliteDat
         "since-a-time-to-come": 50,
     }
     assert ledger.clamp_ready_times(50, 100) == 0
+
+
+@pytest.fixture
+def idle(ledger: Ledger) -> Ledger:
+    """A ledger that has found that nobody is in line."""
+    accept(ledger, "first", at_us=1)
+    assert len(ledger.record([], [], 2, claim=Claim(9, 2)).moved) == 1
+    return ledger
+
+
+def taken(ledger: Ledger, *orders: Order, room: int = 9, causes: Sequence[Cause] = ()) -> list[str]:
+    """The ids of the orders that a claim takes in the transaction that they come in, in the sequence of their turns."""
+    recorded = ledger.record(orders, [], 10, causes, claim=Claim(room, 10))
+    assert all(step.edge is lifecycle.ASSIGN and step.after.updated_us == 10 for step in recorded.moved)
+    return [step.after.order_id for step in recorded.moved]
+
+
+@pytest.mark.sqlite
+def test_an_order_that_is_taken_as_it_comes_is_inserted_as_processing(writer: SqliteDatabase, idle: Ledger) -> None:
+    statements: list[str] = []
+    writer.connection().set_trace_callback(statements.append)
+
+    assert taken(idle, make_order("o-1"), make_order("o-2")) == ["o-1", "o-2"]
+
+    writer.connection().set_trace_callback(None)
+    assert not [statement for statement in statements if statement.lstrip().startswith(("UPDATE orders", 'UPDATE "or'))]
+    assert_sound(writer)
+
+
+def test_it_is_stored_like_one_that_was_claimed(writer: SqliteDatabase, idle: Ledger) -> None:
+    accept(idle, "before", at_us=10)
+    assert taken(idle, make_order("with-another")) == ["before", "with-another"]
+
+    assert taken(idle, make_order("alone")) == ["alone"]
+
+    claimed, alone = queries.find(writer, "with-another"), queries.find(writer, "alone")
+    assert claimed is not None
+    assert alone is not None
+    assert replace(alone, order=claimed.order, sequence=claimed.sequence) == claimed
+    assert queries.history(writer, "alone") == queries.history(writer, "with-another")
+    assert_sound(writer)
+
+
+def test_its_cause_is_that_of_its_acceptance(writer: SqliteDatabase, idle: Ledger) -> None:
+    taken(idle, make_order("o-1"), causes=[Cause("r-1", "shop", "00-" + "1" * 32 + "-" + "2" * 16 + "-01")])
+
+    accepted, assigned = queries.history(writer, "o-1")
+    assert (accepted.reason, accepted.request_id, accepted.acted_by) == ("accepted", "r-1", "shop")
+    assert (assigned.reason, assigned.request_id, assigned.acted_by) == ("assigned to a processor", None, None)
+
+
+def test_duplicates_are_not_taken(writer: SqliteDatabase, idle: Ledger) -> None:
+    orders = [make_order("first"), make_order("o-1"), make_order("o-1"), make_order("o-1", user_id="other")]
+
+    recorded = idle.record(orders, [], 10, claim=Claim(9, 10))
+
+    assert [outcome.value for outcome, _ in recorded.acceptances] == ["duplicate", "accepted", "duplicate", "conflict"]
+    assert [step.after.order_id for step in recorded.moved] == ["o-1"]
+    assert_sound(writer)
+
+
+def test_users_take_turns_although_all_are_taken(idle: Ledger) -> None:
+    orders = [make_order(order_id, user_id=order_id[0]) for order_id in ("a1", "a2", "a3", "b1", "b2", "c1")]
+
+    assert taken(idle, *orders) == ["a1", "b1", "c1", "a2", "b2", "a3"]
+
+
+def test_no_more_are_taken_than_there_is_room_for(writer: SqliteDatabase, idle: Ledger) -> None:
+    orders = [make_order(order_id, user_id=order_id) for order_id in ("a", "b", "c")]
+
+    assert taken(idle, *orders, room=2) == ["a", "b"]
+    assert taken(idle, make_order("d", user_id="d")) == ["c", "d"]
+    assert_sound(writer)
+
+
+def test_who_comes_back_into_line_is_taken_before_those_who_come(writer: SqliteDatabase, idle: Ledger) -> None:
+    first = queries.find(writer, "first")
+    assert first is not None
+    idle.record([], [move(first, lifecycle.RETURN, 5, "unharmed", ready_us=5)], 5)
+
+    assert taken(idle, make_order("o-1")) == ["first", "o-1"]
+
+
+def test_who_has_waited_for_a_time_is_taken_before_those_who_come(writer: SqliteDatabase, idle: Ledger) -> None:
+    first = queries.find(writer, "first")
+    assert first is not None
+    idle.record([], [move(first, lifecycle.RETURN, 5, "failed", ready_us=9, error="failed")], 5)
+
+    assert taken(idle, make_order("o-1")) == ["first", "o-1"]
+
+
+def test_who_waits_for_a_later_time_keeps_nobody_out(writer: SqliteDatabase, idle: Ledger) -> None:
+    first = queries.find(writer, "first")
+    assert first is not None
+    idle.record([], [move(first, lifecycle.RETURN, 5, "failed", ready_us=99, error="failed")], 5)
+
+    assert taken(idle, make_order("o-1")) == ["o-1"]
+    assert taken(idle, make_order("o-2", priority=9)) == ["o-2"]
+    assert taken(idle, make_order("o-3")) == ["o-3"]
+    assert_sound(writer)

@@ -10,6 +10,7 @@ import pytest
 from pykka import ActorRef, Future, ThreadingFuture, Timeout
 
 from ordermill.engine import Cause, EngineConfig, OrderEngine
+from ordermill.engine.actors import base
 from ordermill.engine.actors.base import BatchActor, EngineActor, Mailbox, fail
 from ordermill.engine.actors.context import EngineContext
 from ordermill.engine.actors.intake import IntakeActor
@@ -58,6 +59,22 @@ class BatchDivider(BatchActor):
         for message in messages:
             divide(message)
         assert self.go.wait(60)
+
+
+class PatientDivider(BatchDivider):
+    """Puts off what is divided by one, and waits for what is expected."""
+
+    def __init__(self, context: EngineContext) -> None:
+        super().__init__(context)
+        self.batches = []
+        self.go = threading.Event()
+        self.go.set()
+
+    def is_urgent(self, message: Divide) -> bool:
+        return message.by != 1
+
+    def await_more(self) -> bool:
+        return self._context.incoming.wait(60)
 
 
 @pytest.fixture
@@ -278,3 +295,66 @@ def test_an_incident_names_the_requests_whose_messages_were_in_hand(
             engine.begin_submit([make_order()], Cause("r-1")).get(timeout=60)
 
     assert "r-1" in [record.__dict__.get("request_id") for record in caplog.records if record.levelname == "ERROR"]
+
+
+@pytest.fixture
+def patient(context: EngineContext) -> Iterator[ActorRef[PatientDivider]]:
+    """An actor that puts some messages off."""
+    actor = PatientDivider.start(context)
+    yield actor
+    actor.stop()
+
+
+def tell(actor: ActorRef[Any], number: int, by: int) -> Future[float]:
+    reply: Future[float] = ThreadingFuture()
+    actor.tell(Divide(number, by, reply))
+    return reply
+
+
+def test_what_is_not_urgent_goes_with_what_is(
+    patient: ActorRef[PatientDivider], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base, "_PUT_OFF_SECONDS", 60)
+    replies = [tell(patient, 4, 1), tell(patient, 5, 1), tell(patient, 6, 3)]
+
+    assert [reply.get(timeout=30) for reply in replies] == [4, 5, 2]
+    assert patient.proxy().batches.get(timeout=60) == [3]
+
+
+def test_what_is_not_urgent_waits_some_milliseconds_at_the_most(patient: ActorRef[PatientDivider]) -> None:
+    assert tell(patient, 4, 1).get(timeout=60) == 4
+
+
+def test_further_ones_do_not_put_it_off_any_longer(context: EngineContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 10.0
+    monkeypatch.setattr(base, "monotonic", lambda: now)
+    actor = PatientDivider(context)
+    mailbox = cast(Mailbox, actor.actor_inbox)
+
+    actor.receive(Divide(4, 1, ThreadingFuture()))
+    now += base._PUT_OFF_SECONDS / 2
+    actor.receive(Divide(5, 1, ThreadingFuture()))
+    assert mailbox.empty()
+    now += base._PUT_OFF_SECONDS
+    actor.receive(Divide(6, 1, ThreadingFuture()))
+
+    assert mailbox.get().message is base._FLUSH
+
+
+def test_what_was_put_off_is_handled_before_the_end(context: EngineContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "_PUT_OFF_SECONDS", 60)
+    patient = PatientDivider.start(context)
+    reply = tell(patient, 4, 1)
+
+    patient.stop()
+
+    assert reply.get(timeout=0) == 4
+
+
+def test_a_batch_waits_for_what_is_expected(context: EngineContext, patient: ActorRef[PatientDivider]) -> None:
+    context.incoming.expect()
+    replies = [tell(patient, 6, 3), tell(patient, 8, 2)]
+    context.incoming.end()
+
+    assert [reply.get(timeout=30) for reply in replies] == [2, 4]
+    assert patient.proxy().batches.get(timeout=60) == [2]

@@ -12,6 +12,7 @@ import pytest
 from pykka import Future, ThreadingFuture
 
 from ordermill.engine import Order, OrderEngine, OrderRecord, OrderStatus, Reject, StoreUnavailable, TransitionRefused
+from ordermill.engine.actors import base
 from ordermill.engine.actors.pool import PoolActor
 from ordermill.engine.actors.recorder import RecorderActor
 from ordermill.engine.requests import CancelOrder, RetryOrder, SettleOrder, SubmitOrders
@@ -62,6 +63,59 @@ def test_whatever_waits_goes_into_one_transaction(start_engine: StartEngine, hel
 
     assert [record.order_id for ((_, record),) in answers] == [f"o-{number}" for number in range(100)]
     assert ledger.transactions == [(1, 0), (100, 0)]
+
+
+def put_off(engine: OrderEngine) -> list[str]:
+    """The results that wait for new orders, by the orders' ids."""
+    batch = recorder_of(engine)._actor_weakref()._batch
+    return [step.after.order_id for message in [*batch] for step in [*getattr(message, "moves", ())]]
+
+
+def test_a_result_shares_the_commit_of_the_next_order(
+    start_engine: StartEngine,
+    held: Held,
+    ledger: HeldLedger,
+    wait_until: WaitUntil,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(base, "_PUT_OFF_SECONDS", 60)
+    ledger.hold(lambda *_: False)
+    engine = start_engine(held, processors=4)
+    engine.submit(make_order("o-1"))
+    held.begun()
+    held.release()
+    wait_until(lambda: put_off(engine) == ["o-1"])
+
+    engine.submit(make_order("o-2"))
+
+    assert ledger.transactions[-1] == (1, 1)
+    assert engine.wait("o-1", timeout=60) is OrderStatus.COMPLETED
+
+
+def test_a_result_that_somebody_waits_for_is_recorded_at_once(
+    start_engine: StartEngine, held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base, "_PUT_OFF_SECONDS", 3600)
+    engine = start_engine(held, processors=4)
+    engine.submit(make_order("o-1"))
+    held.begun()
+    waiting = engine.begin_wait("o-1", 60)
+    held.release()
+
+    waiting.get(timeout=60)
+    assert engine.status("o-1") is OrderStatus.COMPLETED
+
+
+def test_a_result_for_whose_processor_an_order_waits_is_recorded_at_once(
+    start_engine: StartEngine, held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base, "_PUT_OFF_SECONDS", 3600)
+    engine = start_engine(held, processors=1)
+    engine.submit_many([make_order("o-1"), make_order("o-2")])
+    first = held.begun()
+    held.release()
+
+    assert {first, held.begun()} == {"o-1", "o-2"}
 
 
 def test_of_two_commands_in_one_transaction_the_first_wins(
