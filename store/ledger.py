@@ -9,7 +9,7 @@ from functools import partial
 from itertools import chain
 from operator import itemgetter
 
-from peewee import JOIN, SQL, Database, DataError, IntegrityError, Query, Select
+from peewee import Database, DataError, IntegrityError
 
 from . import bulk_actions, queries, schedules, trace_contexts
 from .arrival import disorder_us, latest_us, note_clock_step
@@ -32,175 +32,32 @@ from .domain.webhook import Tried
 from .domain.weight import NO_WEIGHTS, Weights
 from .failures import Failures
 from .idempotency import remember
+from .ledger_statements import (
+    CLAMP_READY,
+    KEYED,
+    NOTE_KEY,
+    SEQUENCES_FROM,
+    insert_caused_first_steps,
+    insert_caused_steps,
+    insert_equal_steps,
+    insert_first_steps,
+    insert_orders,
+    insert_orders_with_more,
+    insert_steps,
+    insert_taken_orders,
+    update_orders,
+    update_plainly,
+)
 from .outbox import Outbox, clamp_due_times, note_tries
 from .queue import OrderQueue
-from .rows import TRANSITION_COLUMNS, items_text, queue_column, serial_key
+from .rows import items_text, queue_column, serial_key
 from .serial import Admission, SerialOrders
-from .statements import ManyRows, given_values, run, run_for_each, to_sql, write_transaction
-from .tables import OrderModel, TransitionModel
+from .statements import run, run_for_each, write_transaction
 from .totals import add_to_totals
 from .translation import translated_errors
 from .writer import TransactionConflict, Turn, Writer
 
-_STEP_COLUMNS = (TransitionModel.sequence, TransitionModel.order_id, *TRANSITION_COLUMNS)
-_NULL, _SHARED = SQL("NULL"), SQL("?")
-_IF_NEW = "ON CONFLICT DO NOTHING"
-# An order that becomes Pending waits for its time, and gets a place in the queue when that has come. Not one that comes
-# back unharmed, which has its place still: see `keeps_place`.
-_RANK = SQL("CASE WHEN given.column1 <> 'Pending' OR status = 'Processing' AND failures = given.column3 THEN rank END")
-
-
-def _given(width: int) -> list[SQL]:
-    return [SQL(f"given.column{number + 1}") for number in range(width)]
-
-
-def _insert(*state: SQL) -> Query:
-    # In a row: sequence, order_id, user_id, item_ids, total_cents, keyed_at, rank; shared: those of the state.
-    values = Select([given_values(7)], [*_given(7), *state]).where(SQL("given.column1 IS NOT NULL"))
-    return OrderModel.insert_from(values, _NEW_COLUMNS)
-
-
-def _insert_with_more() -> Query:
-    # In a row: likewise, then ready_at, priority, not_before, complete_by, metadata, serial_key, held and queue;
-    # shared: created_at, updated_at.
-    value = _given(15)
-    values = Select([given_values(15)], [*value[:7], *_NEW, *value[7:]]).where(SQL("given.column1 IS NOT NULL"))
-    columns = (
-        *_NEW_COLUMNS,
-        OrderModel.priority,
-        OrderModel.not_before,
-        OrderModel.complete_by,
-        OrderModel.metadata,
-        OrderModel.serial_key,
-        OrderModel.held,
-        OrderModel.queue,
-    )
-    return OrderModel.insert_from(values, columns)
-
-
-_NEW_COLUMNS = (
-    OrderModel.sequence,
-    OrderModel.order_id,
-    OrderModel.user_id,
-    OrderModel.item_ids,
-    OrderModel.total_cents,
-    OrderModel.keyed_at,
-    OrderModel.rank,
-    OrderModel.status,
-    OrderModel.attempts,
-    OrderModel.failures,
-    OrderModel.created_at,
-    OrderModel.updated_at,
-    OrderModel.ready_at,
-)
-
-
-def _update() -> Query:
-    # In a row: what changes, then sequence and guards.
-    value = _given(10)
-    changes = {
-        OrderModel.status: value[0],
-        OrderModel.attempts: value[1],
-        OrderModel.failures: value[2],
-        OrderModel.updated_at: value[3],
-        OrderModel.ready_at: value[4],
-        OrderModel.last_error: value[5],
-        OrderModel.rank: _RANK,
-        OrderModel.parked: _NULL,
-    }
-    return (
-        OrderModel.update(changes)
-        .from_(given_values(10))
-        .where(
-            (OrderModel.sequence == value[6])
-            & (OrderModel.status == value[7])
-            & (OrderModel.attempts == value[8])
-            & (OrderModel.failures == value[9])  # which an operator may have set back while the order was Pending
-        )
-    )
-
-
-def _update_plainly(edge: Edge) -> Query:
-    # In a row: sequence, guards, then updated_at.
-    sequence, attempts, failures, updated_at = _given(4)
-    return (
-        OrderModel.update({OrderModel.status: _text(edge.target), OrderModel.updated_at: updated_at})
-        .from_(given_values(4))
-        .where(
-            (OrderModel.sequence == sequence)
-            & (OrderModel.status == _text(edge.source))
-            & (OrderModel.attempts == attempts)
-            & (OrderModel.failures == failures)
-        )
-    )
-
-
-def _insert_steps(from_status: SQL, why: Sequence[SQL], width: int) -> Query:
-    # In a row: sequence, then those of the others that are not shared. What the step led to, the order itself says.
-    given, orders = given_values(width), OrderModel.alias("stored")
-    step = (
-        orders.sequence,
-        orders.order_id,
-        from_status,
-        orders.status,
-        orders.updated_at,
-        orders.attempts,
-        *why,
-    )
-    steps = Select([given.join(orders, JOIN.CROSS)], step).where(orders.sequence == SQL("given.column1"))
-    return TransitionModel.insert_from(steps, _STEP_COLUMNS)
-
-
-def _insert_both_steps(why: Sequence[SQL], width: int) -> Query:
-    # In a row: sequence, then those that are not shared. Of each order: how it was accepted, and how it was taken.
-    given, orders = given_values(width), OrderModel.alias("stored")
-    accept, assign = lifecycle.ACCEPT, lifecycle.ASSIGN
-    both = SQL(
-        f"(VALUES (NULL, '{accept.target}', 0, '{accept.why}'),"
-        f" ('{assign.source}', '{assign.target}', 1, '{assign.why}')) AS step"
-    )
-    from_status, to_status, attempt, reason = (SQL(f"step.column{number}") for number in (1, 2, 3, 4))
-    caused = [SQL(f"CASE WHEN {attempt.sql} = 0 THEN {value.sql} END") for value in why]
-    step = (orders.sequence, orders.order_id, from_status, to_status, orders.created_at, attempt, reason, *caused)
-    # CROSS JOIN: SQLite takes the tables in that sequence, so that the steps of an order are in theirs.
-    steps = Select([given.join(orders, JOIN.CROSS).join(both, JOIN.CROSS)], step)
-    return TransitionModel.insert_from(steps.where(orders.sequence == SQL("given.column1")), _STEP_COLUMNS)
-
-
-def _text(status: OrderStatus | None) -> SQL:
-    return SQL(f"'{status}'")
-
-
-_NEW = (_text(lifecycle.ACCEPT.target), SQL("0"), SQL("0"), _SHARED, _SHARED)  # status to updated_at
-_TAKEN = (_text(lifecycle.ASSIGN.target), SQL("1"), SQL("0"), _SHARED, _SHARED)
-_insert_orders = ManyRows(_insert(*_NEW, _SHARED), 7, "itttiii", _IF_NEW)
-"""Of orders that have only what each has, as nearly all: six values less in a row."""
-_insert_taken_orders = ManyRows(_insert(*_TAKEN, _NULL), 7, "itttiii", _IF_NEW)
-"""Likewise, of orders that are taken in the moment that they come: two steps for one, and no entry in an index of what
-waits."""
-_insert_orders_with_more = ManyRows(_insert_with_more(), 15, "itttiiiiiiittit", _IF_NEW)
-_update_orders = ManyRows(_update(), 10, "tiiiititii")
-_insert_any_steps = ManyRows(_insert_steps(_given(2)[1], _given(5)[2:], 5), 5, "itttt")
-_insert_caused_steps = ManyRows(_insert_steps(_SHARED, (_SHARED, *_given(3)[1:]), 3), 3, "itt")
-_insert_equal_steps = ManyRows(_insert_steps(_SHARED, (_SHARED, _NULL, _NULL), 1), 1, "i")
-_insert_caused_first_steps = ManyRows(_insert_both_steps(_given(3)[1:], 3), 3, "itt")
-_insert_first_steps = ManyRows(_insert_both_steps((_NULL, _NULL), 1), 1, "i")
-_update_plain: dict[Edge, ManyRows] = {
-    lifecycle.COMPLETE: ManyRows(_update_plainly(lifecycle.COMPLETE), 4, "iiii"),
-}
-"""The step that nearly every order takes, alike but for the order and the time: so it costs a third less."""
-_KEYED = to_sql(OrderModel.select(OrderModel.keyed_at).where(OrderModel.sequence == 0))
-_NOTE_KEY = to_sql(OrderModel.update({OrderModel.keyed_at: 0}).where(OrderModel.sequence == 0))
-_CLAMP_READY = to_sql(
-    OrderModel.update({OrderModel.ready_at: 0}).where(
-        OrderModel.rank.is_null()
-        & (OrderModel.ready_at > 0)
-        & SQL("(not_before IS NULL OR ready_at <> not_before)")
-        & ((OrderModel.failures == 0) | (OrderModel.updated_at > 0) | (OrderModel.ready_at > 0))
-    )
-)
 _MOST_CONFLICTS = 5
-_SEQUENCES_FROM = to_sql(OrderModel.select(OrderModel.sequence).where(OrderModel.sequence >= 0))
 
 
 class _GuardFailed(Exception):
@@ -375,7 +232,7 @@ class Ledger:
         """
         with translated_errors(), write_transaction(self._database):
             clamped: int = run(
-                self._database, _CLAMP_READY, (now_us, now_us, 0, now_us, now_us + longest_delay_us)
+                self._database, CLAMP_READY, (now_us, now_us, 0, now_us, now_us + longest_delay_us)
             ).rowcount
             clamp_due_times(self._database, now_us)
         return clamped
@@ -466,16 +323,16 @@ class Ledger:
         new = [record.sequence for outcome, record in acceptances if outcome is accepted]
         if not causes:
             if are_taken:
-                _check_all(_insert_first_steps.run(self._database, new), [*new, *new])
+                _check_all(insert_first_steps.run(self._database, new), [*new, *new])
             else:
                 self._note_equal_steps(lifecycle.ACCEPT, new)
             return len(new)
         known = zip(acceptances, causes, strict=True)
         who = list(zip(*(cause for (outcome, _), cause in known if outcome is accepted), strict=True))
         if are_taken:
-            _check_all(_insert_caused_first_steps.run(self._database, new, *who[:2]), [*new, *new])
+            _check_all(insert_caused_first_steps.run(self._database, new, *who[:2]), [*new, *new])
         else:
-            noted = _insert_caused_steps.run(self._database, new, *who[:2], shared=(None, lifecycle.ACCEPT.why))
+            noted = insert_caused_steps.run(self._database, new, *who[:2], shared=(None, lifecycle.ACCEPT.why))
             _check_all(noted, new)
         if new and any(who[2]):
             trace_contexts.write(self._database, new, who[2])
@@ -483,11 +340,11 @@ class Ledger:
 
     def _note_equal_steps(self, edge: Edge, sequences: Sequence[int]) -> None:
         source = None if edge.source is None else edge.source.value
-        noted = _insert_equal_steps.run(self._database, sequences, shared=(source, edge.why))
+        noted = insert_equal_steps.run(self._database, sequences, shared=(source, edge.why))
         _check_all(noted, sequences)
 
     def _note_steps(self, sequences: Sequence[int], *why: Sequence[object]) -> None:
-        _check_all(_insert_any_steps.run(self._database, sequences, *why), sequences)
+        _check_all(insert_steps.run(self._database, sequences, *why), sequences)
 
     def _remember(self, keys: Sequence[IdempotencyKey | None], acceptances: Sequence[Acceptance], at_us: int) -> None:
         kept = _worth_keeping(self._database, keys, acceptances)
@@ -498,7 +355,7 @@ class Ledger:
             if key in kept and outcome is Outcome.DUPLICATE
         ]
         if stored_before:
-            run_for_each(self._database, _NOTE_KEY, stored_before)
+            run_for_each(self._database, NOTE_KEY, stored_before)
 
     def _insert(
         self,
@@ -525,7 +382,7 @@ class Ledger:
         )
         columns = _columns(sequences, orders, at_us, keys)
         if admission is None:
-            inserted = _insert_orders.run(
+            inserted = insert_orders.run(
                 self._database, *self._in_order([*columns, places]), shared=(at_us, at_us, ready_us)
             )
         else:
@@ -550,7 +407,7 @@ class Ledger:
         sequences, records = self._new_records(orders, at_us, ready_us)
         places = queue.give_places(sequences, [order.user_id for order in orders])
         columns = [*_columns(sequences, orders, at_us, keys), places]
-        inserted = _insert_taken_orders.run(self._database, *columns, shared=(at_us, at_us))
+        inserted = insert_taken_orders.run(self._database, *columns, shared=(at_us, at_us))
         acceptances, new = self._accept(queue, records, records, places, inserted)
         taken = [place for place in zip(places, records, strict=True) if place[1].sequence in new]
         return acceptances, queue.take_new(taken, at_us)
@@ -568,7 +425,7 @@ class Ledger:
         if inserted == len(records):
             return [Acceptance(accepted, record) for record in records], {record.sequence for record in records}
         first = records[0].sequence
-        new = {sequence for (sequence,) in run(self._database, _SEQUENCES_FROM, (first,)).fetchall()}
+        new = {sequence for (sequence,) in run(self._database, SEQUENCES_FROM, (first,)).fetchall()}
         queue.take_back_places(
             [
                 (record.order.user_id, queue.line_of(record.order), place)
@@ -623,7 +480,7 @@ class Ledger:
             [1 if record.sequence in admission.held else None for record in records],
             [queue_column(record.order) for record in records],
         ]
-        return _insert_orders_with_more.run(self._database, *self._in_order(columns), shared=(at_us, at_us))
+        return insert_orders_with_more.run(self._database, *self._in_order(columns), shared=(at_us, at_us))
 
     def _in_order(self, columns: Sequence[Sequence[object]]) -> Sequence[Sequence[object]]:
         """The same rows, by the ids of their orders where another engine may insert these at the same moment: so one of
@@ -670,7 +527,7 @@ class Ledger:
         return Acceptance(Outcome.CONFLICT, stored)
 
     def _update(self, moves: Sequence[Move]) -> tuple[list[Move], list[Move]]:
-        plain: dict[Edge, list[Move]] = {edge: [] for edge in _update_plain}
+        plain: dict[Edge, list[Move]] = {edge: [] for edge in update_plainly}
         rest: list[Move] = []
         for step in moves:
             edge = step.edge
@@ -680,14 +537,14 @@ class Ledger:
             if steps:
                 self._update_plain(edge, steps)
         if rest:
-            changed = _update_orders.run(self._database, *zip(*map(_guarded_update, rest), strict=True))
+            changed = update_orders.run(self._database, *zip(*map(_guarded_update, rest), strict=True))
             _check_guard(changed, rest)
             self._note_moved(rest)
         return list(moves), []
 
     def _update_plain(self, edge: Edge, steps: Sequence[Move]) -> None:
         sequences = [step.after.sequence for step in steps]
-        changed = _update_plain[edge].run(
+        changed = update_plainly[edge].run(
             self._database,
             sequences,
             [step.before.attempts for step in steps],
@@ -701,7 +558,7 @@ class Ledger:
         moved: list[Move] = []
         refused: list[Move] = []
         for step in moves:
-            found = _update_orders.run(self._database, *zip(_guarded_update(step), strict=True))
+            found = update_orders.run(self._database, *zip(_guarded_update(step), strict=True))
             (moved if found else refused).append(step)
         self._note_moved(moved)
         return moved, refused
@@ -780,6 +637,6 @@ def _worth_keeping(
         elif outcome is Outcome.DUPLICATE:
             first_duplicates.setdefault(key, record.sequence)
     for key, sequence in first_duplicates.items():
-        if key not in kept and run(database, _KEYED, (sequence,)).fetchone() == (None,):
+        if key not in kept and run(database, KEYED, (sequence,)).fetchone() == (None,):
             kept[key] = None
     return kept

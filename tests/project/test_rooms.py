@@ -69,7 +69,8 @@ ROOMS: dict[str, dict[str, str]] = {
         "search": "queries arrival failures rows statements tables domain",
         "audit_log": "statements tables domain",
         "ledger": "deadlines schedules trace_contexts bulk_actions queue serial arrival outbox audit_log failures "
-        "queries idempotency totals writer statements translation rows tables domain",
+        "queries idempotency ledger_statements totals writer statements translation rows domain",
+        "ledger_statements": "statements rows tables domain",
         "queue": "front limits queues turns queries writer statements rows tables domain",
         "front": "domain",
         "limits": "queues turns statements domain",
