@@ -297,8 +297,10 @@ class OrderEngine(Engine):
         except BaseException:
             waiters.leave(request)
             raise
-        if not is_over and not may_wait:
-            raise EngineStopped
+        if not is_over:
+            if not may_wait:
+                raise EngineStopped
+            context.hurry_results()
         if is_over and (waiters.leave(request) or not may_wait):
             # By way of the recorder, which first tells intake and the metrics what it has recorded.
             self._pass_on(request)

@@ -52,6 +52,11 @@ class Mailbox(queue.SimpleQueue[Any]):
         self.on_silence: Callable[[], object] = lambda: None
         """Called in the actor's thread; it puts a message into the mailbox."""
 
+    @property
+    def has_put_off(self) -> bool:
+        """Whether the actor has messages in hand that wait for others. For any thread."""
+        return self.silent_until is not None
+
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         """Take out the next message, once there is one."""
         if self.silent_until is not None:

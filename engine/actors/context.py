@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pykka import ActorDeadError
 
 from ...store.domain.control import Control
 from ...store.domain.record import rfc3339
@@ -15,11 +18,11 @@ from ..execution.probing import Prober
 from ..snapshot import ControlSnapshot, ProcessorSnapshot
 from .events import EventWaiters
 from .incoming import Incoming
+from .messages import ResultsAwaited
 from .waiters import Waiters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import Any
 
     from pykka import ActorRef
 
@@ -184,6 +187,13 @@ class EngineContext:
             error=control.error,
             processors=self.processors,
         )
+
+    def hurry_results(self) -> None:
+        """Have results recorded that the recorder has put off, for somebody who waits."""
+        recorder: Any = self.recorder
+        if recorder.actor_inbox.has_put_off:
+            with suppress(ActorDeadError):  # its last act is to record them
+                recorder.tell(ResultsAwaited())
 
     def warnings(self) -> tuple[str, ...]:
         """What an operator should mend although orders are taken, in words for people; empty where there is nothing."""

@@ -62,6 +62,10 @@ class OrdersDue(NamedTuple):
     """From the clock, and from itself, to the recorder: orders may be given that had to wait."""
 
 
+class ResultsAwaited(NamedTuple):
+    """To the recorder: somebody waits for an order, whose result it may have put off."""
+
+
 class ControlChanged(NamedTuple):
     """From the recorder to the pool: what operators have set is another by now, and the context has it."""
 

@@ -81,6 +81,7 @@ from .messages import (
     ReadTotals,
     RecordRest,
     ReleaseOrder,
+    ResultsAwaited,
     StopClaims,
     TryBreaker,
     WakeUp,
@@ -124,6 +125,7 @@ Message = (
     | ReadTotals
     | LookAround
     | GiveHint
+    | ResultsAwaited
     | WakeUp
     | EndBy
     | RecordRest
@@ -316,7 +318,7 @@ class RecorderActor(BatchActor):
                 self._estimates.note(message)
             case DeadlineCome():
                 self._lateness.note(message)
-            case RecordRest() | LookAround() | GiveHint():
+            case RecordRest() | LookAround() | GiveHint() | ResultsAwaited():
                 pass
             case _:
                 if (step := self._plan(message)) is not None:

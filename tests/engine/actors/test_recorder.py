@@ -106,6 +106,19 @@ def test_a_result_that_somebody_waits_for_is_recorded_at_once(
     assert engine.status("o-1") is OrderStatus.COMPLETED
 
 
+def test_a_result_that_was_put_off_is_recorded_once_somebody_waits_for_it(
+    start_engine: StartEngine, held: Held, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base, "_PUT_OFF_SECONDS", 3600)
+    engine = start_engine(held, processors=4)
+    engine.submit(make_order("o-1"))
+    held.begun()
+    held.release()
+    wait_until(lambda: put_off(engine) == ["o-1"])
+
+    assert engine.wait("o-1", timeout=60) is OrderStatus.COMPLETED
+
+
 def test_a_result_for_whose_processor_an_order_waits_is_recorded_at_once(
     start_engine: StartEngine, held: Held, monkeypatch: pytest.MonkeyPatch
 ) -> None:
