@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from typing import NamedTuple
+from collections import deque
+from collections.abc import Collection, Sequence
+
+import msgspec
 
 from .domain.record import OrderRecord
 
 
-class InLine(NamedTuple):
-    """An order in a line; the sequence of its fields is that of the line."""
+class InLine(msgspec.Struct, frozen=True, gc=False):
+    """An order in a line: there are as many as are claimed, so the garbage collector has nothing to do with them."""
 
     rank: int
     """Its place."""
@@ -18,27 +20,81 @@ class InLine(NamedTuple):
     """Since when it waits, microseconds since 1970-01-01T00:00:00Z."""
     record: OrderRecord
 
+    @property
+    def spot(self) -> tuple[int, int]:
+        """Where it is: behind those with a lower rank, and of one rank, behind those with a lower sequence."""
+        return self.rank, self.sequence
+
 
 class Front:
     """What is known of a line: its first orders, without a gap."""
 
     def __init__(self) -> None:
-        self.orders: list[InLine] = []
+        self.orders: deque[InLine] = deque()
         """In the sequence of their places."""
         self.is_whole = False
         """Whether there are none besides these in the line."""
 
     def note(self, rank: int, sequence: int) -> None:
         """An order gets into the line at that place, so that from there on nothing is known any more."""
-        index = bisect_left(self.orders, (rank, sequence))
-        if self.is_whole or index < len(self.orders):
-            del self.orders[index:]
-            self.is_whole = False
+        orders = self.orders
+        while orders and (rank, sequence) < orders[-1].spot:
+            orders.pop()
+        self.is_whole = False
 
-    def remove(self, sequences: set[int]) -> None:
-        """These orders are not in line any more."""
-        first = len(sequences)
-        if sequences.issuperset([order.sequence for order in self.orders[:first]]):  # as nearly always
-            del self.orders[:first]
-        else:
-            self.orders = [order for order in self.orders if order.sequence not in sequences]
+
+class Walk:
+    """The way of a claim along a line: it takes orders from the front, and passes over those that it must not take.
+
+    Args:
+        line: the number of the line.
+        queue: the number of its queue.
+        front: what is known of it, and more as it is read.
+        head_start_us: how much longer than they do the orders of this line count as waiting.
+        most: how many orders are read at once.
+        is_limited: whether the queue has a limit, or is paused.
+    """
+
+    __slots__ = ("_passed", "front", "head_start_us", "is_limited", "known_to", "line", "most", "queue")
+
+    def __init__(self, line: int, queue: int, front: Front, head_start_us: int, most: int, *, is_limited: bool) -> None:
+        self.line = line
+        self.queue = queue
+        self.front = front
+        self.head_start_us = head_start_us
+        self.most = most
+        self.is_limited = is_limited
+        self.known_to = front.orders[-1].spot if front.orders else None
+        """Place and sequence of the last order that is known, whether it was taken or not; None before the first."""
+        self._passed: list[InLine] = []
+
+    def extend(self, orders: Sequence[InLine], *, is_whole: bool) -> None:
+        """More is known of the line.
+
+        Args:
+            orders: those that come next.
+            is_whole: whether there are none behind them.
+        """
+        self.front.orders.extend(orders)
+        self.front.is_whole = is_whole
+        if orders:
+            self.known_to = orders[-1].spot
+
+    def come_to_next(self, but_not: Collection[int]) -> InLine | None:
+        """The next order in the line; None where no further one is known.
+
+        Args:
+            but_not: the sequences of those that are passed over.
+        """
+        orders = self.front.orders
+        while orders:
+            order = orders[0]
+            if order.sequence not in but_not:
+                return order
+            self._passed.append(orders.popleft())
+        return None
+
+    def end(self) -> None:
+        """What was passed over is in line as before."""
+        if self._passed:
+            self.front.orders.extendleft(reversed(self._passed))

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from peewee import Database
 
-from .domain.limit import NO_LIMIT, QUEUE, Limit, value_of
+from .domain.limit import NO_LIMIT, QUEUE, Limit, NameOf, value_of
 from .domain.limit import Limits as Configured
 from .domain.metadata import metadata_of
 from .domain.order import DEFAULT_QUEUE, Order
@@ -65,7 +65,7 @@ class _State:
 class _Kind(NamedTuple):
     """The limits by one kind of values."""
 
-    name_of: Callable[[Order], str | None]
+    name_of: NameOf
     """Gives the name of the limit by an order's value; None where it has no value."""
     limit: Limit | None
     """Of each value that has none of its own; None where only those have any."""
@@ -98,7 +98,7 @@ class Limits:
         self._knows_all_states = False  # so that one that is not among them has none
         self._in_hand: Counter[str] = Counter()
         self._rooms: dict[str, float] = {}  # of the limits that this claim has met: how many more they let begin
-        self._begun: dict[str, int] = {}  # by it, of those of them that have a rate
+        self._with_rate: dict[str, float] = {}  # likewise at first, of those of them that have a rate
         self._opens_us: int | None = None
         self._obeyed = -1  # how often the queues had been read by then
         self._obey()
@@ -128,9 +128,12 @@ class Limits:
 
     def names_of(self, order: Order) -> list[str]:
         """The limits by values that an order is under."""
+        return self._names(order.user_id, order.metadata)
+
+    def _names(self, user_id: str, metadata: Mapping[str, Any] | None) -> list[str]:
         names = []
         for name_of, limit in self._kinds:
-            name = name_of(order)
+            name = name_of(user_id, metadata)
             if name is not None and (limit is not None or name in self._configured):
                 names.append(name)
         return names
@@ -191,7 +194,7 @@ class Limits:
 
     def note_moved(self, orders: Iterable[Order]) -> None:
         """These orders were Processing or could be begun, and have moved: others may have room."""
-        if not self._has_parked:
+        if not self._has_parked or not self._kinds:
             return
         for order in orders:
             self._opened.update(self.names_of(order))
@@ -234,7 +237,7 @@ class Limits:
         rows = run(self._database, _STATES, (_MOST_STATES + 1,)).fetchall()
         self._knows_all_states = len(rows) <= _MOST_STATES
         self._states = {name: _State(*state) for name, *state in rows} if self._knows_all_states else {}
-        self._in_hand, self._rooms, self._begun = Counter(), {}, {}
+        self._in_hand, self._rooms, self._with_rate = Counter(), {}, {}
         rows = run(self._database, _IN_HAND).fetchall()
         queues = [DEFAULT_QUEUE if queue is None else queue for queue, _, _ in rows]
         if any(map(self._queues.may_be_new, queues)):
@@ -244,8 +247,7 @@ class Limits:
             number = self._queues.number_of(queue, may_add=False)
             self._in_hand[self.name_of_queue(number)] += 1
             if self._kinds:
-                order = Order.stored("", user_id, (), 0, metadata=metadata_of(metadata))
-                self._in_hand.update(self.names_of(order))
+                self._in_hand.update(self._names(user_id, metadata_of(metadata)))
 
     def let_go(self) -> set[int]:
         """Put parked orders back into their lines where there may be room for them.
@@ -301,26 +303,23 @@ class Limits:
         Returns:
             The name of the first of these limits that lets no further order begin now; None where it is begun.
         """
-        rooms, met = self._rooms, []
+        rooms, user_id, metadata = self._rooms, order.user_id, order.metadata
+        begun: list[str] = []
         for name_of, limit in self._kinds:
-            name = name_of(order)
+            name = name_of(user_id, metadata)
             if name is None:
                 continue
             room = rooms.get(name)
             if room is None:
-                own = self._configured.get(name, limit)
-                if own is None:
-                    continue
-                room = self._enter(name, own)
+                room = self._enter(name, self._configured.get(name, limit))
             if room < 1:
+                for other in begun:
+                    rooms[other] += 1
                 return name
-            met.append(name)
+            rooms[name] = room - 1
+            begun.append(name)
         if queue in self._of_queues:
-            met.append(self.name_of_queue(queue))
-        for name in met:
-            rooms[name] -= 1
-            if name in self._begun:
-                self._begun[name] += 1
+            rooms[self.name_of_queue(queue)] -= 1
         return None
 
     def park(self, orders: Sequence[tuple[str, int, Order]]) -> None:
@@ -384,26 +383,30 @@ class Limits:
 
     def _room(self, name: str, limit: Limit) -> float:
         in_hand = self._in_hand.get(name, 0)
-        if limit.rate is None and self._knows_all_states and name not in self._states:
-            return limit.room(in_hand, 0, None, self._now_us)
+        if limit.rate is None and self._knows_all_states and name not in self._states:  # as nearly all
+            return math.inf if limit.concurrency is None else limit.concurrency - in_hand
         if limit.is_none:
             return math.inf
         state = self._state(name)
         return limit.room(in_hand, state.next_at, state.closed_until, self._now_us)
 
-    def _enter(self, name: str, limit: Limit) -> float:
+    def _enter(self, name: str, limit: Limit | None) -> float:
         # From now on, what is begun under this limit is counted.
-        if limit.rate is not None:
-            self._begun.setdefault(name, 0)
-        room = self._rooms[name] = self._room(name, limit)
+        if limit is None:
+            room = math.inf
+        elif limit.rate is None:
+            room = self._room(name, limit)
+        else:
+            room = self._with_rate[name] = self._room(name, limit)
+        self._rooms[name] = room
         return room
 
     def _note_begun(self) -> None:
-        for name, count in self._begun.items():
-            if count:
+        for name, room in self._with_rate.items():
+            if count := int(room - self._rooms[name]):
                 state = self._state(name)
                 state.next_at, state.is_changed = self._of_name(name).after(count, state.next_at, self._now_us), True
-                self._begun[name] = 0
+                self._with_rate[name] = self._rooms[name]
 
     def _opening_us(self, name: str, limit: Limit, begun: int = 0) -> int:
         # From when on the time is in nobody's way, if so many are begun now.

@@ -15,9 +15,9 @@ what is at a limit is passed over.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import partial
-from heapq import merge
+from heapq import heapify, heappop, heapreplace
 from itertools import islice, repeat
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -34,7 +34,7 @@ from .domain.limit import Limits as ConfiguredLimits
 from .domain.order import DEFAULT_QUEUE, Order
 from .domain.record import Move, OrderRecord, keeps_place, move
 from .domain.weight import NO_WEIGHTS, Weights
-from .front import Front, InLine
+from .front import Front, InLine, Walk
 from .limits import Limits
 from .queries import AMONG, IS_IN_LINE, as_json
 from .queues import Queues, bounds_of, line_number, lines_in_use, priority_of, queue_of
@@ -117,8 +117,9 @@ _MOST_HEARD_OF = 20_000
 _MOST_AHEAD = 5_000
 
 
-_Candidate = tuple[int, int, int, InLine]
-"""An order that may be next: since when it counts as waiting, its sequence, the number of its line, and it."""
+_Head = tuple[int, int, Walk]
+"""The next order of a line: since when it counts as waiting, and its sequence, which is that of no other; and the walk
+that has come to it."""
 
 
 class Standing(NamedTuple):
@@ -197,7 +198,8 @@ class OrderQueue:
             places = [give(user_id) for user_id in user_ids]
         else:
             self._in_use.update(lines)
-            places = [self._line(line).give(user_id) for user_id, line in zip(user_ids, lines, strict=True)]
+            turns = {line: self._line(line) for line in dict.fromkeys(lines)}
+            places = [turns[line].give(user_id) for user_id, line in zip(user_ids, lines, strict=True)]
             self._bound_users()
         if self._fronts:
             for line, place, sequence in zip(lines or repeat(_USUAL), places, sequences, strict=False):
@@ -223,8 +225,7 @@ class OrderQueue:
     def note_moves(self, moves: Iterable[Move]) -> None:
         """Steps of orders were recorded."""
         moves = list(moves)
-        if self._limits.have_values:
-            self._limits.note_moved([step.after.order for step in moves])
+        self._limits.note_moved(step.after.order for step in moves)
         for step in moves:
             if step.slowed_until_us is not None:
                 self._limits.close(step.after.order, step.slowed_until_us)
@@ -358,7 +359,7 @@ class OrderQueue:
             if not self._database.is_shared:
                 return self._take_all(chosen, at_us)
             taken = self._take_some(chosen, at_us)
-            known = {sequence: record for _, sequence, _, record in chosen}
+            known = {order.sequence: order.record for order in chosen}
         else:
             self._fronts.clear()  # it is not known which orders are taken
             taken = self._take_next(claim, at_us) if claim.only is None else self._take_only(claim, claim.only, at_us)
@@ -374,14 +375,15 @@ class OrderQueue:
 
     def _take_all(self, chosen: Sequence[InLine], at_us: int) -> list[Move]:
         # Nobody else writes, so that it is known what becomes of them.
-        sequences = [sequence for _, sequence, *_ in chosen]
+        sequences = [order.sequence for order in chosen]
         taken = run(self._database, _TAKE_THESE, (at_us, self._database.owner, as_json(sequences))).rowcount
         if taken != len(sequences):
             raise TransactionConflict("orders have left their lines")
         for sequence in sequences:
             self._pending.pop(sequence, None)
-        self._come_to((place, record.order) for place, _, _, record in chosen)
-        return [move(record, lifecycle.ASSIGN, at_us) for *_, record in chosen]
+        last = {order.rank // PLACES: order for order in chosen}  # of each line
+        self._come_to((order.rank, order.record.order) for order in last.values())
+        return [move(order.record, lifecycle.ASSIGN, at_us) for order in chosen]
 
     def _steps(self, taken: Sequence[tuple[int, ...]], known: Sequence[OrderRecord | None]) -> list[Move]:
         unknown = [
@@ -441,7 +443,7 @@ class OrderQueue:
 
     def _take_some(self, chosen: Sequence[InLine], at_us: int) -> list[tuple[int, ...]]:
         # Those that no other engine takes at this moment.
-        following = {sequence: index for index, (_, sequence, *_) in enumerate(chosen)}
+        following = {order.sequence: index for index, order in enumerate(chosen)}
         taken = self._run(_CLAIM_THESE, at_us, as_json(following))
         taken.sort(key=lambda row: following[row[1]])
         return taken
@@ -458,67 +460,69 @@ class OrderQueue:
                 self._fronts.pop(line, None)
         chosen: list[InLine] = []
         parked: list[tuple[str, int, Order]] = []
-        left: dict[int, set[int]] = {line: set() for line in self._in_use}  # those that are not in it any more
-        # By the first of each line at a time: `merge` looks at no other, so that no line has to be sorted by its time.
-        for _, sequence, line, order in merge(*[self._walk(line, claim) for line in list(self._in_use)]):
-            if has_limits:
-                queue = queue_of(line)
-                if limits.has_limit(queue) and limits.queue_room(queue) < 1:
-                    continue
-                closed = limits.begin_if_open(queue, order.record.order)
-                if closed is not None:
-                    parked.append((closed, sequence, order.record.order))
-                    left[line].add(sequence)
-                    if len(parked) == _MOST_PARKED:
-                        break
-                    continue
-            chosen.append(order)
-            left[line].add(sequence)
-            if len(chosen) == claim.room:
-                break
-        self._leave(left)
+        walks = [self._walk(line, claim) for line in self._in_use]
+        # The order that each has come to: no other is looked at, so that no line has to be sorted by its time.
+        heads = [head for walk in walks if (head := self._head(walk, claim)) is not None]
+        heapify(heads)
+        while heads:
+            _, _, walk = heads[0]
+            if walk.is_limited and limits.queue_room(walk.queue) < 1:
+                heappop(heads)
+                continue
+            order = walk.front.orders.popleft()
+            closed = limits.begin_if_open(walk.queue, order.record.order) if has_limits else None
+            if closed is None:
+                chosen.append(order)
+                if len(chosen) == claim.room:
+                    break
+            else:
+                parked.append((closed, order.sequence, order.record.order))
+                if len(parked) == _MOST_PARKED:
+                    break
+            if (head := self._head(walk, claim)) is not None:
+                heapreplace(heads, head)
+            else:
+                heappop(heads)
+        self._end(walks)
         if has_limits:
             limits.park(parked)
             limits.end({queue_of(line) for line in self._in_use}, is_cut_short=len(parked) == _MOST_PARKED)
         return chosen
 
-    def _walk(self, line: int, claim: Claim) -> Iterator[_Candidate]:
-        """The orders in a line, as long as its queue has room."""
-        front = self._fronts.setdefault(line, Front())
-        limits, queue, offset_us = self._limits, queue_of(line), claim.aging_us * priority_of(line)
+    def _walk(self, line: int, claim: Claim) -> Walk:
+        front, queue = self._fronts.setdefault(line, Front()), queue_of(line)
         # As many as it has, if all lines give alike; then more, since it is this one that does.
         most = _LEAST_READ + claim.room // len(self._in_use)
-        position, room, is_limited = 0, math.inf, limits.has_limit(queue)
-        while not is_limited or (room := limits.queue_room(queue)) >= 1:
-            if position < len(front.orders):
-                order = front.orders[position]
-                position += 1
-                if order.sequence not in claim.but_not:
-                    yield order.since_us - offset_us, order.sequence, line, order
-            elif front.is_whole:
-                break
-            else:
-                self._read_on(line, front, int(min(most, claim.room, room)) if self._database.is_shared else most)
-                most = min(2 * most, _MOST_READ)
-        if front.is_whole and not front.orders:
-            self._in_use.discard(line)
+        head_start_us = claim.aging_us * priority_of(line)
+        return Walk(line, queue, front, head_start_us, most, is_limited=self._limits.has_limit(queue))
 
-    def _read_on(self, line: int, front: Front, most: int) -> None:
-        place, end = bounds_of(line)
-        last = 0
-        if front.orders:
-            place, last, *_ = front.orders[-1]
+    def _head(self, walk: Walk, claim: Claim) -> _Head | None:
+        """The order that it has come to, as long as its queue has room."""
+        room = math.inf
+        while not walk.is_limited or (room := self._limits.queue_room(walk.queue)) >= 1:
+            if (order := walk.come_to_next(claim.but_not)) is not None:
+                return order.since_us - walk.head_start_us, order.sequence, walk
+            if walk.front.is_whole:
+                break
+            self._read_on(walk, int(min(walk.most, claim.room, room)) if self._database.is_shared else walk.most)
+            walk.most = min(2 * walk.most, _MOST_READ)
+        return None
+
+    def _read_on(self, walk: Walk, most: int) -> None:
+        begin, end = bounds_of(walk.line)
+        place, last = walk.known_to or (begin, 0)
         rows = run(self._database, _FRONT, (place, end, place, last, most)).fetchall()
-        front.orders += [InLine(row[-2], row[_SEQUENCE], row[-1], self._record_of(row)) for row in rows]
-        front.is_whole = len(rows) < most
+        orders = [InLine(row[-2], row[_SEQUENCE], row[-1], self._record_of(row)) for row in rows]
+        walk.extend(orders, is_whole=len(rows) < most)
 
     def _record_of(self, row: Sequence[Any]) -> OrderRecord:
         return self._pending.get(row[_SEQUENCE]) or order_of(row[:-2])
 
-    def _leave(self, left: Mapping[int, set[int]]) -> None:
-        for line, sequences in left.items():
-            if sequences:
-                self._fronts[line].remove(sequences)
+    def _end(self, walks: Iterable[Walk]) -> None:
+        for walk in walks:
+            if walk.front.is_whole and walk.known_to is None:
+                self._in_use.discard(walk.line)
+            walk.end()
         # Of what other engines do to a line, nobody tells.
         if self._database.is_shared or sum(len(front.orders) for front in self._fronts.values()) > _MOST_AHEAD:
             self._fronts.clear()

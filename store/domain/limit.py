@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from .errors import InvalidConfiguration
-from .order import IDENTIFIER, Order
+from .order import IDENTIFIER
 
 QUEUE, USER, METADATA = "queue:", "user", "metadata."
 LIMITS_RULE = (
@@ -122,22 +122,27 @@ def _is_name(name: str) -> bool:
     return is_kind and (":" not in name or 0 < len(value) <= _LONGEST_VALUE)
 
 
-def value_of(kind: str) -> Callable[[Order], str | None]:
-    """What gives, for an order, what a limit by values is counted by: `user:NAME` or `metadata.FIELD:VALUE`; None
-    without a value.
+NameOf = Callable[[str, Mapping[str, Any] | None], str | None]
+"""Of an order's user and metadata, what a limit by values is counted by: `user:NAME` or `metadata.FIELD:VALUE`; None
+without a value."""
+
+
+def value_of(kind: str) -> NameOf:
+    """What orders are counted by, under a limit by values.
 
     Args:
         kind: `user` or `metadata.FIELD`.
     """
     if kind == USER:
-        return lambda order: f"{USER}:{order.user_id}"
+        return lambda user_id, _: f"{USER}:{user_id}"
     field = kind.removeprefix(METADATA)
 
-    def of_metadata(order: Order) -> str | None:
-        value: Any = None if order.metadata is None else order.metadata.get(field)
+    def of_metadata(_: str, metadata: Mapping[str, Any] | None) -> str | None:
+        value = None if metadata is None else metadata.get(field)
+        if type(value) is str:
+            return f"{kind}:{value[:_LONGEST_VALUE]}"
         if value is None or isinstance(value, dict | list):
             return None
-        text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-        return f"{kind}:{text[:_LONGEST_VALUE]}"
+        return f"{kind}:{msgspec.json.encode(value).decode()[:_LONGEST_VALUE]}"
 
     return of_metadata

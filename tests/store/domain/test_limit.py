@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ordermill.engine import InvalidConfiguration
-from ordermill.engine.testing import make_order
 from ordermill.store.domain.limit import Limit, parse_limits, value_of
 
 
@@ -92,12 +91,13 @@ def test_without_a_rate_any_number_is_let() -> None:
 
 
 def test_a_limit_counts_by_a_value_of_the_order() -> None:
-    order = make_order("o-1", user_id="ann", metadata={"provider": "acme", "shop": 7, "big": True, "parts": [1]})
+    metadata = {"provider": "acme", "shop": 7, "big": True, "parts": [1], "long": "x" * 200}
 
-    assert value_of("user")(order) == "user:ann"
-    assert value_of("metadata.provider")(order) == "metadata.provider:acme"
-    assert value_of("metadata.shop")(order) == "metadata.shop:7"
-    assert value_of("metadata.big")(order) == "metadata.big:true"
-    assert value_of("metadata.parts")(order) is None
-    assert value_of("metadata.other")(order) is None
-    assert value_of("metadata.other")(make_order("o-2")) is None
+    assert value_of("user")("ann", metadata) == "user:ann"
+    assert value_of("metadata.provider")("ann", metadata) == "metadata.provider:acme"
+    assert value_of("metadata.shop")("ann", metadata) == "metadata.shop:7"
+    assert value_of("metadata.big")("ann", metadata) == "metadata.big:true"
+    assert value_of("metadata.long")("ann", metadata) == "metadata.long:" + "x" * 128
+    assert value_of("metadata.parts")("ann", metadata) is None
+    assert value_of("metadata.other")("ann", metadata) is None
+    assert value_of("metadata.other")("ann", None) is None
