@@ -392,13 +392,9 @@ class Limits:
 
     def _enter(self, name: str, limit: Limit | None) -> float:
         # From now on, what is begun under this limit is counted.
-        if limit is None:
-            room = math.inf
-        elif limit.rate is None:
-            room = self._room(name, limit)
-        else:
-            room = self._with_rate[name] = self._room(name, limit)
-        self._rooms[name] = room
+        room = self._rooms[name] = math.inf if limit is None else self._room(name, limit)
+        if limit is not None and limit.rate is not None:
+            self._with_rate[name] = room
         return room
 
     def _note_begun(self) -> None:

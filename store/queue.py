@@ -20,7 +20,7 @@ from functools import partial
 from heapq import heapify, heappop, heapreplace
 from itertools import islice, repeat
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from msgspec.structs import replace
 from peewee import SQL, Query
@@ -307,10 +307,11 @@ class OrderQueue:
 
     def _places_of(self, orders: Sequence[Standing]) -> list[int]:
         number_of = self._queues.number_of
-        lines = [
-            line_number(number_of(DEFAULT_QUEUE if order.queue is None else order.queue), order.priority)
-            for order in orders
-        ]
+        numbers = {
+            (queue, priority): line_number(number_of(DEFAULT_QUEUE if queue is None else queue), priority)
+            for queue, priority in {(order.queue, order.priority) for order in orders}
+        }
+        lines = [numbers[order.queue, order.priority] for order in orders]
         return self.give_places([order.sequence for order in orders], [order.user_id for order in orders], lines)
 
     def claim(self, claim: Claim, at_us: int) -> list[Move]:
@@ -512,11 +513,9 @@ class OrderQueue:
         begin, end = bounds_of(walk.line)
         place, last = walk.known_to or (begin, 0)
         rows = run(self._database, _FRONT, (place, end, place, last, most)).fetchall()
-        orders = [InLine(row[-2], row[_SEQUENCE], row[-1], self._record_of(row)) for row in rows]
+        known = self._pending.get
+        orders = [InLine(row[-2], row[_SEQUENCE], row[-1], known(row[_SEQUENCE]) or order_of(row[:-2])) for row in rows]
         walk.extend(orders, is_whole=len(rows) < most)
-
-    def _record_of(self, row: Sequence[Any]) -> OrderRecord:
-        return self._pending.get(row[_SEQUENCE]) or order_of(row[:-2])
 
     def _end(self, walks: Iterable[Walk]) -> None:
         for walk in walks:
