@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from copy import copy
 from datetime import UTC, datetime
 from decimal import Context, Decimal
 from typing import Any
@@ -141,7 +140,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
         It was checked when it was made for the first time; to check it again would be most of the work of reading it.
         """
-        order = copy(_blank)
+        order: Order = _blank.__copy__()  # `copy` takes three times as long
         set_field = force_setattr
         set_field(order, "order_id", order_id)
         set_field(order, "user_id", user_id)
@@ -291,4 +290,4 @@ def _item_faults(items: object) -> list[FieldFault]:
     ]
 
 
-_blank = Order(order_id="_", user_id="_", item_ids=("_",), total_amount=Decimal(0))
+_blank: Any = Order(order_id="_", user_id="_", item_ids=("_",), total_amount=Decimal(0))
