@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from enum import Enum, StrEnum
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
 
@@ -75,9 +76,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             InvalidConfiguration: there is no such setting.
         """
         if name in cls.__struct_fields__:
-            return get_type_hints(cls, include_extras=True)[name]
+            return _types_of(cls)[name]
         near = get_close_matches(name, cls.__struct_fields__, n=1)
         raise InvalidConfiguration(f"There is no setting `{name}`{f': do you mean `{near[0]}`?' if near else '.'}")
+
+
+@cache
+def _types_of(kind: type[Settings]) -> dict[str, Any]:
+    return get_type_hints(kind, include_extras=True)
 
 
 def convert(name: str, value: Any, kind: Any, *, is_text: bool = False) -> Any:

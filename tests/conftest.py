@@ -27,6 +27,15 @@ from ordermill.engine.testing import ManualClock
 os.environ.pop("COLUMNS", None)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """What is collected stays to the end: the collector does not look at it, neither meanwhile nor while tests run."""
+    gc.disable()
+    yield
+    gc.freeze()
+    gc.enable()
+
+
 @pytest.fixture(autouse=True, scope="session")
 def terminal_is_heard() -> None:
     """Ctrl-C and a closed terminal end the tests and what they start: a shell's jobs, and nohup, have them ignored."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import ast
 import inspect
-import textwrap
+import sys
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -50,12 +51,17 @@ def attribute_docstrings(kind: type) -> dict[str, str]:
     """What the sources say below the attributes of a class of this package and of its base classes, by attribute."""
     package = __name__.partition(".")[0]
     bases = (base for base in reversed(kind.__mro__) if base.__module__.partition(".")[0] == package)
-    return {name: text for base in bases for name, text in _own_docstrings(base)}
+    return {name: text for base in bases for name, text in _docstrings_of(base.__module__)[base.__qualname__].items()}
 
 
-def _own_docstrings(kind: type) -> Iterator[tuple[str, str]]:
-    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
-    assert isinstance(definition, ast.ClassDef)
+@cache
+def _docstrings_of(module: str) -> dict[str, dict[str, str]]:
+    """What the source of a module says below the attributes of its classes, by class and attribute."""
+    tree = ast.parse(inspect.getsource(sys.modules[module]))
+    return {node.name: dict(_own_docstrings(node)) for node in tree.body if isinstance(node, ast.ClassDef)}
+
+
+def _own_docstrings(definition: ast.ClassDef) -> Iterator[tuple[str, str]]:
     for statement, following in zip(definition.body, definition.body[1:], strict=False):
         match statement, following:
             case (

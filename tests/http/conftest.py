@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import http.client
 import json
+import logging
 import os
 import re
 import socket
@@ -39,6 +40,14 @@ from ordermill.http.transport.server import HttpServer
 
 IS_REMOTE = os.environ.get("ORDERMILL_TEST_ENGINE") == "remote"
 """Whether the facade reaches the engine over a channel, as one in a process of its own does."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Over a channel, leave out what starts no server: it has no engine to be far from, and would be the same again."""
+    if IS_REMOTE:
+        over = [item for item in items if "start_server" in item.fixturenames]
+        config.hook.pytest_deselected(items=[item for item in items if item not in set(over)])
+        items[:] = over
 
 
 @pytest.fixture(autouse=True)
@@ -240,6 +249,20 @@ def remote_engine(engine: OrderEngine) -> Iterator[Far]:
         theirs.close()  # where nothing came to be served
 
 
+@contextmanager
+def cherrypy_tree() -> Iterator[Any]:
+    """A tree of applications that is not the one of all servers in this process.
+
+    The loggers that CherryPy names after each application would stay for ever, and pytest goes through all that there
+    are three times per test.
+    """
+    before = set(logging.root.manager.loggerDict)
+    yield type(cherrypy.tree)()
+    for name in set(logging.root.manager.loggerDict) - before:
+        if name.startswith(("cherrypy.error.", "cherrypy.access.")):
+            del logging.root.manager.loggerDict[name]
+
+
 @pytest.fixture
 def start_server(start_engine: Callable[..., OrderEngine], gate: Held) -> Iterator[Callable[..., Client]]:
     """Starts a server around an engine; the handler returns at once, settings are the server's or the engine's."""
@@ -251,7 +274,7 @@ def start_server(start_engine: Callable[..., OrderEngine], gate: Held) -> Iterat
             far = servers.enter_context(remote_engine(engine)) if IS_REMOTE else None
             served = engine if far is None else far.engine
             config = ServerConfig.of({"port": 0, "threads": 4, "max_waiting": 2} | own)
-            tree = type(cherrypy.tree)()  # not the one of all servers in this process
+            tree = servers.enter_context(cherrypy_tree())
             server = http_server(served, config, tree)
             server.prepare()
             if far is not None:

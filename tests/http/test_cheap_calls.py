@@ -57,7 +57,6 @@ class Longest:
 def watched() -> Iterator[Longest]:
     """Watch what is done in this thread."""
     longest = Longest()
-    gc.freeze()  # what the tests have, no server has: the collector does not look at it
     gc.callbacks.append(longest.collect)
     sys.setprofile(longest.profile)
     try:
@@ -65,7 +64,6 @@ def watched() -> Iterator[Longest]:
     finally:
         sys.setprofile(None)
         gc.callbacks.remove(longest.collect)
-        gc.unfreeze()
 
 
 def assert_short(call: Callable[[], None]) -> None:

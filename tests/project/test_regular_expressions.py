@@ -13,6 +13,7 @@ import re
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from itertools import permutations, product
 from pathlib import Path
 from typing import Any
@@ -30,14 +31,18 @@ CALLS: dict[str, Any] = {"sub": lambda method, text: method(text[:0], text), "fi
 """How methods are called that do not take the text alone."""
 
 
-def sources() -> Iterator[tuple[str, ast.Module]]:
+def sources() -> Iterator[tuple[str, Path]]:
     for path in sorted(path for layer in ("http", "engine", "store") for path in (ROOT / layer).rglob("*.py")):
         place = path.relative_to(ROOT)
         if place.name not in ("__init__.py", "__main__.py") and place.parts[1] != "cli":  # an operator's text
-            yield ".".join(("ordermill", *place.with_suffix("").parts)), ast.parse(path.read_text(encoding="utf-8"))
+            yield ".".join(("ordermill", *place.with_suffix("").parts)), path
 
 
 SOURCES = dict(sources())
+
+
+def parse(module: str) -> ast.Module:
+    return ast.parse(SOURCES[module].read_text(encoding="utf-8"))
 
 
 def patterns() -> dict[str, re.Pattern[Any]]:
@@ -54,18 +59,16 @@ def patterns() -> dict[str, re.Pattern[Any]]:
 PATTERNS = patterns()
 
 
+@cache
 def methods() -> dict[str, set[str]]:
     """What is called of each name that stands for an expression anywhere."""
     names = {place.rpartition(".")[2] for place in PATTERNS}
     found = defaultdict(set)
-    for tree in SOURCES.values():
-        for node in ast.walk(tree):
+    for module in SOURCES:
+        for node in ast.walk(parse(module)):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in names:
                 found[node.value.id].add(node.attr)
     return found
-
-
-METHODS = methods()
 
 
 def attacks(pattern: re.Pattern[Any]) -> Iterator[Any]:
@@ -106,7 +109,7 @@ def seconds_at_the_worst(pattern: re.Pattern[Any], name: str) -> float:
 @pytest.mark.slow
 @pytest.mark.parametrize("place", PATTERNS)
 def test_an_expression_takes_time_in_proportion_to_the_text(place: str) -> None:
-    used = METHODS[place.rpartition(".")[2]] & {"fullmatch", "match", "search", "sub", "split", "findall", "finditer"}
+    used = methods()[place.rpartition(".")[2]] & {"fullmatch", "match", "search", "sub", "split", "findall", "finditer"}
 
     for name in used or {"fullmatch"}:  # which is what the rules of fields are asked for
         assert seconds_at_the_worst(PATTERNS[place], name) < SECONDS, name
@@ -122,7 +125,7 @@ def test_what_is_quadratic_or_worse_is_found(expression: str) -> None:
 def test_no_expression_hides_within_a_function(module: str) -> None:
     hidden = [
         f"line {node.lineno}"
-        for function in ast.walk(SOURCES[module])
+        for function in ast.walk(parse(module))
         if isinstance(function, ast.FunctionDef)
         for node in ast.walk(function)
         if isinstance(node, ast.Call) and ast.unparse(node.func).removeprefix("re.") in FUNCTIONS
