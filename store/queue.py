@@ -348,7 +348,7 @@ class OrderQueue:
             Their steps, in the sequence of their places.
         """
         taken = sorted(orders, key=itemgetter(0))  # of equal places, the first to come is first
-        self._come_to((place, record.order) for place, record in taken[-1:])
+        self._come_to([(place, record.order) for place, record in taken])
         self._is_empty = True
         return [move(record, lifecycle.ASSIGN, at_us) for _, record in taken]
 
@@ -369,9 +369,7 @@ class OrderQueue:
         for _, sequence, *_ in taken:
             self._pending.pop(sequence, None)
         if steps and claim.only is None:
-            begin = len(steps) - 1 if len(self._in_use) <= 1 else 0  # of one line, the last says all
-            last = zip(taken[begin:], steps[begin:], strict=True)
-            self._come_to((row[0], step.after.order) for row, step in last)
+            self._come_to([(row[0], step.after.order) for row, step in zip(taken, steps, strict=True)])
         return steps
 
     def _take_all(self, chosen: Sequence[InLine], at_us: int) -> list[Move]:
@@ -382,8 +380,7 @@ class OrderQueue:
             raise TransactionConflict("orders have left their lines")
         for sequence in sequences:
             self._pending.pop(sequence, None)
-        last = {order.rank // PLACES: order for order in chosen}  # of each line
-        self._come_to((order.rank, order.record.order) for order in last.values())
+        self._come_to([(order.rank, order.record.order) for order in chosen])
         return [move(order.record, lifecycle.ASSIGN, at_us) for order in chosen]
 
     def _steps(self, taken: Sequence[tuple[int, ...]], known: Sequence[OrderRecord | None]) -> list[Move]:
@@ -415,11 +412,11 @@ class OrderQueue:
             steps.append(Move(lifecycle.ASSIGN, before, after, lifecycle.ASSIGN.why))
         return steps
 
-    def _come_to(self, taken: Iterable[tuple[int, Order]]) -> None:
-        # To the last of each line, which are in the sequence of their places.
-        last = {place // PLACES: (place, order) for place, order in taken}
-        for line, (place, order) in last.items():
-            self._line(line).come_to(place, order.user_id)
+    def _come_to(self, taken: Sequence[tuple[int, Order]]) -> None:
+        # In the sequence of their places. Where all users have equal shares, the last of a line ends last of it.
+        ends = taken if self._weights else {place // PLACES: (place, order) for place, order in taken}.values()
+        for place, order in ends:
+            self._line(place // PLACES).come_to(place, order.user_id)
 
     def _take_next(self, claim: Claim, at_us: int) -> list[tuple[int, ...]]:
         # Of the one line, in the sequence of their places.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ordermill.engine.testing import make_order
@@ -35,6 +35,18 @@ ORDERS = st.lists(
 
 @settings(max_examples=40, deadline=None)
 @given(before=ORDERS, after=ORDERS)
+@example(  # users of different shares whose orders are claimed in one go
+    before=[],
+    after=[
+        *[("u-1", 0, "default", 0, False)] * 6,
+        *[("u-1", 4, "default", 0, False)] * 4,
+        ("u-1", 0, "default", 1, False),
+        ("u-3", 4, "mail", 1, False),
+        ("u-2", 4, "mail", 2, False),
+        ("u-3", 4, "mail", 2, False),
+        ("u-1", 4, "mail", 1, False),
+    ],
+)
 def test_the_next_order_is_the_same_as_in_the_database(
     before: list[tuple[str, int, str, int, bool]], after: list[tuple[str, int, str, int, bool]]
 ) -> None:
