@@ -2,13 +2,15 @@
 
 Orders that are handed in, and what becomes of them, are written by field, since they are nearly all that there is. A
 new order does not come back, since whoever has handed it in has it. Everything else that an engine may be asked for is
-written by pickle: neither end takes it from anybody else.
+written by pickle. Neither end takes anything from anybody else, so nothing is checked again.
 """
 
 from __future__ import annotations
 
 import pickle
 from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -19,7 +21,13 @@ from ...engine.requests import Request, SubmitOrders
 from ...store.domain.outcome import Acceptance, Promise, PromisedAcceptance
 from ...store.domain.record import Cause
 
-_Acceptance = tuple[Outcome, Promise | None, Order | None, int, OrderStatus, int, int, int, int, int | None, str | None]
+_Order = tuple[
+    str, str, tuple[str, ...], Decimal, int, datetime | None, datetime | None, str | None, str, dict[str, Any] | None
+]
+"""The fields of `Order`."""
+_Acceptance = tuple[
+    Outcome, Promise | None, _Order | None, int, OrderStatus, int, int, int, int, int | None, str | None
+]
 """The outcome, what is promised, the order unless it is the very one that was handed in, and the other fields of
 `OrderRecord`."""
 
@@ -36,7 +44,7 @@ class Submitted(_Message, frozen=True):
     """From there: orders that are handed in; the fields of `SubmitOrders`, without its reply."""
 
     number: int
-    orders: tuple[Order, ...]
+    orders: tuple[_Order, ...]
     causes: tuple[Cause, ...]
     idempotency: IdempotencyKey | None
 
@@ -112,7 +120,8 @@ def message_of(number: int, request: Request) -> Submitted | Asked:
         request: it.
     """
     if isinstance(request, SubmitOrders):
-        return Submitted(number, tuple(request.orders), tuple(request.causes), request.idempotency)
+        orders = tuple(map(astuple, request.orders))
+        return Submitted(number, orders, tuple(request.causes), request.idempotency)
     return Asked(number, pickle.dumps(request._replace(reply=None)))  # type: ignore[arg-type]  # it stays here
 
 
@@ -124,7 +133,8 @@ def request_of(message: Submitted | Asked, reply: Any) -> Request:
         reply: to be set with what becomes of it.
     """
     if isinstance(message, Submitted):
-        return SubmitOrders(message.orders, reply, message.causes, message.idempotency)
+        orders = tuple([Order.sound(*fields) for fields in message.orders])
+        return SubmitOrders(orders, reply, message.causes, message.idempotency)
     request: Request = pickle.loads(message.request)
     return request._replace(reply=reply)
 
@@ -141,7 +151,7 @@ def accepted(number: int, acceptances: Sequence[Acceptance]) -> Accepted:
         (
             acceptance.outcome,
             acceptance.promise,
-            None if acceptance.outcome in known else acceptance.record.order,
+            None if acceptance.outcome in known else astuple(acceptance.record.order),
             *astuple(acceptance.record)[1:],
         )
         for acceptance in acceptances
@@ -161,5 +171,5 @@ def acceptances_of(message: Accepted, orders: Sequence[Order]) -> list[Acceptanc
 
 def _acceptance_of(order: Order, told: _Acceptance) -> Acceptance:
     outcome, promise, other = told[:3]
-    record = OrderRecord(other or order, *told[3:])
+    record = OrderRecord(order if other is None else Order.sound(*other), *told[3:])
     return Acceptance(outcome, record) if promise is None else PromisedAcceptance(outcome, record, promise)

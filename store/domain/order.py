@@ -136,7 +136,34 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         queue: str | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> Order:
-        """An order as the database holds it.
+        """An order as the database holds it."""
+        return Order.sound(
+            order_id,
+            user_id,
+            item_ids,
+            amount_from_cents(total_cents),
+            priority,
+            not_before,
+            complete_by,
+            key,
+            DEFAULT_QUEUE if queue is None else queue,
+            metadata,
+        )
+
+    @staticmethod
+    def sound(
+        order_id: str,
+        user_id: str,
+        item_ids: tuple[str, ...],
+        total_amount: Decimal,
+        priority: int,
+        not_before: datetime | None,
+        complete_by: datetime | None,
+        key: str | None,
+        queue: str,
+        metadata: dict[str, Any] | None,
+    ) -> Order:
+        """An order of all the fields of one that was made before, wherever they have been since.
 
         It was checked when it was made for the first time; to check it again would be most of the work of reading it.
         """
@@ -145,7 +172,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         set_field(order, "order_id", order_id)
         set_field(order, "user_id", user_id)
         set_field(order, "item_ids", item_ids)
-        set_field(order, "total_amount", amount_from_cents(total_cents))
+        set_field(order, "total_amount", total_amount)
         if priority != PRIORITY:
             set_field(order, "priority", priority)
         if not_before is not None:
@@ -154,7 +181,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             set_field(order, "complete_by", complete_by)
         if key is not None:
             set_field(order, "key", key)
-        if queue is not None:
+        if queue != DEFAULT_QUEUE:
             set_field(order, "queue", queue)
         if metadata is not None:
             set_field(order, "metadata", metadata)

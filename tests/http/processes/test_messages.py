@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, get_args
 
@@ -19,11 +20,24 @@ from ordermill.http.processes.messages import (
     message_of,
     request_of,
 )
+from ordermill.store.domain.order import FIELDS, is_same
 from ordermill.store.domain.outcome import Acceptance, Promise, PromisedAcceptance
 
 ORDER = Order(order_id="o-1", user_id="u-1", item_ids=("sku-1", "sku-1"), total_amount=Decimal("19.90"))
 OTHER = Order(order_id="o-1", user_id="u-2", item_ids=("sku-2",), total_amount=Decimal(5))
-RECORD = OrderRecord(ORDER, 7, OrderStatus.REVIEW, 2, 1, 1_700_000_000, 1_700_000_001, None, "out of it")
+FULL = Order(
+    order_id="o-1",
+    user_id="u-1",
+    item_ids=("sku-1", "sku-2"),
+    total_amount=Decimal("0.50"),
+    priority=9,
+    not_before=datetime(2030, 1, 1, 12, 30, 0, 123_456, tzinfo=UTC),
+    complete_by=datetime(2030, 1, 2, tzinfo=UTC),
+    key="k-1",
+    queue="slow",
+    metadata={"note": ["ä", 1.5, None, {"deep": True}]},
+)
+RECORD = OrderRecord(FULL, 7, OrderStatus.REVIEW, 2, 1, 1_700_000_000, 1_700_000_001, None, "out of it")
 
 
 def travelled(request: requests.Request, reply: Any) -> requests.Request:
@@ -46,6 +60,23 @@ def test_orders_arrive_with_all_that_is_told_of_them(idempotency: IdempotencyKey
     assert str(arrived.orders[0].total_amount) == "19.90"
 
 
+def test_every_field_of_an_order_arrives() -> None:
+    assert all(getattr(FULL, name) != getattr(ORDER, name) for name in FIELDS[2:])
+    request = requests.SubmitOrders((FULL, ORDER), Reply())
+
+    arrived = travelled(request, request.reply)
+
+    assert arrived == request
+    assert all(map(is_same, arrived.orders, request.orders))
+
+
+def test_what_was_checked_is_not_checked_again() -> None:
+    unsound = Order.sound("no id", "u-1", (), Decimal(-1), 4, None, None, None, "default", None)
+    request = requests.SubmitOrders((unsound,), Reply())
+
+    assert travelled(request, request.reply) == request
+
+
 def test_no_field_of_a_submission_is_forgotten() -> None:
     assert {*Submitted.__struct_fields__} - {"number"} == {*requests.SubmitOrders._fields} - {"reply"}
 
@@ -61,7 +92,7 @@ def test_every_other_request_arrives_as_it_was() -> None:
 
 @pytest.mark.parametrize("outcome", Outcome)
 def test_what_became_of_orders_arrives_with_the_stored_order(outcome: Outcome) -> None:
-    sent = ORDER if outcome in (Outcome.ACCEPTED, Outcome.UNLIKELY) else OTHER
+    sent = RECORD.order if outcome in (Outcome.ACCEPTED, Outcome.UNLIKELY) else OTHER
 
     message = decode_from_engine(encode(accepted(5, [Acceptance(outcome, RECORD)])))
 
@@ -88,5 +119,5 @@ def test_what_is_promised_arrives(promise: Promise) -> None:
     message = decode_from_engine(encode(accepted(5, [told])))
 
     assert isinstance(message, Accepted)
-    (acceptance,) = acceptances_of(message, [ORDER])
+    (acceptance,) = acceptances_of(message, [FULL])
     assert (acceptance, acceptance.promise) == (told, promise)
