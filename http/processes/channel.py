@@ -1,8 +1,9 @@
 """The channel between an engine and a process that serves HTTP: a pair of connected sockets that only these two have.
 
-Each end belongs to an event loop, and takes and gives whole messages. What is sent in one turn of the loop goes out
-together. The engine's process says how the engine is without being asked, so that the other one can tell at any moment,
-even where that process hangs. When one of them dies, however it dies, the other one knows at once.
+Each end belongs to an event loop, and takes and gives whole messages. A message is sent at once, by the thread that has
+it: to wake up another one costs more. The engine's process says how the engine is without being asked, so that the
+other one can tell at any moment, even where that process hangs. When one of them dies, however it dies, the other one
+knows at once.
 """
 
 from __future__ import annotations
@@ -11,66 +12,108 @@ import asyncio
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from ..transport.loops import new_event_loop
 from ..transport.wake_ups import WakeUps
 
 _LENGTH_BYTES = 4
+_READ_BYTES = 64 * 1024
 
 
-class Channel(asyncio.Protocol):
-    """One end: messages, each behind its length. All is done in the loop.
+class Channel:
+    """One end: messages, each behind its length. They come in the loop, and are sent from any thread.
 
     Args:
         take: called with the bytes of each message that comes.
-        lose: called once when there is no other end any more.
+        lose: called once when there is no other end any more, or this one is closed.
     """
 
     def __init__(self, take: Callable[[memoryview], object], lose: Callable[[], object]) -> None:
         self._take = take
         self._lose = lose
         self._received = bytearray()
-        self._transport: asyncio.Transport | None = None
-        self._early: list[bytes] = []
+        self._unsent = bytearray()
+        self._sending = threading.Lock()
+        self._end: socket.socket | None = None  # until it is open
         self._is_closing = False
+        self._is_over = False
 
     def open(self, loop: asyncio.AbstractEventLoop, end: socket.socket) -> None:
-        """Begin.
+        """Begin. In the loop, as all but sending.
 
         Args:
-            loop: that this is called in.
+            loop: it.
             end: of the pair of sockets; closed in the end.
         """
         end.setblocking(False)
-        self._opening = loop.create_task(self._open(loop, end))
+        self._loop = loop
+        loop.add_reader(end, self._receive, end)
+        with self._sending:
+            self._end = end
+        self._send_rest_later()
 
     def send(self, message: bytes) -> None:
-        """Send a message; nothing where there is no other end any more."""
-        length = len(message).to_bytes(_LENGTH_BYTES, "big")
-        if self._transport is None:  # it is being opened
-            self._early += (length, message)
-        elif not self._transport.is_closing():
-            self._transport.writelines((length, message))
+        """Send a message; nothing where there is no other end any more. From any thread, which never waits."""
+        data = len(message).to_bytes(_LENGTH_BYTES, "big") + message
+        with self._sending:
+            if self._is_over:
+                return
+            if self._end is None or self._unsent:  # behind what came before
+                self._unsent += data
+                return
+            sent = _send(self._end, data)
+            if sent == len(data):
+                return
+            self._unsent += data[sent:]
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._send_rest_later)
 
     @property
     def is_behind(self) -> bool:
         """Whether something waits for the other end to read it."""
-        return self._transport is not None and self._transport.get_write_buffer_size() > 0
+        return bool(self._unsent)
 
     def close(self) -> None:
         """End it, after what was sent."""
+        if self._end is None:
+            return
         self._is_closing = True
-        if self._transport is not None:
-            self._transport.close()
+        self._loop.remove_reader(self._end)
+        if not self._unsent:
+            self._finish(self._end)
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's
-        """The other process has ended, or has closed its end; or this one was closed."""
-        self._lose()
+    def _send_rest_later(self) -> None:
+        if self._end is not None and self._unsent:
+            self._loop.add_writer(self._end, self._send_rest, self._end)
 
-    def data_received(self, data: bytes) -> None:
-        """Something has come."""
+    def _send_rest(self, end: socket.socket) -> None:
+        with self._sending:
+            del self._unsent[: _send(end, self._unsent)]
+        if not self._unsent:
+            self._loop.remove_writer(end)
+            if self._is_closing:
+                self._finish(end)
+
+    def _receive(self, end: socket.socket) -> None:
+        try:
+            data = end.recv(_READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:  # the other process has ended, or has closed its end
+            self._finish(end)
+            return
+        self._received += data
+        try:
+            self._take_whole()
+        except BaseException:  # nobody can make sense of what follows
+            self._finish(end)
+            raise
+
+    def _take_whole(self) -> None:
         received = self._received
-        received += data
         begin = 0
         with memoryview(received) as view:
             while begin + _LENGTH_BYTES <= len(received):
@@ -83,18 +126,26 @@ class Channel(asyncio.Protocol):
                 begin = end
         del received[:begin]
 
-    async def _open(self, loop: asyncio.AbstractEventLoop, end: socket.socket) -> None:
-        try:
-            self._transport, _ = await loop.create_unix_connection(lambda: self, sock=end)
-        except (
-            RuntimeError
-        ):  # the other end has gone by now; uvloop has closed this one, and does not say so to the socket
-            end.detach()
+    def _finish(self, end: socket.socket) -> None:
+        if self._is_over:
             return
-        self._transport.writelines(self._early)
-        self._early.clear()
-        if self._is_closing:
-            self._transport.close()
+        with self._sending:
+            self._is_over = True
+            self._end = None
+            self._unsent.clear()
+        self._loop.remove_reader(end)
+        self._loop.remove_writer(end)
+        end.close()
+        self._lose()
+
+
+def _send(end: socket.socket, data: bytes | bytearray) -> int:
+    try:
+        return end.send(data)
+    except BlockingIOError:
+        return 0
+    except OSError:  # there is no other end any more: whoever reads notices as well
+        return len(data)
 
 
 class ChannelLoop:
@@ -119,6 +170,5 @@ class ChannelLoop:
         try:
             self.wake_ups.attach(self.loop)
             self.loop.run_forever()
-            self.loop.run_until_complete(asyncio.sleep(0))  # sockets are closed a turn later
         finally:
             self.loop.close()

@@ -6,6 +6,7 @@ import logging
 import pickle
 import socket
 import threading
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -57,8 +58,8 @@ class EngineServer:
         channels.wake_ups.call(partial(self._begin, end))
 
     def tell_stop(self) -> None:
-        """Have the other process told that a stop has begun. From any thread."""
-        self._channels.wake_ups.call(partial(self._send, Stopping()))
+        """Tell the other process that a stop has begun. From any thread; whatever is refused then comes behind."""
+        self._send(Stopping())
 
     def tell_end(self) -> None:
         """Have the other process told to end, after all answers that are there. From any thread."""
@@ -115,21 +116,29 @@ class EngineServer:
         request = request_of(message, reply)
         if isinstance(request, Wait):
             self._waits[number] = reply
-        answering = partial(self._answer, number, reply, isinstance(message, Submitted))
-        reply.when_done(partial(self._channels.wake_ups.call, answering))
+        if isinstance(message, Submitted):
+            # In the thread that has stored them: to wake up this one takes longer than to write how that went.
+            reply.when_done(partial(self._answer, number, reply, accepted))
+        else:
+            answering = partial(self._answer, number, reply, _answered)
+            reply.when_done(partial(self._channels.wake_ups.call, answering))
         try:
             self._engine.send(request)
         except Exception as error:  # it belongs to whoever asked
             fail(reply, error)
 
-    def _answer(self, number: int, reply: Reply[Any], is_submission: bool) -> None:
+    def _answer(self, number: int, reply: Reply[Any], tell: Callable[[int, Any], FromEngine]) -> None:
         self._waits.pop(number, None)
         try:
             value = reply.get()
         except BaseException as error:  # likewise
             self._send(Failed(number, pickle.dumps(_that_travels(error))))
         else:
-            self._send(accepted(number, value) if is_submission else Answered(number, pickle.dumps(value)))
+            self._send(tell(number, value))
+
+
+def _answered(number: int, value: object) -> Answered:
+    return Answered(number, pickle.dumps(value))
 
 
 def _that_travels(error: BaseException) -> Exception:

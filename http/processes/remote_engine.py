@@ -128,8 +128,7 @@ class RemoteEngine(Engine):
         self._send(message_of(number, request))
 
     def _send(self, message: FromWorker) -> None:
-        # Written here: what is large comes from a thread, and holds up no loop.
-        self._call_in_loop(partial(self._channel.send, encode(message)))
+        self._channel.send(encode(message))
 
     def _forget(self, number: int) -> None:
         self._waits.discard(number)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import queue
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from functools import partial
 
 import pytest
 
 from ordermill.http.processes.channel import Channel, ChannelLoop
 
 SECONDS = 60
+POISON = b"poison"
 
 
 class End:
@@ -25,12 +25,17 @@ class End:
         self._channels = channels
         ours, self.other = socket.socketpair()
         self.other.settimeout(SECONDS)
-        self.channel = Channel(lambda message: self.came.put(bytes(message)), self.lost.set)
+        self.channel = Channel(self._take, self.lost.set)
         channels.wake_ups.call(lambda: self.channel.open(channels.loop, ours))
 
-    def send(self, message: bytes) -> None:
-        """Send a message, in the loop."""
-        self._channels.wake_ups.call(partial(self.channel.send, message))
+    def call(self, function: Callable[[], object]) -> None:
+        """Have something done in the loop."""
+        self._channels.wake_ups.call(function)
+
+    def _take(self, message: memoryview) -> None:
+        if message == POISON:
+            raise ValueError("poison")
+        self.came.put(bytes(message))
 
     def close(self) -> None:
         """End it, in the loop."""
@@ -79,8 +84,8 @@ def test_messages_come_whole_however_they_are_cut(end: End) -> None:
 
 def test_a_message_may_be_larger_than_all_buffers_on_the_way(end: End) -> None:
     message = bytes(range(256)) * 40_000
-    end.send(message)
-    end.send(b"after")
+    end.channel.send(message)
+    end.channel.send(b"after")
     echo = read(end.other, len(message) + 4 + 9)
     assert echo == len(message).to_bytes(4, "big") + message + b"\x00\x00\x00\x05after"
 
@@ -89,20 +94,75 @@ def test_a_message_may_be_larger_than_all_buffers_on_the_way(end: End) -> None:
     assert end.came.get(timeout=SECONDS) == b"after"
 
 
+def test_messages_come_whole_from_however_many_threads(end: End) -> None:
+    messages = [bytes([number]) * 50_000 for number in range(40)]
+    threads = [threading.Thread(target=end.channel.send, args=(message,)) for message in messages]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(read(end.other, 50_004)[4:] for _ in messages) == messages
+
+
+def test_a_message_waits_neither_for_the_loop_nor_for_the_other_end(end: End) -> None:
+    go_on = threading.Event()
+    is_held = threading.Event()
+
+    def hold() -> None:
+        is_held.set()
+        go_on.wait(SECONDS)
+
+    end.call(hold)
+    assert is_held.wait(SECONDS)
+
+    end.channel.send(b"one")
+    assert read(end.other, 7) == b"\x00\x00\x00\x03one"
+    end.channel.send(b"x" * 10_000_000)
+    go_on.set()
+    assert read(end.other, 10_000_004)[4:] == b"x" * 10_000_000
+
+
+def test_what_is_sent_before_it_is_open_is_not_lost() -> None:
+    channels = ChannelLoop()
+    ours, other = socket.socketpair()
+    lost = threading.Event()
+    channel = Channel(bytes, lost.set)
+    channel.send(b"early")
+    channels.start()
+    try:
+        with closing(other):
+            other.settimeout(SECONDS)
+            channels.wake_ups.call(lambda: channel.open(channels.loop, ours))
+            assert read(other, 9) == b"\x00\x00\x00\x05early"
+            channels.wake_ups.call(channel.close)
+            assert lost.wait(SECONDS)
+    finally:
+        channels.stop()
+
+
+def test_an_end_that_cannot_make_sense_of_a_message_is_closed(end: End) -> None:
+    end.other.sendall(b"\x00\x00\x00\x06poison\x00\x00\x00\x03two")
+
+    assert end.lost.wait(SECONDS)
+    assert end.other.recv(1) == b""
+    assert end.came.empty()
+
+
 def test_an_end_whose_process_has_gone_is_noticed_and_takes_what_is_sent_for_nothing(end: End) -> None:
-    end.send(b"one")
+    end.channel.send(b"one")
     assert read(end.other, 7) == b"\x00\x00\x00\x03one"
     end.other.close()
 
     assert end.lost.wait(SECONDS)
-    end.send(b"to nobody")
+    end.channel.send(b"to nobody")
 
 
 def test_an_end_that_is_closed_has_sent_what_was_given_to_it() -> None:
     with opened() as end:
-        end.send(b"x" * 100_000)
+        end.channel.send(b"x" * 100_000)
         reading = threading.Thread(target=lambda: end.came.put(read(end.other, 100_004)))
-        end._channels.wake_ups.call(end.channel.close)
+        end.call(end.channel.close)
         reading.start()
         assert end.came.get(timeout=SECONDS)[4:] == b"x" * 100_000
         assert end.other.recv(1) == b""
@@ -111,8 +171,8 @@ def test_an_end_that_is_closed_has_sent_what_was_given_to_it() -> None:
 
 def test_what_the_other_end_does_not_read_is_told(end: End) -> None:
     assert not end.channel.is_behind
-    end.send(b"x" * 10_000_000)
-    end.send(b"")
+    end.channel.send(b"x" * 10_000_000)
+    end.channel.send(b"")
     while not end.channel.is_behind:
         pass
     read(end.other, 10_000_008)

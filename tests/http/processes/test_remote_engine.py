@@ -7,6 +7,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import pytest
@@ -30,6 +31,8 @@ class Ends(NamedTuple):
     engine: OrderEngine
     server: EngineServer
     remote: RemoteEngine
+    channels: ChannelLoop
+    """The loop of the engine's end."""
 
 
 @pytest.fixture
@@ -45,7 +48,7 @@ def ends(start_engine: Callable[..., OrderEngine], monkeypatch: pytest.MonkeyPat
     server = EngineServer(engine, near, ours)
     remote = RemoteEngine(engine.address)
     remote.serve(far, theirs)  # type: ignore[arg-type]  # all that it wants of a server is its loop
-    yield Ends(engine, server, remote)
+    yield Ends(engine, server, remote, near)
     remote.close()
     server.close()
     far.stop()
@@ -160,6 +163,28 @@ def test_a_stop_and_the_end_are_told(ends: Ends) -> None:
     assert not ends.remote.ended.is_set()
     ends.server.tell_end()
     assert ends.remote.ended.wait(SECONDS)
+
+
+def test_what_becomes_of_orders_is_told_whatever_keeps_the_loop_busy_and_after_a_stop(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch, wait_until: WaitUntil
+) -> None:
+    sent: list[Request] = []
+    monkeypatch.setattr(ends.engine, "send", sent.append)
+    orders_told = ends.remote.begin_submit([make_order("o-1")])
+    wait_until(lambda: sent)
+    is_stop_known: list[bool] = []
+    orders_told.when_done(lambda: is_stop_known.append(ends.remote.stopping.is_done))
+    go_on = threading.Event()
+    ends.channels.wake_ups.call(partial(go_on.wait, SECONDS))
+    try:
+        ends.server.tell_stop()
+        fail(sent[0].reply, EngineStopped())
+
+        with pytest.raises(EngineStopped):
+            orders_told.get(timeout=SECONDS)
+        assert is_stop_known == [True]
+    finally:
+        go_on.set()
 
 
 def test_an_end_that_goes_is_the_end(ends: Ends) -> None:
