@@ -31,5 +31,6 @@ class Incoming:
         """
         if self._has_come.is_set():
             return False
-        self._has_come.wait(seconds)
+        if not self._has_come.wait(seconds):
+            self._has_come.set()  # whoever is so slow, or has gone, is not waited for again until it says so
         return True

@@ -26,8 +26,12 @@ def test_they_are_waited_for_until_they_have_come() -> None:
     assert waited == [True]
 
 
-def test_they_are_waited_for_so_long_at_the_most() -> None:
+def test_they_are_waited_for_so_long_at_the_most_and_not_again() -> None:
     incoming = Incoming()
     incoming.expect()
 
+    assert incoming.wait(0)
+    assert not incoming.wait(60)  # as from a server that has stopped meanwhile
+
+    incoming.expect()
     assert incoming.wait(0)
