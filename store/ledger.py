@@ -321,30 +321,27 @@ class Ledger:
         # Those that are taken at once have two steps each.
         accepted = Outcome.ACCEPTED
         new = [record.sequence for outcome, record in acceptances if outcome is accepted]
-        if not causes:
-            if are_taken:
-                _check_all(insert_first_steps.run(self._database, new), [*new, *new])
-            else:
-                self._note_equal_steps(lifecycle.ACCEPT, new)
-            return len(new)
-        known = zip(acceptances, causes, strict=True)
+        known = zip(acceptances, causes, strict=True) if causes else ()
         who = list(zip(*(cause for (outcome, _), cause in known if outcome is accepted), strict=True))
         if are_taken:
-            _check_all(insert_caused_first_steps.run(self._database, new, *who[:2]), [*new, *new])
-        else:
+            insert = insert_caused_first_steps if causes else insert_first_steps
+            _check_all(insert.run(self._database, new, *who[:2]), 2 * len(new))
+        elif causes:
             noted = insert_caused_steps.run(self._database, new, *who[:2], shared=(None, lifecycle.ACCEPT.why))
-            _check_all(noted, new)
-        if new and any(who[2]):
+            _check_all(noted, len(new))
+        else:
+            self._note_equal_steps(lifecycle.ACCEPT, new)
+        if who and any(who[2]):
             trace_contexts.write(self._database, new, who[2])
         return len(new)
 
     def _note_equal_steps(self, edge: Edge, sequences: Sequence[int]) -> None:
         source = None if edge.source is None else edge.source.value
         noted = insert_equal_steps.run(self._database, sequences, shared=(source, edge.why))
-        _check_all(noted, sequences)
+        _check_all(noted, len(sequences))
 
     def _note_steps(self, sequences: Sequence[int], *why: Sequence[object]) -> None:
-        _check_all(insert_steps.run(self._database, sequences, *why), sequences)
+        _check_all(insert_steps.run(self._database, sequences, *why), len(sequences))
 
     def _remember(self, keys: Sequence[IdempotencyKey | None], acceptances: Sequence[Acceptance], at_us: int) -> None:
         kept = _worth_keeping(self._database, keys, acceptances)
@@ -587,9 +584,9 @@ def _check_guard(changed: int, steps: Sequence[Move]) -> None:
         raise _GuardFailed
 
 
-def _check_all(noted: int, sequences: Sequence[int]) -> None:
-    if noted != len(sequences):
-        raise IntegrityError(f"{len(sequences)} steps were taken, and {noted} of these orders are there")
+def _check_all(noted: int, taken: int) -> None:
+    if noted != taken:
+        raise IntegrityError(f"{taken} steps were taken, and {noted} of them could be noted")
 
 
 def _guarded_update(step: Move) -> tuple[object, ...]:
