@@ -42,7 +42,7 @@ Queue = Annotated[str, Meta(extra_json_schema={"pattern": whole(IDENTIFIER), "de
 UserIdentifier = Annotated[str, Meta(extra_json_schema={"pattern": whole(USER)})]
 ItemIds = Annotated[tuple[Identifier, ...], Meta(extra_json_schema={"minItems": 1, "maxItems": MAX_ITEMS})]
 AmountRequest = Annotated[
-    msgspec.Raw,
+    Any,
     Meta(
         extra_json_schema={
             "description": MONEY_RULE[0].upper() + MONEY_RULE[1:] + ", as a string or as a number.",
@@ -60,7 +60,7 @@ _PRIORITY = {
     "default": PRIORITY,
 }
 Priority = Annotated[int, Meta(extra_json_schema=_PRIORITY)]
-PriorityRequest = Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "integer", **_PRIORITY})]
+PriorityRequest = Annotated[Any, Meta(extra_json_schema={"type": "integer", **_PRIORITY})]
 _TIME = {"format": "date-time", "pattern": whole(RFC3339)}
 NotBefore = Annotated[
     str,

@@ -92,7 +92,7 @@ def _decimal(text: str) -> Decimal:
         return Decimal("NaN")
 
 
-_decode_request = msgspec.json.Decoder(OrderRequest).decode
+_decode_request = msgspec.json.Decoder(OrderRequest, float_hook=Decimal).decode
 
 
 class _Named(msgspec.Struct):
@@ -172,24 +172,24 @@ def decode_order(body: BodyContent | msgspec.Raw, *, is_explained: bool = True) 
     try:
         check_depth(text)
         request = _decode_request(text)
-        value = _decode_anything(request.total_amount)
-        amount = _amount(value)
+        value, items = request.total_amount, request.item_ids
+        amount = value if type(value) is Decimal else _amount(value)
         if amount is not None:
             # No other string of an order has a quotation mark in it. So a mark too many is one of a key that is there
             # twice, or of a field that most orders do not have.
-            more = text.count(b'"') - 2 * (6 + len(request.item_ids) + isinstance(value, str))
-            given = _optional(request) if more else {}
-            order = Order(
-                order_id=request.order_id,
-                user_id=request.user_id,
-                item_ids=request.item_ids,
-                total_amount=amount,
-                **given,
-            )
-            if not more or more == _optional_marks(request):
-                return order
-    except (msgspec.ValidationError, InvalidOrder):
-        pass  # either stops at the first fault: look at all of it
+            more = text.count(b'"') - 2 * (6 + len(items) + isinstance(value, str))
+            if not more:
+                return Order(order_id=request.order_id, user_id=request.user_id, item_ids=items, total_amount=amount)
+            if more == _optional_marks(request):
+                return Order(
+                    order_id=request.order_id,
+                    user_id=request.user_id,
+                    item_ids=items,
+                    total_amount=amount,
+                    **_optional(request),
+                )
+    except (msgspec.ValidationError, InvalidOrder, InvalidOperation):
+        pass  # each stops at the first fault: look at all of it
     except _NO_JSON as error:
         raise NotJson(str(error)) from None
     if not is_explained:
@@ -304,7 +304,7 @@ def _optional(request: OrderRequest) -> dict[str, Any]:
     # The fields that it has of those that most orders do not have.
     given: dict[str, Any] = {}
     if request.priority is not UNSET:
-        given["priority"] = whole_number(_decode_anything(request.priority))
+        given["priority"] = whole_number(request.priority)
         if type(given["priority"]) is not int:
             raise msgspec.ValidationError
     if request.not_before is not UNSET:
