@@ -71,6 +71,7 @@ from .waiting_places import WaitingPlaces
 MAX_PAGE_BYTES = 1024 * 1024
 """Of a page of orders, before it is compressed: no further ones are added beyond that."""
 
+_CREATED = HTTPStatus.CREATED  # to look it up in the enumeration takes longer than to write the answer's first line
 _READ_AT_ONCE = 25
 _RESTS = 3
 
@@ -295,12 +296,12 @@ def _show(
 def _submitted(acceptances: Sequence[Acceptance], principal: Principal, headers: Headers) -> Response:
     (acceptance,) = acceptances
     record = acceptance.record
+    if acceptance.outcome is Outcome.ACCEPTED:
+        headers = (*headers, ("Location", f"/orders/{record.order.order_id}"))
+        return _show(record, headers, _CREATED, promise=acceptance.promise)
     if (error := error_of(acceptance, is_visible=principal.may_see(record.order.user_id))) is not None:
         raise error
-    if acceptance.outcome is Outcome.DUPLICATE:
-        return _show(record if principal.may_read else _as_accepted(record), headers)
-    headers = (*headers, ("Location", f"/orders/{record.order_id}"))
-    return _show(record, headers, HTTPStatus.CREATED, promise=acceptance.promise)
+    return _show(record if principal.may_read else _as_accepted(record), headers)
 
 
 def _as_accepted(record: OrderRecord) -> OrderRecord:

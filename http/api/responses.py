@@ -23,7 +23,7 @@ from ...engine import (
     Transition,
     WaitReason,
 )
-from ...store.domain.order import format_cents
+from ...store.domain.order import format_amount
 from ...store.domain.order_fields import given_fields
 from ...store.domain.outcome import Promise
 from ...store.domain.record import rfc3339
@@ -398,11 +398,11 @@ def order_payload(record: OrderRecord, promise: Promise | None = None) -> OrderP
         promise: what can be said of the time that it is to be completed by, where it is just accepted.
     """
     order = record.order
-    return OrderPayload(
+    payload = OrderPayload(
         order.order_id,
         order.user_id,
         order.item_ids,
-        format_cents(order.total_cents),
+        format_amount(order.total_amount),
         record.status,
         record.attempts,
         record.failures,
@@ -411,8 +411,10 @@ def order_payload(record: OrderRecord, promise: Promise | None = None) -> OrderP
         rfc3339(record.created_us),
         rfc3339(record.updated_us),
         complete_by_confidence=confidence_in(promise),
-        **given_fields(order),  # type: ignore[arg-type]  # by their names
     )
+    for name, value in given_fields(order).items():
+        setattr(payload, name, value)
+    return payload
 
 
 def confidence_in(promise: Promise | None) -> float | UnsetType | None:
@@ -449,7 +451,7 @@ def entity_tag(record: OrderRecord) -> str:
 
     It is a weak one, since the very same order may be sent compressed and as it is.
     """
-    return f'W/"{record.sequence:x}-{record.attempts}-{record.status}-{record.updated_us:x}"'
+    return f'W/"{record.sequence:x}-{record.attempts}-{record.status!s}-{record.updated_us:x}"'
 
 
 def history_payload(order_id: str, page: HistoryPage) -> HistoryPayload:

@@ -24,6 +24,7 @@ from .request_reader import RequestReader
 
 _AT_ONCE = 16
 _GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
+_CONTENT_TOO_LARGE = HTTPStatus.REQUEST_ENTITY_TOO_LARGE  # to look it up in the enumeration takes long
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 
 _access_log = logging.getLogger("ordermill.http.access")
@@ -343,7 +344,7 @@ class Connection(asyncio.Protocol):
             if not isinstance(body, bytes):
                 body.abandon()
             return
-        if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        if status == _CONTENT_TOO_LARGE:
             self._is_kept = False
         if not isinstance(body, bytes):
             self._begin_stream(response, body)

@@ -268,9 +268,9 @@ def amount_from_cents(cents: int) -> Decimal:
     return Decimal(cents).scaleb(-2, _EXACT)
 
 
-def format_cents(cents: int) -> str:
+def format_amount(amount: Decimal) -> str:
     """Money as it is written in answers: `19.99`."""
-    return f"{cents // 100}.{cents % 100:02d}"
+    return f"{amount:z.2f}"  # without the sign that a zero may have
 
 
 def _is_money(amount: Decimal) -> bool:

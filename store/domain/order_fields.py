@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .order import DEFAULT_QUEUE, PRIORITY, Order, format_cents
+from .order import DEFAULT_QUEUE, PRIORITY, Order, format_amount
 from .record import OrderRecord, microseconds_of, rfc3339
 
 
@@ -13,7 +13,7 @@ def order_fields(record: OrderRecord) -> dict[str, object]:
         "order_id": order.order_id,
         "user_id": order.user_id,
         "item_ids": order.item_ids,
-        "total_amount": format_cents(order.total_cents),
+        "total_amount": format_amount(order.total_amount),
         "status": record.status,
         "attempts": record.attempts,
         "failures": record.failures,

@@ -11,7 +11,7 @@ import pytest
 
 from ordermill.engine.testing import make_order
 from ordermill.store.domain.errors import FieldFault, InvalidOrder
-from ordermill.store.domain.order import FIELDS, Order, amount_from_cents, find_faults, format_cents
+from ordermill.store.domain.order import FIELDS, Order, amount_from_cents, find_faults, format_amount
 
 IDENTIFIER_FAULT = "must be a string of 1 to 64 characters of A-Z a-z 0-9 . _ : -, and not of dots alone"
 USER_FAULT = "must be a string of 1 to 128 visible characters of ASCII, without blanks, double quotes and backslashes"
@@ -243,4 +243,12 @@ def test_an_order_has_one_idempotency_key_of_its_own() -> None:
 )
 def test_cents_are_shown_with_two_fraction_digits(cents: int, amount: Decimal, text: str) -> None:
     assert str(amount_from_cents(cents)) == str(amount)
-    assert format_cents(cents) == text
+    assert format_amount(amount) == text
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"), [(Decimal(20), "20.00"), (Decimal("1e2"), "100.00"), (Decimal("-0.0"), "0.00")]
+)
+def test_an_amount_is_shown_as_cents_have_it_however_it_was_written(amount: Decimal, text: str) -> None:
+    with localcontext(Context(prec=1, traps=[Inexact, Rounded])):
+        assert format_amount(amount) == text
