@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Lock
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pykka import Future, Timeout
 
@@ -16,11 +16,6 @@ from .logger import EngineLogger, is_interrupt
 T = TypeVar("T")
 
 _log = EngineLogger("ordermill.engine.reply")
-
-
-class _Outcome(NamedTuple):
-    value: Any
-    error: BaseException | None
 
 
 class Reply(Future[T], Generic[T]):
@@ -41,7 +36,7 @@ class Reply(Future[T], Generic[T]):
         super().__init__()
         # Appending to a list and taking from it are atomic: the first outcome is the outcome, and each callback is
         # taken once, by the thread that brings the outcome or by the thread that finds it there.
-        self._outcomes: list[_Outcome] = []
+        self._outcomes: list[tuple[Any, BaseException | None]] = []
         self._callbacks: list[Callable[[], object]] = []
 
     @property
@@ -90,7 +85,7 @@ class Reply(Future[T], Generic[T]):
         Raises:
             queue.Full: there is an outcome already.
         """
-        self._settle(_Outcome(value, None))
+        self._settle(value, None)
 
     def set_exception(self, exc_info: Any = None) -> None:
         """Give an error, as `sys.exc_info` has it; the one that is being handled by default.
@@ -98,12 +93,12 @@ class Reply(Future[T], Generic[T]):
         Raises:
             queue.Full: there is an outcome already.
         """
-        self._settle(_Outcome(None, (exc_info or sys.exc_info())[1]))
+        self._settle(None, (exc_info or sys.exc_info())[1])
 
-    def _settle(self, outcome: _Outcome) -> None:
+    def _settle(self, value: T | None, error: BaseException | None) -> None:
         if self._outcomes:
             raise queue.Full
-        self._outcomes.append(outcome)
+        self._outcomes.append((value, error))
         self._call_back()
 
     def _call_back(self) -> None:
