@@ -15,7 +15,7 @@ from typing import cast
 from ..wire import request_id
 from ..wire.application import OpenRequest
 from ..wire.errors import HttpError, RequestTimeout, ServerBusy
-from ..wire.message import BodyContent, PendingAnswer, WireRequest, WireResponse, WireStream
+from ..wire.message import BodyContent, PendingAnswer, WireResponse, WireStream
 from ..wire.problem_details import answer_for_http_error, headers_of
 from ..wire.request_head import Head
 from .buffer_budget import OWN_BYTES, BodyReservation, Reservation
@@ -25,7 +25,7 @@ from .request_reader import RequestReader
 _AT_ONCE = 16
 _GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CONTENT_TOO_LARGE = HTTPStatus.REQUEST_ENTITY_TOO_LARGE  # to look it up in the enumeration takes long
-_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
+_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}" for status in HTTPStatus}
 
 _access_log = logging.getLogger("ordermill.http.access")
 
@@ -248,7 +248,7 @@ class Connection(asyncio.Protocol):
             return False
         self._version = head.version
         self._is_kept = head.is_kept
-        self._open = self._server.open(WireRequest(head.method, head.path, head.query, head.fields))
+        self._open = self._server.open(head.request)
         self._bodies.caller = self._open.caller
         self._reader.expect_body(min(self._open.max_body_bytes, self._server.max_body_bytes))
         return True
@@ -433,15 +433,14 @@ class Connection(asyncio.Protocol):
         self._loop.call_soon(self._pull)  # others have their turn first
 
     def _head(self, status: int, headers: Iterable[tuple[str, str]]) -> bytes:
-        lines = [_STATUS_LINES[status]]
-        lines += [f"{name}: {value}\r\n" for name, value in headers]
+        lines = [_STATUS_LINES[status], *map(": ".join, headers)]
         self._is_kept = self._is_kept and self._server.keeps_connections
         if not self._is_kept:
-            lines.append("Connection: close\r\n")
+            lines.append("Connection: close")
         elif self._version == "HTTP/1.0":
-            lines.append("Connection: keep-alive\r\n")
+            lines.append("Connection: keep-alive")
         lines.append(_last_lines(int(time.time())))
-        return "".join(lines).encode("latin-1")
+        return "\r\n".join(lines).encode("latin-1")
 
     def _end_answer(self) -> None:
         self._is_answering = False
@@ -460,10 +459,10 @@ class Connection(asyncio.Protocol):
         # What follows may be the rest of this request or the next one: nobody can tell.
         self._open = None
         problem = answer_for_http_error(fault)
-        request = request_id.sound_or_new("" if head is None else head.fields.get("X-Request-Id", ""))
+        request = request_id.sound_or_new("" if head is None else head.request.fields.get("X-Request-Id", ""))
         _access_log.info("refused before it could be routed: %d", problem.status, extra={"request_id": request})
         self._is_kept = False
-        is_head = head is not None and head.method == "HEAD"
+        is_head = head is not None and head.request.method == "HEAD"
         self.respond(WireResponse(problem.status, headers_of(problem, request), b"" if is_head else problem.body))
 
     def _hang_up(self) -> None:

@@ -18,7 +18,17 @@ class RequestReader:
     the body is asked for or kept.
     """
 
-    __slots__ = ("_body", "_chunks", "_is_skipping", "_looked_at", "_received", "_skipped", "head", "is_lost")
+    __slots__ = (
+        "_body",
+        "_chunks",
+        "_is_skipping",
+        "_looked_at",
+        "_received",
+        "_skipped",
+        "body_bytes",
+        "head",
+        "is_lost",
+    )
 
     def __init__(self) -> None:
         self._received: BodyContent = b""
@@ -29,6 +39,8 @@ class RequestReader:
         self._skipped = 0
         self.head: Head | None = None
         """Of the request whose body comes."""
+        self.body_bytes = 0
+        """The size of the body that has been read; 0 where there is none."""
         self.is_lost = False
         """Whether nobody can tell where the next request begins."""
 
@@ -41,11 +53,6 @@ class RequestReader:
     def held(self) -> int:
         """How many bytes wait for the rest of their request."""
         return len(self._received) + self.body_bytes + (0 if self._chunks is None else len(self._chunks.content))
-
-    @property
-    def body_bytes(self) -> int:
-        """The size of the body that has been read; 0 where there is none."""
-        return 0 if self._body is None else len(self._body)
 
     @property
     def is_behind(self) -> bool:
@@ -134,11 +141,13 @@ class RequestReader:
             elif self._received:
                 received = received[:length]
             self._body = received
+            self.body_bytes = length
         return True
 
     def take_body(self) -> BodyContent | None:
         """The body that has been read; None where none was announced, or wanted. What follows is the next request."""
         self.head = None
+        self.body_bytes = 0
         body, self._body = self._body, None
         return body
 
@@ -157,6 +166,7 @@ class RequestReader:
                 return False
         if not self._is_skipping:
             self._body = chunks.content
+            self.body_bytes = len(chunks.content)
         self._chunks = None
         return True
 

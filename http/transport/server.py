@@ -129,8 +129,9 @@ class HttpServer:
             if self._is_stopping:  # before it has begun
                 return
             self._has_begun = True
-        self._mounts = sorted(map(self._mount, self._apps), key=lambda mount: -len(mount.path))
-        assert not self._mounts[-1].path, "mount one at the root: it answers what no other does"
+        *self._mounts, self._root = sorted(map(self._mount, self._apps), key=lambda mount: -len(mount.path))
+        assert not self._root.path, "mount one at the root: it answers what no other does"
+        self._mounted_at = tuple([mount.path for mount in self._mounts])
         self._workers = Workers(self._config.threads, self.wake_ups)
         self.run_aside = self._workers.run
         self.loop = loop = new_event_loop()
@@ -176,10 +177,11 @@ class HttpServer:
 
     def open(self, request: WireRequest) -> OpenRequest:
         """Have a request judged by its head, before anything is done about its body."""
-        for mount in self._mounts:
-            if request.path.startswith(mount.path) and request.path[len(mount.path) :][:1] in ("", "/"):
-                break
-        return mount.open(request)
+        if request.path.startswith(self._mounted_at):
+            for mount in self._mounts:
+                if request.path.startswith(mount.path) and request.path[len(mount.path) :][:1] in ("", "/"):
+                    return mount.open(request)
+        return self._root.open(request)
 
     def _mount(self, path: str) -> _Mount:
         app = self._apps[path]

@@ -4,13 +4,13 @@ is refused: that is what request smuggling is made of."""
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from .errors import HeadTooLarge, LengthRequired, MalformedRequest, MethodNotAllowed, TargetTooLong
 from .header_lists import MAX_ELEMENTS
+from .message import WireRequest
 
 MAX_HEAD_BYTES = 32 * 1024
 MAX_TARGET_BYTES = 8 * 1024
@@ -40,16 +40,10 @@ _SINGLE = frozenset({"Host", "Content-Length", "Content-Type", "Content-Encoding
 class Head(NamedTuple):
     """The request line and the header of a request."""
 
-    method: str
-    target: str
-    """As it was sent."""
-    path: str
-    """Percent-decoded, each byte as one character, but for encoded slashes, which separate nothing."""
-    query: str
+    request: WireRequest
+    """What is asked for."""
     version: str
     """`HTTP/1.1` or `HTTP/1.0`."""
-    fields: Mapping[str, str]
-    """By name, as in `Content-Type`; fields that may be repeated are joined by commas."""
     length: int | None
     """Bytes of the body; None where they are not announced."""
     is_chunked: bool
@@ -72,7 +66,7 @@ def find_end(received: bytes | bytearray, begin: int = 0) -> int:
         HeadTooLarge: the head is.
         MalformedRequest: it can become no head any more.
     """
-    end = received.find(_END_OF_HEAD, max(0, begin - 3))
+    end = received.find(_END_OF_HEAD, begin - 3 if begin > 3 else 0)
     if 0 <= end <= MAX_HEAD_BYTES:
         return end + 4
     if len(received) > MAX_HEAD_BYTES:
@@ -125,7 +119,7 @@ def _read(head: bytes) -> Head:
         is_kept = "close" not in options and (is_kept or "keep-alive" in options)
     is_asking = fields.get("Expect", "").lower() == "100-continue" and version == "HTTP/1.1"
     length, is_chunked = _read_length(version, fields)
-    return Head(method, target, path, query, version, fields, length, is_chunked, is_kept, is_asking)
+    return Head(WireRequest(method, path, query, fields), version, length, is_chunked, is_kept, is_asking)
 
 
 _read_again = lru_cache(_REMEMBERED_HEADS)(_read)

@@ -27,7 +27,7 @@ def read_next(reader: RequestReader, max_bytes: int = 100) -> tuple[str, bytes |
         reader.expect_body(max_bytes)
     if (head := reader.head) is None or not reader.read_body():
         return None
-    return head.path, reader.take_body()
+    return head.request.path, reader.take_body()
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 50, 1000])
