@@ -142,9 +142,11 @@ class OrderCalls:
             return BulkResult(requests.order_id_of(line), REJECTED, str(error))
 
     def _begin_submit(self, request: Submission[Any], orders: Sequence[Order]) -> Reply[list[Acceptance]]:
-        given = _idempotency_key(request)
-        if given is None:
+        key = request.headers.idempotency_key
+        if key is UNSET:
             return self._engine.begin_submit(orders, request.cause)
+        user_id, fingerprint = request.principal.user_id or "", sha256(request.content).hexdigest()
+        given = IdempotencyKey(read_idempotency_key(key), user_id, fingerprint)
         name = (given.user_id, given.key)
         if self._in_flight.setdefault(name, request) is not request:
             raise IdempotencyKeyBusy
@@ -268,15 +270,6 @@ class OrderCalls:
         if not request.principal.may_see(record.order.user_id):
             raise OrderNotFound(request.order_id)
         return record
-
-
-def _idempotency_key(request: Submission[Any]) -> IdempotencyKey | None:
-    name = request.headers.idempotency_key
-    if name is UNSET:
-        return None
-    return IdempotencyKey(
-        read_idempotency_key(name), request.principal.user_id or "", sha256(request.content).hexdigest()
-    )
 
 
 def _show(

@@ -70,7 +70,7 @@ def read_body(fields: Mapping[str, str], content: BodyContent | None, body: Body
         # Forms of other sites' pages announce the type of theirs even with nothing to send.
         name = _media_type(fields, body.formats) if "Content-Type" in fields else next(iter(body.formats))
         return b"", body.formats[name].decode(b"")
-    form = body.formats[_media_type(fields, body.formats)]
+    form = body.formats.get(fields.get("Content-Type", "")) or body.formats[_media_type(fields, body.formats)]
     if fields.get("Content-Encoding", "identity") != "identity":
         raise UnsupportedMediaType("Send the body as it is, without Content-Encoding.")
     if content is None:
@@ -85,11 +85,9 @@ def read_body(fields: Mapping[str, str], content: BodyContent | None, body: Body
 
 
 def _media_type(fields: Mapping[str, str], known: Iterable[str]) -> str:
-    media_type = fields.get("Content-Type", "")
+    media_type = _without_parameters(fields.get("Content-Type", ""))
     if media_type not in known:
-        media_type = _without_parameters(media_type)
-        if media_type not in known:
-            raise UnsupportedMediaType(f"Send the body with Content-Type: {' or '.join(known)}.")
+        raise UnsupportedMediaType(f"Send the body with Content-Type: {' or '.join(known)}.")
     return media_type
 
 

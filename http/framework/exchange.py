@@ -124,11 +124,12 @@ class Exchange(Steps[Response, WireResponse]):
 
     def _go_on(self) -> None:
         # What was to be done is done, and told, whatever has become of the key. What was only waited for is not.
-        if self._deferred is not None and self._deferred.hurry is not None and not self._is_admitted():
+        deferred = self._deferred
+        if deferred is None or deferred.hurry is None or self._is_admitted():
+            super()._go_on()
+        else:
             self._deferred = None
             self._arrive(self._finish(self._explain(key_is_none())))
-        else:
-            super()._go_on()
 
     def _handler(self, content: BodyContent | None) -> Callable[[], Response | Deferred[Response]]:
         verdict, self._verdict = self._verdict, None

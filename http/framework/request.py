@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Generic, NamedTuple, TypeAlias
 
+from msgspec import convert
+
 from ...engine import Cause
 from ...store.domain.trace_context import sound_traceparent
 from ..security.access import ANYBODY, Principal
 from ..wire.message import BodyContent, WireRequest
 from .body import NO_BODY, B, Body, read_body
 from .parameters import NoParameters, Q, parse_query
-from .request_headers import H, RequestHeaders, read_headers
+from .request_headers import H, RequestHeaders
 
 
 class Inputs(NamedTuple, Generic[Q, H, B]):
@@ -87,7 +89,7 @@ class Request(Generic[Q, H, B]):
         """
         request = self._request
         self.query = parse_query(request.query, inputs.query)
-        self.headers = read_headers(request.fields, inputs.headers)
+        self.headers = convert(request.fields, inputs.headers)
         self.content, self.body = read_body(request.fields, self._sent, inputs.body)
         self._sent = None
 
@@ -103,8 +105,10 @@ class Request(Generic[Q, H, B]):
     @property
     def cause(self) -> Cause:
         """Who calls, for the history of the orders."""
+        traceparent = self._request.fields.get("Traceparent")
         # Trace Context has what is none of its own ignored.
-        return Cause(self.request_id, self.principal.name, sound_traceparent(self.fields.get("Traceparent")))
+        sound = None if traceparent is None else sound_traceparent(traceparent)
+        return Cause(self.request_id, self.principal.name, sound)
 
 
 PlainRequest: TypeAlias = Request[NoParameters, RequestHeaders, None]

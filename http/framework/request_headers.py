@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from itertools import repeat
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -29,13 +27,5 @@ class RequestHeaders(msgspec.Struct, frozen=True, rename={"request_id": request_
 
 
 H = TypeVar("H", bound=msgspec.Struct)
-
-
-def read_headers(fields: Mapping[str, str], kind: type[H]) -> H:
-    """The headers of a request as the client wrote them: what one of them means is up to whoever uses it.
-
-    Args:
-        fields: the header as it was sent.
-        kind: those that mean something.
-    """
-    return kind(*map(fields.get, kind.__struct_encode_fields__, repeat(UNSET)))
+"""The headers that mean something to an operation, as the client wrote them: what one of them means is up to whoever
+uses it."""

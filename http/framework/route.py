@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import Enum
+from functools import cached_property
 from http import HTTPStatus
 from typing import Any, Generic, NamedTuple, TypeAlias, cast
 
@@ -73,7 +74,7 @@ class Operation(NamedTuple, Generic[Q, H, B]):
     """What else is to be said, in Markdown."""
 
 
-class Route(NamedTuple, Generic[Q, H, B]):
+class Route(msgspec.Struct, Generic[Q, H, B], frozen=True, dict=True):
     """What answers a method at a path."""
 
     method: str
@@ -88,14 +89,19 @@ class Route(NamedTuple, Generic[Q, H, B]):
     may_block: bool = False
     """Whether the handler may take long, or have to wait for the database: it is called in a thread then."""
 
-    @property
+    @cached_property
+    def inputs(self) -> Inputs[Q, H, B]:
+        """What a request may bring along."""
+        return cast(Inputs[Q, H, B], NOTHING) if self.operation is None else self.operation.inputs
+
+    @cached_property
     def max_body_bytes(self) -> int:
         """How much is taken of a body; 0 where it is not looked at."""
-        return 0 if self.operation is None else self.operation.inputs.body.limit
+        return self.inputs.body.limit
 
     def answer(self, request: Request[Q, H, B]) -> Response | Deferred[Response]:
         """Read what the request brings along, and call the handler."""
-        request.read(cast(Inputs[Q, H, B], NOTHING) if self.operation is None else self.operation.inputs)
+        request.read(self.inputs)
         try:
             return self.handler(request)
         finally:

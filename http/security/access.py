@@ -74,11 +74,8 @@ class Authenticator:
     def __init__(self, keyring: Keyring | None, sessions: Sessions | None = None) -> None:
         self._keyring = keyring
         self._sessions = sessions
-
-    @property
-    def needs_keys(self) -> bool:
+        self.needs_keys = keyring is not None
         """Whether there are keys at all."""
-        return self._keyring is not None
 
     def admit(self, permission: Permission, fields: Mapping[str, str], *, is_safe: bool = False) -> Principal:
         """Who calls.

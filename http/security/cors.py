@@ -27,17 +27,14 @@ class Cors:
 
     def __init__(self, origins: str | None) -> None:
         self._origins = frozenset(origin.strip() for origin in origins.split(",")) if origins else frozenset()
+        self.is_on = bool(self._origins)
+        """Whether any origin may call."""
         for origin in self._origins - {"*"}:
             scheme, separator, host = origin.partition("://")
             if scheme not in ("http", "https") or not separator or not host or set(host) & set("/?#@* "):
                 raise InvalidConfiguration(
                     f"An origin is written like https://shop.example, without a path; {origin!r} is not."
                 )
-
-    @property
-    def is_on(self) -> bool:
-        """Whether any origin may call."""
-        return bool(self._origins)
 
     def allows(self, origin: str) -> bool:
         """Whether pages of this origin may call."""

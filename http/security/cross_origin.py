@@ -51,7 +51,7 @@ class CrossOriginProtection:
             CrossOriginRefused: a page of another origin would change something.
         """
         host = fields.get("Host")
-        if self._only_loopback and host is not None and not self._is_own(host):
+        if self._only_loopback and host is not None and not (is_of_this_machine(host) or self._has_name(host)):
             raise MisdirectedRequest
         if method in _SAFE_METHODS:
             return
@@ -65,8 +65,8 @@ class CrossOriginProtection:
         if not is_own:
             raise CrossOriginRefused
 
-    def _is_own(self, host: str) -> bool:
-        return is_of_this_machine(host) or (bool(self._name) and _name_of(host) == self._name)
+    def _has_name(self, host: str) -> bool:
+        return bool(self._name) and _name_of(host) == self._name
 
 
 @lru_cache(maxsize=64)  # nearly all requests have the same one
