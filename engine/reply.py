@@ -33,7 +33,7 @@ class Reply(Future[T], Generic[T]):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        # Without that of Pykka's future, which prepares for hooks: a reply calls back instead.
         # Appending to a list and taking from it are atomic: the first outcome is the outcome, and each callback is
         # taken once, by the thread that brings the outcome or by the thread that finds it there.
         self._outcomes: list[tuple[Any, BaseException | None]] = []

@@ -52,7 +52,7 @@ class PageRequest(Request):  # type: ignore[misc]  # likewise
         """Make a mapping of the header, with the cookies as they were sent, and have the answer name the request."""
         header = {name.title(): value for name, value in self.header_list}
         answer = cherrypy.serving.response.headers
-        answer[request_id.HEADER] = request_id.sound_or_new(header.get(request_id.HEADER.title(), ""))
+        answer[request_id.HEADER] = request_id.request_id_of(header)
         self.header_list = [(name, value) for name, value in header.items() if name not in _UNREAD]
         super().process_headers()
         self.headers["Cookie"] = header.get("Cookie", "")

@@ -459,7 +459,7 @@ class Connection(asyncio.Protocol):
         # What follows may be the rest of this request or the next one: nobody can tell.
         self._open = None
         problem = answer_for_http_error(fault)
-        request = request_id.sound_or_new("" if head is None else head.request.fields.get("X-Request-Id", ""))
+        request = request_id.request_id_of({} if head is None else head.request.fields)
         _access_log.info("refused before it could be routed: %d", problem.status, extra={"request_id": request})
         self._is_kept = False
         is_head = head is not None and head.request.method == "HEAD"

@@ -106,5 +106,5 @@ def call(app: WSGIApplication, environ: WSGIEnvironment) -> WireResponse:
 
 
 def _problem(request: WireRequest, problem: ProblemAnswer) -> WireResponse:
-    headers = headers_of(problem, request_id.sound_or_new(request.fields.get("X-Request-Id", "")))
+    headers = headers_of(problem, request_id.request_id_of(request.fields))
     return WireResponse(problem.status, headers, b"" if request.method == "HEAD" else problem.body)

@@ -21,9 +21,5 @@ def request_id_of(fields: Mapping[str, str]) -> str:
     Args:
         fields: the header of the request.
     """
-    return sound_or_new(fields.get("X-Request-Id", ""))
-
-
-def sound_or_new(given: str) -> str:
-    """This id, where it can be written down; a new one otherwise."""
+    given = fields.get("X-Request-Id")
     return given if given and _is_sound(given) else f"{_prefix}-{next(_numbers):x}"
