@@ -222,7 +222,6 @@ def move(
 
 
 @lru_cache(maxsize=1024)  # whatever one transaction changed has the same time
-@lru_cache(maxsize=256)  # what is recorded together has the same time
 def rfc3339(microseconds: int) -> str:
     """A time of the database as it is written in answers: RFC 3339 in UTC with microseconds.
 
