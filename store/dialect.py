@@ -21,6 +21,8 @@ class Dialect(NamedTuple):
     """`{integers:?}`: the numbers of a JSON array, as a subquery."""
     texts: Fragment
     """`{texts:w.events}`: the texts of a JSON array, likewise."""
+    one_of: Fragment
+    """`number {one_of:SELECT …}`: is one of the values of a subquery, along whose values an index is followed."""
     greatest: str
     """`{greatest}(a, b)`: the greater of two values."""
     indexed_by: Fragment

@@ -34,6 +34,14 @@ _OVER_AMONG = to_sql(
         OrderModel.order_id.in_(SQL("{texts:?}")) & SQL("status <> 'Pending' AND status <> 'Processing'")
     )
 )
+# The index by user is in eras, which are followed one after another. Their sequence is that of the orders.
+_ERA = "t1.sequence >> 14"
+_IN_ANY_ERA = SQL(f"""{_ERA} {{one_of:
+    WITH RECURSIVE eras (era) AS (
+      SELECT max(sequence) >> 14 FROM orders
+      UNION ALL SELECT era - 1 FROM eras WHERE era > (SELECT min(sequence) >> 14 FROM orders))
+    SELECT era FROM eras}}""")
+_NEWEST_ERA_FIRST = SQL(f"{_ERA} DESC")
 # The conditions of partial indexes have to be met word for word.
 _PENDING_BY_USER = SQL("orders AS t1{indexed_by:orders_pending_by_user}")
 _IS_PENDING = SQL("t1.status = 'Pending'")
@@ -176,10 +184,10 @@ def listing(status: OrderStatus | None, user_id: str | None) -> ModelSelect[Orde
     query = OrderModel.select(*ORDER_COLUMNS).order_by(OrderModel.sequence.desc())
     if user_id is not None:
         query = query.where(OrderModel.user_id == user_id)
-    if status is None:
-        return query
-    if not is_indexed(status, user_id):
-        return query.where(has_status(status))
+    if status is None or not is_indexed(status, user_id):
+        if user_id is not None:
+            query = query.where(_IN_ANY_ERA).order_by(_NEWEST_ERA_FIRST, OrderModel.sequence.desc())
+        return query if status is None else query.where(has_status(status))
     query = query.where(OrderModel.status == status.value)
     if user_id is not None:
         # A user may have many orders, and few in this status: there is an index for it.

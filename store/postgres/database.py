@@ -13,7 +13,7 @@ from ..statements import run, run_script
 from .connection import LOCKS, PostgresWriter, Readers
 from .upgrade import schema_version, upgrade
 
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 """The version that this code works with, which sql/schema-postgres.sql notes."""
 
 

@@ -13,6 +13,7 @@ _LAST = "CASE WHEN is_called THEN last_value ELSE 0 END"
 _DIALECT = Dialect(
     integers=Fragment("(SELECT value::bigint FROM json_array_elements_text({}::json))"),
     texts=Fragment("(SELECT value FROM json_array_elements_text({}::json))"),
+    one_of=Fragment("= ANY (ARRAY({}))"),
     greatest="greatest",
     indexed_by=Fragment(""),
     not_indexed="",

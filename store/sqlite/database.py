@@ -21,7 +21,7 @@ from .wal import CHECKPOINT_PAGES, WriteAheadLog
 
 APPLICATION_ID = 1330793804
 """The `application_id` that sql/schema.sql gives a database: 'ORML' in ASCII."""
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 """The `user_version` that this code works with."""
 
 _BUSY_TIMEOUT_SECONDS = 5

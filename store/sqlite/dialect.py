@@ -9,6 +9,7 @@ from ..dialect import Dialect, Fragment
 _DIALECT = Dialect(
     integers=Fragment("(SELECT value FROM json_each({}))"),
     texts=Fragment("(SELECT value FROM json_each({}))"),
+    one_of=Fragment("IN ({})"),
     greatest="max",
     indexed_by=Fragment(" INDEXED BY {}"),
     not_indexed="+",

@@ -76,7 +76,7 @@ INSERT INTO errors VALUES (1, 'ValueError: two', 'ValueError'), (2, 'rejected: n
 INSERT INTO failures VALUES (2, 1, 'Failed', 15), (4, 2, 'Failed', 18);
 INSERT INTO first_schedules VALUES (3, 4, NULL, NULL, NULL);
 """
-ORDERS = {1: ORDERS_1, 2: ORDERS_1, 3: ORDERS_3, 4: ORDERS_4, 5: ORDERS_4, 6: ORDERS_6, 7: ORDERS_7}
+ORDERS = {1: ORDERS_1, 2: ORDERS_1, 3: ORDERS_3, 4: ORDERS_4, 5: ORDERS_4, 6: ORDERS_6, 7: ORDERS_7, 8: ORDERS_7}
 """What an engine of that version would have stored of the same orders."""
 HISTORIES = """
 INSERT INTO transitions (sequence, order_id, from_status, to_status, at, attempt, reason) VALUES
