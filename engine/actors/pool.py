@@ -220,21 +220,23 @@ class PoolActor(EngineActor):
             self._claims.put(claimed.records)
 
     def _claim(self) -> None:
-        claim = ClaimOrders(self._given + self._room(), self._recalls)
-        if claim != self._claimed:
-            self._claimed = claim
+        room, ahead = self._room()
+        claim, told = ClaimOrders(self._given + room, self._recalls), self._claimed
+        # Where there is room for a few more than were told of, that can wait: it would only wake the recorder up.
+        if told is None or told.recalls != claim.recalls or not 0 <= claim.up_to - told.up_to <= ahead // 4:
+            self._claimed = told = claim
             self._context.recorder.tell(claim)
+        self._claims.low_water = ceil(ahead / 2) - (told.up_to - self._given)
 
-    def _room(self) -> int:
-        """How many orders may be given that are not in hand yet."""
+    def _room(self) -> tuple[int, int]:
+        """How many orders may be given that are not in hand yet, and how many of these are claimed ahead."""
         self._measure()
         if not self._roster.is_anybody_fit:
-            return 0
+            return 0, 0
         if self._context.control.is_paused:
-            return 0 if self._trial is None else max(0, self._trial - self._given)
+            return (0 if self._trial is None else max(0, self._trial - self._given)), 0
         ahead = self._ahead() if self._may_claim_ahead else 0
-        self._claims.low_water = ceil(ahead / 2)
-        return max(0, len(self._roster.idle) + ahead - len(self._claims))
+        return max(0, len(self._roster.idle) + ahead - len(self._claims)), ahead
 
     def _ahead(self) -> int:
         """How many orders may be claimed beyond what the idle processors take."""

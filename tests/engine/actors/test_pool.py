@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ordermill.engine import Order, OrderEngine, OrderStatus, StoreUnavailable, TransitionRefused
-from ordermill.engine.actors.messages import ProcessOrders
+from ordermill.engine.actors.dispatcher import Dispatcher
+from ordermill.engine.actors.messages import ClaimOrders, ProcessOrders
 from ordermill.engine.actors.pool import assigned_ahead
 from ordermill.engine.actors.processor import ProcessorActor
 from ordermill.engine.actors.roster import Roster
@@ -90,6 +91,25 @@ def warm_up(engine: OrderEngine) -> None:
     """Have the engine learn that its handler is quick, so that it claims ahead."""
     engine.submit_many(make_order(f"warm-{number}") for number in range(200))
     engine.drain(timeout=60)
+
+
+def test_the_recorder_is_told_of_room_only_where_it_knows_of_much_less(
+    start_engine: StartEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = start_engine(lambda _: None, processors=2)
+    warm_up(engine)
+    told: list[ClaimOrders] = []
+    want = Dispatcher.want
+
+    def note(dispatcher: Dispatcher, message: ClaimOrders) -> None:
+        told.append(message)
+        want(dispatcher, message)
+
+    monkeypatch.setattr(Dispatcher, "want", note)
+    for number in range(40):
+        engine.submit(make_order(f"o-{number}")).wait(timeout=60)
+
+    assert len(told) < 20
 
 
 def test_what_was_claimed_behind_a_slow_order_goes_to_whoever_is_idle(start_engine: StartEngine, held: Held) -> None:
