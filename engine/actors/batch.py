@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import repeat
 
 from ...store.domain.act import Act, Action
@@ -20,7 +21,10 @@ Command = CancelOrder | RetryOrder | SettleOrder | RescheduleOrder
 
 @dataclass(kw_only=True)
 class Batch:
-    """What goes into one transaction."""
+    """What goes into one transaction.
+
+    Once it is asked for all orders, causes or steps, nothing more is put in.
+    """
 
     submissions: list[SubmitOrders] = field(default_factory=list)
     """New orders."""
@@ -35,12 +39,12 @@ class Batch:
     is_part: bool = False
     """Whether it is all that is left of a batch that could not be recorded: one submission, one step, or the claim."""
 
-    @property
+    @cached_property
     def orders(self) -> list[Order]:
         """All new orders, in the sequence in which they came."""
         return [order for submission in self.submissions for order in submission.orders]
 
-    @property
+    @cached_property
     def causes(self) -> list[Cause]:
         """Who brought each of the orders; empty where nothing is known."""
         if not any(submission.causes for submission in self.submissions):
@@ -63,7 +67,7 @@ class Batch:
         """How each attempt to send an event went."""
         return [tried for told in self.tried for tried in told.tries]
 
-    @property
+    @cached_property
     def moves(self) -> list[Move]:
         """All steps of orders that are stored already."""
         return [step for _, step in self.commands] + self.handled

@@ -132,7 +132,7 @@ Message = (
 )
 
 
-_TOLD = ChangeWebhooks | PauseEngine | ResumeEngine | SetProcessors | SetQueue | StartAction | StopAction
+_TOLD = frozenset({ChangeWebhooks, PauseEngine, ResumeEngine, SetProcessors, SetQueue, StartAction, StopAction})
 """What people want that other engines have to know of."""
 
 
@@ -239,9 +239,9 @@ class RecorderActor(BatchActor):
                 self._is_in_doubt = True
                 fail_message(message, error)
         self._limit_patience()
+        kinds = set(map(type, messages))
         # An empty transaction is tried as well where there is trouble: it tells of it, and when it is over.
-        is_asked = any(isinstance(message, CheckFiles) for message in messages)
-        has_fault = is_asked and self._maintenance.finds_fault()
+        has_fault = CheckFiles in kinds and self._maintenance.finds_fault()
         batch.claim = self._plan_claim()
         is_late = self._lateness.has_come(self._ledger.next_deadline_us)
         is_due = batch.orders or batch.moves or batch.tried or self._context.store_trouble is not None
@@ -251,7 +251,7 @@ class RecorderActor(BatchActor):
         self._unsettled = []
         if self._is_in_doubt and self._context.store_trouble is None:
             self._guard(self._tell_anew)
-        if any(isinstance(message, PruneOrders) for message in messages):
+        if PruneOrders in kinds:
             self._guard(self._prune)
         self._guard(self._steering.work)
         self._guard(partial(self._webhooks.work, self._ledger.outbox))
@@ -261,13 +261,12 @@ class RecorderActor(BatchActor):
         for message in messages:
             if isinstance(message, RecordRest):
                 answer(message.reply, len(self._unrecorded))
-        is_again = any(isinstance(message, BoundLog) for message in messages)
-        self._guard(partial(self._maintenance.bound_log, again=is_again))
-        if any(isinstance(message, LookAround) for message in messages):
+        self._guard(partial(self._maintenance.bound_log, again=BoundLog in kinds))
+        if LookAround in kinds:
             self._guard(self._look_around)
             self._membership.look_later()
         self._guard(self._look_ahead)
-        self._has_news = self._has_news or any(isinstance(message, _TOLD) for message in messages)
+        self._has_news = self._has_news or not _TOLD.isdisjoint(kinds)
         if self._has_news and not self._context.is_alone:
             self._guard(self._hint)
 
