@@ -7,6 +7,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor
+from socket import socket
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -16,6 +17,7 @@ from ..store.connect import connect
 from ..store.domain.errors import EngineStopped, InvalidArgument, StoreUnavailable
 from ..store.statements import Database
 from .actors.context import EngineContext
+from .actors.messages import Attend
 from .clock import Clock
 from .config import EngineConfig, ExecutorKind
 from .deadlines import DeadlineCheck, has_deadline
@@ -235,6 +237,19 @@ class OrderEngine(Engine):
             incoming = running.context.incoming
             incoming.expect() if are_coming else incoming.end()
 
+    def attend(self, file: socket, read: Callable[[], bool]) -> None:
+        """Have a socket that orders come from read by the thread that commits them, whenever it is about to.
+
+        Args:
+            file: it.
+            read: reads what is there, without waiting; whether that may happen again. It raises nothing.
+
+        Raises:
+            EngineStopped: the engine is not running.
+        """
+        with self._life.gate:
+            self._need().context.recorder.tell(Attend(file, read))
+
     def send(self, request: Request) -> None:
         """Pass on a request, whose reply will be set.
 
@@ -251,19 +266,34 @@ class OrderEngine(Engine):
         elif isinstance(request, Rehearse):
             self._rehearse(request)
         elif isinstance(request, SubmitOrders):
-            if (tracing := self._need().context.tracing) is not None:
-                with tracing.sending(request) as followed:
-                    self._submit(followed)
-            else:
-                self._submit(request)
+            self._submit(request, self._pass_on)
         else:
             self._pass_on(request)
 
-    def _submit(self, request: SubmitOrders) -> None:
+    def hand_in(self, request: SubmitOrders) -> None:
+        """As `send`, for whoever reads what `attend` was called with: they are admitted without any other thread.
+
+        Raises:
+            EngineStopped: the engine is not running.
+        """
+        self._submit(request, self._admit)
+
+    def _submit(self, request: SubmitOrders, pass_on: Callable[[SubmitOrders], None]) -> None:
+        if (tracing := self._need().context.tracing) is None:
+            self._check(request, pass_on)
+        else:
+            with tracing.sending(request) as followed:
+                self._check(followed, pass_on)
+
+    def _check(self, request: SubmitOrders, pass_on: Callable[[SubmitOrders], None]) -> None:
         if any(map(has_deadline, request.orders)):
             DeadlineCheck(request, self.config.min_confidence, self._pass_on, self._need().context).begin()
         else:
-            self._pass_on(request)
+            pass_on(request)
+
+    def _admit(self, request: SubmitOrders) -> None:
+        with self._life.gate:
+            self._need().context.admit(request)
 
     def _pass_on(self, request: Request) -> None:
         # Whatever is told while the gate is open is in the mailbox before the first word of a stop.

@@ -37,6 +37,14 @@ class Backlog:
         self._sent = 0
         self._under_way: deque[tuple[int, Counter[str]]] = deque()
 
+    def has_room(self, orders: Sequence[Order]) -> bool:
+        """Whether `check` would pass."""
+        try:
+            self.check(orders)
+        except (BacklogFull, UserBacklogFull):
+            return False
+        return True
+
     def check(self, orders: Sequence[Order]) -> None:
         """Whether there is room for all of these orders.
 

@@ -21,6 +21,7 @@ from ..execution.handler import describe
 from ..logger import EngineLogger
 from ..reply import fail
 from .context import EngineContext, Incident
+from .lookout import Lookout
 
 
 class _Flush(NamedTuple):
@@ -51,14 +52,24 @@ class Mailbox(queue.SimpleQueue[Any]):
         """Until when the actor waits for a message before `on_silence`, in monotonic seconds; None for ever."""
         self.on_silence: Callable[[], object] = lambda: None
         """Called in the actor's thread; it puts a message into the mailbox."""
+        self.lookout: Lookout | None = None
+        """What else the actor waits for; it has set this itself."""
 
     @property
     def has_put_off(self) -> bool:
         """Whether the actor has messages in hand that wait for others. For any thread."""
         return self.silent_until is not None
 
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        """Put in a message."""
+        super().put(item, block, timeout)
+        if self.lookout is not None:
+            self.lookout.wake_up()
+
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         """Take out the next message, once there is one."""
+        if self.lookout is not None:
+            self._look_out(self.lookout)
         if self.silent_until is not None:
             try:
                 return super().get(timeout=max(0.0, self.silent_until - monotonic()))
@@ -66,6 +77,13 @@ class Mailbox(queue.SimpleQueue[Any]):
                 self.silent_until = None
                 self.on_silence()
         return super().get(block, timeout)
+
+    def _look_out(self, lookout: Lookout) -> None:
+        while self.empty():
+            left = None if self.silent_until is None else self.silent_until - monotonic()
+            if left is not None and left <= 0:
+                return
+            lookout.sleep_unless(lambda: not self.empty(), left)
 
 
 class EngineActor(ThreadingActor):

@@ -137,6 +137,8 @@ class EngineContext:
     missing: int = 0
     """Processors that are not replaced, since too many handlers are abandoned."""
     intake: ActorRef[Any] = field(init=False)
+    admit: Callable[[Any], None] = field(init=False)
+    """Has intake handle a submission."""
     recorder: ActorRef[Any] = field(init=False)
     pool: ActorRef[Any] = field(init=False)
     metrics: ActorRef[Any] = field(init=False)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from ...store import queries
 from ...store.domain.errors import BacklogFull, EngineStopped, StoreUnavailable, UserBacklogFull
@@ -31,6 +33,31 @@ class IntakeActor(EngineActor):
         self._backlog = backlog
         self._reader = reader
         self._is_open = True
+        self._lock = threading.Lock()
+        context.admit = self.admit
+
+    def admit(self, message: SubmitOrders) -> None:
+        """Handle a submission at once, in the caller's thread: to wake up this one costs more.
+
+        Where that would mean to wait, or to read, it is left to this one.
+
+        Args:
+            message: the submission.
+        """
+        if self._lock.acquire(blocking=False):
+            try:
+                self.catch_up()
+                if self._backlog.has_room(message.orders):
+                    self._handle(message)
+                    return
+            finally:
+                self._lock.release()
+        self.actor_ref.tell(message)
+
+    def on_receive(self, message: Any) -> None:
+        """As any actor."""
+        with self._lock:
+            super().on_receive(message)
 
     def rebuild(self) -> None:
         """Ask for the backlog: whether the order that it went wrong with is in it, nobody knows here."""

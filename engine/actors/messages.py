@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from socket import socket
 from typing import Any, NamedTuple
 
 from pykka import ActorRef, Future
@@ -331,6 +332,15 @@ class DeliveriesTried(NamedTuple):
 
 class PruneDeliveries(NamedTuple):
     """From itself to the recorder: remove some of what was sent to webhooks that were deleted."""
+
+
+class Attend(NamedTuple):
+    """From a server to the recorder: have your own thread read what orders come from."""
+
+    file: socket
+    """What they come from."""
+    read: Callable[[], bool]
+    """Reads what is there, without waiting; whether that may happen again."""
 
 
 class PruneOrders(NamedTuple):

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import chain
+from socket import socket
 from time import monotonic
 
 from ...store import event_log, queries
@@ -57,10 +58,12 @@ from .context import EngineContext
 from .dispatcher import Dispatcher
 from .estimates import Estimates
 from .lateness import Lateness
+from .lookout import Lookout
 from .maintenance import Maintenance
 from .membership import Membership
 from .messages import (
     AdvanceActions,
+    Attend,
     BoundLog,
     CheckFiles,
     ClaimOrders,
@@ -120,6 +123,7 @@ Message = (
     | JudgeEstimates
     | DeadlineCome
     | PruneOrders
+    | Attend
     | BoundLog
     | CheckFiles
     | ReadTotals
@@ -178,6 +182,8 @@ class RecorderActor(BatchActor):
         if self._unrecorded or self._planned_anew:
             self._batch.append(WakeUp())
         super().on_stop()
+        if self._mailbox.lookout is not None:
+            self._mailbox.lookout.close()
         for command in (*self._planned_anew, *chain.from_iterable(self._cancelling.values())):
             fail(command.reply, EngineStopped())
         if self._unrecorded:
@@ -221,8 +227,9 @@ class RecorderActor(BatchActor):
         return self._context.store_trouble is not None or self._end_by is not None
 
     def await_more(self) -> bool:
-        """Wait for orders that are being read at the moment."""
-        return self._context.incoming.wait(_INCOMING_SECONDS)
+        """Read what servers have sent, and wait for orders that are being read at the moment."""
+        has_come = self._mailbox.lookout is not None and self._mailbox.lookout.look()
+        return self._context.incoming.wait(_INCOMING_SECONDS) or has_come
 
     def receive_batch(self, messages: Sequence[Message]) -> None:
         """Record everything in one transaction."""
@@ -317,11 +324,18 @@ class RecorderActor(BatchActor):
                 self._estimates.note(message)
             case DeadlineCome():
                 self._lateness.note(message)
+            case Attend(file, read):
+                self._attend(file, read)
             case RecordRest() | LookAround() | GiveHint() | ResultsAwaited():
                 pass
             case _:
                 if (step := self._plan(message)) is not None:
                     batch.commands.append((message, step))
+
+    def _attend(self, file: socket, read: Callable[[], bool]) -> None:
+        if self._mailbox.lookout is None:
+            self._mailbox.lookout = Lookout()
+        self._mailbox.lookout.attend(file, read)
 
     def _keep_lease(self) -> None:
         try:

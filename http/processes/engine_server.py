@@ -7,13 +7,14 @@ import pickle
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from ...engine import OrderEngine, Reply
+from ...engine import EngineStopped, OrderEngine, Reply
 from ...engine.execution.handler import describe
 from ...engine.reply import answer, fail
-from ...engine.requests import Wait
+from ...engine.requests import SubmitOrders, Wait
 from ..transport.bounded_log import BoundedLog
 from .channel import Channel, ChannelLoop
 from .messages import (
@@ -25,6 +26,7 @@ from .messages import (
     Failed,
     Forgotten,
     FromEngine,
+    FromWorker,
     Stopping,
     Submitted,
     accepted,
@@ -73,8 +75,12 @@ class EngineServer:
     # In the loop.
 
     def _begin(self, end: socket.socket) -> None:
-        self._channel.open(self._channels.loop, end)
+        self._channel.open(self._channels.loop, end, self._attend)
         self._tell_health()
+
+    def _attend(self, end: socket.socket, read: Callable[[], bool]) -> None:
+        with suppress(EngineStopped):  # the loop reads, and says so to whoever asks
+            self._engine.attend(end, read)
 
     def _lose(self) -> None:
         for reply in list(self._waits.values()):
@@ -86,8 +92,14 @@ class EngineServer:
 
     def _take(self, content: memoryview) -> None:
         message = decode_from_worker(content)
+        if isinstance(message, Submitted):
+            self._ask(message)
+        else:  # none of the recorder's business
+            self._channels.wake_ups.call(partial(self._take_other, message))
+
+    def _take_other(self, message: FromWorker) -> None:
         match message:
-            case Submitted() | Asked():
+            case Asked():
                 self._ask(message)
             case Forgotten(number):
                 if (reply := self._waits.get(number)) is not None:
@@ -116,14 +128,14 @@ class EngineServer:
         request = request_of(message, reply)
         if isinstance(request, Wait):
             self._waits[number] = reply
-        if isinstance(message, Submitted):
-            # In the thread that has stored them: to wake up this one takes longer than to write how that went.
+        if isinstance(request, SubmitOrders):
+            # In the thread that has stored them: to wake up the loop's takes longer than to write how that went.
             reply.when_done(partial(self._answer, number, reply, accepted))
         else:
             answering = partial(self._answer, number, reply, _answered)
             reply.when_done(partial(self._channels.wake_ups.call, answering))
         try:
-            self._engine.send(request)
+            self._engine.hand_in(request) if isinstance(request, SubmitOrders) else self._engine.send(request)
         except Exception as error:  # it belongs to whoever asked
             fail(reply, error)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from ordermill.engine import (
     OrderStatus,
     Outcome,
     Reject,
+    Reply,
     StoreUnavailable,
     SubmissionTooLarge,
 )
@@ -23,6 +25,8 @@ from ordermill.engine.actors.intake import IntakeActor
 from ordermill.engine.requests import SubmitOrders
 from ordermill.engine.testing import make_order
 from ordermill.store import queries
+from ordermill.store.domain.outcome import Acceptance
+from ordermill.store.statements import Database
 
 if TYPE_CHECKING:
     from tests.engine.conftest import HeldLedger
@@ -186,6 +190,48 @@ def test_there_is_room_again_after_the_store_failed(start_engine: StartEngine, l
         engine.drain(timeout=60)
 
     assert engine.submit(make_order("b")).wait(timeout=60) is OrderStatus.COMPLETED
+
+
+def test_what_is_handed_in_is_admitted_as_any_submission(start_engine: StartEngine, held: Held) -> None:
+    engine = start_engine(held, max_backlog=2)
+
+    def hand_in(*order_ids: str) -> list[Outcome]:
+        reply: Reply[list[Acceptance]] = Reply()
+        engine.hand_in(SubmitOrders(tuple(map(make_order, order_ids)), reply))
+        return [acceptance.outcome for acceptance in reply.get(timeout=60)]
+
+    assert hand_in("a", "b") == [Outcome.ACCEPTED] * 2
+    with pytest.raises(BacklogFull):
+        hand_in("c")
+    assert hand_in("a") == [Outcome.DUPLICATE]  # which takes a look at the database
+    with pytest.raises(SubmissionTooLarge):
+        hand_in("d", "e", "f")
+    held.release()
+    engine.drain(timeout=60)
+    assert hand_in("c", "d") == [Outcome.ACCEPTED] * 2
+
+
+def test_whoever_hands_in_waits_for_nobody_who_reads(
+    start_engine: StartEngine, held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = start_engine(held, max_backlog=1)
+    engine.submit(make_order("a"))
+    is_reading, go_on = threading.Event(), threading.Event()
+
+    def stored(_: Database, order_ids: Sequence[str]) -> set[str]:
+        is_reading.set()
+        assert go_on.wait(60)
+        return {*order_ids}
+
+    monkeypatch.setattr(queries, "stored", stored)
+    replies: list[Reply[list[Acceptance]]] = [Reply(), Reply()]
+    for reply in replies:
+        engine.hand_in(SubmitOrders((make_order("a"),), reply))
+        assert is_reading.wait(60)
+    assert not any(reply.is_done for reply in replies)
+    go_on.set()
+
+    assert [reply.get(timeout=60)[0].outcome for reply in replies] == [Outcome.DUPLICATE] * 2
 
 
 def test_an_unexpected_error_reaches_the_caller_and_intake_serves_on(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pykka import Future, ThreadingFuture
 
-from ordermill.engine import Order, OrderEngine, OrderRecord, OrderStatus, Reject, StoreUnavailable, TransitionRefused
+from ordermill.engine import (
+    Order,
+    OrderEngine,
+    OrderRecord,
+    OrderStatus,
+    Reject,
+    Reply,
+    StoreUnavailable,
+    TransitionRefused,
+)
 from ordermill.engine.actors import base
 from ordermill.engine.actors.pool import PoolActor
 from ordermill.engine.actors.recorder import RecorderActor
@@ -63,6 +73,37 @@ def test_whatever_waits_goes_into_one_transaction(start_engine: StartEngine, hel
 
     assert [record.order_id for ((_, record),) in answers] == [f"o-{number}" for number in range(100)]
     assert ledger.transactions == [(1, 0), (100, 0)]
+
+
+def test_what_has_come_from_a_server_is_read_by_the_recorder_and_goes_into_its_next_transaction(
+    start_engine: StartEngine, held: Held, ledger: HeldLedger
+) -> None:
+    engine = start_engine(held, processors=1)
+    engine.submit(make_order("first"))
+    held.begun()
+    replies: list[Reply[list[Acceptance]]] = [Reply() for _ in range(3)]
+    threads: list[str] = []
+
+    def read() -> bool:
+        threads.append(threading.current_thread().name)
+        order_id = near.recv(1).decode()
+        engine.hand_in(SubmitOrders((make_order(order_id),), replies[int(order_id)]))
+        return True
+
+    near, far = socket.socketpair()
+    with near, far:
+        engine.attend(near, read)
+        ledger.hold(has_orders)
+        far.send(b"0")
+        ledger.wait_until_held()
+        far.send(b"1")
+        recorder_of(engine).tell(SubmitOrders([make_order("2")], replies[2]))
+        ledger.release()
+
+        assert [reply.get(timeout=60)[0].record.order_id for reply in replies] == ["0", "1", "2"]
+        assert ledger.transactions == [(1, 0), (2, 0)]
+        assert {name.partition("-")[0] for name in threads} == {"RecorderActor"}
+        engine.stop()
 
 
 def put_off(engine: OrderEngine) -> list[str]:

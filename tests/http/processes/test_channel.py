@@ -169,6 +169,40 @@ def test_an_end_that_is_closed_has_sent_what_was_given_to_it() -> None:
         reading.join()
 
 
+def test_another_thread_may_read_and_the_loop_does_where_that_one_does_not() -> None:
+    channels = ChannelLoop()
+    ours, other = socket.socketpair()
+    readers: queue.SimpleQueue[Callable[[], bool]] = queue.SimpleQueue()
+    came: queue.SimpleQueue[tuple[bytes, int]] = queue.SimpleQueue()
+    lost = threading.Event()
+    channel = Channel(lambda message: came.put((bytes(message), threading.get_ident())), lost.set)
+    channels.start()
+    try:
+        with closing(other):
+            channels.wake_ups.call(lambda: channel.open(channels.loop, ours, lambda _, read: readers.put(read)))
+            read = readers.get(timeout=SECONDS)
+            assert read()  # there is nothing yet
+            go_on, is_held = threading.Event(), threading.Event()
+
+            def hold() -> None:
+                is_held.set()
+                go_on.wait(SECONDS)
+
+            channels.wake_ups.call(hold)
+            assert is_held.wait(SECONDS)
+            other.sendall(b"\x00\x00\x00\x03one")
+            assert read()
+            assert came.get(timeout=0) == (b"one", threading.get_ident())
+            go_on.set()
+
+            other.sendall(b"\x00\x00\x00\x03two")
+            assert came.get(timeout=SECONDS) == (b"two", channels._thread.ident)
+        assert lost.wait(SECONDS)
+        assert not read()
+    finally:
+        channels.stop()
+
+
 def test_what_the_other_end_does_not_read_is_told(end: End) -> None:
     assert not end.channel.is_behind
     end.channel.send(b"x" * 10_000_000)

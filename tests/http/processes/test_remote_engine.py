@@ -63,12 +63,12 @@ class OfSomebodyElse(Exception):
 
 
 def refuse(ends: Ends, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
-    """Have the engine answer whatever it is asked with an error."""
+    """Have the engine answer submissions with an error."""
 
     def send(request: Request) -> None:
         fail(request.reply, error)
 
-    monkeypatch.setattr(ends.engine, "send", send)
+    monkeypatch.setattr(ends.engine, "hand_in", send)
 
 
 def test_orders_are_taken_and_told_as_by_the_engine_itself(ends: Ends) -> None:
@@ -169,7 +169,7 @@ def test_what_becomes_of_orders_is_told_whatever_keeps_the_loop_busy_and_after_a
     ends: Ends, monkeypatch: pytest.MonkeyPatch, wait_until: WaitUntil
 ) -> None:
     sent: list[Request] = []
-    monkeypatch.setattr(ends.engine, "send", sent.append)
+    monkeypatch.setattr(ends.engine, "hand_in", sent.append)
     orders_told = ends.remote.begin_submit([make_order("o-1")])
     wait_until(lambda: sent)
     is_stop_known: list[bool] = []
@@ -196,7 +196,7 @@ def test_an_end_that_goes_is_the_end(ends: Ends) -> None:
 
 def test_nobody_waits_for_an_answer_that_never_comes(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[Any] = []
-    monkeypatch.setattr(ends.engine, "send", kept.append)
+    monkeypatch.setattr(ends.engine, "hand_in", kept.append)
     reply = ends.remote.begin_submit([make_order()])
 
     ends.remote.close()
