@@ -79,7 +79,7 @@ def recover(database: Writer, context: EngineContext, begun: Begun) -> Recovered
         recorded = ledger.record((), moves, now.at_us)
         log_transitions(recorded, ())
         count.update(step.after.status for step in recorded.moved)  # another engine may have settled the others
-    ledger.let_go_held(context.queue_clock.now_us())
+    ledger.let_go_held()
     context.suspects.update(attempt.sequence for attempt in crash.suspects)
     return Recovered(
         returned=count[OrderStatus.PENDING],

@@ -39,12 +39,10 @@ CREATE TABLE orders (
   metadata    TEXT                              -- JSON object of the client's, 4 KiB at most; NULL where none was given
               CHECK (metadata IS NULL OR metadata IS JSON),
   serial_key  TEXT COLLATE "C",                 -- orders of one run one after another: key:… of the client's, user:…
-  held        BIGINT                            -- 1: it waits for others of its key; NULL: it does not
-              CHECK (held = 1 AND serial_key IS NOT NULL AND rank IS NULL OR held IS NULL),
   queue       TEXT COLLATE "C"                  -- the client's name for its queue; NULL in the default one
               CHECK (length(queue) BETWEEN 1 AND 64),
   complete_by BIGINT ,                          -- when it is to be completed; NULL where nothing was said
-  parked      TEXT COLLATE "C"                  -- the limit that it waits for, which keeps it out of line; NULL: none
+  parked      TEXT COLLATE "C"                  -- the limit that it waits for, out of line; or 'key'; NULL: neither
               CHECK (parked IS NULL OR rank IS NOT NULL),
   owner       BIGINT ,                          -- whose it is while it is Processing: the run of an engine; NULL with SQLite
   CHECK (failures = 0 OR last_error IS NOT NULL),
@@ -60,12 +58,10 @@ CREATE INDEX orders_pending_by_user ON orders (user_id, sequence) WHERE status =
 CREATE INDEX orders_in_line   ON orders (rank)                                 -- what is next
   WHERE rank IS NOT NULL AND ready_at IS NOT NULL AND parked IS NULL;
 CREATE INDEX orders_waiting   ON orders (ready_at)                             -- what gets in line next
-  WHERE rank IS NULL AND ready_at IS NOT NULL AND held IS NULL;
-CREATE INDEX orders_held      ON orders (serial_key, sequence)                 -- what waits for others of its key
-  WHERE held = 1 AND ready_at IS NOT NULL;
-CREATE INDEX orders_of_key    ON orders (serial_key, status)                   -- and what it may wait for
-  WHERE serial_key IS NOT NULL AND held IS NULL AND status <> 'Completed' AND status <> 'Cancelled';
-CREATE INDEX orders_parked    ON orders (parked, rank)                         -- what waits for a limit
+  WHERE rank IS NULL AND ready_at IS NOT NULL;
+CREATE INDEX orders_of_key    ON orders (serial_key, status, sequence)         -- what others of its key wait for
+  WHERE serial_key IS NOT NULL AND status <> 'Completed' AND status <> 'Cancelled';
+CREATE INDEX orders_parked    ON orders (parked, rank)                         -- what waits for a limit, or others of its key
   WHERE parked IS NOT NULL AND ready_at IS NOT NULL;
 CREATE INDEX orders_by_queue  ON orders (queue, sequence) WHERE queue IS NOT NULL;  -- lists by queue, newest first
 

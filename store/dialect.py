@@ -33,6 +33,9 @@ class Dialect(NamedTuple):
     """At the end of a subquery: leave out the rows that another transaction has locked, where there can be one."""
     for_update: str
     """At the end of a query: lock its rows until the end of the transaction, where there can be another one."""
+    but_keyed: str
+    """In a condition on orders that are taken without a look at their keys: none that has one, where another connection
+    may have put it there."""
     is_rescheduled: str
     """At the end of a RETURNING of `orders`: whether anybody has changed the order's schedule, where another connection
     may have done so."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Collection, Sequence
+from operator import attrgetter
 
 import msgspec
 
 from .domain.record import OrderRecord
+
+_SPOT = attrgetter("spot")
 
 
 class InLine(msgspec.Struct, frozen=True, gc=False):
@@ -27,20 +31,43 @@ class InLine(msgspec.Struct, frozen=True, gc=False):
 
 
 class Front:
-    """What is known of a line: its first orders, without a gap."""
+    """What is known of a line: its first orders. None is missing, but those that were taken, or set aside, since."""
 
     def __init__(self) -> None:
         self.orders: deque[InLine] = deque()
         """In the sequence of their places."""
+        self.known_to: tuple[int, int] | None = None
+        """Up to where it is known; None where nothing is."""
         self.is_whole = False
-        """Whether there are none besides these in the line."""
+        """Whether there are none behind that."""
+
+    def extend(self, orders: Sequence[InLine], *, is_whole: bool) -> None:
+        """More is known of the line.
+
+        Args:
+            orders: those that come next.
+            is_whole: whether there are none behind them.
+        """
+        self.orders.extend(orders)
+        self.is_whole = is_whole
+        if orders:
+            self.known_to = orders[-1].spot
 
     def note(self, rank: int, sequence: int) -> None:
         """An order gets into the line at that place, so that from there on nothing is known any more."""
         orders = self.orders
         while orders and (rank, sequence) < orders[-1].spot:
             orders.pop()
+        if self.known_to is not None and (rank, sequence) < self.known_to:
+            self.known_to = (rank, sequence - 1)
         self.is_whole = False
+
+    def put_back(self, order: InLine) -> None:
+        """One that was set aside is to be met again, if the line is known up to there."""
+        if self.known_to is not None and order.spot <= self.known_to:
+            index = bisect_left(self.orders, order.spot, key=_SPOT)
+            if index == len(self.orders) or self.orders[index].sequence != order.sequence:
+                self.orders.insert(index, order)
 
 
 class Walk:
@@ -55,7 +82,7 @@ class Walk:
         is_limited: whether the queue has a limit, or is paused.
     """
 
-    __slots__ = ("_passed", "front", "head_start_us", "is_limited", "known_to", "line", "most", "queue")
+    __slots__ = ("_passed", "front", "head_start_us", "is_limited", "line", "most", "queue")
 
     def __init__(self, line: int, queue: int, front: Front, head_start_us: int, most: int, *, is_limited: bool) -> None:
         self.line = line
@@ -64,21 +91,7 @@ class Walk:
         self.head_start_us = head_start_us
         self.most = most
         self.is_limited = is_limited
-        self.known_to = front.orders[-1].spot if front.orders else None
-        """Place and sequence of the last order that is known, whether it was taken or not; None before the first."""
         self._passed: list[InLine] = []
-
-    def extend(self, orders: Sequence[InLine], *, is_whole: bool) -> None:
-        """More is known of the line.
-
-        Args:
-            orders: those that come next.
-            is_whole: whether there are none behind them.
-        """
-        self.front.orders.extend(orders)
-        self.front.is_whole = is_whole
-        if orders:
-            self.known_to = orders[-1].spot
 
     def come_to_next(self, but_not: Collection[int]) -> InLine | None:
         """The next order in the line; None where no further one is known.

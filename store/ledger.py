@@ -21,13 +21,13 @@ from .domain.bulk_action import ActionProgress
 from .domain.claim import Claim
 from .domain.idempotency_key import IdempotencyKey
 from .domain.key_policy import KeyPolicy
-from .domain.lifecycle import Edge, OrderStatus
+from .domain.lifecycle import Edge
 from .domain.limit import NO_LIMITS, Limits
 from .domain.metadata import metadata_text
 from .domain.metrics import LATE_ORDERS, PROCESSING_MICROSECONDS, TIMED_ORDERS
 from .domain.order import Order, is_plain, is_same
 from .domain.outcome import Acceptance, Outcome, Recorded
-from .domain.record import ENGINE, Cause, Move, OrderRecord, complete_by_us, keeps_place, new_record, not_before_us
+from .domain.record import ENGINE, Cause, Move, OrderRecord, complete_by_us, new_record, not_before_us
 from .domain.webhook import Tried
 from .domain.weight import NO_WEIGHTS, Weights
 from .failures import Failures
@@ -51,7 +51,7 @@ from .ledger_statements import (
 from .outbox import Outbox, clamp_due_times, note_tries
 from .queue import OrderQueue
 from .rows import items_text, queue_column, serial_key
-from .serial import Admission, SerialOrders
+from .serial import SerialOrders
 from .statements import run, run_for_each, write_transaction
 from .totals import add_to_totals
 from .translation import translated_errors
@@ -90,12 +90,11 @@ class Ledger:
         self._limits = limits
         self._weights = weights
         self._kept = kept
+        self._key_policy = key_policy
         self._next_sequence = queries.last_sequence(database) + 1
         # As the database has it; None after a transaction that failed.
         self._queue: OrderQueue | None = self._make_queue()
-        self._serial: SerialOrders | None = SerialOrders(database, key_policy)
         self._deadlines: Deadlines | None = Deadlines(database)
-        self._key_policy = key_policy
         self._serial_users = serial_users
         self.outbox = Outbox(database)
         """The events that are written beside the steps."""
@@ -160,7 +159,7 @@ class Ledger:
                 except _GuardFailed:
                     return self._repeated(partial(transaction, step_by_step=True))
         except BaseException:
-            self._queue = self._serial = self._deadlines = None
+            self._queue = self._deadlines = None
             raise
         finally:
             # After an error too: a transaction may be stored although its commit failed.
@@ -171,7 +170,7 @@ class Ledger:
             try:
                 return transaction()
             except TransactionConflict:
-                self._queue = self._serial = self._deadlines = None
+                self._queue = self._deadlines = None
         return transaction()
 
     @property
@@ -213,7 +212,7 @@ class Ledger:
             self._queue.obey()
 
     def _make_queue(self) -> OrderQueue:
-        return OrderQueue(self._database, self._kept, self._limits, self._weights)
+        return OrderQueue(self._database, self._kept, self._limits, self._weights, self._key_policy)
 
     def clamp_ready_times(self, now_us: int, longest_delay_us: int) -> int:
         """Let those orders wait no longer whose waiting no delay explains, and events on their way likewise.
@@ -253,17 +252,15 @@ class Ledger:
         step_by_step: bool,
     ) -> Recorded:
         with write_transaction(self._database):
-            if is_keyed := self._database.is_shared and self._is_any_keyed(orders, moves):
-                self._database.wait_for_turn(Turn.KEYS)
             queue = self._queue = self._queue or self._make_queue()
+            if self._database.is_shared and self._may_meet_keys(queue, orders, moves, claim):
+                self._database.wait_for_turn(Turn.KEYS)
+                queue.note_keyed(by_others=True)
             if progress is not None and not bulk_actions.is_running(self._database, progress.action_id):
                 moves, progress = (), None  # somebody has stopped it meanwhile, by way of another engine
             # First what was asked for: who wants an order cancelled, or hurried, comes before the claim.
             moved, refused = self._update_each(moves) if step_by_step else self._update(moves)
             queue.note_moves(moved)
-            serial = self._serial = self._serial or SerialOrders(self._database, self._key_policy)
-            if is_keyed:
-                serial.is_any_held = True  # by another engine, for all that is known
             deadlines = self._deadlines = self._deadlines or Deadlines(self._database)
             complete = lifecycle.COMPLETE
             others = [step for step in moved if step.edge is not complete]
@@ -272,12 +269,7 @@ class Ledger:
                 deadlines.change(rescheduled)
             if begun_anew := [step.after for step in others if step.edge in lifecycle.BEGINS_ANEW]:
                 deadlines.watch(begun_anew)
-            if stopped := [step for step in others if self._makes_way(step)]:
-                serial.hold([step.after.sequence for step in stopped])
-            if serial.is_any_held:
-                # Of the user too, where he may once have been the key of orders that have none.
-                names = {name for step in moved if (name := serial_key(step.after.order, by_user=True)) is not None}
-                self._let_go(queue, serial, names, ready_us)
+            queue.let_go(moved)
             if claim is not None:
                 queue.let_in(claim.now_us, claim.room)
             if claim is not None and orders and queue.is_room_for(claim, len(orders)) and self._are_plain(orders):
@@ -285,7 +277,7 @@ class Ledger:
                 accepted = self._note_accepted(acceptances, causes, are_taken=True)
                 moved += claimed
             else:
-                acceptances = self._insert(queue, serial, deadlines, orders, at_us, ready_us, keys) if orders else []
+                acceptances = self._insert(queue, deadlines, orders, at_us, ready_us, keys) if orders else []
                 accepted = self._note_accepted(acceptances, causes)
                 if claim is not None and (claimed := queue.claim(claim, at_us)):
                     self._note_equal_steps(lifecycle.ASSIGN, [step.after.sequence for step in claimed])
@@ -357,7 +349,6 @@ class Ledger:
     def _insert(
         self,
         queue: OrderQueue,
-        serial: SerialOrders,
         deadlines: Deadlines,
         orders: Sequence[Order],
         at_us: int,
@@ -365,31 +356,30 @@ class Ledger:
         keys: Sequence[IdempotencyKey | None],
     ) -> list[Acceptance]:
         sequences, records = self._new_records(orders, at_us, ready_us)
-        admission = None
+        is_plain = self._are_plain(orders)
         ready: Sequence[OrderRecord] = records
-        if not self._are_plain(orders):
-            admission = serial.admit(records, [self._key_of(order) for order in orders], ready_us)
-            unheld = [record for record in records if record.sequence not in admission.held]
-            ready = [record for record in unheld if record.ready_us == ready_us]
-            queue.note_waiting([record.ready_us or 0 for record in unheld if record.ready_us != ready_us])
+        if not is_plain:
+            ready = [record for record in records if record.ready_us == ready_us]
+            queue.note_waiting([record.ready_us or 0 for record in records if record.ready_us != ready_us])
         places = queue.give_places(
             [record.sequence for record in ready],
             [record.order.user_id for record in ready],
-            None if admission is None else [queue.line_of(record.order) for record in ready],
+            None if is_plain else [queue.line_of(record.order) for record in ready],
         )
         columns = _columns(sequences, orders, at_us, keys)
-        if admission is None:
+        if is_plain:
             inserted = insert_orders.run(
                 self._database, *self._in_order([*columns, places]), shared=(at_us, at_us, ready_us)
             )
         else:
             place_of = {record.sequence: place for record, place in zip(ready, places, strict=True)}
-            inserted = self._insert_with_more(records, columns, place_of, admission)
+            names = [serial_key(order, by_user=self._serial_users) for order in orders]
+            if any(names):
+                queue.note_keyed()
+            inserted = self._insert_with_more(records, columns, place_of, names)
             deadlines.watch_new(records)
         acceptances, new = self._accept(queue, records, ready, places, inserted)
         queue.note([record for record in records if record.sequence in new])
-        if admission is not None and admission.held:
-            self._let_go(queue, serial, serial.overlooked(admission, sequences, new), ready_us)
         return acceptances
 
     def _insert_taken(
@@ -436,11 +426,6 @@ class Ledger:
         ]
         return acceptances, new
 
-    def _let_go(self, queue: OrderQueue, serial: SerialOrders, names: Collection[str], now_us: int) -> None:
-        if found := serial.next_ones(names, now_us):
-            queue.let_go(found, now_us)
-            serial.note_let_go()
-
     def _are_plain(self, orders: Sequence[Order]) -> bool:
         return not self._serial_users and all(map(is_plain, orders))
 
@@ -462,7 +447,7 @@ class Ledger:
         records: Sequence[OrderRecord],
         columns: Sequence[Sequence[object]],
         place_of: Mapping[int, int],
-        admission: Admission,
+        names: Sequence[str | None],
     ) -> int:
         at_us = records[0].created_us
         columns = [
@@ -473,8 +458,7 @@ class Ledger:
             [not_before_us(record.order) for record in records],
             [complete_by_us(record.order) for record in records],
             [metadata_text(record.order.metadata) for record in records],
-            admission.names,
-            [1 if record.sequence in admission.held else None for record in records],
+            names,
             [queue_column(record.order) for record in records],
         ]
         return insert_orders_with_more.run(self._database, *self._in_order(columns), shared=(at_us, at_us))
@@ -486,34 +470,22 @@ class Ledger:
             return columns
         return [*zip(*sorted(zip(*columns, strict=True), key=itemgetter(1)), strict=True)]
 
-    def _is_any_keyed(self, orders: Sequence[Order], moves: Sequence[Move]) -> bool:
-        if self._serial_users:
-            return bool(orders or moves)
+    def _may_meet_keys(
+        self, queue: OrderQueue, orders: Sequence[Order], moves: Sequence[Move], claim: Claim | None
+    ) -> bool:
+        if queue.may_be_keyed or self._serial_users or (claim is not None and claim.only is not None):
+            return True
         return any(order.key is not None for order in chain(orders, (step.after.order for step in moves)))
 
-    def _key_of(self, order: Order) -> str | None:
-        return serial_key(order, by_user=self._serial_users)
-
-    def _makes_way(self, step: Move) -> bool:
-        # Whether others of its key may come before the next attempt.
-        if step.edge in lifecycle.BEGINS_ANEW:
-            return True
-        return (
-            self._key_policy is KeyPolicy.CONTINUE and step.edge.target is OrderStatus.PENDING and not keeps_place(step)
-        )
-
-    def let_go_held(self, now_us: int) -> None:
-        """Look at all that is held: under another policy some of it may run.
-
-        Args:
-            now_us: the queue's time, microseconds since 1970-01-01T00:00:00Z.
+    def let_go_held(self) -> None:
+        """Look at all that waits for others of its key: under another policy some of it may run.
 
         Raises:
             StoreUnavailable: the database did not take the transaction; nothing was stored.
         """
         with translated_errors(), write_transaction(self._database):
             self._database.wait_for_turn(Turn.KEYS)
-            SerialOrders(self._database, self._key_policy).let_all_go(now_us)
+            SerialOrders(self._database, self._key_policy).let_all_go()
 
     def _compare(self, order: Order) -> Acceptance:
         stored = queries.find(self._database, order.order_id)

@@ -31,10 +31,10 @@ def _insert(*state: SQL) -> Query:
 
 
 def _insert_more() -> Query:
-    # In a row: likewise, then ready_at, priority, not_before, complete_by, metadata, serial_key, held and queue;
+    # In a row: likewise, then ready_at, priority, not_before, complete_by, metadata, serial_key and queue;
     # shared: created_at, updated_at.
-    value = _given(15)
-    values = Select([given_values(15)], [*value[:7], *_NEW, *value[7:]]).where(SQL("given.column1 IS NOT NULL"))
+    value = _given(14)
+    values = Select([given_values(14)], [*value[:7], *_NEW, *value[7:]]).where(SQL("given.column1 IS NOT NULL"))
     columns = (
         *_NEW_COLUMNS,
         OrderModel.priority,
@@ -42,7 +42,6 @@ def _insert_more() -> Query:
         OrderModel.complete_by,
         OrderModel.metadata,
         OrderModel.serial_key,
-        OrderModel.held,
         OrderModel.queue,
     )
     return OrderModel.insert_from(values, columns)
@@ -148,7 +147,7 @@ insert_orders = ManyRows(_insert(*_NEW, _SHARED), 7, "itttiii", _IF_NEW)
 insert_taken_orders = ManyRows(_insert(*_TAKEN, _NULL), 7, "itttiii", _IF_NEW)
 """Likewise, of orders that are taken in the moment that they come: two steps for one, and no entry in an index of what
 waits."""
-insert_orders_with_more = ManyRows(_insert_more(), 15, "itttiiiiiiittit", _IF_NEW)
+insert_orders_with_more = ManyRows(_insert_more(), 14, "itttiiiiiiittt", _IF_NEW)
 update_orders = ManyRows(_update(), 10, "tiiiititii")
 insert_steps = ManyRows(_steps(_given(2)[1], _given(5)[2:], 5), 5, "itttt")
 insert_caused_steps = ManyRows(_steps(_SHARED, (_SHARED, *_given(3)[1:]), 3), 3, "itt")

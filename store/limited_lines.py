@@ -58,7 +58,6 @@ class LimitedLines(Lines):
         self._values: dict[str, _Limited] = {}
         self._opened: set[_Limited] = set()  # where there may be room for orders that wait
         self._opening: list[tuple[int, int, _Limited]] = []  # when a rate lets one begin, and which
-        self._parked_first: list[tuple[int, Standing]] = []  # those that were parked before the beginning
         self._away = 0  # how many orders are parked, and how many lines are left out
 
     def __bool__(self) -> bool:
@@ -84,7 +83,8 @@ class LimitedLines(Lines):
         heappush(limited.parked.setdefault(number, []), standing)
         self._away += 1
         self._opened.add(limited)
-        self._parked_first.append((number, standing))
+        rank, *_, user = standing
+        self.keep_place(number, user, rank)
 
     def note_begun(self, number: int, names: Iterable[str]) -> None:
         """An order is Processing at the beginning.
@@ -186,12 +186,6 @@ class LimitedLines(Lines):
         elif opens_us != limited.opens_us:
             limited.opens_us = opens_us
             heappush(self._opening, (opens_us, limited.number, limited))
-
-    def _last_of_users(self) -> dict[tuple[int, str], int]:
-        last = super()._last_of_users()
-        for number, (rank, *_, user) in self._parked_first:
-            last[number, user] = max(rank, last.get((number, user), rank))
-        return last
 
     def _over(self, number: int, names: Iterable[str]) -> list[_Limited]:
         found = [self._limited(name) for name in names]

@@ -1,9 +1,10 @@
 """Limits: which orders may not be begun although a processor is free, since their queue or a value of theirs is at its
 limit.
 
-What is Processing is counted whenever orders are claimed, so that nothing leaks when something dies. An order that a
-claim meets while a value of it is at its limit is parked: it keeps its place, and is out of its line until there may be
-room for it. So a limited order is in the way of no other, and a claim meets each of them once.
+What is Processing is counted in the database, so that nothing leaks when something dies: whenever orders are claimed,
+or once, where nobody else claims any. An order that a claim meets while a value of it is at its limit is parked: it
+keeps its place, and is out of its line until there may be room for it. So a limited order is in the way of no other,
+and a claim meets each of them once.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from .domain.limit import Limits as Configured
 from .domain.metadata import metadata_of
 from .domain.order import DEFAULT_QUEUE, Order
 from .domain.outlook import Wait, WaitReason
+from .domain.record import OrderRecord
 from .queues import Queues, bounds_of, queue_of
+from .rows import FOR_KEY
 from .statements import run, run_for_each
 from .turns import PLACES
 
@@ -31,7 +34,7 @@ _SWEPT_AT_ONCE = 500
 _TIDIED_EVERY = 1_000
 
 _LOCK = "SELECT id FROM queues WHERE id = 0{for_update}"
-_IN_HAND = "SELECT queue, user_id, metadata FROM orders WHERE status = 'Processing'"
+_IN_HAND = "SELECT sequence, queue, user_id, metadata FROM orders WHERE status = 'Processing'"
 _STATES = "SELECT name, next_at, closed_until, opens_at FROM limits LIMIT ?"
 _STATE = "SELECT next_at, closed_until, opens_at FROM limits WHERE name = ?"
 _WRITE = """
@@ -78,25 +81,29 @@ class Limits:
         database: connected in this thread.
         queues: which there are.
         configured: the limits that hold where nobody has set any.
+        is_alone: whether nobody else begins orders, and this is told of all that end.
     """
 
-    def __init__(self, database: Database, queues: Queues, configured: Configured) -> None:
+    def __init__(self, database: Database, queues: Queues, configured: Configured, *, is_alone: bool = False) -> None:
         self._database = database
         self._queues = queues
+        self._is_alone = is_alone
         self._configured = configured
         kinds = dict.fromkeys(name.partition(":")[0] for name in configured if not name.startswith(QUEUE))
         self._kinds = [_Kind(value_of(kind), configured.get(kind)) for kind in kinds]
         self._of_queues: dict[int, Limit] = {}
         self._closed_queues: set[int] = set()
         self._opened: set[str] = set()  # where orders that are parked may go on
-        self._has_parked = run(database, _NEXT_NAME, ("",)).fetchone()[0] is not None
+        self._has_parked = run(database, _NEXT_NAME, (FOR_KEY,)).fetchone()[0] is not None
         # The names up to there are looked at; None where all are.
-        self._swept_to: str | None = "" if self._has_parked else None
+        self._swept_to: str | None = FOR_KEY if self._has_parked else None
         self._claims = 0
         self._now_us = 0
         self._states: dict[str, _State] = {}  # as the database has them, from the begin of a claim to its end
         self._knows_all_states = False  # so that one that is not among them has none
         self._in_hand: Counter[str] = Counter()
+        self._begun: dict[int, Sequence[str]] = {}  # by sequence: the names that each of these orders counts for
+        self._knows_in_hand = False  # so that they need not be counted again
         self._rooms: dict[str, float] = {}  # of the limits that this claim has met: how many more they let begin
         self._with_rate: dict[str, float] = {}  # likewise at first, of those of them that have a rate
         self._opens_us: int | None = None
@@ -108,6 +115,7 @@ class Limits:
         if self._obeyed == self._queues.readings:
             return
         self._obeyed = self._queues.readings
+        self._knows_in_hand = False
         self._of_queues = {}
         for number, settings in self._queues.settings.items():
             limit = settings.limit(self._configured.get(QUEUE + settings.name, NO_LIMIT))
@@ -200,7 +208,21 @@ class Limits:
             self._opened.update(self.names_of(order))
         if len(self._opened) > _MOST_OPENED:
             self._opened.clear()
-            self._swept_to = ""
+            self._swept_to = FOR_KEY
+
+    def note_ended(self, sequences: Iterable[int]) -> None:
+        """Orders are not Processing, whether they were or not.
+
+        Args:
+            sequences: theirs.
+        """
+        in_hand = self._in_hand
+        for sequence in sequences:
+            for name in self._begun.pop(sequence, ()):
+                if in_hand[name] == 1:
+                    del in_hand[name]
+                else:
+                    in_hand[name] -= 1
 
     def close(self, order: Order, until_us: int) -> None:
         """Begin no order under the limits of this one before a time; in a transaction that writes."""
@@ -218,13 +240,13 @@ class Limits:
 
     def look_around(self) -> None:
         """Find out whether other engines have parked orders, or may have made room for some."""
-        self._has_parked = run(self._database, _NEXT_NAME, ("",)).fetchone()[0] is not None
+        self._has_parked = run(self._database, _NEXT_NAME, (FOR_KEY,)).fetchone()[0] is not None
         if not self._has_parked:  # another engine has let go of all that this one has parked
             self._opened.clear()
             self._swept_to = None
             return
         if self._swept_to is None:
-            self._swept_to = ""
+            self._swept_to = FOR_KEY
         self._opens_us = 0  # nothing is in line, perhaps: only a claim finds out whether there is room
 
     def begin(self, now_us: int) -> None:
@@ -237,17 +259,24 @@ class Limits:
         rows = run(self._database, _STATES, (_MOST_STATES + 1,)).fetchall()
         self._knows_all_states = len(rows) <= _MOST_STATES
         self._states = {name: _State(*state) for name, *state in rows} if self._knows_all_states else {}
-        self._in_hand, self._rooms, self._with_rate = Counter(), {}, {}
+        self._rooms, self._with_rate = {}, {}
+        if not self._knows_in_hand:
+            self._count()
+            self._knows_in_hand = self._is_alone
+
+    def _count(self) -> None:
+        self._in_hand, self._begun = Counter(), {}
         rows = run(self._database, _IN_HAND).fetchall()
-        queues = [DEFAULT_QUEUE if queue is None else queue for queue, _, _ in rows]
+        queues = [DEFAULT_QUEUE if queue is None else queue for _, queue, _, _ in rows]
         if any(map(self._queues.may_be_new, queues)):
             self._queues.read()
             self._obey()
-        for queue, (_, user_id, metadata) in zip(queues, rows, strict=True):
-            number = self._queues.number_of(queue, may_add=False)
-            self._in_hand[self.name_of_queue(number)] += 1
+        for queue, (sequence, _, user_id, metadata) in zip(queues, rows, strict=True):
+            names = [self.name_of_queue(self._queues.number_of(queue, may_add=False))]
             if self._kinds:
-                self._in_hand.update(self._names(user_id, metadata_of(metadata)))
+                names += self._names(user_id, metadata_of(metadata))
+            self._in_hand.update(names)
+            self._begun[sequence] = names
 
     def let_go(self) -> set[int]:
         """Put parked orders back into their lines where there may be room for them.
@@ -293,17 +322,17 @@ class Limits:
             room = self._enter(name, limit)
         return room
 
-    def begin_if_open(self, queue: int, order: Order) -> str | None:
+    def begin_if_open(self, queue: int, record: OrderRecord) -> str | None:
         """Count an order as begun, if all limits by values let it; its queue has room.
 
         Args:
             queue: the number of its queue.
-            order: it.
+            record: it.
 
         Returns:
             The name of the first of these limits that lets no further order begin now; None where it is begun.
         """
-        rooms, user_id, metadata = self._rooms, order.user_id, order.metadata
+        rooms, user_id, metadata = self._rooms, record.order.user_id, record.order.metadata
         begun: list[str] = []
         for name_of, limit in self._kinds:
             name = name_of(user_id, metadata)
@@ -319,8 +348,24 @@ class Limits:
             rooms[name] = room - 1
             begun.append(name)
         if queue in self._of_queues:
-            rooms[self.name_of_queue(queue)] -= 1
+            name = self.name_of_queue(queue)
+            rooms[name] -= 1
+            begun.append(name)
+        in_hand = self._in_hand
+        for name in begun:
+            in_hand[name] += 1
+        self._begun[record.sequence] = begun
         return None
+
+    def take_back(self, sequence: int) -> None:
+        """An order that was counted as begun is not begun.
+
+        Args:
+            sequence: its.
+        """
+        for name in self._begun.get(sequence, ()):
+            self._rooms[name] += 1
+        self.note_ended([sequence])
 
     def park(self, orders: Sequence[tuple[str, int, Order]]) -> None:
         """Take orders out of their lines.
@@ -337,6 +382,12 @@ class Limits:
             self._open_in_time(closed, 0)
             # Others of its values may have been parked before it could be begun.
             self._opened.update(name for name in self.names_of(order) if name != closed)
+
+    def pass_over(self, orders: Iterable[Order]) -> None:
+        """These orders are not begun, and leave what room there is to others, who may have been parked meanwhile."""
+        if self._has_parked:
+            for order in orders:
+                self._opened.update(self.names_of(order))
 
     def end(self, waiting: Iterable[int], *, is_cut_short: bool) -> None:
         """The claim is over.

@@ -49,6 +49,9 @@ class Lines:
         self._given = given
         self._heads: list[_Head] = []
         self._lines: dict[int, _Line] = {}
+        self._kept_places: dict[
+            tuple[int, str], int
+        ] = {}  # the last place of each user and line that is kept for an order
         self._last_of_user: dict[tuple[int, str], int] | None = None
         begin, count = 0, len(given.ranks)
         while begin < count:
@@ -85,8 +88,31 @@ class Lines:
         self._come_to(number, self._given.ranks[slot - 1], self._given.users[slot - 1])
         self._heads = [] if line.head is None else [line.head]
 
-    def join(self, slot: int, sequence: int, number: int, user: str, since_us: int) -> None:
-        """An order gets a place, as if it arrived at this moment.
+    def keep_place(self, number: int, user: str, rank: int) -> None:
+        """An order has a place, and does not stand there at the beginning.
+
+        Args:
+            number: of its line.
+            user: whose it is.
+            rank: its place.
+        """
+        self._kept_places[number, user] = max(rank, self._kept_places.get((number, user), rank))
+
+    def give(self, number: int, user: str) -> int:
+        """The place of an order that arrives at this moment, whether it joins at once or not.
+
+        Args:
+            number: the number of its line.
+            user: whose it is.
+        """
+        line = self._line(number)
+        if line.turns is None:
+            line.turns = self._turns(number, line)
+        line.turns.begin_at(line.begins_at)
+        return line.turns.give(user)
+
+    def join(self, slot: int, sequence: int, number: int, user: str, since_us: int, place: int | None = None) -> None:
+        """An order gets in line.
 
         Args:
             slot: what it is known by.
@@ -94,12 +120,10 @@ class Lines:
             number: the number of its line.
             user: whose it is.
             since_us: since when it counts as waiting, less what its priority counts for.
+            place: its place; by default it gets one, as if it arrived at this moment.
         """
-        line = self._line(number)
-        if line.turns is None:
-            line.turns = self._turns(number, line)
-        line.turns.begin_at(line.begins_at)
-        self._put(number, (line.turns.give(user), sequence, since_us, slot, user))
+        rank = self.give(number, user) if place is None else place
+        self._put(number, (rank, sequence, since_us, slot, user))
 
     def _line(self, number: int) -> _Line:
         line = self._lines.get(number)
@@ -146,7 +170,10 @@ class Lines:
     def _last_of_users(self) -> dict[tuple[int, str], int]:
         # The last one of each user and line stays.
         lines = (rank // PLACES for rank in self._given.ranks)
-        return dict(zip(zip(lines, self._given.users, strict=False), self._given.ranks, strict=False))
+        last = dict(zip(zip(lines, self._given.users, strict=False), self._given.ranks, strict=False))
+        for place, rank in self._kept_places.items():
+            last[place] = max(rank, last.get(place, rank))
+        return last
 
 
 class _Line:

@@ -9,6 +9,7 @@ from typing import TypeVar
 import msgspec
 from peewee import Database
 
+from .domain.key_policy import KeyPolicy
 from .domain.lifecycle import OrderStatus
 from .domain.limit import NO_LIMITS
 from .domain.limit import Limits as Configured
@@ -22,6 +23,7 @@ from .queries import IS_IN_LINE, as_json
 from .queue import LAST_OF_USER
 from .queues import Queues, bounds_of, line_number, lines_in_use, priority_of, queue_of
 from .rows import serial_key
+from .serial import SerialOrders
 from .statements import run
 from .turns import PLACES, STEP, step_for
 
@@ -37,7 +39,7 @@ _MOST_IN_HAND = 1_000
 _MOST_TAKEN = 10_000
 
 _SINCE = "{greatest}(created_at, coalesce(not_before, 0))"
-_PLACE = f"SELECT rank, held, serial_key, {_SINCE} FROM orders WHERE sequence = ?"
+_PLACE = f"SELECT rank, serial_key, {_SINCE} FROM orders WHERE sequence = ?"
 _COUNT = f"SELECT count(*) FROM (SELECT 1 FROM orders WHERE rank >= ? AND rank < ? AND {IS_IN_LINE} LIMIT ?) AS found"
 _COUNT_BEFORE = f"""
     SELECT count(*) FROM (SELECT 1 FROM orders WHERE rank = ? AND sequence < ? AND {IS_IN_LINE} LIMIT ?) AS found
@@ -56,24 +58,27 @@ _LAST_AT_PLACE = f"SELECT max(sequence) FROM orders WHERE rank = ? AND {IS_IN_LI
 _IN_HAND = "SELECT updated_at FROM orders WHERE status = 'Processing' ORDER BY sequence LIMIT ?"
 _TAKEN = "SELECT rank, user_id, updated_at FROM orders WHERE status = 'Processing' ORDER BY sequence LIMIT ?"
 _LAST_OF_USERS = f"SELECT value, ({LAST_OF_USER.replace('user_id = ?', 'user_id = value')}) FROM {{texts:?}} AS users"
-_IS_HELD = "held = 1 AND ready_at IS NOT NULL"
-# The words of the condition of the index `orders_of_key`, and what has failed besides.
-_IS_UNFINISHED = """
-    serial_key IS NOT NULL AND held IS NULL AND status <> 'Completed' AND status <> 'Cancelled' AND status <> 'Failed'
-"""
+# The words of the condition of the index `orders_of_key`, for each status: so each is one look at that.
+_OF_KEY = "serial_key = {key} AND serial_key IS NOT NULL AND status <> 'Completed' AND status <> 'Cancelled'"
 _AHEAD_OF_KEY = f"""
-    SELECT (SELECT count(*) FROM orders WHERE serial_key = ? AND {_IS_HELD} AND sequence < ?)
-      + (SELECT count(*) FROM orders WHERE serial_key = ? AND {_IS_UNFINISHED})
+    SELECT count(*) FROM orders WHERE {_OF_KEY.format(key="?")}
+      AND (status = 'Processing' OR status = 'Review' OR status = 'Pending' AND sequence < ?)
 """
 _KEYS_IN_USE = f"""
     SELECT value FROM {{texts:?}} AS names
-    WHERE EXISTS (SELECT 1 FROM orders WHERE serial_key = value AND {_IS_HELD})
-      OR EXISTS (SELECT 1 FROM orders WHERE serial_key = value AND {_IS_UNFINISHED})
+    WHERE EXISTS (SELECT 1 FROM orders WHERE {_OF_KEY.format(key="value")} AND status = 'Pending')
+      OR EXISTS (SELECT 1 FROM orders WHERE {_OF_KEY.format(key="value")} AND status = 'Processing')
+      OR EXISTS (SELECT 1 FROM orders WHERE {_OF_KEY.format(key="value")} AND status = 'Review')
 """
 
 
 def place(
-    database: Database, record: OrderRecord, aging_us: int, limits: Configured = NO_LIMITS, now_us: int = 0
+    database: Database,
+    record: OrderRecord,
+    aging_us: int,
+    limits: Configured = NO_LIMITS,
+    now_us: int = 0,
+    key_policy: KeyPolicy = KeyPolicy.HOLD,
 ) -> Place:
     """Where an order stands in the queue's own sequence.
 
@@ -87,19 +92,21 @@ def place(
         aging_us: the time that counts as much as one priority, in microseconds.
         limits: those on the work that hold where operators have set none.
         now_us: the queue's time, in microseconds since 1970-01-01T00:00:00Z.
+        key_policy: what the next order of a key waits for.
     """
-    rank, held, key, since_us = run(database, _PLACE, (record.sequence,)).fetchone() or (None, None, None, 0)
+    rank, key, since_us = run(database, _PLACE, (record.sequence,)).fetchone() or (None, None, 0)
     in_hand = in_hand_since(database)
-    of_key = None
-    if held:
-        (of_key,) = run(database, _AHEAD_OF_KEY, (key, record.sequence, key)).fetchone()
-    if rank is None or record.status is not OrderStatus.PENDING:
+    is_pending = record.status is OrderStatus.PENDING
+    if is_pending and key is not None and SerialOrders(database, key_policy).blocked([record.sequence]):
+        (of_key,) = run(database, _AHEAD_OF_KEY, (key, record.sequence)).fetchone()
         return Place(None, 0, of_key, in_hand)
+    if rank is None or not is_pending:
+        return Place(None, 0, None, in_hand)
     own = rank // PLACES
     ahead = _count(database, own, Spot(rank, record.sequence))
     bounds = _bounds_in_others(database, Queues(database), own, record.order.priority, since_us, aging_us)
     others = sum(_count(database, line, bound) for line, bound in bounds.items())
-    return Place(ahead, others, of_key, in_hand, tuple(obstacles(database, record.order, limits, now_us, ahead)))
+    return Place(ahead, others, None, in_hand, tuple(obstacles(database, record.order, limits, now_us, ahead)))
 
 
 class Entrance:

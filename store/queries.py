@@ -22,7 +22,7 @@ from .domain.metrics import (
     TIMED_ORDERS,
 )
 from .domain.record import Attempt, HistoryPage, OrderRecord, Transition
-from .rows import ORDER_COLUMNS, TRANSITION_COLUMNS, order_of, transition_of
+from .rows import FOR_KEY, ORDER_COLUMNS, TRANSITION_COLUMNS, order_of, transition_of
 from .statements import run, to_sql
 from .tables import EngineModel, OrderModel, SecretModel, TotalModel, TransitionModel
 
@@ -50,7 +50,8 @@ _IS_OVER_OTHERWISE = SQL("t1.status <> 'Pending' AND t1.status <> 'Processing' A
 _IS_TERMINAL = SQL("t1.status <> 'Pending' AND t1.status <> 'Processing' AND t1.status <> 'Review'")
 # A Failed order may be what others of its key wait for.
 _IS_NOT_WAITED_FOR = SQL("""NOT (t1.status = 'Failed' AND t1.serial_key IS NOT NULL AND EXISTS (
-    SELECT 1 FROM orders AS t2 WHERE t2.serial_key = t1.serial_key AND t2.held = 1 AND t2.ready_at IS NOT NULL))""")
+    SELECT 1 FROM orders AS t2 WHERE t2.serial_key = t1.serial_key AND t2.serial_key IS NOT NULL
+      AND t2.status <> 'Completed' AND t2.status <> 'Cancelled' AND t2.status = 'Pending'))""")
 _OVER = (
     to_sql(
         OrderModel.select(*ORDER_COLUMNS)
@@ -88,10 +89,11 @@ _FIRST_IN_LINE = (
 )
 _FIRST_READY = f"""
     SELECT sequence FROM orders
-    WHERE sequence IN {AMONG} AND ready_at IS NOT NULL AND held IS NULL AND (rank IS NOT NULL OR ready_at <= ?)
+    WHERE sequence IN {AMONG} AND ready_at IS NOT NULL AND (rank IS NOT NULL OR ready_at <= ?)
+      AND coalesce(parked, '') <> '{FOR_KEY}'
     ORDER BY priority DESC, rank, sequence LIMIT 1
 """
-_NEXT_READY = "SELECT min(ready_at) FROM orders WHERE rank IS NULL AND ready_at IS NOT NULL AND held IS NULL"
+_NEXT_READY = "SELECT min(ready_at) FROM orders WHERE rank IS NULL AND ready_at IS NOT NULL"
 
 
 def stored(database: Database, order_ids: Sequence[str]) -> set[str]:

@@ -7,9 +7,9 @@ no place: it gets one when `ready_at` has come, as if it arrived at that moment.
 without a failure has its own still.
 
 Between the lines, the next is the one whose first order has waited longest, where each priority counts as so much
-time: so what is urgent goes first, and nothing starves. Where all have the same priority there is one line, and a claim
+time: so what is urgent goes first, and nothing starves. Where all have the same priority, and none has a key, a claim
 is one statement, which reads as many entries of an index as it takes orders. Otherwise each line is read so far, and
-what is at a limit is passed over.
+what is at a limit is passed over, and so is what others of its key are in the way of.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from msgspec.structs import replace
-from peewee import SQL, Query
 
 from . import queries
 from .domain import lifecycle
 from .domain.claim import Claim
+from .domain.key_policy import KeyPolicy
 from .domain.lifecycle import OrderStatus
 from .domain.limit import NO_LIMITS
 from .domain.limit import Limits as ConfiguredLimits
@@ -38,9 +38,9 @@ from .front import Front, InLine, Walk
 from .limits import Limits
 from .queries import AMONG, IS_IN_LINE, as_json
 from .queues import Queues, bounds_of, line_number, lines_in_use, priority_of, queue_of
-from .rows import ORDER_COLUMN_NAMES, order_of
-from .statements import ManyRows, given_values, run, run_for_each
-from .tables import OrderModel
+from .rows import ORDER_COLUMN_NAMES, order_of, serial_key
+from .serial import SerialOrders
+from .statements import run, run_for_each
 from .turns import PLACES, STEP, Turns
 from .writer import TransactionConflict, Writer
 
@@ -54,8 +54,8 @@ _TAKE = """
 """
 _CLAIM = _TAKE + "RETURNING rank, sequence, attempts, failures, updated_at{{is_rescheduled}}"
 _LINE = f"FROM orders WHERE rank >= ? AND rank < ? AND {IS_IN_LINE}"
-_NEXT = f"SELECT sequence {_LINE} ORDER BY rank, sequence LIMIT ?"
-_NEXT_BUT = f"SELECT sequence {_LINE} AND sequence NOT IN {AMONG} ORDER BY rank, sequence LIMIT ?"
+_NEXT = f"SELECT sequence {_LINE}{{but_keyed}} ORDER BY rank, sequence LIMIT ?"
+_NEXT_BUT = f"SELECT sequence {_LINE}{{but_keyed}} AND sequence NOT IN {AMONG} ORDER BY rank, sequence LIMIT ?"
 # Since when it waits; not since a client says that it may be begun, who would say long ago.
 _FRONT = f"""
     SELECT {ORDER_COLUMN_NAMES}, rank, {{greatest}}(created_at, coalesce(not_before, 0)) {_LINE}
@@ -64,7 +64,7 @@ _FRONT = f"""
 """
 _IF_READY = """
     SELECT sequence FROM orders
-    WHERE sequence = ? AND ready_at IS NOT NULL AND held IS NULL AND parked IS NULL
+    WHERE sequence = ? AND ready_at IS NOT NULL AND parked IS NULL
       AND (rank IS NOT NULL OR ready_at <= ?)
 """
 _CLAIM_NEXT, _CLAIM_NEXT_BUT, _CLAIM_ONE = (
@@ -74,7 +74,7 @@ _CLAIM_THESE = _CLAIM.format(f"(SELECT sequence FROM orders WHERE sequence IN {A
 _TAKE_THESE = f"{_TAKE.format(AMONG)} AND {IS_IN_LINE}"
 _DUE = """
     SELECT ready_at, sequence, user_id, priority, queue FROM orders
-    WHERE rank IS NULL AND held IS NULL AND ready_at <= ?
+    WHERE rank IS NULL AND ready_at <= ?
     ORDER BY ready_at, sequence LIMIT ?{skip_locked}
 """
 _COME_TO = f"""
@@ -83,15 +83,6 @@ _COME_TO = f"""
 """
 _LET_IN = "UPDATE orders SET rank = ? WHERE sequence = ?"
 
-
-def _let_go() -> Query:
-    # In a row: sequence, rank.
-    sequence, rank = SQL("given.column1"), SQL("given.column2")
-    changes = {OrderModel.held: SQL("NULL"), OrderModel.rank: rank}
-    return OrderModel.update(changes).from_(given_values(2)).where((OrderModel.sequence == sequence) & SQL("held = 1"))
-
-
-_LET_GO = ManyRows(_let_go(), 2, "ii")
 _ENDS = f"""
     SELECT (SELECT rank {_LINE} AND attempts = 0 ORDER BY rank LIMIT 1), (SELECT min(rank) {_LINE}),
       (SELECT max(rank) {_LINE})
@@ -115,11 +106,34 @@ _LEAST_READ, _MOST_READ = 8, 512
 _MOST_PARKED = 1_000
 _MOST_HEARD_OF = 20_000
 _MOST_AHEAD = 5_000
+_MOST_ASIDE = 5_000
 
 
 _Head = tuple[int, int, Walk]
 """The next order of a line: since when it counts as waiting, and its sequence, which is that of no other; and the walk
 that has come to it."""
+
+
+class _Choice:
+    """What becomes of the orders that a claim comes to."""
+
+    __slots__ = ("held", "of_keys", "parked", "sure", "taken")
+
+    def __init__(self) -> None:
+        self.taken: list[InLine] = []
+        self.sure = 0
+        """Of so many of these it is known that nothing of their key is in the way."""
+        self.of_keys: dict[str, InLine] = {}
+        """Those of them that have a key, by it: of each key the one that came first."""
+        self.held: list[InLine] = []
+        """Those that others of their key are in the way of."""
+        self.parked: list[tuple[str, int, Order]] = []
+        """As `Limits.park` takes them."""
+
+    @property
+    def is_long(self) -> bool:
+        """Whether enough is written for those that are not taken."""
+        return len(self.parked) + len(self.held) >= _MOST_PARKED
 
 
 class Standing(NamedTuple):
@@ -145,22 +159,32 @@ class OrderQueue:
         kept: how many Pending orders are remembered at the most, so that they need not be read.
         limits: those that hold where operators have set none.
         weights: of users whose share of the turns is another than that of the others.
+        key_policy: what the next order of a key waits for.
     """
 
     def __init__(
-        self, database: Writer, kept: int, limits: ConfiguredLimits = NO_LIMITS, weights: Weights = NO_WEIGHTS
+        self,
+        database: Writer,
+        kept: int,
+        limits: ConfiguredLimits = NO_LIMITS,
+        weights: Weights = NO_WEIGHTS,
+        key_policy: KeyPolicy = KeyPolicy.HOLD,
     ) -> None:
         self._database = database
         self._weights = weights
         self._kept = kept
         self._pending: dict[int, OrderRecord] = {}  # by sequence: those that became Pending last
         self._queues = Queues(database)
-        self._limits = Limits(database, self._queues, limits)
+        self._limits = Limits(database, self._queues, limits, is_alone=not database.is_shared)
+        self._serial = SerialOrders(database, key_policy)
+        self._may_be_keyed = self._serial.is_any()  # whether orders in line may have keys
         self._in_use = set(lines_in_use(database))  # those that orders may be in
         self._fronts: dict[int, Front] = {}  # of some of these
+        self._aside: dict[str, dict[int, InLine]] = {}  # by key: those of them that wait for others of it, by sequence
         self._lines: dict[int, Turns] = {}  # those that were used last
         self._next_ready_us: int | None = queries.next_ready_us(self._database)
         self._is_empty = False  # whether it is known that no order is in line
+        self._goes_on_us: int | None = None  # since when a claim has to be continued, on the queue's clock
         last = queries.last_sequence(self._database)
         self._heard_of = (last, last)  # how far the sequences went when it was looked at them last, and before
 
@@ -168,8 +192,8 @@ class OrderQueue:
     def next_ready_us(self) -> int | None:
         """When the next of those is ready that wait for their time or for a rate, on the queue's clock; None where
         none waits."""
-        opens_us, ready_us = self._limits.opens_us, self._next_ready_us
-        return ready_us if opens_us is None else opens_us if ready_us is None else min(opens_us, ready_us)
+        times = (self._goes_on_us, self._limits.opens_us, self._next_ready_us)
+        return min([time_us for time_us in times if time_us is not None], default=None)
 
     def obey(self) -> None:
         """Take note of what operators have set about queues."""
@@ -226,6 +250,7 @@ class OrderQueue:
         """Steps of orders were recorded."""
         moves = list(moves)
         self._limits.note_moved(step.after.order for step in moves)
+        self._limits.note_ended(step.before.sequence for step in moves)
         for step in moves:
             if step.slowed_until_us is not None:
                 self._limits.close(step.after.order, step.slowed_until_us)
@@ -237,6 +262,7 @@ class OrderQueue:
                     self._fronts.pop(self.line_of(step.before.order), None)
         if not returned:
             return
+        self._look_for_keys()
         self.note([step.after for step in returned])
         self._in_use.update([self.line_of(step.after.order) for step in returned if keeps_place(step)])
         self.note_waiting([step.after.ready_us or 0 for step in returned if not keeps_place(step)])
@@ -247,10 +273,12 @@ class OrderQueue:
         Args:
             is_alone: whether there is no other one that gives places.
         """
-        self._fronts.clear()
+        self._forget_fronts()
         self._is_empty = False
         self._queues.read()
         self._limits.look_around()
+        self._serial.look_around()
+        self._look_for_keys()
         self._next_ready_us = queries.next_ready_us(self._database)
         self._in_use.update(lines_in_use(self._database))
         for line in list(self._in_use & self._lines.keys()):
@@ -273,19 +301,58 @@ class OrderQueue:
         if ready_us:
             self._next_ready_us = min(ready_us) if self._next_ready_us is None else min(self._next_ready_us, *ready_us)
 
-    def let_go(self, held: Iterable[Standing], now_us: int) -> None:
-        """Orders are held no longer: those whose time has come get places, as if they arrived at this moment.
+    @property
+    def may_be_keyed(self) -> bool:
+        """Whether a claim may come to orders that have keys."""
+        return self._may_be_keyed
+
+    def note_keyed(self, *, by_others: bool = False) -> None:
+        """Orders have keys that are in line, or get there.
 
         Args:
-            held: the orders.
-            now_us: the queue's time, microseconds since 1970-01-01T00:00:00Z.
+            by_others: whether other engines may have done whatever can be done to such orders.
         """
-        released = sorted(held)
-        due = [order for order in released if order.ready_us <= now_us]
-        waiting = released[len(due) :]
-        places = [*self._places_of(due), *[None] * len(waiting)]
-        _LET_GO.run(self._database, [order.sequence for order in released], places)
-        self.note_waiting([order.ready_us for order in waiting])
+        self._may_be_keyed = True
+        if by_others:
+            self._serial.is_any_held = True
+
+    def _look_for_keys(self) -> None:
+        self._may_be_keyed = self._may_be_keyed or self._serial.is_any()
+
+    def let_go(self, moves: Iterable[Move]) -> None:
+        """Have those met again that waited for what has moved, of the same key: the first of each."""
+        if not self._aside and not self._serial.is_any_held:
+            return
+        # Of the user too, where he may once have been the key of orders that have none.
+        names = {name for step in moves if (name := serial_key(step.after.order, by_user=True)) is not None}
+        for name in self._aside.keys() & names:
+            waiting = self._aside[name]
+            order = waiting.pop(min(waiting))
+            if not waiting:
+                del self._aside[name]
+            self._come_back(order.rank, order)
+        for rank, sequence in self._serial.let_go(names):
+            self._come_back(rank, sequence)
+
+    def _come_back(self, rank: int, order: InLine | int) -> None:
+        # One that is known, or the sequence of one that is not.
+        line = rank // PLACES
+        if (front := self._fronts.get(line)) is not None:
+            if isinstance(order, InLine):
+                front.put_back(order)
+            else:
+                front.note(rank, order)
+        self._in_use.add(line)
+        self._is_empty, self._may_be_keyed = False, True
+
+    def _hold(self, orders: Sequence[InLine]) -> None:
+        """Have a claim not meet these again while others of their key are in their way."""
+        room = 0 if self._database.is_shared else _MOST_ASIDE - sum(map(len, self._aside.values()))
+        for order in orders[:room]:
+            name = serial_key(order.record.order, by_user=True)
+            assert name is not None
+            self._aside.setdefault(name, {})[order.sequence] = order
+        self._serial.hold([order.sequence for order in orders[room:]])
 
     def let_in(self, now_us: int, room: int) -> None:
         """Give places to orders whose time has come; as many as there is room for, if there are so many.
@@ -298,6 +365,7 @@ class OrderQueue:
             return
         limit = max(room, _LET_IN_AT_ONCE)
         due = [Standing(*row) for row in run(self._database, _DUE, (now_us, limit)).fetchall()]
+        self._look_for_keys()
         places = self._places_of(due)
         run_for_each(
             self._database, _LET_IN, [(place, order.sequence) for place, order in zip(places, due, strict=True)]
@@ -329,7 +397,8 @@ class OrderQueue:
         steps = self._claim(claim, at_us)
         # Where others write too, they may put orders in line; and one that is passed over is in line still.
         is_sure = not (self._database.is_shared or self._limits.are_there or claim.but_not or claim.only)
-        self._is_empty = is_sure and len(steps) < claim.room
+        self._is_empty = is_sure and len(steps) < claim.room and self._goes_on_us is None
+        self._may_be_keyed = self._may_be_keyed and (not self._is_empty or bool(self._aside))
         return steps
 
     def is_room_for(self, claim: Claim, orders: int) -> bool:
@@ -353,7 +422,7 @@ class OrderQueue:
         return [move(record, lifecycle.ASSIGN, at_us) for _, record in taken]
 
     def _claim(self, claim: Claim, at_us: int) -> list[Move]:
-        if claim.only is None and (len(self._in_use) > 1 or self._limits.are_there):
+        if claim.only is None and (len(self._in_use) > 1 or self._limits.are_there or self._may_be_keyed):
             chosen = self.choose(claim)
             if not chosen:
                 return []
@@ -362,7 +431,7 @@ class OrderQueue:
             taken = self._take_some(chosen, at_us)
             known = {order.sequence: order.record for order in chosen}
         else:
-            self._fronts.clear()  # it is not known which orders are taken
+            self._forget_fronts()  # it is not known which orders are taken
             taken = self._take_next(claim, at_us) if claim.only is None else self._take_only(claim, claim.only, at_us)
             known = self._pending
         steps = self._steps(taken, [known.get(sequence) for _, sequence, *_ in taken])
@@ -430,14 +499,20 @@ class OrderQueue:
         return taken
 
     def _take_only(self, claim: Claim, sequence: int, at_us: int) -> list[tuple[int, ...]]:
+        if self._may_be_keyed and self._serial.blocked([sequence]):
+            self._serial.hold([sequence])
+            return []
         if self._limits.are_there and (found := self._read([sequence])):
-            order = found[sequence].order
-            queue = self._queues.number_of(order.queue)
+            record = found[sequence]
+            queue = self._queues.number_of(record.order.queue)
             self._limits.begin(claim.now_us)
-            if self._limits.queue_room(queue) < 1 or self._limits.begin_if_open(queue, order) is not None:
+            if self._limits.queue_room(queue) < 1 or self._limits.begin_if_open(queue, record) is not None:
                 return []
             self._limits.end(map(queue_of, self._in_use), is_cut_short=False)
-        return self._run(_CLAIM_ONE, at_us, sequence, claim.now_us)
+        taken = self._run(_CLAIM_ONE, at_us, sequence, claim.now_us)
+        if not taken:
+            self._limits.note_ended([sequence])
+        return taken
 
     def _take_some(self, chosen: Sequence[InLine], at_us: int) -> list[tuple[int, ...]]:
         # Those that no other engine takes at this moment.
@@ -447,8 +522,10 @@ class OrderQueue:
         return taken
 
     def choose(self, claim: Claim) -> list[InLine]:
-        """The orders that a claim takes, in the sequence of their turns; what is at a limit by its values is parked. In
-        a transaction that writes."""
+        """The orders that a claim takes, in the sequence of their turns; in a transaction that writes.
+
+        What is at a limit by its values is parked, and what others of its key are in the way of is held.
+        """
         limits = self._limits
         has_limits = limits.are_there
         if has_limits:
@@ -456,36 +533,77 @@ class OrderQueue:
             for line in limits.let_go():
                 self._in_use.add(line)
                 self._fronts.pop(line, None)
-        chosen: list[InLine] = []
-        parked: list[tuple[str, int, Order]] = []
+        choice = _Choice()
         walks = [self._walk(line, claim) for line in self._in_use]
         # The order that each has come to: no other is looked at, so that no line has to be sorted by its time.
         heads = [head for walk in walks if (head := self._head(walk, claim)) is not None]
         heapify(heads)
-        while heads:
+        self._choose_some(choice, heads, claim)
+        while self._may_be_keyed and self._leave_blocked(choice) and heads and not choice.is_long:
+            self._go_on(heads, claim)
+            self._choose_some(choice, heads, claim)
+        self._hold(choice.held)
+        self._end(walks)
+        # Where a queue seemed to have no room, it may have some now that an order was not begun.
+        is_cut_short = choice.is_long or (has_limits and bool(choice.held))
+        if has_limits:
+            limits.park(choice.parked)
+            limits.pass_over(order.record.order for order in choice.held)
+            limits.end({queue_of(line) for line in self._in_use}, is_cut_short=is_cut_short)
+        self._goes_on_us = claim.now_us if is_cut_short else None
+        return choice.taken
+
+    def _choose_some(self, choice: _Choice, heads: list[_Head], claim: Claim) -> None:
+        limits, taken, of_keys = self._limits, choice.taken, choice.of_keys
+        has_limits = limits.are_there
+        while heads and len(taken) < claim.room and not choice.is_long:
             _, _, walk = heads[0]
             if walk.is_limited and limits.queue_room(walk.queue) < 1:
                 heappop(heads)
                 continue
             order = walk.front.orders.popleft()
-            closed = limits.begin_if_open(walk.queue, order.record.order) if has_limits else None
-            if closed is None:
-                chosen.append(order)
-                if len(chosen) == claim.room:
-                    break
+            key = order.record.order.key
+            other = None if key is None else of_keys.get(key)
+            if other is not None and other.sequence > order.sequence:
+                taken.remove(other)
+                self._take_back(choice, other)
+                other = None
+            if other is not None:
+                choice.held.append(order)
+            elif has_limits and (closed := limits.begin_if_open(walk.queue, order.record)) is not None:
+                choice.parked.append((closed, order.sequence, order.record.order))
             else:
-                parked.append((closed, order.sequence, order.record.order))
-                if len(parked) == _MOST_PARKED:
+                taken.append(order)
+                if key is not None:
+                    of_keys[key] = order
+                if len(taken) == claim.room:
                     break
-            if (head := self._head(walk, claim)) is not None:
-                heapreplace(heads, head)
-            else:
-                heappop(heads)
-        self._end(walks)
-        if has_limits:
-            limits.park(parked)
-            limits.end({queue_of(line) for line in self._in_use}, is_cut_short=len(parked) == _MOST_PARKED)
-        return chosen
+            self._go_on(heads, claim)
+
+    def _go_on(self, heads: list[_Head], claim: Claim) -> None:
+        # Of the first of these lines, what was next is not any more.
+        if (head := self._head(heads[0][2], claim)) is not None:
+            heapreplace(heads, head)
+        else:
+            heappop(heads)
+
+    def _leave_blocked(self, choice: _Choice) -> bool:
+        """Take none of those that others of their key are in the way of; whether there are any."""
+        unsure = choice.taken[choice.sure :]
+        blocked = self._serial.blocked([order.sequence for order in unsure])
+        if blocked:
+            choice.taken[choice.sure :] = [order for order in unsure if order.sequence not in blocked]
+            for order in unsure:
+                if order.sequence in blocked:
+                    self._take_back(choice, order)
+        choice.sure = len(choice.taken)
+        return bool(blocked)
+
+    def _take_back(self, choice: _Choice, order: InLine) -> None:
+        choice.held.append(order)
+        choice.of_keys.pop(order.record.order.key or "", None)
+        if self._limits.are_there:
+            self._limits.take_back(order.sequence)
 
     def _walk(self, line: int, claim: Claim) -> Walk:
         front, queue = self._fronts.setdefault(line, Front()), queue_of(line)
@@ -508,20 +626,25 @@ class OrderQueue:
 
     def _read_on(self, walk: Walk, most: int) -> None:
         begin, end = bounds_of(walk.line)
-        place, last = walk.known_to or (begin, 0)
+        place, last = walk.front.known_to or (begin, 0)
         rows = run(self._database, _FRONT, (place, end, place, last, most)).fetchall()
         known = self._pending.get
         orders = [InLine(row[-2], row[_SEQUENCE], row[-1], known(row[_SEQUENCE]) or order_of(row[:-2])) for row in rows]
-        walk.extend(orders, is_whole=len(rows) < most)
+        walk.front.extend(orders, is_whole=len(rows) < most)
 
     def _end(self, walks: Iterable[Walk]) -> None:
         for walk in walks:
-            if walk.front.is_whole and walk.known_to is None:
-                self._in_use.discard(walk.line)
             walk.end()
+            if walk.front.is_whole and not walk.front.orders:
+                self._in_use.discard(walk.line)
         # Of what other engines do to a line, nobody tells.
         if self._database.is_shared or sum(len(front.orders) for front in self._fronts.values()) > _MOST_AHEAD:
-            self._fronts.clear()
+            self._forget_fronts()
+
+    def _forget_fronts(self) -> None:
+        self._fronts.clear()
+        self._in_use.update(order.rank // PLACES for waiting in self._aside.values() for order in waiting.values())
+        self._aside.clear()
 
     def _run(self, statement: str, *parameters: object) -> list[tuple[int, ...]]:
         at_us, *which = parameters
@@ -540,7 +663,7 @@ class OrderQueue:
             begin = first if untaken is None else untaken
             if begin is None or last is None:
                 begin, last = bounds[0], bounds[0] - 1
-            if self._limits.have_parked:
+            if self._limits.have_parked or self._serial.is_any_held:
                 last = bounds[1]  # a user's last order may be out of line, and so behind all that are in it
             turns = Turns(begin, last, partial(self._last_of, line), weights=self._weights)
         self._lines[line] = turns
@@ -562,17 +685,23 @@ class OrderQueue:
         return None if row is None else int(row[0])
 
 
-def next_in_line(database: Writer, claim: Claim, limits: ConfiguredLimits = NO_LIMITS) -> int | None:
+def next_in_line(
+    database: Writer,
+    claim: Claim,
+    limits: ConfiguredLimits = NO_LIMITS,
+    key_policy: KeyPolicy = KeyPolicy.HOLD,
+) -> int | None:
     """The sequence of the order that a claim takes first; None where it takes none.
 
     Args:
         database: connected in this thread.
         claim: it.
         limits: those that hold where operators have set none.
+        key_policy: what the next order of a key waits for.
     """
     if claim.only is not None:
         return claim.only
     with database.atomic() as transaction:
-        chosen = OrderQueue(database, 0, limits).choose(claim._replace(room=1))
+        chosen = OrderQueue(database, 0, limits, key_policy=key_policy).choose(claim._replace(room=1))
         transaction.rollback()  # nothing is parked or let go
     return chosen[0].sequence if chosen else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from itertools import compress
 from typing import Any, NamedTuple
 
 from peewee import Database
@@ -26,6 +27,7 @@ from .limits import Limits
 from .lines import InLine
 from .queries import IS_IN_LINE
 from .queues import Queues, bounds_of, line_number, lines_in_use, priority_of
+from .rows import FOR_KEY
 from .statements import run
 
 WINDOW_US = 900_000_000
@@ -39,16 +41,12 @@ _SINCE = "{greatest}(created_at, coalesce(not_before, 0))"
 _COLUMNS = f"sequence, user_id, priority, queue, failures, {_SINCE}, serial_key, complete_by, metadata"
 _STANDING = f"SELECT {_COLUMNS}, rank FROM orders WHERE {IS_IN_LINE} ORDER BY rank, sequence"
 _WAITING = f"""
-    SELECT {_COLUMNS}, ready_at FROM orders WHERE rank IS NULL AND ready_at IS NOT NULL AND held IS NULL
-    ORDER BY ready_at, sequence
+    SELECT {_COLUMNS}, ready_at FROM orders WHERE rank IS NULL AND ready_at IS NOT NULL ORDER BY ready_at, sequence
 """
-_IS_PARKED = "parked IS NOT NULL AND ready_at IS NOT NULL"
+_IS_PARKED = "parked IS NOT NULL AND ready_at IS NOT NULL"  # for others of its key as well
 _PARKED = f"SELECT {_COLUMNS}, rank FROM orders WHERE {_IS_PARKED} ORDER BY rank, sequence"
 _PARKED_FOR = f"SELECT sequence, parked FROM orders WHERE {_IS_PARKED} ORDER BY rank, sequence"
 _LIMITS = "SELECT name, next_at, closed_until FROM limits WHERE next_at > ? OR closed_until > ?"
-_HELD = f"""
-    SELECT {_COLUMNS}, ready_at FROM orders WHERE held = 1 AND ready_at IS NOT NULL ORDER BY serial_key, sequence
-"""
 _IN_HAND = f"SELECT {_COLUMNS}, updated_at FROM orders WHERE status = 'Processing' ORDER BY updated_at, sequence"
 _UNTAKEN = f"SELECT min(rank) FROM orders WHERE rank >= ? AND rank < ? AND {IS_IN_LINE} AND attempts = 0"
 _THESE = f"""
@@ -56,7 +54,7 @@ _THESE = f"""
     WHERE sequence IN {queries.AMONG} AND (status <> 'Pending' OR rank IS NULL) ORDER BY sequence
 """
 _BLOCKING = """
-    SELECT serial_key, sequence FROM orders WHERE serial_key IS NOT NULL AND held IS NULL
+    SELECT serial_key, sequence FROM orders WHERE serial_key >= ''
       AND status <> 'Completed' AND status <> 'Cancelled' AND (status = 'Review' OR status = ?)
 """
 _ARRIVED = """
@@ -82,6 +80,16 @@ class Arrived(NamedTuple):
     """How long after its arrival it has to be completed; None where nothing was said."""
 
 
+class Held(NamedTuple):
+    """An order that others of its key are in the way of."""
+
+    ready_us: int
+    """When its time comes, or has come, on the queue's clock."""
+    slot: int
+    rank: int | None
+    """Its place; None where it has none yet."""
+
+
 class Backlog(NamedTuple):
     """All unfinished orders. Each is known by its slot, its index in the columns."""
 
@@ -91,7 +99,7 @@ class Backlog(NamedTuple):
     """The number of the line that each stands in, or will."""
     since_us: Sequence[int]
     """Since when each counts as waiting, before its priority is counted."""
-    in_line: range
+    in_line: Sequence[int]
     """The slots of those that stand in line, in the sequence of their places."""
     ranks: Sequence[int]
     """Their places."""
@@ -99,8 +107,8 @@ class Backlog(NamedTuple):
     """As `InLine` has it."""
     waiting: Sequence[tuple[int, int]]
     """When each of those is ready that wait for their time, on the queue's clock, and its slot."""
-    held: Sequence[tuple[int, int]]
-    """Likewise those that are held for others of their key; of each key in the sequence of their arrival."""
+    held: Sequence[Held]
+    """Those that others of their key are in the way of."""
     parked: Sequence[tuple[str, int, int]]
     """The name of the limit that each of those waits for that a limit keeps out of line, its place, and its slot."""
     in_hand: Sequence[tuple[int, int]]
@@ -130,19 +138,14 @@ class Backlog(NamedTuple):
         users, ranks, lines = self.users, self.ranks, self.lines
         slots: Sequence[int] = self.in_line
         if is_paused is not None:
-            slots = array("q", [slot for slot in slots if not is_paused(users[slot], lines[slot])])
+            goes = [not is_paused(users[slot], lines[slot]) for slot in slots]
+            slots, ranks = array("q", compress(slots, goes)), array("q", compress(ranks, goes))
         counts = {line: aging_us * priority_of(line) for line in set(lines)}
         since_us = array("q", [self.since_us[slot] - counts[lines[slot]] for slot in slots])
-        if is_paused is None:
+        if isinstance(slots, range):  # all slots from the first one on
             return InLine(ranks, self.sequences, since_us, users, self.untaken), slots
-        given = InLine(
-            array("q", [ranks[slot] for slot in slots]),
-            array("q", [self.sequences[slot] for slot in slots]),
-            since_us,
-            [users[slot] for slot in slots],
-            self.untaken,
-        )
-        return given, slots
+        sequences = array("q", [self.sequences[slot] for slot in slots])
+        return InLine(ranks, sequences, since_us, [users[slot] for slot in slots], self.untaken), slots
 
 
 class Measured(NamedTuple):
@@ -181,15 +184,14 @@ def backlog(
     columns = _Columns(queues, limits)
     gone = frozenset() if is_retry else moved  # what is in line already is retried by nobody
     ranks = columns.read(database, _STANDING, gone)
+    standing = range(len(ranks))
     waiting = _with_slots(columns, columns.read(database, _WAITING, moved))
     places = _with_slots(columns, columns.read(database, _PARKED, gone))
     parked_for = dict(run(database, _PARKED_FOR).fetchall() if places else ())
     parked = [(parked_for[columns.sequences[slot]], rank, slot) for rank, slot in places]
-    held = _with_slots(columns, columns.read(database, _HELD, moved))
     in_hand = _with_slots(columns, columns.read(database, _IN_HAND))
     if is_retry:
-        for slot in columns.read_these(database, sorted(moved)):
-            (held if slot in columns.keys else waiting).append((0, slot))
+        waiting += [(0, slot) for slot in columns.read_these(database, sorted(moved))]
     untaken = {}
     for line in lines_in_use(database):
         (lowest,) = run(database, _UNTAKEN, bounds_of(line)).fetchone()
@@ -198,12 +200,31 @@ def backlog(
     blocker = OrderStatus.FAILED if policy is KeyPolicy.HALT else OrderStatus.REVIEW
     blocking = () if policy is KeyPolicy.CONTINUE else run(database, _BLOCKING, (blocker,)).fetchall()
     is_settled_as_blocker = action is not None and action.settled is blocker
+    in_the_way = frozenset(key for key, sequence in blocking if is_settled_as_blocker or sequence not in moved)
+    in_line: Sequence[int] = standing
+    held: list[Held] = []
+    if columns.keys:
+        pending = [
+            *(Held(0, slot, rank) for slot, rank in zip(standing, ranks, strict=True)),
+            *(Held(0, slot, rank) for _, rank, slot in parked),
+            *(Held(ready_us, slot, None) for ready_us, slot in waiting),
+        ]
+        held = _held(columns, pending, {slot for _, slot in in_hand}, in_the_way, policy)
+        # What an action moves may be what these wait for: whoever begins with this finds out.
+        known = {slot for _, slot, _ in held}
+        held += [Held(0, slot, rank) for name, rank, slot in parked if name == FOR_KEY and slot not in known]
+    if held:
+        apart = {slot for _, slot, _ in held}
+        goes = [slot not in apart for slot in standing]
+        in_line, ranks = array("q", compress(standing, goes)), array("q", compress(ranks, goes))
+        waiting = [entry for entry in waiting if entry[1] not in apart]
+        parked = [entry for entry in parked if entry[2] not in apart]
     return Backlog(
         columns.sequences,
         columns.users,
         columns.lines,
         columns.since_us,
-        range(len(ranks)),
+        in_line,
         ranks,
         untaken,
         waiting,
@@ -213,11 +234,27 @@ def backlog(
         columns.failures,
         columns.keys,
         columns.deadlines,
-        frozenset(key for key, sequence in blocking if is_settled_as_blocker or sequence not in moved),
+        in_the_way,
         queues.settings,
         columns.limited_by,
         _limit_states(database, limits, now_us) if parked or limits.of_queues or limits.have_values else None,
     )
+
+
+def _held(
+    columns: _Columns, pending: Sequence[Held], in_hand: Set[int], blocking: Set[str], policy: KeyPolicy
+) -> list[Held]:
+    # All of a key but the one that goes first, where nothing of the key is in its way.
+    keys, sequences = columns.keys, columns.sequences
+    in_the_way = {keys[slot] for slot in in_hand if slot in keys} | blocking
+    first: dict[str, int] = {}
+    for _, slot, rank in pending:
+        key = keys.get(slot)
+        if key is None or key in in_the_way or (policy is KeyPolicy.CONTINUE and rank is None):
+            continue
+        if key not in first or sequences[slot] < sequences[first[key]]:
+            first[key] = slot
+    return [order for order in pending if (key := keys.get(order.slot)) is not None and first.get(key) != order.slot]
 
 
 def _limit_states(database: Database, limits: Limits, now_us: int) -> LimitStates:
@@ -333,6 +370,6 @@ def _with_slots(columns: _Columns, times: array[int]) -> list[tuple[int, int]]:
 
 
 def keys_in_way(found: Backlog) -> Counter[str]:
-    """Of each key, how many orders are unfinished and not held."""
-    held = {slot for _, slot in found.held}
+    """Of each key, how many orders are unfinished, and have nothing of it in their way."""
+    held = {slot for _, slot, _ in found.held}
     return Counter(key for slot, key in found.keys.items() if slot not in held)

@@ -47,6 +47,8 @@ TRANSITION_COLUMNS = (
 
 STATUSES = {status.value: status for status in OrderStatus}
 """By their names."""
+FOR_KEY = "key"
+"""What an order is parked for that waits for others of its key. It sorts before the names of all limits."""
 _KEY, _USER = "key:", "user:"
 _encode_items = msgspec.json.Encoder().encode
 _decode_items = msgspec.json.Decoder(tuple[str, ...]).decode

@@ -1,70 +1,88 @@
-"""Orders of one key run one after another: those that are held, and which of them may stand in line next.
+"""Orders of one key run one after another: which of them must not be begun, and which may stand in line again.
 
-A held order has no place in the queue, so that a claim never meets one. A new order is held unless it is the first of
-its key. Whenever an order of a key has moved, the next one of the key gets in line, in the same transaction, if nothing
-of the key is in its way.
+An order that has a key has its place like any other. A claim that comes to one while another of its key is in its way
+takes it out of its line, where it keeps its place; whenever an order of the key has moved, the next one is back in
+line, in the same transaction, if nothing of the key is in its way. So where nothing is when its turn comes, nothing is
+written for the sake of its key.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from peewee import Database
 
 from .domain.key_policy import KeyPolicy
-from .domain.record import OrderRecord
-from .queries import AMONG, as_json
-from .queue import Standing
+from .queries import AMONG, IS_IN_LINE, as_json
+from .rows import FOR_KEY
 from .statements import run
 
-_IS_HELD = "held = 1 AND ready_at IS NOT NULL"
-# The words of the condition of the index `orders_of_key`.
-_IS_FREE = "serial_key IS NOT NULL AND held IS NULL AND status <> 'Completed' AND status <> 'Cancelled'"
+_IS_HELD = f"parked = '{FOR_KEY}' AND ready_at IS NOT NULL"
+_RUNS_OR_IN_REVIEW = ("Processing", "Review")
 _IN_THE_WAY = {
-    KeyPolicy.HOLD: "('Pending', 'Processing', 'Review')",
-    KeyPolicy.CONTINUE: "('Pending', 'Processing')",
-    KeyPolicy.HALT: "('Pending', 'Processing', 'Review', 'Failed')",
+    KeyPolicy.HOLD: _RUNS_OR_IN_REVIEW,
+    KeyPolicy.CONTINUE: ("Processing",),
+    KeyPolicy.HALT: (*_RUNS_OR_IN_REVIEW, "Failed"),
 }
-_FIRST = f"(SELECT sequence FROM orders WHERE serial_key = name AND {_IS_HELD} ORDER BY sequence LIMIT 1)"
-_FIRST_DUE = f"""coalesce(
-    (SELECT sequence FROM orders WHERE serial_key = name AND {_IS_HELD} AND ready_at <= ? ORDER BY sequence LIMIT 1),
-    (SELECT sequence FROM orders WHERE serial_key = name AND {_IS_HELD} ORDER BY ready_at, sequence LIMIT 1))"""
-# The first held order of each key of which nothing is in its way.
-_NEXT = """
-    SELECT {first} FROM (SELECT value AS name FROM {{texts:?}} AS given) AS names WHERE NOT EXISTS (
-      SELECT 1 FROM orders WHERE serial_key = name AND {is_free} AND status IN {in_the_way})
+"""What is in the way of all others of its key, whenever they came."""
+_GOES_FIRST = {
+    KeyPolicy.HOLD: "",
+    KeyPolicy.CONTINUE: " AND other.rank IS NOT NULL",  # what waits for its time lets others pass
+    KeyPolicy.HALT: "",
+}
+"""What is Pending goes before all that came later, where this is so too."""
+
+
+def _others(key: str, more: str) -> str:
+    # The words of the condition of the index `orders_of_key`, for each status: so each is one look at that.
+    return f"""
+        SELECT other.sequence FROM orders AS other WHERE other.serial_key = {key} AND other.serial_key IS NOT NULL
+          AND other.status <> 'Completed' AND other.status <> 'Cancelled' AND {more}"""
+
+
+def _is_in_the_way(policy: KeyPolicy, key: str) -> str:
+    found = (_others(key, f"other.status = '{status}'") for status in _IN_THE_WAY[policy])
+    return " OR ".join(f"EXISTS ({others})" for others in found)
+
+
+def _is_blocked(policy: KeyPolicy) -> str:
+    # Of an order that is Pending.
+    before = f"other.status = 'Pending' AND other.sequence < this.sequence{_GOES_FIRST[policy]}"
+    return f"(EXISTS ({_others('this.serial_key', before)}) OR {_is_in_the_way(policy, 'this.serial_key')})"
+
+
+def _first(policy: KeyPolicy, key: str) -> str:
+    is_first = f"other.status = 'Pending'{_GOES_FIRST[policy]} ORDER BY other.sequence LIMIT 1"
+    return f"({_others(key, is_first)})"
+
+
+_BLOCKED = f"""
+    SELECT sequence FROM orders AS this WHERE sequence IN {AMONG} AND serial_key IS NOT NULL AND {{is_blocked}}
 """
-_READ = "SELECT ready_at, sequence, user_id, priority, queue FROM orders WHERE sequence IN ({next})"
-_LET_GO = "UPDATE orders SET held = NULL WHERE sequence IN ({next})"
-_UNUSED = f"""
-    SELECT value FROM {{texts:?}} AS names WHERE NOT EXISTS (
-      SELECT 1 FROM orders WHERE serial_key = value AND {_IS_FREE} AND status IN {{in_the_way}})
-    AND NOT EXISTS (SELECT 1 FROM orders WHERE serial_key = value AND {_IS_HELD})
+_HOLD = f"UPDATE orders SET parked = '{FOR_KEY}' WHERE sequence IN {AMONG} AND {IS_IN_LINE}"
+_LET_GO = f"""
+    UPDATE orders SET parked = NULL WHERE {_IS_HELD} AND sequence IN (
+      SELECT {{first}} FROM (SELECT value AS name FROM {{texts:?}} AS given) AS names WHERE NOT ({{is_in_the_way}}))
+    RETURNING rank, sequence
 """
-_HOLD = f"UPDATE orders SET held = 1 WHERE sequence IN {AMONG} AND serial_key IS NOT NULL AND status = 'Pending'"
-_HOLD_WAITING = f"""
-    UPDATE orders SET held = 1 WHERE sequence IN (
-      SELECT sequence FROM {{texts:?}} AS names CROSS JOIN orders
-      WHERE serial_key = value AND {_IS_FREE} AND status = 'Pending' AND rank IS NULL AND ready_at > ?)
+_IS_ANY = """
+    SELECT EXISTS (SELECT 1 FROM orders WHERE serial_key >= '' AND status <> 'Completed' AND status <> 'Cancelled')
 """
-_IS_ANY_HELD = f"SELECT EXISTS (SELECT 1 FROM orders WHERE serial_key >= '' AND {_IS_HELD})"
+_IS_ANY_HELD = f"SELECT EXISTS (SELECT 1 FROM orders WHERE {_IS_HELD})"
 _HELD_KEYS = f"SELECT DISTINCT serial_key FROM orders WHERE {_IS_HELD}"
 
 
-class Admission(NamedTuple):
-    """What becomes of new orders as far as their keys are concerned."""
+class Released(NamedTuple):
+    """An order that is back in line."""
 
-    names: Sequence[str | None]
-    """The key of each."""
-    first: Mapping[str, int]
-    """The sequences of those that need not wait for others, by their keys."""
-    held: Collection[int]
-    """The sequences of those that do."""
+    rank: int
+    """Its place."""
+    sequence: int
 
 
 class SerialOrders:
-    """Holds orders whose key has others before them, in the ledger's transactions. Used by one thread.
+    """Tells which orders have others of their key in their way, in the ledger's transactions. Used by one thread.
 
     Args:
         database: connected in this thread.
@@ -73,97 +91,49 @@ class SerialOrders:
 
     def __init__(self, database: Database, policy: KeyPolicy) -> None:
         self._database = database
-        self._policy = policy
-        first, in_the_way = _FIRST_DUE if policy is KeyPolicy.CONTINUE else _FIRST, _IN_THE_WAY[policy]
-        following = _NEXT.format(first=first, is_free=_IS_FREE, in_the_way=in_the_way)
-        self._read, self._let_go = _READ.replace("{next}", following), _LET_GO.replace("{next}", following)
-        self._unused = _UNUSED.replace("{in_the_way}", in_the_way)
-        self.is_any_held = self._is_any_held()
-        """Whether any order is held. Where none is, nothing has to be looked up for those that move."""
+        self._blocked = _BLOCKED.replace("{is_blocked}", _is_blocked(policy))
+        let_go = _LET_GO.replace("{first}", _first(policy, "name"))
+        self._let_go = let_go.replace("{is_in_the_way}", _is_in_the_way(policy, "name"))
+        self.is_any_held = self._is(_IS_ANY_HELD)
+        """Whether any order is out of line. Where none is, nothing has to be looked up for those that move."""
 
-    def admit(self, records: Sequence[OrderRecord], names: Sequence[str | None], now_us: int) -> Admission:
-        """Which of new orders are held: all but the first of each key that no other order is of.
+    def is_any(self) -> bool:
+        """Whether any order that is not over has a key."""
+        return self._is(_IS_ANY)
 
-        Args:
-            records: the orders, in the sequence of their arrival.
-            names: the key of each.
-            now_us: the queue's time, microseconds since 1970-01-01T00:00:00Z.
-        """
-        keys = {name for name in names if name is not None}
-        if not keys:
-            return Admission(names, {}, frozenset())
-        unused = {name for (name,) in run(self._database, self._unused, (as_json(keys),)).fetchall()}
-        first: dict[str, int] = {}
-        held = set()
-        for record, name in zip(records, names, strict=True):
-            if name is None:
-                continue
-            if name in unused and name not in first and self._may_be_first(record, now_us):
-                first[name] = record.sequence
-            else:
-                held.add(record.sequence)
-        self.is_any_held = self.is_any_held or bool(held)
-        return Admission(names, first, held)
+    def look_around(self) -> None:
+        """Find out whether other engines have taken orders out of line."""
+        self.is_any_held = self._is(_IS_ANY_HELD)
 
-    def overlooked(self, admission: Admission, sequences: Sequence[int], new: Container[int]) -> set[str]:
-        """The keys of held orders that have to be looked at again, now that these are stored.
-
-        Args:
-            admission: of these and others.
-            sequences: of all for which it is, likewise.
-            new: those that are stored now; the others were there already.
-        """
-        first = admission.first
-        passed = {name for name, sequence in first.items() if sequence not in new}
-        # What came before and waits for its time lets a new one pass.
-        others = self._policy is KeyPolicy.CONTINUE
-        return {
-            name
-            for sequence, name in zip(sequences, admission.names, strict=True)
-            if sequence in new and name is not None and (name in passed or (others and name not in first))
-        }
+    def blocked(self, sequences: Sequence[int]) -> Collection[int]:
+        """Those of these orders, which could be begun otherwise, that others of their key are in the way of. Where two
+        have the same key, that is so of one of them at least."""
+        rows = run(self._database, self._blocked, (as_json(sequences),)).fetchall()
+        return {sequence for (sequence,) in rows}
 
     def hold(self, sequences: Collection[int]) -> None:
-        """These are Pending now, and must not be begun while another of their key is in their way."""
-        if run(self._database, _HOLD, (as_json(sequences),)).rowcount:
+        """Take these out of line, until nothing is in their way."""
+        if sequences:
+            run(self._database, _HOLD, (as_json(sequences),))
             self.is_any_held = True
 
-    def next_ones(self, names: Collection[str], now_us: int) -> list[Standing]:
-        """The held orders that go next, of keys of which orders have moved: nothing is in their way any more.
+    def let_go(self, names: Collection[str]) -> Sequence[Released]:
+        """Put those back in line that go next, where nothing is in their way any more.
 
         Args:
-            names: the keys.
-            now_us: the queue's time, microseconds since 1970-01-01T00:00:00Z.
+            names: the keys of orders that have moved.
         """
         if not self.is_any_held or not names:
-            return []
-        keys = as_json(names)
-        if self._policy is KeyPolicy.CONTINUE:
-            run(self._database, _HOLD_WAITING, (keys, now_us))
-        rows = run(self._database, self._read, self._about(keys, now_us)).fetchall()
-        return [Standing._make(row) for row in rows]
+            return ()
+        rows = run(self._database, self._let_go, (as_json(names),)).fetchall()
+        if rows:
+            self.is_any_held = self._is(_IS_ANY_HELD)
+        return [Released(*row) for row in rows]
 
-    def note_let_go(self) -> None:
-        """Some are held no longer."""
-        self.is_any_held = self._is_any_held()
-
-    def let_all_go(self, now_us: int) -> None:
+    def let_all_go(self) -> None:
         """Hold none of those any longer that have nothing in their way, for when the policy may have changed. Reads all
-        that are held.
+        that are held."""
+        self.let_go([name for (name,) in run(self._database, _HELD_KEYS).fetchall()])
 
-        Args:
-            now_us: the queue's time, microseconds since 1970-01-01T00:00:00Z.
-        """
-        names = [name for (name,) in run(self._database, _HELD_KEYS).fetchall()]
-        run(self._database, self._let_go, self._about(as_json(names), now_us))
-        self.note_let_go()
-
-    def _about(self, keys: str, now_us: int) -> tuple[object, ...]:
-        # What a statement about these keys is given.
-        return (now_us, keys) if self._policy is KeyPolicy.CONTINUE else (keys,)
-
-    def _may_be_first(self, record: OrderRecord, now_us: int) -> bool:
-        return self._policy is not KeyPolicy.CONTINUE or record.ready_us == now_us
-
-    def _is_any_held(self) -> bool:
-        return bool(run(self._database, _IS_ANY_HELD).fetchone()[0])
+    def _is(self, question: str) -> bool:
+        return bool(run(self._database, question).fetchone()[0])

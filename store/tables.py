@@ -30,7 +30,6 @@ class OrderModel(Model):
     not_before = IntegerField(null=True)
     metadata = TextField(null=True)
     serial_key = TextField(null=True)
-    held = IntegerField(null=True)
     queue = TextField(null=True)
     complete_by = IntegerField(null=True)
     parked = TextField(null=True)

@@ -70,6 +70,7 @@ class Outlooks:
                 aging_us=self._aging_us,
                 limits=self._context.config.work_limits,
                 now_us=self._context.queue_clock.now_us(),
+                key_policy=self._context.config.key_policy,
             )
         )
         told, estimate = outlook(

@@ -602,7 +602,9 @@ class RecorderActor(BatchActor):
                 self._unsettled.append(Batch(handled=[plain], is_part=True))
 
     def _isolate(self, claim: Claim) -> None:
-        sequence = self._database.read(partial(next_in_line, claim=claim, limits=self._context.config.work_limits))
+        config = self._context.config
+        next_one = partial(next_in_line, claim=claim, limits=config.work_limits, key_policy=config.key_policy)
+        sequence = self._database.read(next_one)
         if sequence is None:
             self._dispatcher.pause()
         elif claim.room == 1:

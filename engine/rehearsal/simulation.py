@@ -124,9 +124,13 @@ class Simulation:
         heapify(self._waiting)
         self._in_way = keys_in_way(found)
         self._held: dict[str, list[tuple[int, int, int]]] = {}  # by key: arrival, when ready, slot
-        for ready_us, slot in found.held:
+        self._places: dict[int, int] = {}  # of those of these that have one, by slot
+        for ready_us, slot, rank in found.held:
             if not self._is_paused(slot):
                 heappush(self._held.setdefault(found.keys[slot], []), (found.sequences[slot], ready_us, slot))
+                if rank is not None:
+                    self._places[slot] = rank
+                    self._lines.keep_place(found.lines[slot], found.users[slot], rank)
         for key in [*self._held]:  # an action may have moved what was in their way
             self._let_go(key)
 
@@ -226,7 +230,7 @@ class Simulation:
                     until_us = max(now, waiting[0][0])
             else:
                 self._backlog -= 1
-            if now < begin_us or self._is_open or is_limited:
+            if now < begin_us or self._is_open or is_limited or (waiting and waiting[0][0] <= now):
                 heappop(busy)
                 self._free += 1
                 break
@@ -249,6 +253,8 @@ class Simulation:
         if index > begin:
             lines.skip_to(index)
         self._now, self._events = now, self._setup.most_events - left
+        if waiting and waiting[0][0] <= now:
+            self._let_in()  # before the next attempt begins
 
     def _end(self, slot: int, end: int) -> None:
         if self._limited is not None:
@@ -337,7 +343,7 @@ class Simulation:
         index = len(self._setup.slots) + len(self._joined)
         self._joined.append(slot)
         since_us -= self._setup.aging_us * priority_of(line)
-        self._lines.join(index, self._sequence_of(slot), line, user, since_us)
+        self._lines.join(index, self._sequence_of(slot), line, user, since_us, self._places.pop(slot, None))
 
     def _arrive(self) -> None:
         order = self._random.choice(self._setup.arrived)._replace(at_us=self._now)
@@ -351,6 +357,8 @@ class Simulation:
         ready_us = self._now + max(0, order.begins_after_us or 0)
         key = order.key
         if key is not None:
+            if ready_us <= self._now:
+                self._places[slot] = self._lines.give(order.line, order.user_id)
             heappush(self._held.setdefault(key, []), (sequence, ready_us, slot))
             self._let_go(key)
         elif ready_us > self._now:

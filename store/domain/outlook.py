@@ -91,7 +91,7 @@ class Place(NamedTuple):
     ahead_by_priority: int
     """Orders of other priorities that go first."""
     ahead_of_key: int | None
-    """Unfinished orders of its key that go first; None where it is not held for them."""
+    """Unfinished orders of its key that go first; None where it does not wait for them."""
     in_hand_since_us: tuple[int, ...]
     """Since when orders are Processing, each; a thousand at the most."""
     obstacles: tuple[Wait, ...] = ()

@@ -18,6 +18,7 @@ _DIALECT = Dialect(
     indexed_by=Fragment(""),
     not_indexed="",
     skip_locked=" FOR UPDATE SKIP LOCKED",
+    but_keyed=" AND serial_key IS NULL",
     is_rescheduled=", EXISTS (SELECT 1 FROM first_schedules AS first WHERE first.sequence = orders.sequence)",
     integer="bigint",
     now_us="(extract(epoch FROM clock_timestamp()) * 1000000)::bigint",

@@ -14,6 +14,7 @@ _DIALECT = Dialect(
     indexed_by=Fragment(" INDEXED BY {}"),
     not_indexed="+",
     skip_locked="",  # one connection writes
+    but_keyed="",
     is_rescheduled="",
     integer="INTEGER",
     now_us="CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)",

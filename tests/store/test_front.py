@@ -11,9 +11,12 @@ from ordermill.store.front import Front, InLine, Walk
 
 def front_of(*places: tuple[int, int], is_whole: bool = False) -> Front:
     front = Front()
-    front.orders.extend(InLine(*place, 0, new_record(make_order(), place[1], 0, 0)) for place in places)
-    front.is_whole = is_whole
+    front.extend([order_at(*place) for place in places], is_whole=is_whole)
     return front
+
+
+def order_at(rank: int, sequence: int) -> InLine:
+    return InLine(rank, sequence, 0, new_record(make_order(), sequence, 0, 0))
 
 
 def places(front: Front) -> list[tuple[int, int]]:
@@ -47,7 +50,7 @@ def test_a_walk_takes_orders_in_their_sequence_and_leaves_those_that_it_passes_o
 
     assert walk.come_to_next({7, 8}) is front.orders.popleft()
     assert walk.come_to_next({7, 8}) is None
-    walk.extend(front_of((2, 8), (5, 1), (6, 2)).orders, is_whole=True)
+    front.extend([order_at(2, 8), order_at(5, 1), order_at(6, 2)], is_whole=True)
     assert walk.come_to_next({7, 8}) is front.orders.popleft()
     walk.end()
 
@@ -55,11 +58,32 @@ def test_a_walk_takes_orders_in_their_sequence_and_leaves_those_that_it_passes_o
     assert front.is_whole
 
 
-def test_a_walk_knows_how_far_it_has_come_when_all_that_was_known_is_taken() -> None:
+def test_a_front_is_known_as_far_as_it_was_when_all_of_it_is_taken() -> None:
     front = front_of((1, 7), (2, 3))
-    walk = Walk(0, 0, front, 0, 10, is_limited=False)
 
     front.orders.clear()
+    assert front.known_to == (2, 3)
 
-    assert walk.known_to == (2, 3)
-    assert Walk(0, 0, front, 0, 10, is_limited=False).known_to is None
+    front.note(2, 1)
+    assert front.known_to == (2, 0)
+
+
+def test_who_was_set_aside_is_back_in_its_place_once() -> None:
+    front = front_of((1, 7), (2, 3), (5, 1))
+    aside = front.orders[1]
+    del front.orders[1]
+
+    for _ in range(2):
+        front.put_back(aside)
+
+    assert places(front) == [(1, 7), (2, 3), (5, 1)]
+
+
+def test_who_was_set_aside_is_read_again_where_the_line_is_not_known_any_more() -> None:
+    front = front_of((1, 7), (2, 3), (5, 1))
+    aside = front.orders.pop()
+
+    front.note(2, 4)
+    front.put_back(aside)
+
+    assert places(front) == [(1, 7), (2, 3)]

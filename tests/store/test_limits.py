@@ -18,7 +18,7 @@ from ordermill.store.domain.act import Act, Action
 from ordermill.store.domain.claim import Claim
 from ordermill.store.domain.limit import parse_limits
 from ordermill.store.domain.queue_settings import QueueSettings
-from ordermill.store.domain.record import OrderRecord, move
+from ordermill.store.domain.record import OrderRecord, move, utc
 from ordermill.store.ledger import Ledger
 from ordermill.store.queues import queue_states, write_queue
 from ordermill.store.statements import run
@@ -375,3 +375,54 @@ def test_where_another_engine_has_made_room_a_claim_is_worth_it_after_a_look_aro
     assert ids(claim(other, now_us=20)) == ["b"]
     assert other.next_ready_us is None
     assert_sound(writer)
+
+
+def test_what_is_processing_is_counted_once_and_known_from_then_on(
+    writer: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "queue:mail=3, user=3, metadata.shop=9"
+    ledger = ledger_with(writer, text)
+    for number in range(30):
+        fields = {"queue": "mail"} if number % 3 else {"metadata": {"shop": f"s-{number % 2}"}}
+        accept(ledger, f"o-{number}", user_id=f"u-{number % 4}", key=f"k-{number % 7}", **fields)
+    counted: list[None] = []
+    count = limits.Limits._count
+    monkeypatch.setattr(limits.Limits, "_count", lambda one: (counted.append(None), count(one)))
+    ends = (lifecycle.COMPLETE, lifecycle.RETURN, lifecycle.FAIL)
+
+    begun = claim(ledger, 5)
+    for number in range(20):
+        if begun:
+            step = move(
+                begun.pop(number % len(begun)), ends[number % 3], 20 + number, error="boom" if number % 2 else None
+            )
+            ledger.record([], [step], 20 + number)
+        begun += claim(ledger, 3, 20 + number)
+
+        assert ledger._queue is not None
+        anew = limits.Limits(writer, stored_queues.Queues(writer), parse_limits(text))
+        count(anew)
+        known = ledger._queue._limits._in_hand
+        assert all(known[name] == anew._in_hand[name] for name in {*known, *anew._in_hand} if name != "queue:default")
+    assert len(counted) == 1
+
+
+def test_limits_that_operators_set_while_orders_are_processing_count_these(
+    writer: SqliteDatabase, ledger: Ledger
+) -> None:
+    accept(ledger, "m1", "m2", "m3", queue="mail")
+    first, _ = claim(ledger, 2)
+
+    set_queue(writer, ledger, "mail", concurrency=2)
+    assert claim(ledger) == []
+    complete(ledger, first)
+    assert ids(claim(ledger)) == ["m3"]
+
+
+def test_an_order_that_is_not_taken_alone_is_not_counted_as_begun(writer: SqliteDatabase) -> None:
+    ledger = ledger_with(writer, "user=1")
+    accept(ledger, "later", not_before=utc(50))
+    accept(ledger, "now")
+
+    assert claim(ledger, only=1) == []
+    assert ids(claim(ledger)) == ["now"]

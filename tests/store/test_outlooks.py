@@ -15,6 +15,7 @@ from ordermill.store.attempts import LatestAttempts
 from ordermill.store.domain import lifecycle
 from ordermill.store.domain.claim import Claim
 from ordermill.store.domain.durability import Durability
+from ordermill.store.domain.key_policy import KeyPolicy
 from ordermill.store.domain.limit import parse_limits
 from ordermill.store.domain.outlook import Accuracy, Attempt, Estimate
 from ordermill.store.domain.record import OrderRecord, move
@@ -125,7 +126,10 @@ def test_a_new_order_of_a_key_that_is_in_use_waits_for_the_others(database: Writ
 
     places = Entrance(HOUR_US).places(database, new, 1_000)
 
-    assert [of and of.ahead_in_line for of in places] == [None, 2]  # the first of the key, and the one with it
+    assert [of and of.ahead_in_line for of in places] == [
+        None,
+        4,
+    ]  # those of the key, and the one with it
 
 
 def test_an_order_that_is_held_says_how_many_of_its_key_go_first(database: Writer) -> None:
@@ -133,6 +137,19 @@ def test_an_order_that_is_held_says_how_many_of_its_key_go_first(database: Write
 
     assert [place(database, found(database, name), HOUR_US).ahead_of_key for name in ("a", "b", "c")] == [None, 1, 2]
     assert place(database, found(database, "c"), HOUR_US).ahead_in_line is None
+
+
+@pytest.mark.parametrize(("policy", "ahead"), [(KeyPolicy.HOLD, 1), (KeyPolicy.HALT, 1), (KeyPolicy.CONTINUE, None)])
+def test_an_order_waits_for_one_of_its_key_that_is_tried_again_later_unless_it_may_pass(
+    database: Writer, policy: KeyPolicy, ahead: int | None
+) -> None:
+    ledger = Ledger(database, 100, policy)
+    ledger.record([make_order(name, key="k") for name in ("a", "b")], (), 1_000)
+    (step,) = ledger.record((), (), 1_000, claim=Claim(1, 1_000)).moved
+    later = move(step.after, lifecycle.RETURN, 1_000, ready_us=HOUR_US, error="boom")
+    ledger.record((), [later], 1_000)
+
+    assert place(database, found(database, "b"), HOUR_US, key_policy=policy).ahead_of_key == ahead
 
 
 def test_what_was_told_is_judged_when_the_order_is_over(database: Writer) -> None:

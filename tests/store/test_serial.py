@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 from peewee import SqliteDatabase
 
 from ordermill.engine.testing import make_order
-from ordermill.store import queries, serial
+from ordermill.store import queries, queue, serial
 from ordermill.store.audit import audit
 from ordermill.store.domain import lifecycle
 from ordermill.store.domain.claim import Claim
 from ordermill.store.domain.durability import Durability
 from ordermill.store.domain.key_policy import KeyPolicy
 from ordermill.store.domain.lifecycle import Edge, OrderStatus
+from ordermill.store.domain.limit import parse_limits
 from ordermill.store.domain.record import OrderRecord, move, utc
 from ordermill.store.ledger import Ledger
 from ordermill.store.retention import prune
@@ -82,29 +83,46 @@ def test_a_new_order_of_a_key_is_claimed_in_the_transaction_that_takes_it_in(led
     assert [step.after.order_id for step in recorded.moved] == ["a", "c"]
 
 
-def standing(writer: SqliteDatabase) -> dict[str, tuple[bool, bool]]:
-    """Of each Pending order whether it is in line, and whether it is held."""
-    rows = run(writer, "SELECT order_id, rank IS NOT NULL, held FROM orders WHERE status = 'Pending'").fetchall()
-    return {order_id: (bool(is_in_line), bool(held)) for order_id, is_in_line, held in rows}
+def standing(writer: SqliteDatabase) -> dict[str, tuple[bool, str | None]]:
+    """Of each Pending order whether it has a place, and what it is out of line for."""
+    rows = run(writer, "SELECT order_id, rank IS NOT NULL, parked FROM orders WHERE status = 'Pending'").fetchall()
+    return {order_id: (bool(has_place), parked) for order_id, has_place, parked in rows}
 
 
 @pytest.mark.parametrize("policy", KeyPolicy)
-def test_the_first_of_a_key_has_its_place_when_it_is_accepted_and_the_next_one_when_it_is_let_go(
-    writer: SqliteDatabase, policy: KeyPolicy
+@pytest.mark.parametrize("most_aside", [0, 1, 9])
+def test_all_of_a_key_have_their_places_and_keep_them_while_others_are_in_their_way(
+    writer: SqliteDatabase, policy: KeyPolicy, most_aside: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(queue, "_MOST_ASIDE", most_aside)
     ledger = Ledger(writer, 9, policy)
     accept(ledger, "a", "b", "c")
     accept(ledger, "d")
-    accept(ledger, "x", key="other")
+    assert standing(writer) == dict.fromkeys("abcd", (True, None))
+    ranks = dict(run(writer, "SELECT order_id, rank FROM orders").fetchall())
+
+    first = claim(ledger)
+    assert ids(first) == ["a"]
     assert standing(writer) == {
-        **{"a": (True, False), "x": (True, False)},
-        **dict.fromkeys(("b", "c", "d"), (False, True)),
+        order_id: (True, None if number < most_aside else "key") for number, order_id in enumerate("bcd")
     }
+    for expected in "bcd":
+        (before,) = first
+        take(ledger, before, lifecycle.COMPLETE)
+        first = claim(ledger)
+        assert ids(first) == [expected]
+    assert dict(run(writer, "SELECT order_id, rank FROM orders").fetchall()) == ranks
 
-    for found in claim(ledger):
-        take(ledger, found, lifecycle.COMPLETE)
 
-    assert standing(writer) == {"b": (True, False), "c": (False, True), "d": (False, True)}
+def test_who_waited_for_another_goes_before_those_that_came_later(writer: SqliteDatabase, ledger: Ledger) -> None:
+    accept(ledger, "a", "b")
+    (first,) = claim(ledger)
+    accept(ledger, "x", "y", key=None)
+
+    take(ledger, first, lifecycle.COMPLETE)
+
+    assert ids(claim(ledger, room=2)) == ["b", "x"]
+    assert ids(claim(Ledger(writer))) == ["y"]
 
 
 @pytest.mark.parametrize("policy", KeyPolicy)
@@ -118,7 +136,53 @@ def test_where_the_first_of_a_key_is_refused_the_next_one_that_came_with_it_goes
 
     accept(ledger, "a", "b", "c")
 
-    assert standing(writer) == {"b": (True, False), "c": (False, True)}
+    assert ids(claim(ledger)) == ["b"]
+
+
+def test_more_of_a_key_than_are_remembered_are_met_one_after_another(
+    writer: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "_MOST_ASIDE", 2)
+    monkeypatch.setattr(queue, "_MOST_PARKED", 3)
+    ledger = Ledger(writer, 9)
+    accept(ledger, *(f"k-{number:02}" for number in range(12)))
+    accept(ledger, "x", key=None)
+
+    found = claim(ledger)
+    while ledger.next_ready_us is not None:
+        found += claim(ledger)
+
+    assert ids(found) == ["k-00", "x"]
+    for number in range(1, 12):
+        take(ledger, found[0], lifecycle.COMPLETE)
+        found = claim(ledger)
+        assert ids(found) == [f"k-{number:02}"]
+
+
+def test_a_plain_order_is_claimed_while_others_wait_for_one_of_their_key(ledger: Ledger) -> None:
+    accept(ledger, "a", "b")
+    (first,) = claim(ledger)
+    assert claim(ledger) == []
+
+    accept(ledger, "x", key=None)
+    assert ids(claim(ledger)) == ["x"]
+    recorded = ledger.record([make_order("y")], [], 10, claim=Claim(9, 10))
+    assert [step.after.order_id for step in recorded.moved] == ["y"]
+    take(ledger, first, lifecycle.COMPLETE)
+    assert ids(claim(ledger)) == ["b"]
+
+
+def test_who_waits_for_others_of_its_key_takes_no_room_of_a_limit(writer: SqliteDatabase) -> None:
+    ledger = Ledger(writer, 9, limits=parse_limits("user=2, queue:default=3"))
+    accept(ledger, "a", "b", user_id="u-1")
+    accept(ledger, "x", "y", key=None, user_id="u-1")
+
+    found = claim(ledger, room=3)
+    while ledger.next_ready_us is not None:
+        found += claim(ledger, room=3)
+
+    assert ids(found) == ["a", "x"]
+    take(ledger, found[0], lifecycle.COMPLETE)
     assert ids(claim(ledger)) == ["b"]
 
 
@@ -235,14 +299,16 @@ def test_what_is_retried_waits_for_what_runs_and_comes_before_what_waits(ledger:
     assert ids(claim(ledger, 20)) == ["a"]
 
 
-def test_another_policy_holds_from_the_start_on(writer: SqliteDatabase) -> None:
+def test_another_policy_holds_from_the_start_on(writer: SqliteDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue, "_MOST_ASIDE", 0)
     ledger = Ledger(writer, 9, HALT)
     accept(ledger, "a", "b")
     take(ledger, claim(ledger)[0], lifecycle.FAIL, error="boom")
+    assert claim(ledger) == []
 
     started = Ledger(writer, 9, HOLD)
     assert claim(started) == []
-    started.let_go_held(10)
+    started.let_go_held()
 
     assert ids(claim(Ledger(writer, 9, HOLD))) == ["b"]
 
@@ -274,22 +340,25 @@ def test_a_held_order_is_not_taken_alone_either(writer: SqliteDatabase, ledger: 
     assert queries.first_ready(writer, [2], 10) is None
 
 
-def test_nothing_is_looked_up_where_nothing_is_held(writer: SqliteDatabase, ledger: Ledger) -> None:
+def test_nothing_is_looked_up_where_nothing_is_held(
+    writer: SqliteDatabase, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "_MOST_ASIDE", 0)
     accept(ledger, "a", "b")
+    (first,) = claim(ledger)
     assert serial.SerialOrders(writer, HOLD).is_any_held
-    for _ in range(2):
-        take(ledger, claim(ledger)[0], lifecycle.COMPLETE)
+    take(ledger, first, lifecycle.COMPLETE)
     assert not serial.SerialOrders(writer, HOLD).is_any_held
 
 
 @pytest.mark.parametrize("policy", KeyPolicy)
 def test_no_table_is_read_whole(writer: SqliteDatabase, policy: KeyPolicy) -> None:
     keys = serial.SerialOrders(writer, policy)
-    statements = [(statement, keys._about('["key:k"]', 9)) for statement in (keys._read, keys._let_go)]
-    statements += [(serial._HOLD_WAITING, ('["key:k"]', 9)), (keys._unused, ('["key:k"]',))]
-    for statement, parameters in [*statements, (serial._HOLD, ("[1]",)), (serial._IS_ANY_HELD, ())]:
+    statements = [(keys._blocked, ("[1]",)), (keys._let_go, ('["key:k"]',)), (serial._HOLD, ("[1]",))]
+    for statement, parameters in [*statements, (serial._IS_ANY, ()), (serial._IS_ANY_HELD, ())]:
         plan = [line for *_, line in run(writer, f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()]
-        assert not [line for line in plan if line.startswith("SCAN orders")], plan
+        assert not [line for line in plan if line.startswith("SCAN orders") or line.startswith("SCAN other")], plan
+        assert not [line for line in plan if "other" in line and "orders_of_key (serial_key=? AND status=?" not in line]
 
 
 STEPS = st.lists(

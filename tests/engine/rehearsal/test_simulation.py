@@ -14,7 +14,7 @@ from ordermill.engine.rehearsal.service_times import COMPLETED, FAILED, OVER, Se
 from ordermill.engine.rehearsal.simulation import Outcome, Setup, Simulation
 from ordermill.store.domain.limit import NO_LIMIT, Limit
 from ordermill.store.limited_lines import LimitState, LimitStates
-from ordermill.store.rehearsals import Arrived, Backlog
+from ordermill.store.rehearsals import Arrived, Backlog, Held
 from ordermill.store.turns import STEP
 
 SECOND_US = 1_000_000
@@ -102,22 +102,30 @@ def test_orders_that_wait_for_their_time_begin_then() -> None:
 def test_orders_of_a_key_run_one_after_another() -> None:
     keyed = {"in_line": range(1), "ranks": array("q", [0]), "keys": {0: "k", 1: "k", 2: "k"}}
 
-    outcome = run(waiting(3, held=[(0, 1), (0, 2)], **keyed), processors=3)
+    outcome = run(waiting(3, held=[Held(0, 1, None), Held(0, 2, None)], **keyed), processors=3)
 
     assert (outcome.empty_us, outcome.left) == (3 * SECOND_US, 0)
+
+
+def test_who_waits_for_others_of_its_key_keeps_its_place() -> None:
+    found = waiting(4, in_line=range(4), ranks=array("q", [0, 1, 2, 3]), keys={0: "k", 1: "k"})
+    found = found._replace(in_line=array("q", [0, 2, 3]), ranks=array("q", [0, 2, 3]), held=[Held(0, 1, 1)])
+    found = found._replace(deadlines={1: 2 * SECOND_US, 2: 3 * SECOND_US})
+
+    assert run(found).broken == []
 
 
 def test_orders_of_a_key_that_is_blocked_are_left() -> None:
     keyed = {"in_line": range(1), "ranks": array("q", [0]), "keys": {1: "k"}}
 
-    outcome = run(waiting(2, held=[(0, 1)], blocking=frozenset({"k"}), **keyed))
+    outcome = run(waiting(2, held=[Held(0, 1, None)], blocking=frozenset({"k"}), **keyed))
 
     assert (outcome.empty_us, outcome.left) == (SECOND_US, 1)
 
 
 def test_a_key_halts_at_an_order_that_failed() -> None:
     keyed = {"in_line": range(1), "ranks": array("q", [0]), "keys": {0: "k", 1: "k"}}
-    found = waiting(2, held=[(0, 1)], **keyed)
+    found = waiting(2, held=[Held(0, 1, None)], **keyed)
 
     halted = run(found, services=[Service(SECOND_US, OVER)], key_policy="halt")
     held = run(found, services=[Service(SECOND_US, OVER)], key_policy="hold")
@@ -127,7 +135,7 @@ def test_a_key_halts_at_an_order_that_failed() -> None:
 
 def test_another_order_of_the_key_passes_one_that_is_tried_again_later() -> None:
     keyed = {"in_line": range(1), "ranks": array("q", [0]), "keys": {0: "k", 1: "k"}}
-    found = waiting(2, held=[(0, 1)], deadlines={1: 3 * SECOND_US}, **keyed)
+    found = waiting(2, held=[Held(0, 1, None)], deadlines={1: 3 * SECOND_US}, **keyed)
     fails_at_first = {"fail_until_us": 1, "retry_seconds": 100.0}
 
     assert run(found, key_policy="continue", **fails_at_first).broken == []

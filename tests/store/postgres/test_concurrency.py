@@ -80,7 +80,7 @@ def test_retention_leaves_an_order_that_another_one_begins_to_wait_for(
     ledger.record([], [move(claimed.after, lifecycle.FAIL, START_US, error="E: no")], START_US)
     stranger.takes_turn(Turn.KEYS)
     stranger.inserts("b")
-    stranger.does("UPDATE orders SET serial_key = 'key:k', held = 1 WHERE order_id = 'b'")
+    stranger.does("UPDATE orders SET serial_key = 'key:k' WHERE order_id = 'b'")
 
     pruned = meanwhile(lambda: prune(writer, START_US + 1, 100, None).orders)
     stranger.is_waited_for_by(1)

@@ -18,8 +18,12 @@ from ordermill import sql
 from ordermill.engine import OrderEngine, OrderStatus
 from ordermill.store import queries
 from ordermill.store.audit import audit
+from ordermill.store.domain import lifecycle
+from ordermill.store.domain.claim import Claim
 from ordermill.store.domain.durability import Durability
 from ordermill.store.domain.errors import DatabaseRefused
+from ordermill.store.domain.record import move
+from ordermill.store.ledger import Ledger
 from ordermill.store.sqlite import upgrade
 from ordermill.store.sqlite.backup import back_up
 from ordermill.store.sqlite.database import SCHEMA_VERSION, open_readers, open_writer
@@ -163,6 +167,32 @@ def test_orders_that_an_idempotency_key_may_name_are_kept_like_those_that_one_na
 
     rows = upgraded.execute_sql("SELECT order_id, keyed_at FROM orders ORDER BY sequence").fetchall()
     assert rows == [("done", None), ("failed", 10), ("late", 10), ("again", 10)]
+    upgraded.close()
+
+
+@pytest.mark.parametrize("version", [6, 7, 8])
+def test_orders_that_were_held_for_others_of_their_key_get_their_places_after_these(
+    database: Path, version: int
+) -> None:
+    columns = "sequence, order_id, user_id, item_ids, total_cents, status, attempts, failures, created_at, updated_at"
+    with closing(sqlite3.connect(database)) as connection:
+        connection.executescript((OLD / f"schema-{version}.sql").read_text(encoding="utf-8"))
+        for number, held in enumerate((None, 1, 1), start=1):
+            connection.execute(
+                f"INSERT INTO orders ({columns}, ready_at, rank, serial_key, held)"
+                f" VALUES (?, ?, 'u', '[\"pen\"]', 1, 'Pending', 0, 0, 10, 10, 10, ?, 'key:k', ?)",
+                (number, f"o-{number}", None if held else 0, held),
+            )
+        connection.commit()
+
+    upgraded = open_writer(database, Durability.FULL)
+    ledger, taken = Ledger(upgraded), []
+    for at_us in range(20, 23):
+        (step,) = ledger.record([], [], at_us, claim=Claim(9, at_us)).moved
+        taken.append(step.after.order_id)
+        ledger.record([], [move(step.after, lifecycle.COMPLETE, at_us)], at_us)
+
+    assert taken == ["o-1", "o-2", "o-3"]
     upgraded.close()
 
 
