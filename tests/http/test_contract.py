@@ -39,8 +39,8 @@ def test_the_api_keeps_to_its_description(
     key = create_key(tmp_path / "keys", [Role.OPERATE])
     url = start_server(judge, **({"keys_file": str(tmp_path / "keys")} if needs_keys else {})).server.url
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIGURATION), "run"]
-    options = ["--checks", "all", "--max-examples", str(examples), "--seed", "1", "--generation-database", "none", "--no-color"]
-    options += ["--request-timeout", "60"]
+    options = ["--checks", "all", "--max-examples", str(examples), "--seed", "1", "--generation-database", "none"]
+    options += ["--no-color", "--request-timeout", "60"]
 
     done = subprocess.run(
         [*command, f"{url}/openapi.json", *options],
