@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 
 from msgspec.structs import replace
 
@@ -27,8 +26,8 @@ _HOUR_SECONDS = 3600.0
 _BY = (datetime.now(UTC) + timedelta(days=1)).isoformat()
 _IN_TIME = f',"complete_by":"{_BY}"'
 _FIELDS = ',"priority":4,"queue":"mail","key":"n-%d"'
-_LIMITED: Mapping[str, str] = MappingProxyType({"limits": dispatch.LIMITS})
-_PLAIN: Mapping[str, str] = MappingProxyType({})
+_LIMITED: Mapping[str, str] = {"limits": dispatch.LIMITS}
+_PLAIN: Mapping[str, str] = {}
 
 
 def post_into_backlog(

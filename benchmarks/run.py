@@ -15,19 +15,19 @@ import telemetry
 import watchers
 from command import run
 
+BENCHMARKS = (
+    *embedded.BENCHMARKS,
+    *dispatch.BENCHMARKS,
+    *deadlines.BENCHMARKS,
+    *http_orders.BENCHMARKS,
+    *http_bulk.BENCHMARKS,
+    *table_size.BENCHMARKS,
+    *backlog_size.BENCHMARKS,
+    *executors.BENCHMARKS,
+    *postgres.BENCHMARKS,
+    *watchers.BENCHMARKS,
+    *telemetry.BENCHMARKS,
+)
+
 if __name__ == "__main__":
-    run(
-        (
-            *embedded.BENCHMARKS,
-            *dispatch.BENCHMARKS,
-            *deadlines.BENCHMARKS,
-            *http_orders.BENCHMARKS,
-            *http_bulk.BENCHMARKS,
-            *table_size.BENCHMARKS,
-            *backlog_size.BENCHMARKS,
-            *executors.BENCHMARKS,
-            *postgres.BENCHMARKS,
-            *watchers.BENCHMARKS,
-            *telemetry.BENCHMARKS,
-        )
-    )
+    run(BENCHMARKS)

@@ -1,10 +1,13 @@
-"""A figure is held against its bar."""
+"""A figure is held against its bar, and each measurement is a process of its own."""
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
-from measure import Row, Rule
+from measure import Benchmark, Row, Rule
+from run import BENCHMARKS
 
 
 @pytest.mark.parametrize(
@@ -23,3 +26,9 @@ def test_medians_are_held_against_the_bar(rule: Rule, bar: float, value: float, 
 
     assert row.compare(3.0, 2.0) == value
     assert row.is_met(value) is is_met
+
+
+@pytest.mark.parametrize("benchmark", BENCHMARKS, ids=lambda benchmark: benchmark.name)
+def test_what_is_measured_can_be_passed_to_another_process(benchmark: Benchmark) -> None:
+    for side in (benchmark.ours, benchmark.theirs):
+        pickle.loads(pickle.dumps(side))
