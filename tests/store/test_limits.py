@@ -335,6 +335,7 @@ def test_queues_tell_how_they_are_doing(writer: SqliteDatabase) -> None:
     assert (mail.queue, mail.pending, mail.processing, mail.concurrency, mail.rate) == ("mail", 2, 1, 1, 9.0)
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     ("statement", "parameters", "index"),
     [
@@ -377,6 +378,7 @@ def test_where_another_engine_has_made_room_a_claim_is_worth_it_after_a_look_aro
     assert_sound(writer)
 
 
+@pytest.mark.sqlite
 def test_what_is_processing_is_counted_once_and_known_from_then_on(
     writer: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -197,6 +197,7 @@ def test_a_stamp_never_runs_backwards(writer: SqliteDatabase, ledger: Ledger) ->
     assert_sound(writer)
 
 
+@pytest.mark.sqlite
 def test_what_a_failed_transaction_gave_is_given_again(writer: SqliteDatabase, ledger: Ledger) -> None:
     accept(ledger, "a")
     run(writer, "CREATE TRIGGER full BEFORE UPDATE ON orders BEGIN SELECT RAISE(ABORT, 'full'); END")
@@ -208,6 +209,7 @@ def test_what_a_failed_transaction_gave_is_given_again(writer: SqliteDatabase, l
     assert_sound(writer)
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     ("statement", "parameters", "index"),
     [

@@ -89,6 +89,7 @@ def standing(writer: SqliteDatabase) -> dict[str, tuple[bool, str | None]]:
     return {order_id: (bool(has_place), parked) for order_id, has_place, parked in rows}
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("policy", KeyPolicy)
 @pytest.mark.parametrize("most_aside", [0, 1, 9])
 def test_all_of_a_key_have_their_places_and_keep_them_while_others_are_in_their_way(
@@ -351,6 +352,7 @@ def test_nothing_is_looked_up_where_nothing_is_held(
     assert not serial.SerialOrders(writer, HOLD).is_any_held
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("policy", KeyPolicy)
 def test_no_table_is_read_whole(writer: SqliteDatabase, policy: KeyPolicy) -> None:
     keys = serial.SerialOrders(writer, policy)
