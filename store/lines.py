@@ -49,9 +49,8 @@ class Lines:
         self._given = given
         self._heads: list[_Head] = []
         self._lines: dict[int, _Line] = {}
-        self._kept_places: dict[
-            tuple[int, str], int
-        ] = {}  # the last place of each user and line that is kept for an order
+        # The last place that is kept for an order, of each user in each line.
+        self._kept_places: dict[tuple[int, str], int] = {}
         self._last_of_user: dict[tuple[int, str], int] | None = None
         begin, count = 0, len(given.ranks)
         while begin < count:

@@ -19,7 +19,7 @@ from .domain.record import OrderRecord
 from .domain.weight import NO_WEIGHTS, Weights
 from .limits import Limits, obstacles
 from .line_counts import MAX_COUNTED, LineCounts, Spot
-from .queries import IS_IN_LINE, as_json
+from .queries import IS_IN_LINE, as_json, is_of_key
 from .queue import LAST_OF_USER
 from .queues import Queues, bounds_of, line_number, lines_in_use, priority_of, queue_of
 from .rows import serial_key
@@ -58,17 +58,15 @@ _LAST_AT_PLACE = f"SELECT max(sequence) FROM orders WHERE rank = ? AND {IS_IN_LI
 _IN_HAND = "SELECT updated_at FROM orders WHERE status = 'Processing' ORDER BY sequence LIMIT ?"
 _TAKEN = "SELECT rank, user_id, updated_at FROM orders WHERE status = 'Processing' ORDER BY sequence LIMIT ?"
 _LAST_OF_USERS = f"SELECT value, ({LAST_OF_USER.replace('user_id = ?', 'user_id = value')}) FROM {{texts:?}} AS users"
-# The words of the condition of the index `orders_of_key`, for each status: so each is one look at that.
-_OF_KEY = "serial_key = {key} AND serial_key IS NOT NULL AND status <> 'Completed' AND status <> 'Cancelled'"
 _AHEAD_OF_KEY = f"""
-    SELECT count(*) FROM orders WHERE {_OF_KEY.format(key="?")}
+    SELECT count(*) FROM orders WHERE {is_of_key("?")}
       AND (status = 'Processing' OR status = 'Review' OR status = 'Pending' AND sequence < ?)
 """
 _KEYS_IN_USE = f"""
     SELECT value FROM {{texts:?}} AS names
-    WHERE EXISTS (SELECT 1 FROM orders WHERE {_OF_KEY.format(key="value")} AND status = 'Pending')
-      OR EXISTS (SELECT 1 FROM orders WHERE {_OF_KEY.format(key="value")} AND status = 'Processing')
-      OR EXISTS (SELECT 1 FROM orders WHERE {_OF_KEY.format(key="value")} AND status = 'Review')
+    WHERE EXISTS (SELECT 1 FROM orders WHERE {is_of_key("value")} AND status = 'Pending')
+      OR EXISTS (SELECT 1 FROM orders WHERE {is_of_key("value")} AND status = 'Processing')
+      OR EXISTS (SELECT 1 FROM orders WHERE {is_of_key("value")} AND status = 'Review')
 """
 
 

@@ -48,10 +48,25 @@ _IS_PENDING = SQL("t1.status = 'Pending'")
 _ORDERS_BY_STATUS = SQL("orders AS t1{indexed_by:orders_by_status}")
 _IS_OVER_OTHERWISE = SQL("t1.status <> 'Pending' AND t1.status <> 'Processing' AND t1.status <> 'Completed'")
 _IS_TERMINAL = SQL("t1.status <> 'Pending' AND t1.status <> 'Processing' AND t1.status <> 'Review'")
+
+
+def is_of_key(key: str, orders: str = "orders") -> str:
+    """The condition of a key's orders that are neither Completed nor Cancelled, word for word that of their index; with
+    one status besides, it is one look at that.
+
+    Args:
+        key: what the key is, in SQL.
+        orders: the name of the table in the statement.
+    """
+    return (
+        f"{orders}.serial_key = {key} AND {orders}.serial_key IS NOT NULL"
+        f" AND {orders}.status <> 'Completed' AND {orders}.status <> 'Cancelled'"
+    )
+
+
 # A Failed order may be what others of its key wait for.
-_IS_NOT_WAITED_FOR = SQL("""NOT (t1.status = 'Failed' AND t1.serial_key IS NOT NULL AND EXISTS (
-    SELECT 1 FROM orders AS t2 WHERE t2.serial_key = t1.serial_key AND t2.serial_key IS NOT NULL
-      AND t2.status <> 'Completed' AND t2.status <> 'Cancelled' AND t2.status = 'Pending'))""")
+_IS_NOT_WAITED_FOR = SQL(f"""NOT (t1.status = 'Failed' AND t1.serial_key IS NOT NULL AND EXISTS (
+    SELECT 1 FROM orders AS t2 WHERE {is_of_key("t1.serial_key", "t2")} AND t2.status = 'Pending'))""")
 _OVER = (
     to_sql(
         OrderModel.select(*ORDER_COLUMNS)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from peewee import Database
 
 from .domain.key_policy import KeyPolicy
-from .queries import AMONG, IS_IN_LINE, as_json
+from .queries import AMONG, IS_IN_LINE, as_json, is_of_key
 from .rows import FOR_KEY
 from .statements import run
 
@@ -35,10 +35,7 @@ _GOES_FIRST = {
 
 
 def _others(key: str, more: str) -> str:
-    # The words of the condition of the index `orders_of_key`, for each status: so each is one look at that.
-    return f"""
-        SELECT other.sequence FROM orders AS other WHERE other.serial_key = {key} AND other.serial_key IS NOT NULL
-          AND other.status <> 'Completed' AND other.status <> 'Cancelled' AND {more}"""
+    return f"SELECT other.sequence FROM orders AS other WHERE {is_of_key(key, 'other')} AND {more}"
 
 
 def _is_in_the_way(policy: KeyPolicy, key: str) -> str:
